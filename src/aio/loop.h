@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An event loop: one thread runs it, any thread may post to it. Watches and timers belong to the
+ * loop's thread: add, change and remove them only there (or before the loop runs). Data paths
+ * (disk completions, packets, consoles) and device timers live on such loops.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct aio_loop;
+struct aio_watch;
+
+struct aio_loop *aio_loop_new(GError **error);
+/* The loop must not be running. Remaining watches are freed, their descriptors are not closed. */
+void aio_loop_free(struct aio_loop *loop);
+
+/* Run until aio_loop_quit(). The calling thread becomes the loop's thread. */
+void aio_loop_run(struct aio_loop *loop);
+/* Run one iteration: wait at most `timeout_ns` (-1: for ever) and dispatch what is ready. */
+void aio_loop_iterate(struct aio_loop *loop, int64_t timeout_ns);
+/* Any thread. */
+void aio_loop_quit(struct aio_loop *loop);
+/* Call fn(opaque) once on the loop's thread, in order of posting. Any thread. */
+void aio_loop_post(struct aio_loop *loop, void (*fn)(void *opaque), void *opaque);
+/* Like aio_loop_post(), but waits until fn has returned. Not from the loop's own thread. */
+void aio_loop_call(struct aio_loop *loop, void (*fn)(void *opaque), void *opaque);
+bool aio_loop_is_current(const struct aio_loop *loop);
+
+/* `events` and what the callback is given are poll(2)'s POLLIN, POLLOUT, POLLERR, POLLHUP. */
+typedef void aio_watch_fn(void *opaque, int fd, uint32_t events);
+struct aio_watch *aio_watch_add(struct aio_loop *loop, int fd, uint32_t events, aio_watch_fn *fn,
+				void *opaque);
+void aio_watch_modify(struct aio_watch *watch, uint32_t events);
+/* Safe inside any callback of this loop; the watch's callback is not called again. */
+void aio_watch_remove(struct aio_watch *watch);
+
+/*
+ * One-shot timers on CLOCK_MONOTONIC. Embed the struct in the owner. Arming and cancelling are
+ * thread-safe; the callback runs on the loop's thread. aio_timer_cancel() from another thread does
+ * not wait for a callback that has already begun.
+ */
+struct aio_timer {
+	struct aio_loop *loop;
+	void (*fn)(void *opaque);
+	void *opaque;
+	int64_t deadline_ns;
+	int heap_index; /* -1: not armed */
+};
+void aio_timer_init(struct aio_timer *timer, struct aio_loop *loop, void (*fn)(void *opaque),
+		    void *opaque);
+void aio_timer_arm(struct aio_timer *timer, int64_t deadline_ns);
+void aio_timer_cancel(struct aio_timer *timer);
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+int64_t aio_now_ns(void);

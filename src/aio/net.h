@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Stream sockets for servers and clients, close-on-exec, in blocking mode. Errors name the address
+ * and, where the cause is known, the remedy.
+ */
+#pragma once
+
+#include <glib.h>
+
+/* A stale socket file that nobody listens on is replaced; a live one is an error. */
+int net_listen_unix(const char *path, GError **error);
+int net_connect_unix(const char *path, GError **error);
+/* `host` "" means every address for a server and the loopback for a client. */
+int net_listen_tcp(const char *host, const char *port, GError **error);
+int net_connect_tcp(const char *host, const char *port, GError **error);
