@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A virtual machine: its spaces, vCPUs, engine, run state and the loop that its devices' timers and
+ * back ends live on. Created paused; cmd/ or the monitor starts it.
+ *
+ * Threads: the main thread runs vm->loop and owns the life cycle; each vCPU has a thread. Functions
+ * say when they may be called from elsewhere.
+ */
+#pragma once
+
+#include "vm/engine.h"
+#include "vm/irq.h"
+#include "vm/space.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct aio_loop;
+struct cpu_model;
+
+/* Names and meaning are QMP's RunState. */
+enum vm_state {
+	VM_STATE_PRELAUNCH,
+	VM_STATE_RUNNING,
+	VM_STATE_PAUSED,
+	VM_STATE_SHUTDOWN,
+	VM_STATE_IO_ERROR,
+	VM_STATE_INTERNAL_ERROR,
+	VM_STATE_GUEST_PANICKED,
+	VM_STATE_SUSPENDED,
+};
+
+/* What a device or a vCPU asks of the main loop. */
+enum vm_request {
+	VM_REQUEST_RESET,         /* guest-caused reset: keyboard controller, CF9, triple fault */
+	VM_REQUEST_SHUTDOWN,      /* guest power-off (ACPI S5, isa-debug-exit) */
+	VM_REQUEST_PANIC,         /* pvpanic */
+	VM_REQUEST_SUSPEND,       /* ACPI S3 */
+	VM_REQUEST_INTERNAL_ERROR, /* an engine cannot go on */
+	VM_REQUEST_COUNT
+};
+
+struct vm_events {
+	/* All on the main thread. Any may be NULL. */
+	void (*state_changed)(void *opaque, enum vm_state state);
+	/* The guest asked for `request`; `code` is the exit status that goes with SHUTDOWN. */
+	void (*requested)(void *opaque, enum vm_request request, int code);
+	void (*was_reset)(void *opaque, bool by_guest);
+	void *opaque;
+};
+
+/* How a SPLIT engine reaches the board's PIC and IOAPIC. Set by machine/ before vCPUs run. */
+struct vm_irq_hooks {
+	int (*pic_acknowledge)(void *opaque);          /* INTA: the vector, or -1 if spurious */
+	void (*ioapic_eoi)(void *opaque, uint8_t vector);
+	void *opaque;
+};
+
+struct vm_config {
+	const struct engine_ops *engine;
+	const struct cpu_model *cpu_model; /* cpu/x86/cpuid.h; borrowed */
+	unsigned vcpus;        /* started at power-on */
+	unsigned sockets, dies, cores, threads; /* topology; their product is >= vcpus */
+	unsigned phys_bits;    /* guest-physical address bits; 0: the engine's choice */
+	bool kernel_irqchip_split; /* for engines that have the choice */
+	bool pause_on_reset_request; /* -no-reboot: a guest's reset is a SHUTDOWN */
+};
+
+struct vcpu {
+	struct vm *vm;
+	unsigned index;
+	uint32_t apic_id;
+	pthread_t thread;
+	bool thread_started;
+	_Atomic bool attention; /* pause, stop, request or call pending: leave the guest */
+	struct vcpu_call *calls; /* under vm->lock */
+	bool parked;             /* waiting outside the guest; under vm->lock */
+	bool held;               /* made a request that is not handled yet; under vm->lock */
+	void *engine_data;
+};
+
+struct vm {
+	struct vm_config config;
+	const struct engine_ops *engine;
+	void *engine_data;
+	struct space *memory, *ports;
+	struct aio_loop *loop; /* the main loop: device timers, back ends, monitor */
+	struct vm_irq_hooks irq_hooks;
+	struct vm_events events;
+	struct vcpu *vcpus;
+	unsigned vcpu_count;
+	int64_t epoch_ns; /* CLOCK_MONOTONIC at power-on */
+
+	/*
+	 * Set by machine/, called on the main thread with all vCPUs parked. reset_devices comes after
+	 * the vCPUs' own reset, so that a board can then set a boot state of its own.
+	 */
+	void (*reset_devices)(void *opaque);
+	void (*run_devices)(void *opaque, bool running); /* start or stop them; may be NULL */
+	void *reset_opaque;                              /* for both */
+
+	pthread_mutex_t lock; /* guards what follows, and each vcpu's calls and parked */
+	pthread_cond_t vcpus_changed, resumed;
+	enum vm_state state;
+	unsigned pause_depth;
+	bool quitting;
+	int exit_code;
+	bool requests_posted;      /* to the main loop */
+	bool request_pending[VM_REQUEST_COUNT]; /* coalesced */
+	int request_code;          /* of the first SHUTDOWN among them */
+};
+
+/*
+ * vCPUs must never wait for the main thread (aio_loop_call() on vm->loop, say): it may be waiting
+ * for them to park.
+ *
+ * The spaces exist at once; vCPUs come with vm_create_vcpus(), when machine/ has mapped RAM.
+ */
+struct vm *vm_new(const struct vm_config *config, struct aio_loop *loop, GError **error);
+bool vm_create_vcpus(struct vm *vm, GError **error);
+/* Stops and joins the vCPU threads. Devices must be freed after this and before vm_free(). */
+void vm_stop_vcpus(struct vm *vm);
+void vm_free(struct vm *vm);
+
+/* Start or continue. Main thread. */
+void vm_resume(struct vm *vm);
+/* Returns when every vCPU is out of the guest. Main thread. `state` is the state to show. */
+void vm_pause(struct vm *vm, enum vm_state state);
+bool vm_is_running(struct vm *vm);
+const char *vm_state_name(enum vm_state state);
+
+/*
+ * Pause round a change that no vCPU may see half-done. Any thread but a vCPU's; nests. vm_quiesce()
+ * from a vCPU thread would wait for itself: defer with aio_loop_post() instead.
+ */
+void vm_quiesce(struct vm *vm);
+void vm_unquiesce(struct vm *vm);
+
+/* Reset now: parks the vCPUs, resets devices and vCPUs, goes on as before. Main thread. */
+void vm_reset(struct vm *vm, bool by_guest);
+
+/*
+ * Any thread, also from inside a device's callbacks: handled soon on the main thread. A vCPU that
+ * requests does not enter the guest again before that. RESET is done (or, with
+ * config.pause_on_reset_request, made a SHUTDOWN) before events.requested is called; the others
+ * leave the VM paused in the state of their name. Of several SHUTDOWN codes the first counts.
+ */
+void vm_request(struct vm *vm, enum vm_request request, int code);
+
+/*
+ * Run fn on the vCPU's thread, outside the guest, and wait for it; before the threads exist, on the
+ * caller's. Any thread but a vCPU's.
+ */
+void vcpu_call(struct vcpu *vcpu, void (*fn)(struct vcpu *vcpu, void *opaque), void *opaque);
+
+static inline void vm_msi_send(struct vm *vm, uint64_t address, uint32_t data)
+{
+	vm->engine->msi_send(vm, address, data);
+}
