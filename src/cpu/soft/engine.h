@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The software engine: what the vCPUs of one VM share. Of the world it is known only by its
+ * operations; the rest is between this folder's parts.
+ */
+#pragma once
+
+#include "cpu/soft/soft.h"
+
+extern const struct engine_ops soft_engine;
+
+struct interp_dispatch;
+
+/* Of a RAM block: which 64-byte lines of each page hold code that some vCPU has decoded. */
+struct soft_code_map {
+	struct soft_engine *engine;
+	struct ram_block *ram;
+	struct soft_code_map *next;
+	/* Per page; changed under the engine's lock, read without. */
+	uint64_t *lines;
+	uint32_t *marked; /* engine->protections when the page became a code page */
+};
+
+struct soft_engine {
+	struct vm *vm;
+	struct interp_dispatch *dispatch;
+	pthread_mutex_t lock; /* code maps and marks */
+	struct soft_code_map *maps;
+	pthread_mutex_t split_lock; /* locked operations on what has no single host address */
+	/*
+	 * Counts pages that became code pages. A vCPU that has taken away its direct write access
+	 * to all of them up to number N says so in blocks->acknowledged; before all have, a write
+	 * could still pass unseen and decoded code of the page must not be kept.
+	 */
+	_Atomic uint32_t protections;
+	/* Writes are being logged: no TLB entry may let one pass (system/mmu.c). */
+	_Atomic bool dirty_log;
+	_Atomic uint64_t code_writes;
+};
+
+/*
+ * The vCPU is about to keep decoded code of [phys, phys + length), inside one page. From now on
+ * writes there are reported. True if no vCPU's TLB can let one pass unseen any more; else the code
+ * may be run, but not kept.
+ */
+bool soft_engine_code_mark(struct soft_vcpu *c, uint64_t phys, unsigned length);
+
+/* interp/run.c: run until an exit. On the vCPU's thread. */
+enum vcpu_exit soft_run(struct soft_vcpu *c);
