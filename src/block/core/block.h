@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The block layer as its users (disk devices, block jobs, berth-img) see it: nodes with
+ * asynchronous requests. A node is a format, a protocol or a filter; nodes form a graph through
+ * their children. block/ knows nothing of vm/ or dev/.
+ *
+ * Threads: requests may be submitted from the thread of the loop that the node is attached to, and
+ * complete there. Opening, closing and moving between loops happen on the main thread with no
+ * requests in flight (block_drain()).
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct aio_loop;
+struct block_node;
+
+enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+
+enum block_request_flags {
+	BLOCK_REQ_FUA = 1 << 0,       /* on stable storage before completion */
+	BLOCK_REQ_MAY_UNMAP = 1 << 1, /* WRITE_ZEROES may deallocate */
+};
+
+/*
+ * Embedded in the submitter's own request. `iov` must stay valid until `done`, which is called
+ * exactly once on the node's loop, possibly before block_submit() returns, with result 0 or -errno.
+ */
+struct block_request {
+	enum block_op op;
+	unsigned flags;
+	uint64_t offset, length; /* bytes; length == total of iov for reads and writes */
+	struct iovec *iov;
+	unsigned iov_count;
+	void (*done)(struct block_request *request, int result);
+	/* The block layer's own, while the request is in flight. */
+	struct block_request *next;
+	struct block_node *node;
+	int64_t started_ns;
+};
+
+struct block_open_options {
+	const char *filename;   /* path; protocol prefixes and json: when those exist */
+	const char *format;     /* "raw", or NULL to look at the image's first bytes */
+	const char *node_name;  /* or NULL */
+	bool readonly, auto_readonly;
+	bool direct;            /* O_DIRECT: cache=none, directsync */
+	bool no_flush;          /* ignore flushes: cache=unsafe */
+	bool writethrough;      /* every write FUA: cache=writethrough, directsync */
+	bool discard;           /* discard=unmap */
+	bool detect_zeroes;
+	bool snapshot;          /* -snapshot: writes go to a temporary overlay */
+	bool no_lock;           /* file.locking=off */
+	enum { BLOCK_AIO_URING, BLOCK_AIO_THREADS } aio;
+};
+
+struct block_limits {
+	uint32_t request_alignment; /* power of two; what O_DIRECT asks for */
+	uint32_t logical_block, physical_block;
+	uint64_t max_transfer;
+	uint64_t discard_alignment;
+	bool can_discard, can_write_zeroes;
+};
+
+/* Main thread. Errors name the file and what to do. */
+struct block_node *block_open(const struct block_open_options *options, struct aio_loop *loop,
+			      GError **error);
+/* Drains, flushes, closes. Main thread. */
+void block_close(struct block_node *node);
+void block_submit(struct block_node *node, struct block_request *request);
+/* Between these, submitted requests may be held back, to go to the kernel together. Nests. */
+void block_plug(struct block_node *node);
+void block_unplug(struct block_node *node);
+/* Wait until no request of the node is in flight, running its loop's completions. */
+void block_drain(struct block_node *node);
+
+uint64_t block_size(const struct block_node *node);
+bool block_is_readonly(const struct block_node *node);
+const struct block_limits *block_limits(const struct block_node *node);
+const char *block_node_name(const struct block_node *node);
+const char *block_filename(const struct block_node *node);
+const char *block_format_name(const struct block_node *node);
+/* Change the size (raw files); the device is told by the caller. */
+bool block_resize(struct block_node *node, uint64_t size, GError **error);
+/* Synchronous helpers for set-up code, tests and tools. */
+bool block_read_sync(struct block_node *node, uint64_t offset, void *buffer, uint64_t length,
+		     GError **error);
+bool block_write_sync(struct block_node *node, uint64_t offset, const void *buffer, uint64_t length,
+		      GError **error);
+bool block_flush_sync(struct block_node *node, GError **error);
+
+struct block_stats {
+	uint64_t ops[5], bytes[5], errors[5];
+	uint64_t total_ns[5]; /* by enum block_op */
+};
+void block_get_stats(const struct block_node *node, struct block_stats *stats);

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Regular files and block devices through io_uring: one ring per node, its completions watched by
+ * the node's loop. Where io_uring is not to be had (old kernels, containers that forbid it), and
+ * with aio=threads, the same operations run on a thread pool.
+ */
+#include "block/proto/file.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "block/proto/file_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+static struct file_node *file_of(struct block_node *node)
+{
+	return (struct file_node *)node;
+}
+
+/* --- one operation, from any thread --------------------------------------------------------------*/
+
+/* Bytes behind the end of a file that is no multiple of a sector read as zeroes. */
+static void zero_rest(const struct block_request *request, uint64_t done)
+{
+	for (unsigned i = 0; i < request->iov_count; i++) {
+		size_t n = request->iov[i].iov_len;
+		if (done < n)
+			memset((char *)request->iov[i].iov_base + done, 0, n - done);
+		done = done < n ? 0 : done - n;
+	}
+}
+
+/* Finish a transfer that the kernel cut short after `done` bytes. */
+int file_transfer_rest(struct file_node *file, const struct block_request *request, uint64_t done)
+{
+	uint64_t position = 0;
+	for (unsigned i = 0; i < request->iov_count; i++) {
+		uint8_t *base = request->iov[i].iov_base;
+		size_t length = request->iov[i].iov_len;
+		size_t skip = done > position ? MIN(done - position, length) : 0;
+		while (skip < length) {
+			off_t at = request->offset + position + skip;
+			ssize_t n = request->op == BLOCK_READ
+					    ? pread(file->fd, base + skip, length - skip, at)
+					    : pwrite(file->fd, base + skip, length - skip, at);
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n < 0)
+				return -errno;
+			if (n == 0 && request->op == BLOCK_WRITE)
+				return -ENOSPC;
+			if (n == 0) {
+				zero_rest(request, position + skip);
+				return 0;
+			}
+			skip += n;
+		}
+		position += length;
+	}
+	return 0;
+}
+
+int file_allocate_mode(const struct block_request *request)
+{
+	if (request->op == BLOCK_DISCARD || request->flags & BLOCK_REQ_MAY_UNMAP)
+		return FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	return FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+}
+
+static int write_zero_bytes(struct file_node *file, uint64_t offset, uint64_t length)
+{
+	uint64_t chunk = MIN(length, UINT64_C(1) << 20);
+	void *zeroes;
+	if (posix_memalign(&zeroes, 4096, chunk))
+		return -ENOMEM;
+	memset(zeroes, 0, chunk);
+	int rc = 0;
+	while (length && rc == 0) {
+		ssize_t n = pwrite(file->fd, zeroes, MIN(length, chunk), offset);
+		if (n > 0) {
+			offset += n;
+			length -= n;
+		} else if (n == 0 || errno != EINTR) {
+			rc = n == 0 ? -ENOSPC : -errno;
+		}
+	}
+	free(zeroes);
+	return rc;
+}
+
+/* What to make of fallocate's answer; may fall back to writing. */
+int file_allocate_result(struct file_node *file, const struct block_request *request, int result)
+{
+	bool unsupported = result == -EOPNOTSUPP || result == -ENODEV || result == -EINVAL;
+	if (!unsupported)
+		return result;
+	if (request->op == BLOCK_DISCARD)
+		return 0; /* a hint that this file system does not take */
+	return write_zero_bytes(file, request->offset, request->length);
+}
+
+/* A guest may give O_DIRECT a buffer at any address; the kernel wants it aligned. */
+static bool needs_bounce(struct file_node *file, const struct block_request *request)
+{
+	uint32_t mask = file->node.limits.request_alignment - 1;
+	if (!file->direct || (request->op != BLOCK_READ && request->op != BLOCK_WRITE))
+		return false;
+	for (unsigned i = 0; i < request->iov_count; i++) {
+		if (((uintptr_t)request->iov[i].iov_base | request->iov[i].iov_len) & mask)
+			return true;
+	}
+	return false;
+}
+
+static int transfer_bounced(struct file_node *file, struct block_request *request)
+{
+	void *buffer;
+	uint64_t at = 0;
+	if ((request->offset | request->length) & (file->node.limits.request_alignment - 1))
+		return -EINVAL;
+	if (posix_memalign(&buffer, MAX(4096, file->node.limits.request_alignment), request->length))
+		return -ENOMEM;
+	struct iovec whole = {buffer, request->length};
+	struct block_request bounced = *request;
+	bounced.iov = &whole;
+	bounced.iov_count = 1;
+	for (unsigned i = 0; request->op == BLOCK_WRITE && i < request->iov_count; i++) {
+		memcpy((char *)buffer + at, request->iov[i].iov_base, request->iov[i].iov_len);
+		at += request->iov[i].iov_len;
+	}
+	int rc = file_transfer_rest(file, &bounced, 0);
+	for (unsigned i = 0; request->op == BLOCK_READ && rc == 0 && i < request->iov_count; i++) {
+		memcpy(request->iov[i].iov_base, (char *)buffer + at, request->iov[i].iov_len);
+		at += request->iov[i].iov_len;
+	}
+	free(buffer);
+	return rc;
+}
+
+int file_perform(struct file_node *file, struct block_request *request)
+{
+	int rc = 0;
+	switch (request->op) {
+	case BLOCK_READ:
+	case BLOCK_WRITE:
+		rc = needs_bounce(file, request) ? transfer_bounced(file, request)
+						 : file_transfer_rest(file, request, 0);
+		if (rc == 0 && request->flags & BLOCK_REQ_FUA)
+			rc = fdatasync(file->fd) < 0 ? -errno : 0;
+		return rc;
+	case BLOCK_FLUSH:
+		return fdatasync(file->fd) < 0 ? -errno : 0;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		if (fallocate(file->fd, file_allocate_mode(request), request->offset,
+			      request->length) < 0)
+			rc = -errno;
+		rc = file_allocate_result(file, request, rc);
+		if (rc == 0 && request->flags & BLOCK_REQ_FUA)
+			rc = fdatasync(file->fd) < 0 ? -errno : 0;
+		return rc;
+	}
+	return -ENOTSUP;
+}
+
+/* --- the driver -----------------------------------------------------------------------------------*/
+
+static void file_submit(struct block_node *node, struct block_request *request)
+{
+	struct file_node *file = file_of(node);
+	/* Rare shapes go to a thread, so that the fast path has no special cases. */
+	bool rare = needs_bounce(file, request) || request->iov_count > IOV_MAX ||
+		    (request->op == BLOCK_WRITE_ZEROES && request->flags & BLOCK_REQ_FUA);
+	if (file->uring && !rare)
+		file_uring_submit(file, request);
+	else
+		file_pool_submit(file, request);
+}
+
+static void file_plug(struct block_node *node)
+{
+	file_of(node)->hold = true;
+}
+
+static void file_unplug(struct block_node *node)
+{
+	struct file_node *file = file_of(node);
+	file->hold = false;
+	if (file->uring)
+		file_uring_flush(file);
+}
+
+static bool file_resize(struct block_node *node, uint64_t size, GError **error)
+{
+	if (file_of(node)->is_device)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "'%s' is a block device: its size is the host's to change",
+				 node->filename);
+	if (ftruncate(file_of(node)->fd, size) < 0)
+		return error_set_errno(error, errno, "cannot resize '%s'", node->filename);
+	node->size = size;
+	return true;
+}
+
+static void file_close(struct block_node *node)
+{
+	struct file_node *file = file_of(node);
+	file_uring_destroy(file);
+	file_pool_destroy(file);
+	fd_clear(&file->fd);
+	g_free(file);
+}
+
+static const struct block_driver file_driver = {
+	.name = "file",
+	.submit = file_submit,
+	.plug = file_plug,
+	.unplug = file_unplug,
+	.resize = file_resize,
+	.close = file_close,
+};
+
+/* --- opening --------------------------------------------------------------------------------------*/
+
+static int open_file(const struct block_open_options *options, bool *readonly)
+{
+	int flags = O_CLOEXEC | (options->direct ? O_DIRECT : 0);
+	int fd = open(options->filename, flags | (*readonly ? O_RDONLY : O_RDWR));
+	bool refused = fd < 0 && (errno == EACCES || errno == EROFS || errno == EPERM);
+	if (refused && options->auto_readonly && !*readonly) {
+		*readonly = true;
+		fd = open(options->filename, flags | O_RDONLY);
+	}
+	return fd;
+}
+
+static void explain_open(const struct block_open_options *options, int why, GError **error)
+{
+	const char *advice = why == EACCES ? " (this user may not read and write it; readonly=on is "
+					     "enough for reading)"
+			     : why == EROFS ? " (the file system is read-only: use readonly=on)"
+			     : why == ENOENT ? " (qemu-img create -f raw FILE SIZE or truncate -s SIZE "
+					       "FILE makes one)"
+			     : why == EINVAL && options->direct
+				     ? " (this file system has no O_DIRECT: use another cache mode)" : "";
+	error_set_errno(error, why, "cannot open the disk image '%s'%s", options->filename, advice);
+}
+
+/* The smallest unit that O_DIRECT takes here. */
+static uint32_t find_alignment(struct file_node *file)
+{
+	int sector = 0;
+	if (file->is_device && ioctl(file->fd, BLKSSZGET, &sector) == 0 && sector > 0)
+		return sector;
+	if (!file->direct)
+		return 1;
+	/* statx's STATX_DIOALIGN is younger than Debian 12's kernel: try instead. */
+	for (uint32_t size = 512; size < 4096; size *= 2) {
+		void *buffer;
+		if (posix_memalign(&buffer, size, size))
+			break;
+		ssize_t n = pread(file->fd, buffer, size, 0);
+		free(buffer);
+		if (n >= 0)
+			return size;
+	}
+	return 4096;
+}
+
+static bool measure(struct file_node *file, GError **error)
+{
+	struct block_node *node = &file->node;
+	struct stat st;
+	if (fstat(file->fd, &st) < 0)
+		return error_set_errno(error, errno, "cannot look at '%s'", node->filename);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "'%s' is neither a file nor a block device", node->filename);
+	file->is_device = S_ISBLK(st.st_mode);
+	uint64_t size = st.st_size;
+	if (file->is_device && ioctl(file->fd, BLKGETSIZE64, &size) < 0)
+		return error_set_errno(error, errno, "cannot find the size of '%s'", node->filename);
+
+	node->size = align_up(size, 512);
+	node->limits.request_alignment = find_alignment(file);
+	node->limits.logical_block = MAX(512, file->is_device ? node->limits.request_alignment : 512);
+	if (file->direct && node->limits.request_alignment > 512)
+		node->limits.logical_block = node->limits.request_alignment;
+	node->limits.physical_block = node->limits.logical_block;
+	node->limits.max_transfer = UINT64_C(1) << 30;
+	node->limits.can_discard = node->discard;
+	node->limits.can_write_zeroes = true;
+	return true;
+}
+
+struct block_node *block_file_open(const struct block_open_options *options, struct aio_loop *loop,
+				   GError **error)
+{
+	bool readonly = options->readonly;
+	int fd = open_file(options, &readonly);
+	if (fd < 0) {
+		explain_open(options, errno, error);
+		return NULL;
+	}
+	struct file_node *file = g_new0(struct file_node, 1);
+	block_node_init(&file->node, &file_driver, options, loop);
+	file->node.readonly = readonly;
+	file->fd = fd;
+	file->direct = options->direct;
+	bool ok = measure(file, error) &&
+		  (options->no_lock || file_lock(fd, !readonly, options->filename, error));
+	if (ok && options->aio == BLOCK_AIO_URING)
+		file_uring_create(file);
+	if (ok)
+		return &file->node;
+	g_free(file->node.node_name);
+	g_free(file->node.filename);
+	file_close(&file->node);
+	return NULL;
+}

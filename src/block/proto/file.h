@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The file driver's parts: operations (file.c), io_uring (file_uring.c), threads (file_pool.c). */
+#pragma once
+
+#include "block/core/driver.h"
+
+struct aio_pool;
+struct file_job;
+struct file_uring;
+
+struct file_node {
+	struct block_node node;
+	int fd;
+	bool direct, is_device;
+	bool hold; /* plugged: submissions wait for unplug */
+	struct file_uring *uring; /* NULL: threads */
+	struct aio_pool *pool;    /* made when first needed */
+	struct file_job *free_jobs;
+};
+
+/* Do the whole request on this thread: 0 or -errno. */
+int file_perform(struct file_node *file, struct block_request *request);
+int file_transfer_rest(struct file_node *file, const struct block_request *request, uint64_t done);
+int file_allocate_mode(const struct block_request *request);
+int file_allocate_result(struct file_node *file, const struct block_request *request, int result);
+
+/* Leaves file->uring NULL if the kernel or a sandbox refuses. */
+void file_uring_create(struct file_node *file);
+void file_uring_destroy(struct file_node *file);
+void file_uring_submit(struct file_node *file, struct block_request *request);
+void file_uring_flush(struct file_node *file);
+
+void file_pool_submit(struct file_node *file, struct block_request *request);
+void file_pool_destroy(struct file_node *file);

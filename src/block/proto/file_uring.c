@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A node's io_uring. Requests that find the ring full wait in a list and go in as completions make
+ * room, in order.
+ */
+#include "block/proto/file.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <unistd.h>
+
+#define RING_ENTRIES 128
+
+struct file_uring {
+	struct io_uring ring;
+	struct aio_watch *watch;
+	unsigned in_kernel; /* also bounded, so that the completion ring cannot overflow */
+	struct block_request *waiting, **waiting_end;
+};
+
+static void prepare(struct file_node *file, struct io_uring_sqe *sqe, struct block_request *request)
+{
+	switch (request->op) {
+	case BLOCK_READ:
+		io_uring_prep_readv(sqe, file->fd, request->iov, request->iov_count, request->offset);
+		break;
+	case BLOCK_WRITE:
+		io_uring_prep_writev(sqe, file->fd, request->iov, request->iov_count, request->offset);
+		if (request->flags & BLOCK_REQ_FUA)
+			sqe->rw_flags = RWF_DSYNC;
+		break;
+	case BLOCK_FLUSH:
+		io_uring_prep_fsync(sqe, file->fd, IORING_FSYNC_DATASYNC);
+		break;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		io_uring_prep_fallocate(sqe, file->fd, file_allocate_mode(request), request->offset,
+					request->length);
+		break;
+	}
+	io_uring_sqe_set_data(sqe, request);
+}
+
+/* True if it went into the ring. */
+static bool enqueue(struct file_node *file, struct block_request *request)
+{
+	struct file_uring *uring = file->uring;
+	struct io_uring_sqe *sqe =
+		uring->in_kernel < RING_ENTRIES ? io_uring_get_sqe(&uring->ring) : NULL;
+	if (!sqe)
+		return false;
+	prepare(file, sqe, request);
+	uring->in_kernel++;
+	return true;
+}
+
+void file_uring_flush(struct file_node *file)
+{
+	int rc;
+	do {
+		rc = io_uring_submit(&file->uring->ring);
+	} while (rc == -EINTR || rc == -EAGAIN || rc == -EBUSY);
+	/* What was not taken stays in the ring and goes with the next submission. */
+}
+
+void file_uring_submit(struct file_node *file, struct block_request *request)
+{
+	struct file_uring *uring = file->uring;
+	if (uring->waiting || !enqueue(file, request)) {
+		request->next = NULL;
+		*uring->waiting_end = request;
+		uring->waiting_end = &request->next;
+		return;
+	}
+	if (!file->hold)
+		file_uring_flush(file);
+}
+
+static void enqueue_waiting(struct file_node *file)
+{
+	struct file_uring *uring = file->uring;
+	bool any = false;
+	while (uring->waiting && enqueue(file, uring->waiting)) {
+		uring->waiting = uring->waiting->next;
+		any = true;
+	}
+	if (!uring->waiting)
+		uring->waiting_end = &uring->waiting;
+	if (any)
+		file_uring_flush(file);
+}
+
+static int finish_short(struct file_node *file, struct block_request *request, uint64_t done)
+{
+	int rc = file_transfer_rest(file, request, done);
+	if (rc == 0 && request->flags & BLOCK_REQ_FUA)
+		rc = fdatasync(file->fd) < 0 ? -errno : 0;
+	return rc;
+}
+
+static void finish(struct file_node *file, struct block_request *request, int result)
+{
+	switch (request->op) {
+	case BLOCK_READ:
+	case BLOCK_WRITE:
+		if (result == -EINTR || result == -EAGAIN)
+			result = 0; /* nothing moved: do all of it */
+		if (result >= 0 && result < request->length)
+			result = finish_short(file, request, result);
+		else if (result > 0)
+			result = 0;
+		break;
+	case BLOCK_FLUSH:
+		break;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		result = file_allocate_result(file, request, result);
+		break;
+	}
+	block_complete(request, result);
+}
+
+static void ring_ready(void *opaque, int fd, uint32_t events)
+{
+	struct file_node *file = opaque;
+	struct file_uring *uring = file->uring;
+	struct io_uring_cqe *cqe;
+	while (io_uring_peek_cqe(&uring->ring, &cqe) == 0) {
+		struct block_request *request = io_uring_cqe_get_data(cqe);
+		int result = cqe->res;
+		io_uring_cqe_seen(&uring->ring, cqe);
+		uring->in_kernel--;
+		finish(file, request, result);
+	}
+	enqueue_waiting(file);
+}
+
+void file_uring_create(struct file_node *file)
+{
+	struct file_uring *uring = g_new0(struct file_uring, 1);
+	if (io_uring_queue_init(RING_ENTRIES, &uring->ring, 0) < 0) {
+		g_free(uring);
+		return;
+	}
+	uring->waiting_end = &uring->waiting;
+	uring->watch = aio_watch_add(file->node.loop, uring->ring.ring_fd, POLLIN, ring_ready, file);
+	file->uring = uring;
+}
+
+void file_uring_destroy(struct file_node *file)
+{
+	if (!file->uring)
+		return;
+	aio_watch_remove(file->uring->watch);
+	io_uring_queue_exit(&file->uring->ring);
+	g_free(file->uring);
+	file->uring = NULL;
+}
