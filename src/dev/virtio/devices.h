@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The virtio device classes, for the machine's list, and what the monitor may ask of a device. */
+#pragma once
+
+#include "dev/core/device.h"
+
+/* On "PCI": dev->bus is a struct pci_bus. */
+extern const struct device_class virtio_blk_pci, virtio_net_pci, virtio_rng_pci, virtio_serial_pci,
+	virtio_balloon_pci, virtio_vsock_pci, virtio_9p_pci;
+/* On "virtio-bus": dev->bus is a struct virtio_mmio_bus. */
+extern const struct device_class virtio_blk_device, virtio_net_device, virtio_rng_device,
+	virtio_serial_device, virtio_balloon_device, virtio_vsock_device, virtio_9p_device;
+/* On "virtio-serial-bus": dev->bus is what virtio_serial_bus() gives for the controller. */
+extern const struct device_class virtserialport, virtconsole;
+
+/* The image's size changed: tell the guest. False if `dev` is not a virtio block device. */
+bool virtio_blk_resized(struct device *dev);
+/* The block node that a virtio block device shows, or NULL. */
+struct block_node *virtio_blk_node(struct device *dev);
+
+/*
+ * All that follows is for the main thread; devices of another kind are not touched.
+ */
+
+/* The bus for ports of a virtio-serial controller, or NULL if `dev` is something else. */
+void *virtio_serial_bus(struct device *dev);
+/* A guest's program opened or closed a port (QMP: VSERPORT_CHANGE). `id` may be NULL. */
+void virtio_serial_set_listener(struct device *dev,
+				void (*changed)(void *opaque, const char *id, bool open),
+				void *opaque);
+/* A virtconsole's size in characters changed. False if `dev` is not one. */
+bool virtio_console_resize(struct device *dev, uint16_t cols, uint16_t rows);
+
+/* By tag, virtio 1.2, 5.5.6.4; UINT64_MAX: not reported. */
+enum {
+	VIRTIO_BALLOON_SWAP_IN, VIRTIO_BALLOON_SWAP_OUT, VIRTIO_BALLOON_MAJOR_FAULTS,
+	VIRTIO_BALLOON_MINOR_FAULTS, VIRTIO_BALLOON_FREE_MEMORY, VIRTIO_BALLOON_TOTAL_MEMORY,
+	VIRTIO_BALLOON_AVAILABLE_MEMORY, VIRTIO_BALLOON_DISK_CACHES,
+	VIRTIO_BALLOON_HTLB_ALLOCATIONS, VIRTIO_BALLOON_HTLB_FAILURES,
+	VIRTIO_BALLOON_STATS = 16,
+};
+struct virtio_balloon_stats {
+	uint64_t value[VIRTIO_BALLOON_STATS];
+	int64_t last_update; /* seconds since 1970; 0: never */
+};
+/* How much memory the guest is asked to give up. False if `dev` is not a balloon. */
+bool virtio_balloon_set_target(struct device *dev, uint64_t bytes);
+/* How much it has given up. */
+uint64_t virtio_balloon_actual(struct device *dev);
+/* That changed (QMP: BALLOON_CHANGE). */
+void virtio_balloon_set_listener(struct device *dev,
+				 void (*changed)(void *opaque, uint64_t actual_bytes), void *opaque);
+/* Ask the guest for statistics every so many seconds; 0: never. */
+void virtio_balloon_set_polling(struct device *dev, unsigned seconds);
+bool virtio_balloon_get_stats(struct device *dev, struct virtio_balloon_stats *stats);
+
+/*
+ * virtio-9p-*: what -fsdev local,id=ID,path=P,security_model=S,readonly=R says, the device takes as
+ * its own properties "path", "security_model" and "readonly". Whoever reads the options puts those
+ * in the place of fsdev=ID; -virtfs is the same with mount_tag.
+ */
