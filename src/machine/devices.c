@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The device classes that -device knows, and how instances of them come into the machine. */
+#include "base/error.h"
+#include "base/units.h"
+#include "dev/chips/isa.h"
+#include "dev/pci/pci.h"
+#include "dev/storage/ahci.h"
+#include "dev/virtio/devices.h"
+#include "machine/machine_int.h"
+
+static const struct device_class *const classes[] = {
+	&ahci_class,
+	&ide_cd_class,
+	&ide_hd_class,
+	&isa_debug_exit_class,
+	&isa_debugcon_class,
+	&isa_pvpanic_class,
+	&isa_serial_class,
+	&virtconsole,
+	&virtio_9p_device,
+	&virtio_9p_pci,
+	&virtio_balloon_device,
+	&virtio_balloon_pci,
+	&virtio_blk_device,
+	&virtio_blk_pci,
+	&virtio_net_device,
+	&virtio_net_pci,
+	&virtio_rng_device,
+	&virtio_rng_pci,
+	&virtio_serial_device,
+	&virtio_serial_pci,
+	&virtio_vsock_device,
+	&virtio_vsock_pci,
+	&virtserialport,
+	NULL,
+};
+
+const struct device_class *const *machine_device_classes(void)
+{
+	return classes;
+}
+
+const struct device_class *machine_device_class(const char *name, GError **error)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+	for (unsigned i = 0; classes[i]; i++) {
+		const struct device_class *class = classes[i];
+		if (g_str_equal(class->name, name) ||
+		    (class->alias && g_str_equal(class->alias, name)))
+			return class;
+		g_ptr_array_add(names, (char *)class->name);
+		if (class->alias)
+			g_ptr_array_add(names, (char *)class->alias);
+	}
+	g_ptr_array_add(names, NULL);
+	const char *near = nearest_name(name, (const char *const *)names->pdata);
+	if (near)
+		error_set(error, BERTH_ERR_NOT_FOUND,
+			  "there is no device '%s'; did you mean '%s'? See -device help", name, near);
+	else
+		error_set(error, BERTH_ERR_NOT_FOUND, "there is no device '%s'; see -device help",
+			  name);
+	return NULL;
+}
+
+/* One class's line as QEMU prints it. */
+static void append_class(GString *text, const struct device_class *class)
+{
+	g_string_append_printf(text, "name \"%s\", bus %s", class->name, class->bus);
+	if (class->alias)
+		g_string_append_printf(text, ", alias \"%s\"", class->alias);
+	if (class->description)
+		g_string_append_printf(text, ", desc \"%s\"", class->description);
+	g_string_append_c(text, '\n');
+}
+
+static const char *const categories[][2] = {
+	{"storage", "Storage"}, {"network", "Network"}, {"input", "Input"},
+	{"display", "Display"}, {"bridge", "Controller/Bridge/Hub"}, {"misc", "Misc"},
+};
+
+char *machine_device_help(const struct device_class *class)
+{
+	if (class)
+		return device_class_help(class);
+	GString *text = g_string_new(NULL);
+	for (unsigned c = 0; c < G_N_ELEMENTS(categories); c++) {
+		bool first = true;
+		for (unsigned i = 0; classes[i]; i++) {
+			if (g_strcmp0(classes[i]->category, categories[c][0]))
+				continue;
+			if (first)
+				g_string_append_printf(text, "%s%s devices:\n", text->len ? "\n" : "",
+						       categories[c][1]);
+			first = false;
+			append_class(text, classes[i]);
+		}
+	}
+	return g_string_free(text, FALSE);
+}
+
+/* --- buses ------------------------------------------------------------------------------------------ */
+
+void machine_add_bus(struct machine *m, const char *type, const char *name, void *bus,
+		     struct device *owner)
+{
+	struct machine_bus entry = {g_strdup(name), type, bus, owner};
+	g_array_append_val(m->buses, entry);
+}
+
+void machine_add_buses_of(struct machine *m, struct device *dev, const char *name)
+{
+	if (dev->class == &ahci_class) {
+		for (unsigned port = 0; port < AHCI_PORTS; port++) {
+			g_autofree char *full = g_strdup_printf("%s.%u", name, port);
+			machine_add_bus(m, "IDE", full, ahci_bus(dev, port), dev);
+		}
+	}
+	void *ports = virtio_serial_bus(dev);
+	if (ports) {
+		g_autofree char *full = g_strdup_printf("%s.0", name);
+		machine_add_bus(m, "virtio-serial-bus", full, ports, dev);
+	}
+}
+
+static void remove_buses_of(struct machine *m, struct device *dev)
+{
+	for (unsigned i = m->buses->len; i-- > 0;)
+		if (g_array_index(m->buses, struct machine_bus, i).owner == dev)
+			g_array_remove_index(m->buses, i);
+}
+
+static bool is_pci(const struct device_class *class)
+{
+	return g_str_equal(class->bus, "PCI");
+}
+
+static bool has_room(const struct machine_bus *bus)
+{
+	return !g_str_equal(bus->type, "IDE") || ide_bus_is_free(bus->bus);
+}
+
+/* The bus called `name`, or without a name the first that fits. */
+static bool find_bus(struct machine *m, const struct device_class *class, const char *name,
+		     void **bus, GError **error)
+{
+	const char *wrong_type = NULL;
+	bool full = false;
+	for (unsigned i = 0; i < m->buses->len; i++) {
+		struct machine_bus *entry = &g_array_index(m->buses, struct machine_bus, i);
+		if (name && g_strcmp0(entry->name, name))
+			continue;
+		if (!g_str_equal(entry->type, class->bus)) {
+			wrong_type = entry->type;
+		} else if (!name && !has_room(entry)) {
+			full = true;
+		} else {
+			*bus = entry->bus;
+			return true;
+		}
+	}
+	if (name && wrong_type)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "the bus '%s' is of type %s, but the device %s needs %s", name,
+				 wrong_type, class->name, class->bus);
+	if (name)
+		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no bus '%s' for the device %s",
+				 name, class->name);
+	if (full)
+		return error_set(error, BERTH_ERR_BUSY,
+				 "every %s bus is taken; add a controller, or use virtio-blk-pci",
+				 class->bus);
+	return error_set(error, BERTH_ERR_NOT_FOUND,
+			 "the device %s needs a bus of type %s, which the machine %s does not have",
+			 class->name, class->bus, m->ops->name);
+}
+
+/* Create, and put on its bus if that is PCI: at `devfn` if it is not negative. */
+static bool realize(struct device *dev, int devfn, GError **error)
+{
+	struct pci_device *pci = (struct pci_device *)dev;
+	if (!device_realize(dev, error))
+		return false;
+	/* Some classes choose their place themselves. */
+	if (!is_pci(dev->class) || pci->bus)
+		return true;
+	return devfn < 0 ? pci_bus_attach(dev->bus, pci, error) :
+			   pci_bus_attach_at(dev->bus, pci, devfn, error);
+}
+
+struct device *machine_add_own(struct machine *m, const struct device_class *class, void *bus,
+			       int devfn, void (*prepare)(struct machine *m, struct device *dev),
+			       GError **error)
+{
+	struct device *dev = device_new(class, NULL, m->vm);
+	dev->bus = bus;
+	if (prepare)
+		prepare(m, dev);
+	if (!realize(dev, devfn, error)) {
+		device_free(dev);
+		return NULL;
+	}
+	g_ptr_array_add(m->devices, dev);
+	return dev;
+}
+
+/* --- boot order ------------------------------------------------------------------------------------ */
+
+/*
+ * IEEE 1275 path of what a PCI function boots, as SeaBIOS and OVMF compare it: the node's name comes
+ * from the class code, the unit address from the slot.
+ */
+static char *pci_boot_path(const struct pci_device *pci)
+{
+	unsigned slot = pci->devfn >> 3, function = pci->devfn & 7;
+	uint16_t class_code = pci->config[PCI_CLASS + 1] | pci->config[PCI_CLASS + 2] << 8;
+	const char *name = "", *leaf = "";
+	switch (class_code) {
+	case 0x0100: name = "scsi"; leaf = "/disk@0,0"; break;
+	case 0x0200: name = "ethernet"; leaf = "/ethernet-phy@0"; break;
+	default: return NULL;
+	}
+	if (function)
+		return g_strdup_printf("/pci@i0cf8/%s@%x,%x%s", name, slot, function, leaf);
+	return g_strdup_printf("/pci@i0cf8/%s@%x%s", name, slot, leaf);
+}
+
+static void note_boot_index(struct machine *m, struct device *dev)
+{
+	g_autofree char *text = device_get(dev, "bootindex");
+	int64_t index = text ? g_ascii_strtoll(text, NULL, 0) : -1;
+	if (index < 0 || index >= INT32_MAX)
+		return;
+	g_autofree char *path = NULL;
+	if (is_pci(dev->class))
+		path = pci_boot_path((struct pci_device *)dev);
+	else if (g_str_equal(dev->class->bus, "IDE"))
+		path = ata_unit_boot_path(dev);
+	if (!path)
+		return;
+	struct machine_boot_entry *entry = g_new0(struct machine_boot_entry, 1);
+	entry->index = index;
+	entry->path = g_steal_pointer(&path);
+	g_ptr_array_add(m->boot_order, entry);
+}
+
+/* --- -device ---------------------------------------------------------------------------------------- */
+
+static bool set_properties(struct machine *m, struct device *dev, const struct machine_device *spec,
+			   GError **error)
+{
+	const struct machine_config *c = m->config;
+	for (unsigned i = 0; i < c->global_count; i++) {
+		const struct machine_global *g = &c->globals[i];
+		bool mine = g_str_equal(g->driver, dev->class->name) ||
+			    g_strcmp0(g->driver, dev->class->alias) == 0;
+		if (mine && !device_set(dev, g->property, g->value, &c->backends, error)) {
+			g_prefix_error(error, "-global %s.%s: ", g->driver, g->property);
+			return false;
+		}
+	}
+	for (unsigned i = 0; i < spec->property_count; i++)
+		if (!device_set(dev, spec->properties[i].name, spec->properties[i].value,
+				&c->backends, error))
+			return false;
+	return true;
+}
+
+struct device *machine_find_device(struct machine *m, const char *id)
+{
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *dev = m->devices->pdata[i];
+		if (g_strcmp0(dev->id, id) == 0)
+			return dev;
+	}
+	return NULL;
+}
+
+struct device *machine_add_device(struct machine *m, const struct machine_device *spec,
+				  GError **error)
+{
+	const struct device_class *class = machine_device_class(spec->driver, error);
+	void *bus = NULL;
+	if (!class || !find_bus(m, class, spec->bus, &bus, error))
+		return NULL;
+	if (spec->id && machine_find_device(m, spec->id)) {
+		error_set(error, BERTH_ERR_INVALID, "there is already a device with the id '%s'",
+			  spec->id);
+		return NULL;
+	}
+	struct device *dev = device_new(class, spec->id, m->vm);
+	dev->bus = bus;
+	if (!set_properties(m, dev, spec, error) || !realize(dev, -1, error)) {
+		device_free(dev);
+		return NULL;
+	}
+	g_ptr_array_add(m->devices, dev);
+	g_autofree char *name = dev->id ? g_strdup(dev->id) :
+					  g_strdup_printf("%s-bus", class->name);
+	machine_add_buses_of(m, dev, name);
+	note_boot_index(m, dev);
+	if (m->running)
+		device_start(dev);
+	return dev;
+}
+
+bool machine_remove_device(struct machine *m, const char *id, GError **error)
+{
+	struct device *dev = machine_find_device(m, id);
+	if (!dev)
+		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no device with the id '%s'",
+				 id);
+	/* No vCPU may be inside the device's callbacks when its memory goes. */
+	vm_quiesce(m->vm);
+	if (m->running)
+		device_stop(dev);
+	if (is_pci(dev->class))
+		pci_bus_detach(dev->bus, (struct pci_device *)dev);
+	remove_buses_of(m, dev);
+	g_ptr_array_remove(m->devices, dev);
+	device_free(dev);
+	vm_unquiesce(m->vm);
+	return true;
+}
