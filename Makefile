@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The commands that a person types. The build itself is meson's: see meson.build.
+SECONDS ?= 60
+BUILD ?= build
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@tools/setup build
+	@meson setup $(BUILD) >/dev/null
+
+demo: ## boot a Debian guest to its login prompt on this terminal
+	@tools/setup demo
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)
+
+test: ## every test; the last line counts them
+	@tools/setup test
+	@tests/run $(BUILD)
+
+lab: ## the tests on true KVM, inside QEMU's emulation of AMD SVM
+	@tools/setup test
+	@$(MAKE) --no-print-directory all
+	@tests/run $(BUILD) lab
+
+bench: ## side by side with QEMU, as ratios
+	@tools/setup test
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run $(BUILD)
+
+fuzz: ## every fuzz target for SECONDS=n in all (default 60)
+	@tools/setup test
+	@tests/fuzz/run $(SECONDS)
+
+install: all
+	@meson install -C $(BUILD)
+
+clean:
+	@rm -rf $(BUILD) build-fuzz build-asan build-tsan
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: all demo test lab bench fuzz install clean help

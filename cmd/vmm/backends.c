@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "dev/storage/ata.h"
+
+#include <string.h>
+
+static void disk_free(void *opaque)
+{
+	struct backend_disk *disk = opaque;
+	if (disk->node)
+		block_close(disk->node);
+	conf_drive_free(disk->conf);
+	g_free(disk->tray);
+	g_free(disk->id);
+	g_free(disk);
+}
+
+static void net_free(void *net)
+{
+	net_backend_free(net);
+}
+
+static void stream_free(void *chr)
+{
+	chardev_free(chr);
+}
+
+static void object_free(void *object)
+{
+	conf_item_free(object);
+}
+
+void backends_init(struct backends *b, struct aio_loop *loop)
+{
+	b->loop = loop;
+	b->disks = g_ptr_array_new_with_free_func(disk_free);
+	b->nets = g_ptr_array_new_with_free_func(net_free);
+	b->chardevs = g_ptr_array_new_with_free_func(stream_free);
+	b->objects = g_ptr_array_new_with_free_func(object_free);
+}
+
+void backends_clear(struct backends *b)
+{
+	if (!b->disks)
+		return;
+	g_ptr_array_unref(b->nets);
+	g_ptr_array_unref(b->disks);
+	g_ptr_array_unref(b->chardevs);
+	g_ptr_array_unref(b->objects);
+	b->disks = NULL;
+}
+
+/* --- looking up ----------------------------------------------------------------------------------- */
+
+struct backend_disk *backends_find_disk(struct backends *b, const char *id)
+{
+	for (unsigned i = 0; i < b->disks->len; i++) {
+		struct backend_disk *disk = b->disks->pdata[i];
+		if (strcmp(disk->id, id) == 0)
+			return disk;
+	}
+	return NULL;
+}
+
+struct net_backend *backends_find_net(struct backends *b, const char *id)
+{
+	for (unsigned i = 0; i < b->nets->len; i++) {
+		struct net_backend *net = b->nets->pdata[i];
+		if (strcmp(net->id, id) == 0)
+			return net;
+	}
+	return NULL;
+}
+
+struct chardev *backends_find_chardev(struct backends *b, const char *id)
+{
+	for (unsigned i = 0; i < b->chardevs->len; i++) {
+		if (strcmp(chardev_id(b->chardevs->pdata[i]), id) == 0)
+			return b->chardevs->pdata[i];
+	}
+	return NULL;
+}
+
+struct conf_item *backends_find_object(struct backends *b, const char *id)
+{
+	for (unsigned i = 0; i < b->objects->len; i++) {
+		struct conf_item *object = b->objects->pdata[i];
+		if (strcmp(object->id, id) == 0)
+			return object;
+	}
+	return NULL;
+}
+
+static const char *nearest_id(struct backends *b, enum property_type type, const char *id)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+	const GPtrArray *list = type == PROPERTY_DRIVE  ? b->disks :
+				type == PROPERTY_NETDEV ? b->nets :
+							  b->chardevs;
+	for (unsigned i = 0; i < list->len; i++) {
+		void *item = list->pdata[i];
+		g_ptr_array_add(names, type == PROPERTY_DRIVE  ? ((struct backend_disk *)item)->id :
+				       type == PROPERTY_NETDEV ? ((struct net_backend *)item)->id :
+								 (char *)chardev_id(item));
+	}
+	g_ptr_array_add(names, NULL);
+	return nearest_name(id, (const char *const *)names->pdata);
+}
+
+static void *resolve(void *opaque, enum property_type type, const char *id, GError **error)
+{
+	struct backends *b = opaque;
+	void *found = NULL;
+	const char *option = "-drive or -blockdev";
+	if (type == PROPERTY_DRIVE) {
+		struct backend_disk *disk = backends_find_disk(b, id);
+		if (disk && !disk->node) {
+			error_set(error, BERTH_ERR_INVALID,
+				  "the drive '%s' has no medium: give it file=PATH", id);
+			return NULL;
+		}
+		found = disk ? disk->node : NULL;
+	} else if (type == PROPERTY_NETDEV) {
+		option = "-netdev";
+		found = backends_find_net(b, id);
+	} else if (type == PROPERTY_CHARDEV) {
+		option = "-chardev";
+		found = backends_find_chardev(b, id);
+	}
+	if (!found) {
+		const char *near = nearest_id(b, type, id);
+		error_set(error, BERTH_ERR_NOT_FOUND, "there is no %s with id '%s'%s%s%s", option,
+			  id, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+	}
+	return found;
+}
+
+struct device_resolver backends_resolver(struct backends *b)
+{
+	return (struct device_resolver){resolve, b};
+}
+
+/* --- disks ---------------------------------------------------------------------------------------- */
+
+static const struct conf_drive *find_conf(const GPtrArray *all, const char *id)
+{
+	for (unsigned i = 0; all && i < all->len; i++) {
+		const struct conf_drive *drive = all->pdata[i];
+		if (drive->id && strcmp(drive->id, id) == 0)
+			return drive;
+	}
+	return NULL;
+}
+
+static bool is_file_driver(const char *driver)
+{
+	static const char *const names[] = {"file", "host_device", "host_cdrom", NULL};
+	return g_strv_contains(names, driver);
+}
+
+static void apply_cache(const struct conf_drive *conf, struct block_open_options *options)
+{
+	options->direct = conf->direct || conf->cache == CONF_CACHE_NONE ||
+			  conf->cache == CONF_CACHE_DIRECTSYNC;
+	options->writethrough = conf->cache == CONF_CACHE_WRITETHROUGH ||
+				conf->cache == CONF_CACHE_DIRECTSYNC;
+	options->no_flush = conf->no_flush || conf->cache == CONF_CACHE_UNSAFE;
+}
+
+static struct block_node *open_disk(struct backends *b, const struct conf_drive *conf,
+				    const GPtrArray *all, GError **error)
+{
+	/* A format node on a protocol node is one node here; the options of both count. */
+	const struct conf_drive *file = conf;
+	if (conf->file_node) {
+		file = find_conf(all, conf->file_node);
+		if (!file || !file->file) {
+			error_set(error, BERTH_ERR_NOT_FOUND,
+				  "-blockdev %s: there is no file node '%s' before it", conf->id,
+				  conf->file_node);
+			return NULL;
+		}
+	}
+	if (conf->aio == CONF_AIO_NATIVE && !(conf->cache == CONF_CACHE_NONE || conf->direct ||
+					      file->direct || conf->cache == CONF_CACHE_DIRECTSYNC)) {
+		error_set(error, BERTH_ERR_INVALID,
+			  "-drive %s: aio=native needs cache=none: add it, or use aio=io_uring",
+			  conf->id);
+		return NULL;
+	}
+	struct block_open_options options = {
+		.filename = file->file,
+		.format = conf->format && is_file_driver(conf->format) ? "raw" : conf->format,
+		.node_name = conf->id,
+		.readonly = conf->readonly == CONF_SWITCH_ON,
+		.auto_readonly = conf->auto_readonly == CONF_SWITCH_ON,
+		.discard = conf->discard == CONF_DISCARD_UNMAP || file->discard == CONF_DISCARD_UNMAP,
+		.detect_zeroes = conf->detect_zeroes != 0,
+		.snapshot = conf->snapshot == CONF_SWITCH_ON,
+		.no_lock = file->locking == CONF_SWITCH_OFF,
+		.aio = file->aio == CONF_AIO_THREADS ? BLOCK_AIO_THREADS : BLOCK_AIO_URING,
+	};
+	apply_cache(conf, &options);
+	options.direct |= file->direct;
+	options.no_flush |= file->no_flush;
+	return block_open(&options, b->loop, error);
+}
+
+bool backends_add_disk(struct backends *b, struct conf_drive *conf, const GPtrArray *all,
+		       GError **error)
+{
+	struct block_node *node = NULL;
+	bool medium = conf->file || conf->file_node;
+	if (backends_find_disk(b, conf->id))
+		error_set(error, BERTH_ERR_INVALID, "there is a drive '%s' already: rename one",
+			  conf->id);
+	else if (!medium && conf->media != CONF_MEDIA_CDROM)
+		error_set(error, BERTH_ERR_INVALID, "-drive %s: a disk needs file=PATH", conf->id);
+	else if (medium)
+		node = open_disk(b, conf, all, error);
+	if (!node && (medium || conf->media != CONF_MEDIA_CDROM)) {
+		conf_drive_free(conf);
+		return false;
+	}
+	struct backend_disk *disk = g_new0(struct backend_disk, 1);
+	disk->id = g_strdup(conf->id);
+	disk->node = node;
+	disk->conf = conf;
+	g_ptr_array_add(b->disks, disk);
+	return true;
+}
+
+struct device *backends_user(const GPtrArray *devices, const void *backend)
+{
+	for (unsigned i = 0; i < devices->len; i++) {
+		struct device *dev = devices->pdata[i];
+		for (const struct property *p = dev->class->properties; p && p->name; p++) {
+			bool reference = p->type == PROPERTY_DRIVE || p->type == PROPERTY_NETDEV ||
+					 p->type == PROPERTY_CHARDEV;
+			if (reference && *(void **)((char *)dev + p->offset) == backend)
+				return dev;
+		}
+	}
+	return NULL;
+}
+
+bool backends_change_medium(struct backends *b, struct backend_disk *disk, struct device *dev,
+			    struct conf_drive *conf, bool force, GError **error)
+{
+	struct block_node *node = conf ? open_disk(b, conf, NULL, error) : NULL;
+	if ((conf && !node) || !ide_cd_change_medium(dev, node, force, error)) {
+		block_close(node);
+		conf_drive_free(conf);
+		return false;
+	}
+	block_close(disk->node);
+	disk->node = node;
+	g_free(disk->tray);
+	disk->tray = node ? NULL : g_strdup(dev->id);
+	if (conf) {
+		conf_drive_free(disk->conf);
+		disk->conf = conf;
+	}
+	return true;
+}
+
+/* A protocol node that a format node is on is opened with that, not by itself. */
+static bool is_lower_node(const struct conf_drive *drive, const GPtrArray *all)
+{
+	for (unsigned i = 0; drive->is_blockdev && i < all->len; i++) {
+		const struct conf_drive *upper = all->pdata[i];
+		if (upper->file_node && strcmp(upper->file_node, drive->id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* --- networks, streams, objects ------------------------------------------------------------------- */
+
+bool backends_add_net(struct backends *b, const struct conf_item *item, GError **error)
+{
+	if (backends_find_net(b, item->id))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "there is a network '%s' already: rename one", item->id);
+	struct net_backend *net = net_backend_new(
+		item->type, item->id, (const char *const *)item->props->keys->pdata,
+		(const char *const *)item->props->values->pdata, b->loop, error);
+	if (net)
+		g_ptr_array_add(b->nets, net);
+	return net != NULL;
+}
+
+/* Take a new stream in; there is one standard input, so one stream on it. */
+static bool keep_stream(struct backends *b, struct chardev *chr, GError **error)
+{
+	const char *what = chardev_describe(chr);
+	for (unsigned i = 0; strcmp(what, "stdio") == 0 && i < b->chardevs->len; i++) {
+		if (strcmp(chardev_describe(b->chardevs->pdata[i]), what) == 0) {
+			chardev_free(chr);
+			return error_set(error, BERTH_ERR_INVALID,
+					 "stdio can serve one stream: use mon:stdio to share it");
+		}
+	}
+	/* Tools look for this sentence to find the terminal. */
+	if (g_str_has_prefix(what, "pty:"))
+		log_info("char device redirected to %s (label %s)", what + 4, chardev_id(chr));
+	g_ptr_array_add(b->chardevs, chr);
+	return true;
+}
+
+bool backends_add_chardev(struct backends *b, const struct conf_item *item, GError **error)
+{
+	if (backends_find_chardev(b, item->id))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "there is a stream '%s' already: rename one", item->id);
+	struct chardev *chr = chardev_new(item->type, item->id,
+					  (const char *const *)item->props->keys->pdata,
+					  (const char *const *)item->props->values->pdata, b->loop,
+					  error);
+	return chr && keep_stream(b, chr, error);
+}
+
+bool backends_open_stream(struct backends *b, const char *spec, const char *id,
+			  struct chardev **chr, GError **error)
+{
+	*chr = NULL;
+	if (strcmp(spec, "none") == 0)
+		return true;
+	if (g_str_has_prefix(spec, "chardev:")) {
+		*chr = resolve(b, PROPERTY_CHARDEV, spec + strlen("chardev:"), error);
+		return *chr != NULL;
+	}
+	struct chardev *made = chardev_new_from_spec(spec, id, b->loop, error);
+	if (!made || !keep_stream(b, made, error))
+		return false;
+	*chr = made;
+	return true;
+}
+
+static const char *const object_help[] = {
+	"rng-random", "randomness of the host: filename=/dev/urandom or /dev/random",
+	"rng-builtin", "randomness of the host",
+	"memory-backend-ram", "guest RAM for -machine memory-backend=ID: size=, prealloc=, share=",
+	"memory-backend-memfd", "the same, and hugetlb=on, hugetlbsize=",
+	"memory-backend-file", "the same in a file or hugetlbfs folder: mem-path=",
+	NULL,
+};
+
+const char *const *backends_object_help(void)
+{
+	return object_help;
+}
+
+static bool check_random(const struct conf_item *item, GError **error)
+{
+	for (unsigned i = 0; i < keyval_count(item->props); i++) {
+		const char *key = item->props->keys->pdata[i], *value = item->props->values->pdata[i];
+		if (strcmp(item->type, "rng-random") != 0 || strcmp(key, "filename") != 0)
+			return error_set(error, BERTH_ERR_INVALID, "-object %s has no property '%s'",
+					 item->type, key);
+		if (strcmp(value, "/dev/urandom") != 0 && strcmp(value, "/dev/random") != 0)
+			return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+					 "-object %s: filename=%s is not supported: use /dev/urandom",
+					 item->type, value);
+	}
+	return true;
+}
+
+bool backends_add_object(struct backends *b, const struct conf_item *item, GError **error)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+	for (unsigned i = 0; object_help[i]; i += 2)
+		g_ptr_array_add(names, (void *)object_help[i]);
+	g_ptr_array_add(names, NULL);
+	const char *const *types = (const char *const *)names->pdata;
+	if (!g_strv_contains(types, item->type)) {
+		const char *near = nearest_name(item->type, types);
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "-object: there is no type '%s'%s%s%s", item->type,
+				 near ? ": did you mean '" : "; see -object help", near ? near : "",
+				 near ? "'?" : "");
+	}
+	if (g_str_has_prefix(item->type, "rng-") && !check_random(item, error))
+		return false;
+	if (backends_find_object(b, item->id))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "there is an object '%s' already: rename one", item->id);
+	struct conf_item *copy = conf_item_new(item->type, item->id);
+	keyval_free(copy->props);
+	copy->props = keyval_copy(item->props);
+	g_ptr_array_add(b->objects, copy);
+	return true;
+}
+
+bool backends_open(struct backends *b, const struct conf_vm *conf, GError **error)
+{
+	typedef bool add_fn(struct backends *b, const struct conf_item *item, GError **error);
+	static const struct {
+		enum conf_item_kind kind;
+		add_fn *add;
+	} order[] = {{CONF_OBJECT, backends_add_object},
+		     {CONF_CHARDEV, backends_add_chardev},
+		     {CONF_NETDEV, backends_add_net}};
+	for (unsigned k = 0; k < G_N_ELEMENTS(order); k++) {
+		const GPtrArray *items = conf->items[order[k].kind];
+		for (unsigned i = 0; i < items->len; i++) {
+			if (!order[k].add(b, items->pdata[i], error))
+				return false;
+		}
+	}
+	for (unsigned i = 0; i < conf->drives->len; i++) {
+		struct conf_drive *drive = conf->drives->pdata[i];
+		if (!is_lower_node(drive, conf->drives) &&
+		    !backends_add_disk(b, conf_drive_copy(drive), conf->drives, error))
+			return false;
+	}
+	return true;
+}

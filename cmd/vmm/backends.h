@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host side of the machine by name: disk images, network back ends, streams, objects. Devices
+ * find theirs here by the id in their properties.
+ */
+#pragma once
+
+#include "block/core/block.h"
+#include "chardev/chardev.h"
+#include "conf/vm.h"
+#include "dev/core/device.h"
+#include "net/net.h"
+
+struct backend_disk {
+	char *id;
+	struct block_node *node; /* NULL: a drive without medium */
+	struct conf_drive *conf; /* owned; how it was opened */
+	char *tray;              /* without medium: the id of the CD drive that it is for, or NULL */
+};
+
+struct backends {
+	struct aio_loop *loop;
+	GPtrArray *disks;    /* struct backend_disk */
+	GPtrArray *nets;     /* struct net_backend */
+	GPtrArray *chardevs; /* struct chardev */
+	GPtrArray *objects;  /* struct conf_item: checked, without state of their own */
+};
+
+void backends_init(struct backends *b, struct aio_loop *loop);
+/* After the devices are gone. */
+void backends_clear(struct backends *b);
+/* Everything that `conf` names. */
+bool backends_open(struct backends *b, const struct conf_vm *conf, GError **error);
+
+/* The device that has `backend` (a node, network or stream) as a property, or NULL. */
+struct device *backends_user(const GPtrArray *devices, const void *backend);
+/* Another medium, or none (`conf` NULL), for the CD drive `dev`. Takes `conf`. */
+bool backends_change_medium(struct backends *b, struct backend_disk *disk, struct device *dev,
+			    struct conf_drive *conf, bool force, GError **error);
+
+/* For struct machine_config; the resolver's opaque is `b`. */
+struct device_resolver backends_resolver(struct backends *b);
+
+struct backend_disk *backends_find_disk(struct backends *b, const char *id);
+struct net_backend *backends_find_net(struct backends *b, const char *id);
+struct chardev *backends_find_chardev(struct backends *b, const char *id);
+struct conf_item *backends_find_object(struct backends *b, const char *id);
+
+/* Takes `conf`; the id must be new. `all` is where file=NODE references are looked up. */
+bool backends_add_disk(struct backends *b, struct conf_drive *conf, const GPtrArray *all,
+		       GError **error);
+bool backends_add_net(struct backends *b, const struct conf_item *item, GError **error);
+bool backends_add_chardev(struct backends *b, const struct conf_item *item, GError **error);
+bool backends_add_object(struct backends *b, const struct conf_item *item, GError **error);
+/* "stdio", "chardev:ID"...; *chr is NULL for "none". A new stream gets `id`. */
+bool backends_open_stream(struct backends *b, const char *spec, const char *id,
+			  struct chardev **chr, GError **error);
+
+/* NULL-ended list of -object types, with a line of help after each name. */
+const char *const *backends_object_help(void);

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What happens when the guest, a signal or a monitor asks for something. */
+#include "vmm.h"
+
+#include "base/error.h"
+#include "base/log.h"
+
+static void emit(struct vmm *vmm, const char *event, json_t *data)
+{
+	if (vmm->monitor)
+		monitor_emit(vmm->monitor, event, data);
+	else
+		json_decref(data);
+}
+
+static void finish(struct vmm *vmm, int exit_code)
+{
+	vmm->quitting = true;
+	vmm->exit_code = exit_code;
+	aio_loop_quit(vmm->loop);
+}
+
+void life_quit(struct vmm *vmm, const char *reason, int exit_code)
+{
+	if (vmm->quitting)
+		return;
+	emit(vmm, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 0, "reason", reason));
+	finish(vmm, exit_code);
+}
+
+bool life_resume(struct vmm *vmm, GError **error)
+{
+	switch (vmm->vm->state) {
+	case VM_STATE_SHUTDOWN:
+	case VM_STATE_INTERNAL_ERROR:
+		return error_set(error, BERTH_ERR_BUSY, "Resetting the Virtual Machine is required");
+	case VM_STATE_SUSPENDED:
+		return error_set(error, BERTH_ERR_BUSY,
+				 "the guest sleeps: reset the machine to wake it");
+	default:
+		vm_resume(vmm->vm);
+		return true;
+	}
+}
+
+static void on_state_changed(void *opaque, enum vm_state state)
+{
+	struct vmm *vmm = opaque;
+	bool running = state == VM_STATE_RUNNING;
+	if (running != vmm->was_running)
+		emit(vmm, running ? "RESUME" : "STOP", NULL);
+	vmm->was_running = running;
+}
+
+static void on_shutdown(struct vmm *vmm, const char *reason, int code)
+{
+	if (vmm->quitting)
+		return;
+	emit(vmm, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 1, "reason", reason));
+	if (vmm->conf->action.shutdown == CONF_SHUTDOWN_POWEROFF)
+		finish(vmm, code);
+}
+
+static void on_panic(struct vmm *vmm)
+{
+	static const char *const actions[] = {
+		[CONF_PANIC_SHUTDOWN] = "poweroff",
+		[CONF_PANIC_PAUSE] = "pause",
+		[CONF_PANIC_NONE] = "run",
+		[CONF_PANIC_EXIT_FAILURE] = "poweroff",
+	};
+	int action = vmm->conf->action.panic;
+	log_warning("the guest's kernel has panicked");
+	emit(vmm, "GUEST_PANICKED", json_pack("{s:s}", "action", actions[action]));
+	if (action == CONF_PANIC_NONE)
+		vm_resume(vmm->vm);
+	else if (action == CONF_PANIC_EXIT_FAILURE)
+		on_shutdown(vmm, "guest-panic", 1);
+	else if (action == CONF_PANIC_SHUTDOWN)
+		on_shutdown(vmm, "guest-panic", 0);
+}
+
+static void on_requested(void *opaque, enum vm_request request, int code)
+{
+	struct vmm *vmm = opaque;
+	switch (request) {
+	case VM_REQUEST_SHUTDOWN:
+		on_shutdown(vmm, "guest-shutdown", code);
+		break;
+	case VM_REQUEST_PANIC:
+		on_panic(vmm);
+		break;
+	case VM_REQUEST_SUSPEND:
+		emit(vmm, "SUSPEND", NULL);
+		break;
+	case VM_REQUEST_INTERNAL_ERROR:
+		log_error("the guest cannot go on; it is paused for a look: reset it with "
+			  "system_reset and cont, or quit");
+		if (vmm->conf->nodefaults && vmm->conf->monitors->len == 0)
+			finish(vmm, 1);
+		break;
+	case VM_REQUEST_RESET:
+	case VM_REQUEST_COUNT:
+		break;
+	}
+}
+
+static void on_reset(void *opaque, bool by_guest)
+{
+	emit(opaque, "RESET",
+	     json_pack("{s:b, s:s}", "guest", (int)by_guest, "reason",
+		       by_guest ? "guest-reset" : "host-qmp-system-reset"));
+}
+
+static void on_terminal_quit(void *opaque)
+{
+	life_quit(opaque, "host-ui", 0);
+}
+
+void life_connect(struct vmm *vmm)
+{
+	vmm->vm->events = (struct vm_events){
+		.state_changed = on_state_changed,
+		.requested = on_requested,
+		.was_reset = on_reset,
+		.opaque = vmm,
+	};
+	for (unsigned i = 0; i < vmm->backends.chardevs->len; i++)
+		chardev_mux_set_quit(vmm->backends.chardevs->pdata[i], on_terminal_quit, vmm);
+}

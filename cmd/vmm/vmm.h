@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The program's one VM and all that belongs to it, in the order in which it comes to life:
+ *
+ *   options -> conf -> back ends opened -> engine and machine created -> monitors -> sandbox -> run
+ *
+ * Everything here is on the main thread.
+ */
+#pragma once
+
+#include "aio/loop.h"
+#include "backends.h"
+#include "conf/vm.h"
+#include "cpu/x86/cpuid.h"
+#include "machine/machine.h"
+#include "monitor/monitor.h"
+#include "options.h"
+
+struct vmm {
+	struct conf_vm *conf;
+	const struct machine_ops *board;
+	struct aio_loop *loop;
+	struct backends backends;
+	const struct engine_ops *engine;
+	struct cpu_model *cpu_model;
+	struct vm *vm;
+	struct machine_config config;
+	GPtrArray *config_owned; /* what `config` points to, freed with g_free() */
+	struct machine *machine;
+	struct monitor_server *monitor;
+	struct aio_watch *signal_watch;
+	int ready_fd;  /* -daemonize: tells the parent that all is well; or -1 */
+	int exit_code;
+	bool quitting;
+	struct aio_timer key_timer; /* releases held_keys */
+	GByteArray *held_keys;
+	bool was_running; /* for the STOP and RESUME events */
+};
+
+/* --- build.c: from the model to the machine ----------------------------------------------------- */
+bool vmm_build(struct vmm *vmm, GError **error);
+void vmm_destroy(struct vmm *vmm);
+/* A -device, at start or by device_add: sees to properties that name things of the command line. */
+struct device *vmm_add_device(struct vmm *vmm, const struct conf_item *item, GError **error);
+
+/* --- accel.c ------------------------------------------------------------------------------------ */
+/* NULL-ended. */
+const struct engine_ops *const *accel_engines(void);
+/* Which engine to use; *split: the interrupt controllers are ours. */
+bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,
+		  GError **error);
+
+/* --- life.c: requests of the guest, of signals, of monitors --------------------------------------- */
+void life_connect(struct vmm *vmm);
+/* End the program's main loop. `reason` is QMP's ShutdownCause. */
+void life_quit(struct vmm *vmm, const char *reason, int exit_code);
+bool life_resume(struct vmm *vmm, GError **error);
+
+/* --- process.c ---------------------------------------------------------------------------------- */
+/* Signals that end the program do so by life_quit(). */
+bool process_catch_signals(struct vmm *vmm, GError **error);
+/* Fork into the background: the parent waits for process_ready() and exits. */
+bool process_daemonize(int *ready_fd, GError **error);
+bool process_ready(struct vmm *vmm, GError **error);
+bool process_write_pidfile(const char *path, GError **error);
+bool process_drop_rights(const struct conf_vm *conf, GError **error);
+
+/* --- show.c: -device help and its kin ------------------------------------------------------------ */
+bool show(const struct options *o, GError **error);
+
+/* --- the monitors' tables ------------------------------------------------------------------------- */
+extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
+	qmp_backend_table, qmp_key_table;
+extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[];
+void commands_register(struct vmm *vmm);
+/* keys.c: let go of what send-key holds. */
+void keys_clear(struct vmm *vmm);
+/* Turn what a device reports into events. */
+void commands_watch_device(struct vmm *vmm, struct device *dev);
