@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * diff [--class NAME]... [--count N] [--seed N] [--case N] [--max N] [--list]
+ *
+ * Runs N cases of each class natively and in the software engine, in batches: while the child runs
+ * one batch natively, the engine runs the one before. Prints what differs, at most --max cases per
+ * class, and for each class how many did and how fast it went. Output is TAP.
+ */
+#include "diff.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+	char **classes;
+	gint64 count, seed, only;
+	gint max;
+	gboolean list;
+};
+
+struct run {
+	const struct diff_class *class;
+	struct diff_native *native;
+	struct diff_engine *engine;
+	const struct options *options;
+	uint64_t failures, faults;
+};
+
+static void check(struct run *run, struct diff_case *c)
+{
+	diff_engine_run(run->engine, c);
+	if (c->native.fault != DIFF_NO_FAULT)
+		run->faults++;
+	g_autofree char *text = diff_compare(c);
+	if (!text)
+		return;
+	if (run->failures++ < (uint64_t)run->options->max) {
+		g_autofree char *what = diff_describe(c);
+		g_print("# %s# %s\n", g_strdelimit(what, "\r", ' '), "differs:");
+		g_print("%s", text);
+	}
+}
+
+/* Make a batch of cases from number `from` on; returns how many. */
+static unsigned make_batch(struct run *run, unsigned batch, uint64_t from, uint64_t left)
+{
+	struct diff_case *cases = diff_native_cases(run->native, batch);
+	unsigned count = MIN(left, DIFF_BATCH);
+	for (unsigned i = 0; i < count; i++)
+		diff_generate(run->class, run->options->seed, from + i, &cases[i]);
+	return count;
+}
+
+static bool run_class(struct run *run, GError **error)
+{
+	const struct options *o = run->options;
+	uint64_t from = o->only >= 0 ? o->only : 0, left = o->only >= 0 ? 1 : o->count;
+	unsigned batch = 0, running = 0;
+	while (left || running) {
+		unsigned count = make_batch(run, batch, from, left);
+		if (running && !diff_native_wait(run->native, error))
+			return false;
+		if (count && !diff_native_start(run->native, batch, count, error))
+			return false;
+		/* Meanwhile the engine does what has just come back. */
+		batch ^= 1;
+		for (unsigned i = 0; i < running; i++)
+			check(run, &diff_native_cases(run->native, batch)[i]);
+		running = count;
+		from += count;
+		left -= count;
+	}
+	return true;
+}
+
+static bool run_named(const char *name, const struct options *o, unsigned number, GError **error)
+{
+	struct run run = { .class = diff_class_find(name), .options = o };
+	if (!run.class) {
+		g_print("not ok %u - %s: no such class\n", number, name);
+		return false;
+	}
+	run.native = diff_native_new(error);
+	run.engine = run.native ? diff_engine_new(error) : NULL;
+	gint64 start = g_get_monotonic_time();
+	bool ok = run.engine && run_class(&run, error);
+	double seconds = (g_get_monotonic_time() - start) / 1e6;
+	diff_engine_free(run.engine);
+	diff_native_free(run.native);
+	if (!ok)
+		return false;
+	g_print("%s %u - %s: %" G_GINT64_FORMAT " cases, %" G_GUINT64_FORMAT " faults, %"
+		G_GUINT64_FORMAT " differ, %.0f k/s\n",
+		run.failures ? "not ok" : "ok", number, name, o->count, run.faults, run.failures,
+		o->count / seconds / 1000);
+	return !run.failures;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .count = 20000, .seed = -1, .only = -1, .max = 3 };
+	const GOptionEntry entries[] = {
+		{ "class", 'c', 0, G_OPTION_ARG_STRING_ARRAY, &o.classes, "class to run", "NAME" },
+		{ "count", 'n', 0, G_OPTION_ARG_INT64, &o.count, "cases per class", "N" },
+		{ "seed", 's', 0, G_OPTION_ARG_INT64, &o.seed, "seed (random)", "N" },
+		{ "case", 'k', 0, G_OPTION_ARG_INT64, &o.only, "run this case only", "N" },
+		{ "max", 'm', 0, G_OPTION_ARG_INT, &o.max, "differences to print per class", "N" },
+		{ "list", 'l', 0, G_OPTION_ARG_NONE, &o.list, "list the classes", NULL },
+		{ NULL },
+	};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+	g_option_context_add_main_entries(context, entries, NULL);
+	if (!g_option_context_parse(context, &argc, &argv, &error)) {
+		g_printerr("diff: %s\n", error->message);
+		return 2;
+	}
+	const char *const *names = diff_class_names();
+	if (o.classes)
+		names = (const char *const *)o.classes;
+	if (o.seed < 0)
+		o.seed = g_random_int();
+	bool ok = true;
+	g_print("1..%u\n# seed %" G_GINT64_FORMAT "\n", g_strv_length((char **)names), o.seed);
+	for (unsigned i = 0; names[i]; i++) {
+		if (o.list) {
+			g_print("ok %u - %s # SKIP listed only\n", i + 1, names[i]);
+			continue;
+		}
+		ok &= run_named(names[i], &o, i + 1, &error);
+		if (error) {
+			g_print("not ok %u - %s: %s\n", i + 1, names[i], error->message);
+			g_clear_error(&error);
+		}
+	}
+	return ok ? 0 : 1;
+}
