@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The KVM lab: true KVM on a machine without virtualization.
+
+QEMU's software emulation of AMD SVM runs a stock Debian kernel with kvm-amd; in there our programs
+find a real /dev/kvm. All tests run in one such machine, one after the other, and their results come
+out by its serial line. Time in there means nothing; each test has a limit all the same, and so has
+the whole. A test that fails is not tried again: what fails here sometimes is a fault to find.
+
+    tests/lab/lab.py [--build DIR] [--list] [--keep] [TEST]...      default: all
+
+Prints TAP. What a failed test said is printed as comments.
+"""
+import argparse
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+sys.path.insert(0, HERE)
+import guest  # noqa: E402
+from tests import TESTS  # noqa: E402
+
+BOOT_LIMIT = 120  # seconds until the outer machine's tests begin
+TOTAL_LIMIT = 600  # seconds for all of it; an idle machine of two cores needs about 240
+# QEMU's SVM does not intercept XSETBV: a guest's XCR0 would become the host's. So no XSAVE, no AVX.
+MACHINE = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35",
+           "-cpu", "max,-xsave", "-smp", "2", "-m", "3000", "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"]
+# lib.sh ends a guest at the limit; this ends a script that hangs elsewhere a little later.
+RUNNER = """
+export LAB=/lab PATH=/lab/bin:$PATH
+ip link set lo up
+for name in $(cat /lab/order); do
+	echo "lab: begin $name"
+	rm -rf /tmp/*
+	export LIMIT=$(cat /lab/limits/$name)
+	timeout -s KILL $((LIMIT + 10)) sh -e /lab/tests/$name </dev/null
+	echo "lab: end $name $?"
+done
+echo "lab: done"
+"""
+
+
+class Archive:
+    """A cpio archive in the kernel's "newc" format, written as it grows."""
+
+    def __init__(self, path):
+        self.file = open(path, "wb")
+        self.inode = 0
+        self.folders = {"."}
+
+    def _entry(self, name, mode, data):
+        self.inode += 1
+        fields = [self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+        header = b"070701" + b"".join(b"%08x" % f for f in fields) + name.encode() + b"\0"
+        self.file.write(header + b"\0" * (-len(header) % 4))
+        self.file.write(data + b"\0" * (-len(data) % 4))
+
+    def folder(self, path):
+        if path in self.folders or not path:
+            return
+        self.folder(os.path.dirname(path))
+        self.folders.add(path)
+        self._entry(path, 0o40755, b"")
+
+    def add(self, path, data, mode=0o100644):
+        self.folder(os.path.dirname(path))
+        self._entry(path, mode, data if isinstance(data, bytes) else data.encode())
+
+    def copy(self, path, source, mode=0o100644):
+        with open(source, "rb") as f:
+            self.add(path, f.read(), mode)
+
+    def close(self):
+        self._entry("TRAILER!!!", 0, b"")
+        self.file.close()
+
+
+def libraries(program):
+    """The shared libraries that a program loads, with the dynamic linker."""
+    text = subprocess.run(["ldd", program], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return re.findall(r"(?:=> )?(/\S+) \(0x", text)
+
+
+def add_program(archive, name, path, seen):
+    archive.copy("lab/bin/" + name, path, 0o100755)
+    for library in libraries(path):
+        if library in seen:
+            continue
+        seen.add(library)
+        # Under its own name, as the linker looks for it. /lib is a link to usr/lib on the host, but
+        # a folder in the initramfs.
+        archive.copy(library.lstrip("/"), os.path.realpath(library), 0o100755)
+
+
+def build_archive(path, build, tests):
+    archive = Archive(path)
+    needs = {need for test in tests for need in test.needs}
+    seen = set()
+    for name in sorted(needs):
+        kind, _, rest = name.partition(":")
+        if kind == "program":
+            add_program(archive, os.path.basename(rest), os.path.join(build, rest), seen)
+        elif kind == "kernel":
+            vmlinuz, initramfs = guest.kernel(rest)
+            archive.copy(f"lab/kernels/{rest}/vmlinuz", vmlinuz)
+            archive.copy(f"lab/kernels/{rest}/initramfs.cpio.gz", initramfs)
+        elif kind == "file":
+            archive.copy(rest.lstrip("/"), rest)
+        else:
+            raise SystemExit(f"lab: unknown need '{name}'")
+    archive.add("lab/order", "\n".join(test.name for test in tests) + "\n")
+    archive.copy("lab/lib.sh", os.path.join(HERE, "lib.sh"))
+    for test in tests:
+        archive.add(f"lab/limits/{test.name}", str(test.limit))
+        archive.add(f"lab/tests/{test.name}", ". /lab/lib.sh\n" + test.script)
+    archive.add("lab/run", RUNNER)
+    archive.close()
+
+
+def missing(build, test):
+    """What of the host this test cannot do without, or None."""
+    for need in test.needs:
+        kind, _, rest = need.partition(":")
+        if kind == "program" and not os.path.exists(os.path.join(build, rest)):
+            return f"{rest} is not built"
+        if kind == "file" and not os.path.exists(rest):
+            return f"{rest} is not installed"
+    return None
+
+
+class Machine:
+    """The outer machine, as a source of console lines."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, start_new_session=True)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.process.stdout, selectors.EVENT_READ)
+        self.rest = b""
+
+    def line(self, deadline):
+        """The next line, or None when the machine has ended or the deadline has passed."""
+        while b"\n" not in self.rest:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self.selector.select(left):
+                return None
+            data = self.process.stdout.read()
+            if not data:
+                return None
+            self.rest += data
+        line, self.rest = self.rest.split(b"\n", 1)
+        return line.decode(errors="replace").rstrip("\r")
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def comment(lines):
+    for line in lines[-60:]:
+        print("#   " + re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line))
+
+
+def run(machine, tests, verbose):
+    """Follow the console and print a TAP line per test. Returns how many did not pass."""
+    results = {}
+    said = []
+    current = None
+    end = time.monotonic() + TOTAL_LIMIT
+    deadline = time.monotonic() + BOOT_LIMIT
+    while len(results) < len(tests):
+        line = machine.line(min(deadline, end))
+        if line is None:
+            break
+        if verbose:
+            print("# " + line, flush=True)
+        words = line.split()
+        if words[:2] == ["lab:", "begin"]:
+            current, said = words[2], []
+            limit = next(t.limit for t in tests if t.name == current)
+            started = time.monotonic()
+            deadline = started + limit + 30
+        elif words[:2] == ["lab:", "end"] and words[2] == current:
+            results[current] = status = int(words[3])
+            number = len(results)
+            print(f"{'ok' if status == 0 else 'not ok'} {number} {current} "
+                  f"# {time.monotonic() - started:.1f} s", flush=True)
+            if status:
+                comment(said)
+                print(f"#   status {status}" + (" (its limit)" if status == 137 else ""))
+            current, said = None, []
+            deadline = time.monotonic() + 30
+        else:
+            said.append(line)
+    for test in tests:
+        if test.name not in results:
+            results[test.name] = -1
+            why = "no time was left" if time.monotonic() >= end else "the machine ended or hung"
+            print(f"not ok {len(results)} {test.name} # {why}")
+            comment(said)
+            said = []
+    return sum(status != 0 for status in results.values())
+
+
+def main():
+    # Ended by a test runner's limit, the machine must end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    parser = argparse.ArgumentParser(description="Run tests on true KVM inside QEMU's emulation.")
+    parser.add_argument("--build", default=guest.BUILD, help="the build folder")
+    parser.add_argument("--list", action="store_true", help="print the names of the tests")
+    parser.add_argument("--keep", action="store_true", help="keep the initramfs")
+    parser.add_argument("--verbose", action="store_true", help="print the whole console")
+    parser.add_argument("tests", nargs="*", metavar="TEST")
+    options = parser.parse_args()
+    names = [test.name for test in TESTS]
+    for name in options.tests:
+        if name not in names:
+            raise SystemExit(f"lab: there is no test '{name}'; --list names them")
+    if options.list:
+        print("\n".join(names))
+        return 0
+    wanted = [t for t in TESTS if not options.tests or t.name in options.tests]
+    if not shutil.which(MACHINE[0]):
+        print(f"1..0 # SKIP {MACHINE[0]} is not installed")
+        return 0
+    tests = [t for t in wanted if not missing(options.build, t)]
+    print(f"1..{len(wanted)}")
+    folder = tempfile.mkdtemp(prefix="berth-lab-")
+    machine = None
+    failed = 0
+    try:
+        if tests:
+            vmlinuz, initramfs = guest.kernel("generic")
+            build_archive(os.path.join(folder, "lab.cpio"), options.build, tests)
+            # The kernel unpacks archives that follow each other one over the other.
+            with open(os.path.join(folder, "initrd"), "wb") as out:
+                for part in (initramfs, os.path.join(folder, "lab.cpio")):
+                    with open(part, "rb") as f:
+                        shutil.copyfileobj(f, out)
+                    out.write(b"\0" * (-out.tell() % 4))
+            machine = Machine(MACHINE + [
+                "-kernel", vmlinuz, "-initrd", os.path.join(folder, "initrd"), "-append",
+                "console=ttyS0 quiet panic=-1 mitigations=off berth.modules=kvm-amd "
+                "berth.run=sh,/lab/run"])
+            failed = run(machine, tests, options.verbose)
+    finally:
+        if machine:
+            machine.end()
+        if options.keep:
+            print("# kept in " + folder)
+        else:
+            shutil.rmtree(folder)
+    for number, test in enumerate((t for t in wanted if t not in tests), len(tests) + 1):
+        print(f"ok {number} {test.name} # SKIP {missing(options.build, test)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lab's tests: shell scripts (busybox sh -e, after lib.sh) that run where /dev/kvm is real."""
+from collections import namedtuple
+
+# needs: "program:PATH in the build folder", "kernel:NAME of tests/lib/assets", "file:PATH".
+# limit: seconds in the lab. On an idle machine a boot takes 5 to 30.
+Test = namedtuple("Test", "name needs limit script")
+
+VMM = "program:cmd/vmm/berth-vmm"
+SEABIOS = ["file:/usr/share/seabios/bios-256k.bin", "file:/usr/share/seabios/bios-microvm.bin"]
+KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 "
+
+
+def boot(name, options, kernel="cloud", run="true", check="", cpus=1, limit=120):
+    """berth-vmm boots a stock kernel to init, runs `run` in it and powers off."""
+    return Test(name, [VMM, f"kernel:{kernel}"] + SEABIOS, limit, f"""
+        dd if=/dev/urandom of=/tmp/disk bs=64k count=64 2>/dev/null
+        sum=$(md5sum </tmp/disk | cut -d' ' -f1)
+        vmm {options} -smp {cpus} -kernel $LAB/kernels/{kernel}/vmlinuz \\
+            -initrd $LAB/kernels/{kernel}/initramfs.cpio.gz \\
+            -append "{KERNEL_ARGUMENTS} berth.run={run.replace(',', '%%').replace(' ', ',')}"
+        grep -q 'berth-guest: up .* cpus {cpus} ' /tmp/out || fail "the guest did not come up"
+        grep -q 'berth-guest: exit 0' /tmp/out || fail "the guest's command failed"
+        {check}
+    """)
+
+
+BOOTS = [
+    boot(f"boot-{board}-{kernel}-{cpus}", f"-accel kvm -M {board}", kernel=kernel, cpus=cpus)
+    for board in ("q35", "microvm")
+    for kernel in ("cloud", "generic") for cpus in (1, 2)
+]
+
+TESTS = [
+    Test("engine", ["program:tests/unit/kvm/test-kvm-guest"], 120, """
+        test-kvm-guest | tee /tmp/out
+        grep -q 'ms: usable' /tmp/out || fail "the probe does not accept this KVM"
+        ! grep -q '^not ok' /tmp/out
+    """),
+    # Not here: tests/lib/mini-pc, a guest without ACPI whose ticks come by the PIC and LINT0. In this
+    # emulated SVM they sometimes stop, with KVM's own PIC as with ours; the cause is not known.
+    boot("full-q35", "-accel kvm -M q35,kernel_irqchip=on"),
+    # With a real KVM, auto says nothing of the software engine; the guest sees whose it is.
+    boot("auto", "-accel auto -M microvm", run="dmesg | grep Hypervisor",
+         check="! grep -q 'soft engine' /tmp/out"),
+    *BOOTS,
+    boot("split-q35", "-accel kvm,kernel-irqchip=split -M q35", kernel="generic", cpus=2),
+    boot("virtio-pci", "-accel kvm -M q35 -drive file=/tmp/disk,if=none,id=d,format=raw "
+         "-device virtio-blk-pci,drive=d -device virtio-rng-pci -netdev user,id=n "
+         "-device virtio-net-pci,netdev=n", kernel="generic", cpus=2,
+         run="md5sum /dev/vda", check="grep -q $sum /tmp/out || fail 'the disk reads wrong'"),
+    boot("virtio-mmio", "-accel kvm -M microvm -drive file=/tmp/disk,if=none,id=d,format=raw "
+         "-device virtio-blk-device,drive=d", run="md5sum /dev/vda",
+         check="grep -q $sum /tmp/out || fail 'the disk reads wrong'"),
+    # -no-reboot: the guest's reset, by whatever way its kernel finds, ends the VMM.
+    *[Test("reboot-" + board, [VMM, "kernel:cloud"] + SEABIOS, 120, f"""
+        vmm -accel kvm -M {board} -kernel $LAB/kernels/cloud/vmlinuz \\
+            -initrd $LAB/kernels/cloud/initramfs.cpio.gz \\
+            -append "{KERNEL_ARGUMENTS} berth.run=reboot,-f"
+        grep -q 'Restarting system' /tmp/out || fail "the guest did not reboot"
+        [ $code = 0 ] || fail "the VMM did not end well"
+    """) for board in ("q35", "microvm")],
+    # A folder, a port, a balloon, sockets and entropy in one guest; packed rings where there is data.
+    boot("virtio-others", "-accel kvm -M q35 -device virtio-9p-pci,mount_tag=t,path=/tmp,packed=on "
+         "-device virtio-serial-pci -chardev file,id=c,path=/tmp/port "
+         "-device virtserialport,chardev=c,name=p -device virtio-balloon-pci,free-page-reporting=on "
+         "-device virtio-vsock-pci,uds-path=/tmp/vsock -device virtio-rng-pci,packed=on "
+         "-drive file=/tmp/disk,if=none,id=d,format=raw -device virtio-blk-pci,drive=d,packed=on",
+         kernel="generic", cpus=2,
+         run="modprobe 9p; modprobe 9pnet_virtio; mkdir /m && "
+             "mount -t 9p -o trans=virtio,version=9p2000.L t /m && cp /dev/vda /m/copy && "
+             "mkdir /m/d && mv /m/copy /m/d/copy && ln -s copy /m/d/link && cmp /m/disk /m/d/link && "
+             "dd if=/dev/hwrng of=/m/d/random bs=512 count=4 && modprobe vmw_vsock_virtio_transport && "
+             "echo said > /dev/vport1p1 || echo said > /dev/vport2p1 || echo said > /dev/vport3p1",
+         check="cmp /tmp/disk /tmp/d/copy && test $(wc -c </tmp/d/random) -ge 512 && "
+               "grep -q said /tmp/port || fail 'what the guest wrote did not arrive'"),
+    # OVMF is not here: it writes CR8 with interrupts pending, on which QEMU 7.2's SVM asserts.
+    Test("seabios", [VMM] + SEABIOS, 60, """
+        vmm -accel kvm -M q35 -smp 2 -boot reboot-timeout=1 -no-reboot
+        grep -q 'SeaBIOS (version' /tmp/out && grep -q 'No bootable device' /tmp/out
+    """),
+]
