@@ -14,6 +14,16 @@ static const struct keyval_field nic_fields[] = {
 	{NULL},
 };
 
+/* -net BACKEND,...: the host half. The model and the MAC are said of the other one, -net nic. */
+static const struct keyval_field net_backend_fields[] = {
+	{"type", KEYVAL_STRING, FIELD(type)},
+	{"id", KEYVAL_STRING, FIELD(id)},
+	{"name", KEYVAL_STRING, FIELD(id)},
+	{"model", KEYVAL_REFUSED, .help = "write it after -net nic, or use -nic"},
+	{"mac", KEYVAL_REFUSED, .help = "write macaddr after -net nic, or use -nic"},
+	{NULL},
+};
+
 /* -net nic,...: the device half. */
 static const struct keyval_field net_nic_fields[] = {
 	{"type", KEYVAL_STRING, FIELD(type)},       {"name", KEYVAL_STRING, FIELD(id)},
@@ -35,7 +45,7 @@ static struct conf_nic *nic_bind(const char *text, const struct keyval_field *fi
 	struct conf_nic *nic = g_new0(struct conf_nic, 1);
 	nic->netdev_props = keyval_new();
 	bool good = keyval_bind(kv, fields, nic, option,
-				fields == nic_fields ? nic->netdev_props : NULL, error);
+				fields == net_nic_fields ? NULL : nic->netdev_props, error);
 	if (good && nic->model && !nic->model[0])
 		good = error_set(error, BERTH_ERR_INVALID, "%s: model= names no device", option);
 	if (good && nic->id && !conf_id_is_valid(nic->id))
@@ -60,7 +70,7 @@ struct conf_nic *conf_nic_parse(const char *text, GError **error)
 struct conf_nic *conf_net_parse(const char *text, GError **error)
 {
 	bool device = strcmp(text, "nic") == 0 || g_str_has_prefix(text, "nic,");
-	struct conf_nic *nic = nic_bind(text, device ? net_nic_fields : nic_fields, "-net", error);
+	struct conf_nic *nic = nic_bind(text, device ? net_nic_fields : net_backend_fields, "-net", error);
 	if (!nic)
 		return NULL;
 	nic->legacy = true;

@@ -144,6 +144,8 @@ static void test_errors(void)
 		 "-accel: there is no accelerator 'hvf': did you mean 'kvm'?"},
 		{"-drive fiel=x", "-drive has no property 'fiel': did you mean 'file'?"},
 		{"-uuid 5", "-uuid: '5' is not a UUID like 8a0f6a0e-3ec2-4d39-b6d8-6f4e0c2a1b7d"},
+		{"-net user,model=e1000", "-net: model: it is not supported: write it after -net nic, or use "
+					  "-nic"},
 		{"-boot z", "-boot: 'z' is not a boot device: use c (disk), d (CD-ROM), n (network)"},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
