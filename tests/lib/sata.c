@@ -58,7 +58,6 @@ static void disk_close(struct block_node *node)
 {
 	struct sata_disk *disk = (struct sata_disk *)node;
 	g_free(disk->bytes);
-	g_free(disk);
 }
 
 static const struct block_driver disk_driver = {.name = "memory", .submit = disk_submit,
@@ -66,10 +65,10 @@ static const struct block_driver disk_driver = {.name = "memory", .submit = disk
 
 struct sata_disk *sata_disk_new(struct aio_loop *loop, uint64_t size, bool readonly)
 {
-	struct block_open_options options = {.filename = "memory", .discard = true,
-					     .readonly = readonly};
+	struct block_open_options options = {.discard = true, .readonly = readonly};
 	struct sata_disk *disk = g_new0(struct sata_disk, 1);
 	block_node_init(&disk->node, &disk_driver, &options, loop);
+	disk->node.filename = g_strdup("memory");
 	disk->node.size = size;
 	disk->node.limits = (struct block_limits){.request_alignment = 512, .logical_block = 512,
 						  .physical_block = 512, .max_transfer = 1 << 30,

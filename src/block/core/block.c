@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Nodes and requests: the checks that every driver relies on, accounting, opening and closing.
+ * Nodes and requests: the checks that every driver relies on, accounting, and waiting for requests
+ * on fibers and on plain stacks.
  */
 #include "block/core/driver.h"
 
@@ -8,80 +9,26 @@
 #include "base/error.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 void block_node_init(struct block_node *node, const struct block_driver *driver,
 		     const struct block_open_options *options, struct aio_loop *loop)
 {
 	node->driver = driver;
 	node->node_name = g_strdup(options->node_name);
-	node->filename = g_strdup(options->filename);
-	node->format_name = "raw";
+	node->format_name = driver->name;
 	node->loop = loop;
 	node->readonly = options->readonly;
 	node->writethrough = options->writethrough;
 	node->no_flush = options->no_flush;
 	node->discard = options->discard;
 	node->detect_zeroes = options->detect_zeroes;
-}
-
-/* The file's format by its first bytes, or NULL with *error set if it cannot be read. */
-static const char *probe(const char *filename, GError **error)
-{
-	uint8_t head[512];
-	int fd = open(filename, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
-	int why = errno;
-	if (fd >= 0)
-		close(fd);
-	if (n >= 0)
-		return block_probe_format(head, n);
-	const char *advice = why == EACCES  ? " (this user may not read it: chmod or chown it)"
-			     : why == EISDIR ? " (it is a folder)" : "";
-	error_set_errno(error, why, "cannot open the disk image '%s'%s", filename, advice);
-	return NULL;
-}
-
-struct block_node *block_open(const struct block_open_options *options, struct aio_loop *loop,
-			      GError **error)
-{
-	const char *format = options->format;
-	if (!format && !(format = probe(options->filename, error)))
-		return NULL;
-	if (!g_str_equal(format, "raw") && !g_str_equal(format, "file") &&
-	    !g_str_equal(format, "host_device")) {
-		error_set(error, BERTH_ERR_NOT_SUPPORTED,
-			  "'%s' has format %s, which is not supported yet: convert it with "
-			  "qemu-img convert -O raw, or say format=raw if it is a raw image",
-			  options->filename, format);
-		return NULL;
-	}
-
-	struct block_open_options file = *options;
-	if (options->snapshot)
-		file.readonly = true;
-	struct block_node *node = block_file_open(&file, loop, error);
-	if (node && options->snapshot) {
-		struct block_node *overlay = block_overlay_open(node, options, error);
-		if (!overlay)
-			block_close(node);
-		return overlay;
-	}
-	return node;
-}
-
-void block_close(struct block_node *node)
-{
-	if (!node)
-		return;
-	block_drain(node);
-	if (!node->readonly)
-		block_flush_sync(node, NULL);
-	g_free(node->node_name);
-	g_free(node->filename);
-	node->driver->close(node);
+	node->graph = options->graph;
+	node->options = *options;
+	node->options.filename = node->options.format = node->options.node_name = NULL;
+	node->options.dict = NULL;
+	node->options.snapshot = false;
+	node->references = 1;
 }
 
 static bool all_zero(const struct block_request *request)
@@ -102,7 +49,17 @@ static int check(const struct block_node *node, const struct block_request *requ
 		return 0;
 	if (request->op != BLOCK_READ && node->readonly)
 		return -EROFS;
-	return range_fits(request->offset, request->length, node->size) ? 0 : -EIO;
+	if (request->flags & BLOCK_REQ_COMPRESSED && node->driver->kind == BLOCK_PROTOCOL)
+		return -ENOTSUP;
+	uint64_t limit = node->growable ? INT64_MAX : node->size;
+	return range_fits(request->offset, request->length, limit) ? 0 : -EIO;
+}
+
+/* A request to a driver with straight-line code runs on a fiber of its own. */
+static void perform(void *opaque)
+{
+	struct block_request *request = opaque;
+	block_complete(request, request->node->driver->perform(request->node, request));
 }
 
 void block_submit(struct block_node *node, struct block_request *request)
@@ -112,7 +69,8 @@ void block_submit(struct block_node *node, struct block_request *request)
 	node->in_flight++;
 
 	int refused = check(node, request);
-	bool nothing = (request->op == BLOCK_FLUSH && (node->no_flush || node->readonly)) ||
+	bool nothing = (request->op == BLOCK_FLUSH &&
+			(node->readonly || (node->no_flush && node->driver->kind == BLOCK_PROTOCOL))) ||
 		       (request->op == BLOCK_DISCARD && !node->discard) ||
 		       (request->op != BLOCK_FLUSH && request->length == 0);
 	if (refused || nothing) {
@@ -129,7 +87,10 @@ void block_submit(struct block_node *node, struct block_request *request)
 		request->op = BLOCK_WRITE_ZEROES;
 		request->flags |= node->discard ? BLOCK_REQ_MAY_UNMAP : 0;
 	}
-	node->driver->submit(node, request);
+	if (node->driver->submit)
+		node->driver->submit(node, request);
+	else
+		fiber_start(perform, request);
 }
 
 void block_complete(struct block_request *request, int result)
@@ -139,11 +100,51 @@ void block_complete(struct block_request *request, int result)
 	stats->ops[request->op]++;
 	if (result == 0)
 		stats->bytes[request->op] += request->length;
+	if (result == 0 && node->growable &&
+	    (request->op == BLOCK_WRITE || request->op == BLOCK_WRITE_ZEROES))
+		node->size = MAX(node->size, request->offset + request->length);
 	else
 		stats->errors[request->op]++;
 	stats->total_ns[request->op] += aio_now_ns() - request->started_ns;
 	node->in_flight--;
 	request->done(request, result);
+}
+
+struct block_forward {
+	struct block_request request;
+	struct block_request *original;
+	struct block_node *parent;
+	struct block_forward *next_free;
+};
+
+static void forward_done(struct block_request *request, int result)
+{
+	struct block_forward *forward = (struct block_forward *)request;
+	struct block_request *original = forward->original;
+	forward->next_free = forward->parent->free_forwards;
+	forward->parent->free_forwards = forward;
+	block_complete(original, result);
+}
+
+struct block_forward *block_forward_next(struct block_forward *forward)
+{
+	return forward->next_free;
+}
+
+void block_forward(struct block_node *child, struct block_request *request, uint64_t shift)
+{
+	struct block_node *parent = request->node;
+	struct block_forward *forward = parent->free_forwards;
+	if (forward)
+		parent->free_forwards = forward->next_free;
+	else
+		forward = g_new0(struct block_forward, 1);
+	forward->original = request;
+	forward->parent = parent;
+	forward->request = *request;
+	forward->request.offset += shift;
+	forward->request.done = forward_done;
+	block_submit(child, &forward->request);
 }
 
 void block_plug(struct block_node *node)
@@ -160,12 +161,17 @@ void block_unplug(struct block_node *node)
 
 void block_drain(struct block_node *node)
 {
-	while (node->in_flight)
-		aio_loop_iterate(node->loop, -1);
+	while (node->in_flight) {
+		if (fiber_self())
+			fiber_pause(node->loop);
+		else
+			aio_loop_iterate(node->loop, -1);
+	}
 }
 
 struct sync_request {
 	struct block_request request;
+	struct fiber *waiter;
 	bool finished;
 	int result;
 };
@@ -175,48 +181,94 @@ static void sync_done(struct block_request *request, int result)
 	struct sync_request *sync = (struct sync_request *)request;
 	sync->result = result;
 	sync->finished = true;
+	if (sync->waiter)
+		fiber_resume(sync->waiter);
 }
 
-static bool run_sync(struct block_node *node, enum block_op op, uint64_t offset, void *buffer,
-		     uint64_t length, const char *what, GError **error)
+int block_io(struct block_node *node, enum block_op op, unsigned flags, uint64_t offset,
+	     uint64_t length, struct iovec *iov, unsigned iov_count)
 {
-	struct iovec iov = {buffer, length};
 	struct sync_request sync = {
-		.request = {.op = op, .offset = offset, .length = length, .iov = &iov,
-			    .iov_count = buffer ? 1 : 0, .done = sync_done},
+		.request = {.op = op, .flags = flags, .offset = offset, .length = length, .iov = iov,
+			    .iov_count = iov_count, .done = sync_done},
 	};
 	block_submit(node, &sync.request);
+	if (!sync.finished && fiber_self()) {
+		sync.waiter = fiber_self();
+		fiber_yield();
+	}
 	while (!sync.finished)
 		aio_loop_iterate(node->loop, -1);
-	if (sync.result == 0)
-		return true;
-	return error_set_errno(error, -sync.result, "cannot %s '%s'", what, node->filename);
+	return sync.result;
+}
+
+int block_pread(struct block_node *node, uint64_t offset, void *buffer, uint64_t length)
+{
+	struct iovec iov = {buffer, length};
+	return block_io(node, BLOCK_READ, 0, offset, length, &iov, 1);
+}
+
+int block_pwrite(struct block_node *node, uint64_t offset, const void *buffer, uint64_t length)
+{
+	struct iovec iov = {(void *)buffer, length};
+	return block_io(node, BLOCK_WRITE, 0, offset, length, &iov, 1);
+}
+
+int block_flush(struct block_node *node)
+{
+	return block_io(node, BLOCK_FLUSH, 0, 0, 0, NULL, 0);
+}
+
+static void batch_done(struct block_request *request, int result)
+{
+	struct block_batch *batch = ((struct block_batch_item *)request)->batch;
+	batch->pending--;
+	if (result && !batch->result)
+		batch->result = result;
+	if (!batch->pending && batch->waiter)
+		fiber_resume(batch->waiter);
+}
+
+void block_batch_add(struct block_batch *batch, struct block_batch_item *item,
+		     struct block_node *node)
+{
+	item->batch = batch;
+	item->request.done = batch_done;
+	batch->pending++;
+	block_submit(node, &item->request);
+}
+
+int block_batch_wait(struct block_batch *batch)
+{
+	if (batch->pending) {
+		batch->waiter = fiber_self();
+		fiber_yield();
+		batch->waiter = NULL;
+	}
+	return batch->result;
+}
+
+static bool explain(const struct block_node *node, int result, const char *what, GError **error)
+{
+	return result == 0 ||
+	       error_set_errno(error, -result, "cannot %s '%s'", what, node->filename);
 }
 
 bool block_read_sync(struct block_node *node, uint64_t offset, void *buffer, uint64_t length,
 		     GError **error)
 {
-	return run_sync(node, BLOCK_READ, offset, buffer, length, "read", error);
+	return explain(node, block_pread(node, offset, buffer, length), "read", error);
 }
 
 bool block_write_sync(struct block_node *node, uint64_t offset, const void *buffer, uint64_t length,
 		      GError **error)
 {
-	return run_sync(node, BLOCK_WRITE, offset, (void *)buffer, length, "write", error);
+	return explain(node, block_pwrite(node, offset, buffer, length), "write", error);
 }
 
 bool block_flush_sync(struct block_node *node, GError **error)
 {
-	return run_sync(node, BLOCK_FLUSH, 0, NULL, 0, "flush", error);
-}
-
-bool block_resize(struct block_node *node, uint64_t size, GError **error)
-{
-	if (node->readonly || !node->driver->resize)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "'%s' cannot be resized: it is %s",
-				 node->filename, node->readonly ? "read-only" : "not a file");
-	block_drain(node);
-	return node->driver->resize(node, size, error);
+	return explain(node, block_flush(node), "flush", error);
 }
 
 uint64_t block_size(const struct block_node *node)

@@ -16,13 +16,16 @@
 #include <sys/uio.h>
 
 struct aio_loop;
+struct block_graph;
 struct block_node;
+struct json_t;
 
 enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
 
 enum block_request_flags {
 	BLOCK_REQ_FUA = 1 << 0,       /* on stable storage before completion */
 	BLOCK_REQ_MAY_UNMAP = 1 << 1, /* WRITE_ZEROES may deallocate */
+	BLOCK_REQ_COMPRESSED = 1 << 2, /* WRITE: compress; whole clusters, or the tail of the disk */
 };
 
 /*
@@ -43,8 +46,8 @@ struct block_request {
 };
 
 struct block_open_options {
-	const char *filename;   /* path; protocol prefixes and json: when those exist */
-	const char *format;     /* "raw", or NULL to look at the image's first bytes */
+	const char *filename;   /* path, PROTOCOL:..., or json:{...} (block/core/options.h) */
+	const char *format;     /* "raw", "qcow2"..., or NULL to look at the image's first bytes */
 	const char *node_name;  /* or NULL */
 	bool readonly, auto_readonly;
 	bool direct;            /* O_DIRECT: cache=none, directsync */
@@ -54,6 +57,11 @@ struct block_open_options {
 	bool detect_zeroes;
 	bool snapshot;          /* -snapshot: writes go to a temporary overlay */
 	bool no_lock;           /* file.locking=off */
+	bool force_share;       /* read although somebody else may write */
+	bool no_backing;        /* do not open the backing file */
+	bool check_later;       /* open even if marked corrupt: for check and repair */
+	struct block_graph *graph; /* where node names are looked up and registered, or NULL */
+	const struct json_t *dict; /* a node dictionary instead of filename and format, or NULL */
 	enum { BLOCK_AIO_URING, BLOCK_AIO_THREADS } aio;
 };
 
@@ -68,8 +76,10 @@ struct block_limits {
 /* Main thread. Errors name the file and what to do. */
 struct block_node *block_open(const struct block_open_options *options, struct aio_loop *loop,
 			      GError **error);
-/* Drains, flushes, closes. Main thread. */
+/* Give up one reference; the last one drains, flushes and closes. Main thread. NULL is fine. */
 void block_close(struct block_node *node);
+/* One more user of the node; each ends with block_close(). */
+struct block_node *block_ref(struct block_node *node);
 void block_submit(struct block_node *node, struct block_request *request);
 /* Between these, submitted requests may be held back, to go to the kernel together. Nests. */
 void block_plug(struct block_node *node);
@@ -85,7 +95,10 @@ const char *block_filename(const struct block_node *node);
 const char *block_format_name(const struct block_node *node);
 /* Change the size (raw files); the device is told by the caller. */
 bool block_resize(struct block_node *node, uint64_t size, GError **error);
-/* Synchronous helpers for set-up code, tests and tools. */
+/*
+ * Read, write, flush and wait. On a fiber this waits as fibers do; on a plain stack (set-up code,
+ * tests, tools) it iterates the node's loop.
+ */
 bool block_read_sync(struct block_node *node, uint64_t offset, void *buffer, uint64_t length,
 		     GError **error);
 bool block_write_sync(struct block_node *node, uint64_t offset, const void *buffer, uint64_t length,

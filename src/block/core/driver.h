@@ -1,20 +1,94 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a protocol, format or filter implements. Only for block/. */
+/*
+ * What a protocol, format or filter implements. Only for block/.
+ *
+ * A driver embeds struct block_node first in its own struct; the core allocates `node_size` bytes,
+ * fills what the options say, calls open(), and frees after close(). Every operation here except
+ * submit, plug and unplug is called on a fiber (block/core/fiber.h) on the node's loop, so it may
+ * wait: block_pread() and friends on children, fiber_lock(), fiber_on_pool().
+ *
+ * Requests come to exactly one of two entries. submit() is asynchronous: it must end in
+ * block_complete(). perform() is straight-line: each request has a fiber of its own, and what it
+ * returns (0 or -errno) completes the request. Many run at once.
+ */
 #pragma once
 
 #include "aio/loop.h"
 #include "block/core/block.h"
+#include "block/core/fiber.h"
+#include "block/core/image.h"
 
 #include <stdatomic.h>
 
+enum block_kind { BLOCK_PROTOCOL, BLOCK_FORMAT, BLOCK_FILTER };
+
+/* One line of "-o help", and how a value is checked: str, size, bool, int or a|b|c. */
+struct block_option {
+	const char *name;
+	const char *type;
+	const char *help;
+};
+
+/* What a driver's create() works on: an open, empty, growable file, and options to take from. */
+struct block_create {
+	const char *filename;
+	struct block_node *file; /* NULL: the driver makes its files itself (create_bare) */
+	uint64_t size;
+	json_t *options; /* take what is known; the core refuses what is left */
+	struct aio_loop *loop;
+};
+
 struct block_driver {
-	const char *name; /* "file", "host_device", "overlay" */
-	/* Start the request; block_complete() follows. Already checked against size and rights. */
+	const char *name;
+	enum block_kind kind;
+	size_t node_size;
+	/* How sure (0 to 100) that a file that begins with `head` has this format. May be NULL. */
+	unsigned (*probe)(const uint8_t *head, size_t length, const char *filename);
+	/* Protocols: "nbd" claims names that begin with "nbd:" or "nbd+"; turn one into options. */
+	const char *prefix;
+	bool (*parse_filename)(const char *filename, json_t *dict, GError **error);
+	/*
+	 * Set node->size and node->limits. Take the keys that the driver knows out of `dict`
+	 * (block/core/options.h); what is left is refused by name. Children are opened with
+	 * block_open_child(). On failure the core closes children; close() is not called.
+	 */
+	bool (*open)(struct block_node *node, json_t *dict, GError **error);
+	/* Write back and free what open() made, not the node. Children are still open. */
+	void (*close)(struct block_node *node);
+
 	void (*submit)(struct block_node *node, struct block_request *request);
+	int (*perform)(struct block_node *node, struct block_request *request);
 	void (*plug)(struct block_node *node);   /* may be NULL */
 	void (*unplug)(struct block_node *node); /* may be NULL */
-	bool (*resize)(struct block_node *node, uint64_t size, GError **error); /* may be NULL */
-	void (*close)(struct block_node *node); /* frees the object that embeds the node */
+
+	/* All below may be NULL: not supported, and the core says so. */
+
+	/* What [offset, offset + length) is in this node alone; extent->length is at most `length`. */
+	int (*status)(struct block_node *node, uint64_t offset, uint64_t length,
+		      struct block_extent *extent);
+	bool (*resize)(struct block_node *node, uint64_t size, GError **error);
+	/* Add keys as in qemu-img's ImageInfo: cluster-size, dirty-flag, snapshots, format-specific. */
+	bool (*info)(struct block_node *node, json_t *info, GError **error);
+	bool (*check)(struct block_node *node, struct block_check *check, GError **error);
+	bool (*amend)(struct block_node *node, json_t *options, struct block_progress *progress,
+		      GError **error);
+	bool (*change_backing)(struct block_node *node, const char *file, const char *format,
+			       GError **error);
+	/* Make the image empty, so that all reads come from the backing file. */
+	bool (*make_empty)(struct block_node *node, GError **error);
+	bool (*snapshot_create)(struct block_node *node, const struct block_snapshot *snapshot,
+				GError **error);
+	bool (*snapshot_apply)(struct block_node *node, const char *name_or_id, GError **error);
+	bool (*snapshot_delete)(struct block_node *node, const char *name_or_id, GError **error);
+	bool (*snapshot_list)(struct block_node *node, GPtrArray *list, GError **error);
+	bool (*bitmap)(struct block_node *node, const struct block_bitmap_op *op, GError **error);
+
+	const struct block_option *create_options, *amend_options; /* end with name == NULL */
+	bool create_bare;
+	bool (*create)(const struct block_create *create, GError **error);
+	/* Bytes that an image of `source` (or of `size` if NULL) would need. Fills `measure`. */
+	bool (*measure)(struct block_node *source, uint64_t size, json_t *options,
+			struct block_measure *measure, GError **error);
 };
 
 struct block_node {
@@ -24,23 +98,76 @@ struct block_node {
 	struct aio_loop *loop;
 	_Atomic uint64_t size;
 	bool readonly, writethrough, no_flush, discard, detect_zeroes;
+	bool probed;   /* the format was guessed */
+	bool growable; /* the parent is a format: writes beyond the end extend the file */
+	struct block_open_options options; /* what children inherit; its strings are not kept */
 	struct block_limits limits;
 	_Atomic unsigned in_flight;
 	unsigned plugged;
 	struct block_stats stats; /* the loop's thread writes; readers may see a torn moment */
+
+	/* The graph. References; a child may have several parents. */
+	unsigned references;
+	unsigned chain_depth; /* how many format nodes are above it in a backing chain */
+	struct block_graph *graph;
+	struct block_node *file, *backing, *data_file; /* NULL: none */
+	GPtrArray *extra;      /* of further children (extents); NULL: none */
+	char *backing_name, *backing_format; /* as the image says; set by open() */
+	struct block_forward *free_forwards;
 };
 
-/* Fill what the options say; `size` and `limits` are the driver's to set. */
-void block_node_init(struct block_node *node, const struct block_driver *driver,
-		     const struct block_open_options *options, struct aio_loop *loop);
+/* The drivers there are (block/core/drivers.c). Ends with NULL. */
+extern const struct block_driver *const block_drivers[];
+const struct block_driver *block_driver_find(const char *name);
+
+/*
+ * Open what `dict` says under `key` (a dictionary, a node's name, or "KEY.filename" given as a
+ * string in fallback_name) as a child of `parent`. The caller stores and the core closes it.
+ */
+struct block_node *block_open_child(struct block_node *parent, json_t *dict, const char *key,
+				    const char *fallback_name, GError **error);
 /* The driver's last word on a request: `result` is 0 or -errno. On the node's loop. */
 void block_complete(struct block_request *request, int result);
+/*
+ * For submit() of nodes that change nothing but the place: the same request on `child`, `shift`
+ * bytes further on; its result becomes the result.
+ */
+void block_forward(struct block_node *child, struct block_request *request, uint64_t shift);
 
-/* block/proto/file.c: a regular file or a block device. */
-struct block_node *block_file_open(const struct block_open_options *options, struct aio_loop *loop,
-				   GError **error);
+/* The next of node->free_forwards, to free them. */
+struct block_forward *block_forward_next(struct block_forward *forward);
+
+/* On a fiber: 0 or -errno. With an iov, `flags` are enum block_request_flags. */
+int block_pread(struct block_node *node, uint64_t offset, void *buffer, uint64_t length);
+int block_pwrite(struct block_node *node, uint64_t offset, const void *buffer, uint64_t length);
+int block_io(struct block_node *node, enum block_op op, unsigned flags, uint64_t offset,
+	     uint64_t length, struct iovec *iov, unsigned iov_count);
+int block_flush(struct block_node *node);
+
+/* Several requests of one fiber at the same time: start them, then wait for all. */
+struct block_batch {
+	unsigned pending;
+	int result; /* the first failure */
+	struct fiber *waiter;
+};
+struct block_batch_item {
+	struct block_request request;
+	struct block_batch *batch;
+};
+void block_batch_add(struct block_batch *batch, struct block_batch_item *item,
+		     struct block_node *node);
+int block_batch_wait(struct block_batch *batch);
+
+/* Part of an iov: fills `out` (as many entries as `iov_count`); returns how many are used. */
+unsigned block_iov_slice(const struct iovec *iov, unsigned iov_count, uint64_t skip,
+			 uint64_t length, struct iovec *out);
+void block_iov_copy(const struct iovec *iov, unsigned iov_count, uint64_t skip, void *bytes,
+		    uint64_t length, bool from_iov);
+void block_iov_zero(const struct iovec *iov, unsigned iov_count, uint64_t skip, uint64_t length);
+
 /* block/filter/overlay.c: writes to a temporary file over `base`, which it takes over. */
 struct block_node *block_overlay_open(struct block_node *base,
 				      const struct block_open_options *options, GError **error);
-/* block/core/probe.c: the name of the image format that `head` begins like, or "raw". */
-const char *block_probe_format(const uint8_t *head, size_t length);
+/* Fill what the options say; `size` and `limits` are the driver's to set. */
+void block_node_init(struct block_node *node, const struct block_driver *driver,
+		     const struct block_open_options *options, struct aio_loop *loop);

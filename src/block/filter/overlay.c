@@ -25,7 +25,6 @@
 
 struct overlay_node {
 	struct block_node node;
-	struct block_node *base;
 	int fd;
 	uint8_t *written; /* a bit for each cluster */
 	struct block_request *queue, **queue_end, *current;
@@ -126,7 +125,7 @@ static void submit_part(struct overlay_node *overlay, uint64_t offset, uint64_t 
 		.iov = overlay->part_iov, .iov_count = iov_count, .done = base_done,
 	};
 	overlay->waiting = true;
-	block_submit(overlay->base, &overlay->part);
+	block_submit(overlay->node.file, &overlay->part);
 }
 
 /* Fetch a cluster that a write changes a part of into `edge`. */
@@ -237,14 +236,13 @@ static void overlay_submit(struct block_node *node, struct block_request *reques
 static void overlay_close(struct block_node *node)
 {
 	struct overlay_node *overlay = (struct overlay_node *)node;
-	block_close(overlay->base);
 	fd_clear(&overlay->fd);
 	g_free(overlay->written);
-	g_free(overlay);
 }
 
 static const struct block_driver overlay_driver = {
 	.name = "overlay",
+	.kind = BLOCK_FILTER,
 	.submit = overlay_submit,
 	.close = overlay_close,
 };
@@ -273,11 +271,13 @@ struct block_node *block_overlay_open(struct block_node *base,
 		return NULL;
 	struct overlay_node *overlay = g_new0(struct overlay_node, 1);
 	block_node_init(&overlay->node, &overlay_driver, options, base->loop);
+	overlay->node.filename = g_strdup(base->filename);
+	overlay->node.format_name = base->format_name;
 	overlay->node.readonly = options->readonly;
 	overlay->node.size = base->size;
 	overlay->node.limits = base->limits;
 	overlay->node.limits.request_alignment = 1;
-	overlay->base = base;
+	overlay->node.file = base;
 	overlay->fd = fd;
 	overlay->written = g_malloc0(base->size / CLUSTER / 8 + 1);
 	overlay->queue_end = &overlay->queue;

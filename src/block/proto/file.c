@@ -9,6 +9,8 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "block/core/drivers.h"
+#include "block/core/options.h"
 #include "block/proto/file_lock.h"
 
 #include <errno.h>
@@ -70,9 +72,12 @@ int file_transfer_rest(struct file_node *file, const struct block_request *reque
 
 int file_allocate_mode(const struct block_request *request)
 {
-	if (request->op == BLOCK_DISCARD || request->flags & BLOCK_REQ_MAY_UNMAP)
+	const struct block_node *node = request->node;
+	bool grows = request->op == BLOCK_WRITE_ZEROES &&
+		     request->offset + request->length > node->size;
+	if (request->op == BLOCK_DISCARD || (request->flags & BLOCK_REQ_MAY_UNMAP && !grows))
 		return FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	return FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+	return FALLOC_FL_ZERO_RANGE | (grows ? 0 : FALLOC_FL_KEEP_SIZE);
 }
 
 static int write_zero_bytes(struct file_node *file, uint64_t offset, uint64_t length)
@@ -216,17 +221,7 @@ static void file_close(struct block_node *node)
 	file_uring_destroy(file);
 	file_pool_destroy(file);
 	fd_clear(&file->fd);
-	g_free(file);
 }
-
-static const struct block_driver file_driver = {
-	.name = "file",
-	.submit = file_submit,
-	.plug = file_plug,
-	.unplug = file_unplug,
-	.resize = file_resize,
-	.close = file_close,
-};
 
 /* --- opening --------------------------------------------------------------------------------------*/
 
@@ -301,28 +296,109 @@ static bool measure(struct file_node *file, GError **error)
 	return true;
 }
 
-struct block_node *block_file_open(const struct block_open_options *options, struct aio_loop *loop,
-				   GError **error)
+static const char *const aio_names[] = {"io_uring", "threads", "native", NULL};
+
+/* Keys of our own; the rest is the core's. */
+static bool take_options(struct block_open_options *options, json_t *dict, GError **error)
 {
-	bool readonly = options->readonly;
-	int fd = open_file(options, &readonly);
-	if (fd < 0) {
-		explain_open(options, errno, error);
-		return NULL;
-	}
-	struct file_node *file = g_new0(struct file_node, 1);
-	block_node_init(&file->node, &file_driver, options, loop);
-	file->node.readonly = readonly;
-	file->fd = fd;
-	file->direct = options->direct;
-	bool ok = measure(file, error) &&
-		  (options->no_lock || file_lock(fd, !readonly, options->filename, error));
-	if (ok && options->aio == BLOCK_AIO_URING)
-		file_uring_create(file);
-	if (ok)
-		return &file->node;
-	g_free(file->node.node_name);
-	g_free(file->node.filename);
-	file_close(&file->node);
-	return NULL;
+	static const char *const lockings[] = {"auto", "on", "off", NULL};
+	int aio = options->aio == BLOCK_AIO_THREADS, locking = options->no_lock ? 2 : 0;
+	if (!block_take_enum(dict, "aio", aio_names, &aio, error) ||
+	    !block_take_enum(dict, "locking", lockings, &locking, error))
+		return false;
+	options->aio = aio == 1 ? BLOCK_AIO_THREADS : BLOCK_AIO_URING;
+	options->no_lock = locking == 2 || options->force_share;
+	return true;
 }
+
+static bool file_open(struct block_node *node, json_t *dict, GError **error)
+{
+	struct file_node *file = file_of(node);
+	struct block_open_options options = node->options;
+	g_autofree char *filename = block_take_string(dict, "filename");
+	if (!filename)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "driver '%s' needs filename=PATH", node->driver->name);
+	if (!take_options(&options, dict, error))
+		return false;
+	options.filename = filename;
+	g_free(node->filename);
+	node->filename = g_strdup(filename);
+	file->fd = open_file(&options, &node->readonly);
+	if (file->fd < 0) {
+		explain_open(&options, errno, error);
+		return false;
+	}
+	file->direct = options.direct;
+	if (!measure(file, error) ||
+	    (!options.no_lock && !file_lock(file->fd, !node->readonly, filename, error))) {
+		fd_clear(&file->fd);
+		return false;
+	}
+	if (options.aio == BLOCK_AIO_URING)
+		file_uring_create(file);
+	return true;
+}
+
+/* Whether [offset, ...) is data or a hole, as the file system knows it. */
+static int file_status(struct block_node *node, uint64_t offset, uint64_t length,
+		       struct block_extent *extent)
+{
+	int fd = file_of(node)->fd;
+	*extent = (struct block_extent){
+		.flags = BLOCK_STATUS_DATA | BLOCK_STATUS_OFFSET | BLOCK_STATUS_ALLOCATED,
+		.length = length, .host_offset = offset, .file = node};
+	off_t data = lseek(fd, offset, SEEK_DATA);
+	if (data < 0 && errno != ENXIO)
+		return 0; /* a device, or a file system that cannot say */
+	if (data < 0 || data > offset) {
+		extent->flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_OFFSET | BLOCK_STATUS_ALLOCATED;
+		extent->length = data < 0 ? length : MIN(length, data - offset);
+		return 0;
+	}
+	off_t hole = lseek(fd, offset, SEEK_HOLE);
+	if (hole > offset)
+		extent->length = MIN(length, hole - offset);
+	return 0;
+}
+
+static bool file_create(const struct block_create *create, GError **error)
+{
+	static const char *const modes[] = {"off", "metadata", "falloc", "full", NULL};
+	int mode = 0;
+	bool nocow = false;
+	uint64_t hint = 0;
+	if (!block_take_enum(create->options, "preallocation", modes, &mode, error) ||
+	    !block_take_bool(create->options, "nocow", &nocow, error) ||
+	    !block_take_size(create->options, "extent_size_hint", &hint, error))
+		return false;
+	auto_fd fd = open(create->filename, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return error_set_errno(error, errno, "cannot create '%s'", create->filename);
+	struct stat st;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return true; /* a device is there already */
+	if (!file_lock(fd, true, create->filename, error))
+		return false;
+	if (ftruncate(fd, create->size) < 0)
+		return error_set_errno(error, errno, "cannot give '%s' its size", create->filename);
+	if (mode >= 2 && create->size && fallocate(fd, 0, 0, create->size) < 0)
+		return error_set_errno(error, errno, "cannot allocate '%s'", create->filename);
+	return true;
+}
+
+static const struct block_option file_options[] = {
+	{"nocow", "bool", "Turn off copy-on-write (valid only on btrfs)"},
+	{"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
+	{NULL},
+};
+
+#define FILE_OPERATIONS                                                                            \
+	.kind = BLOCK_PROTOCOL, .node_size = sizeof(struct file_node), .open = file_open,          \
+	.close = file_close, .submit = file_submit, .plug = file_plug, .unplug = file_unplug,      \
+	.status = file_status, .resize = file_resize, .create_bare = true, .create = file_create,  \
+	.create_options = file_options
+
+const struct block_driver block_file_driver = {.name = "file", .prefix = "file", FILE_OPERATIONS};
+const struct block_driver block_host_device_driver = {.name = "host_device", FILE_OPERATIONS};
+const struct block_driver block_host_cdrom_driver = {.name = "host_cdrom", FILE_OPERATIONS};

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Making images, measuring them before, and the help on options. */
+#include "block/core/drivers.h"
+#include "block/core/options.h"
+
+#include "base/error.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct create_call {
+	const struct block_driver *driver;
+	struct block_create create;
+	bool ok;
+	GError **error;
+};
+
+static void run_create(void *opaque)
+{
+	struct create_call *call = opaque;
+	call->ok = call->driver->create(&call->create, call->error) &&
+		   block_refuse_rest(call->create.options, call->driver->name, call->error);
+}
+
+static const struct block_driver *find_creatable(const char *format, GError **error)
+{
+	const struct block_driver *driver = block_driver_find(format);
+	if (!driver)
+		error_set(error, BERTH_ERR_NOT_SUPPORTED, "unknown image format '%s'", format);
+	else if (!driver->create)
+		error_set(error, BERTH_ERR_NOT_SUPPORTED, "images of format '%s' cannot be made",
+			  format);
+	return driver && driver->create ? driver : NULL;
+}
+
+/* Make the empty file that the format goes into, and open it. */
+static struct block_node *make_file(const char *filename, json_t *options, struct aio_loop *loop,
+				    GError **error)
+{
+	json_t *file_options = json_object();
+	json_t *nocow = json_object_get(options, "nocow");
+	if (nocow) {
+		json_object_set(file_options, "nocow", nocow);
+		json_object_del(options, "nocow");
+	}
+	bool made = block_create(filename, "file", 0, file_options, loop, error);
+	json_decref(file_options);
+	if (!made)
+		return NULL;
+	const struct block_open_options open = {.filename = filename, .format = "file",
+						.discard = true};
+	struct block_node *file = block_open(&open, loop, error);
+	if (file)
+		file->growable = true;
+	return file;
+}
+
+bool block_create(const char *filename, const char *format, uint64_t size, const json_t *options,
+		  struct aio_loop *loop, GError **error)
+{
+	const struct block_driver *driver = find_creatable(format, error);
+	if (!driver)
+		return false;
+	struct create_call call = {.driver = driver, .error = error,
+				   .create = {.filename = filename, .loop = loop, .size = size}};
+	call.create.options = options ? json_deep_copy(options) : json_object();
+	bool existed = access(filename, F_OK) == 0;
+	bool good = block_take_size(call.create.options, "size", &call.create.size, error);
+	if (good && call.create.size == UINT64_MAX)
+		good = error_set(error, BERTH_ERR_INVALID, "'%s': the image needs a size", filename);
+	if (good && !driver->create_bare) {
+		call.create.file = make_file(filename, call.create.options, loop, error);
+		good = call.create.file != NULL;
+	}
+	if (good) {
+		fiber_run(loop, run_create, &call);
+		good = call.ok;
+	}
+	block_close(call.create.file);
+	json_decref(call.create.options);
+	if (!good && !existed)
+		unlink(filename); /* may not have been made at all */
+	return good;
+}
+
+struct measure_call {
+	const struct block_driver *driver;
+	struct block_node *source;
+	uint64_t size;
+	json_t *options;
+	struct block_measure *measure;
+	bool ok;
+	GError **error;
+};
+
+static void run_measure(void *opaque)
+{
+	struct measure_call *call = opaque;
+	call->ok = call->driver->measure(call->source, call->size, call->options, call->measure,
+					 call->error) &&
+		   block_refuse_rest(call->options, call->driver->name, call->error);
+}
+
+bool block_measure(const char *format, struct block_node *source, uint64_t size,
+		   const json_t *options, struct aio_loop *loop, struct block_measure *measure,
+		   GError **error)
+{
+	const struct block_driver *driver = block_driver_find(format);
+	if (!driver || !driver->measure)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "format '%s' does not support size measurement", format);
+	struct measure_call call = {driver, source, source ? source->size : size,
+				    options ? json_deep_copy(options) : json_object(), measure, false,
+				    error};
+	if (block_take_size(call.options, "size", &call.size, error))
+		fiber_run(loop, run_measure, &call);
+	json_decref(call.options);
+	return call.ok;
+}
+
+static char *help_text(const struct block_option *options, const char *title)
+{
+	GString *text = g_string_new(title);
+	for (; options && options->name; options++) {
+		g_autofree char *head = g_strdup_printf("  %s=<%s>", options->name, options->type);
+		g_string_append_printf(text, "%-24s - %s\n", head, options->help);
+	}
+	return g_string_free(text, false);
+}
+
+char *block_create_help(const char *format, GError **error)
+{
+	const struct block_driver *driver = find_creatable(format, error);
+	return driver ? help_text(driver->create_options, "Supported options:\n") : NULL;
+}
+
+char *block_amend_help(const char *format, GError **error)
+{
+	const struct block_driver *driver = block_driver_find(format);
+	if (!driver || !driver->amend) {
+		error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			  "format '%s' has no options that can be amended", format);
+		return NULL;
+	}
+	g_autofree char *title =
+		g_strdup_printf("Amend options for '%s':\n", format);
+	return help_text(driver->amend_options, title);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+const char **block_format_names(void)
+{
+	GPtrArray *names = g_ptr_array_new();
+	for (unsigned i = 0; block_drivers[i]; i++)
+		g_ptr_array_add(names, (void *)block_drivers[i]->name);
+	qsort(names->pdata, names->len, sizeof(void *), by_name);
+	g_ptr_array_add(names, NULL);
+	return (const char **)g_ptr_array_free(names, false);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Every driver by name: one line here and one in drivers.c for each. */
+#pragma once
+
+#include "block/core/driver.h"
+
+extern const struct block_driver block_file_driver, block_host_device_driver, block_host_cdrom_driver;
+extern const struct block_driver block_raw_driver;
+
+/* The name of the format of a file that begins with `head`; "raw" if nobody knows it. */
+const char *block_probe(const uint8_t *head, size_t length, const char *filename);

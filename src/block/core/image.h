@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Disk images as berth-img, the monitor and jobs see them: create, look into, check, snapshot.
+ * All of it waits: on a plain stack the node's loop iterates meanwhile. One thread, the node's.
+ * Errors name the image and what to do.
+ */
+#pragma once
+
+#include "block/core/block.h"
+
+#include <jansson.h>
+
+struct block_driver;
+
+/* --- nodes by name ------------------------------------------------------------------------------*/
+
+/* A name space of nodes: one per VM or program. Nodes without a name are not in it. */
+struct block_graph *block_graph_new(struct aio_loop *loop);
+void block_graph_free(struct block_graph *graph); /* no node may be left in it */
+struct block_node *block_graph_find(struct block_graph *graph, const char *node_name);
+/* All named nodes, in order of opening. Borrowed. */
+const GPtrArray *block_graph_nodes(struct block_graph *graph);
+
+/* --- moving around --------------------------------------------------------------------------------*/
+
+struct block_node *block_backing(const struct block_node *node); /* NULL: none. Borrowed */
+struct block_node *block_file(const struct block_node *node);
+/* The backing file as the image names it, and its format; NULL: none. */
+const char *block_backing_name(const struct block_node *node);
+const char *block_backing_format(const struct block_node *node);
+/* The name that opens the backing file from here: relative to the image's folder. g_free(). */
+char *block_backing_path(const struct block_node *node);
+const struct block_driver *block_node_driver(const struct block_node *node);
+
+/* --- what the bytes are ---------------------------------------------------------------------------*/
+
+enum block_status_flags {
+	BLOCK_STATUS_DATA = 1 << 0,       /* holds bytes */
+	BLOCK_STATUS_ZERO = 1 << 1,       /* reads as zeroes */
+	BLOCK_STATUS_OFFSET = 1 << 2,     /* host_offset in `file` holds the bytes as they are */
+	BLOCK_STATUS_ALLOCATED = 1 << 3,  /* decided by this node, not by its backing file */
+	BLOCK_STATUS_COMPRESSED = 1 << 4,
+};
+struct block_extent {
+	unsigned flags;
+	uint64_t length, host_offset;
+	struct block_node *file; /* borrowed; NULL without BLOCK_STATUS_OFFSET */
+};
+/* This node alone. 0 or -errno. Merges no neighbours: callers that want that do it. */
+int block_status(struct block_node *node, uint64_t offset, uint64_t length,
+		 struct block_extent *extent);
+/*
+ * The chain from `node` down to but not including `base` (NULL: all of it). *depth (may be NULL) is
+ * how many nodes below `node` the range was decided; without BLOCK_STATUS_ALLOCATED nobody did.
+ */
+int block_status_above(struct block_node *node, struct block_node *base, uint64_t offset,
+		       uint64_t length, struct block_extent *extent, unsigned *depth);
+
+/* qemu-img's ImageInfo (without the backing chain). Free with json_decref(). */
+json_t *block_info(struct block_node *node, GError **error);
+
+/* --- check, repair, change ------------------------------------------------------------------------*/
+
+enum block_fix { BLOCK_FIX_LEAKS = 1 << 0, BLOCK_FIX_ERRORS = 1 << 1 };
+struct block_check {
+	unsigned fix;                                    /* in: enum block_fix */
+	void (*report)(void *opaque, const char *line);  /* in: a line for each finding; may be NULL */
+	void *opaque;
+	uint64_t corruptions, leaks, check_errors, corruptions_fixed, leaks_fixed;
+	uint64_t image_end_offset;
+	uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+};
+/* False: the check itself could not be done. Findings are in `check`. */
+bool block_check(struct block_node *node, struct block_check *check, GError **error);
+
+struct block_progress {
+	void (*report)(void *opaque, uint64_t done, uint64_t total); /* may be NULL */
+	void *opaque;
+};
+/* `options` as for -o: strings or typed values. */
+bool block_amend(struct block_node *node, const json_t *options, struct block_progress *progress,
+		 GError **error);
+/* Rewrite only the image's own note (qemu-img rebase -u). NULL: no backing file. */
+bool block_change_backing(struct block_node *node, const char *file, const char *format,
+			  GError **error);
+bool block_make_empty(struct block_node *node, GError **error);
+
+struct block_snapshot {
+	char *id, *name;
+	uint64_t vm_state_size, date_sec, date_nsec, vm_clock_ns, icount, disk_size;
+};
+void block_snapshot_free(struct block_snapshot *snapshot);
+/* Of struct block_snapshot, which the array frees. NULL with *error set. */
+GPtrArray *block_snapshot_list(struct block_node *node, GError **error);
+bool block_snapshot_create(struct block_node *node, const struct block_snapshot *snapshot,
+			   GError **error);
+bool block_snapshot_apply(struct block_node *node, const char *name_or_id, GError **error);
+bool block_snapshot_delete(struct block_node *node, const char *name_or_id, GError **error);
+
+struct block_bitmap_op {
+	enum { BLOCK_BITMAP_ADD, BLOCK_BITMAP_REMOVE, BLOCK_BITMAP_CLEAR, BLOCK_BITMAP_ENABLE,
+	       BLOCK_BITMAP_DISABLE, BLOCK_BITMAP_MERGE } action;
+	const char *name;
+	uint32_t granularity;        /* ADD: bytes, 0: the format's choice */
+	struct block_node *source;   /* MERGE */
+	const char *source_name;
+};
+bool block_bitmap(struct block_node *node, const struct block_bitmap_op *op, GError **error);
+
+/* --- create ----------------------------------------------------------------------------------------*/
+
+/*
+ * Make an image: the file, then the format in it. `options` as for -o ("size" too, which wins over
+ * `size` if that is UINT64_MAX). What was made is removed again on failure.
+ */
+bool block_create(const char *filename, const char *format, uint64_t size, const json_t *options,
+		  struct aio_loop *loop, GError **error);
+struct block_measure {
+	uint64_t required, fully_allocated, bitmaps;
+	bool has_bitmaps;
+};
+bool block_measure(const char *format, struct block_node *source, uint64_t size,
+		   const json_t *options, struct aio_loop *loop, struct block_measure *measure,
+		   GError **error);
+/* "-o help" as qemu-img prints it. NULL with *error set if the format cannot be made. g_free(). */
+char *block_create_help(const char *format, GError **error);
+char *block_amend_help(const char *format, GError **error);
+/* Names of formats and protocols, sorted, for --help. Free the array, not the names. */
+const char **block_format_names(void);

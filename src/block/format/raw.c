@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * raw: the file's bytes are the disk's; optionally only a window of them (offset, size). If raw was
+ * only guessed, a guest must not be able to turn its disk into an image that names other files of
+ * the host when it is probed next time: such writes to the first sector are refused.
+ */
+#include "block/core/drivers.h"
+#include "block/core/options.h"
+
+#include "base/error.h"
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct raw_node {
+	struct block_node node;
+	uint64_t offset;
+	bool window; /* a size was given: the end does not move */
+};
+
+static bool raw_open(struct block_node *node, json_t *dict, GError **error)
+{
+	struct raw_node *raw = (struct raw_node *)node;
+	uint64_t size = UINT64_MAX;
+	node->file = block_open_child(node, dict, "file", NULL, error);
+	if (!node->file || !block_take_size(dict, "offset", &raw->offset, error) ||
+	    !block_take_size(dict, "size", &size, error))
+		return false;
+	raw->window = size != UINT64_MAX;
+	uint64_t have = node->file->size;
+	if (raw->offset > have || (raw->window && size > have - raw->offset))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "'%s' has %" G_GUINT64_FORMAT " bytes: offset and size reach beyond "
+				 "its end",
+				 node->file->filename, have);
+	node->size = raw->window ? size : have - raw->offset;
+	node->limits = node->file->limits;
+	return true;
+}
+
+static void raw_close(struct block_node *node)
+{
+}
+
+static bool makes_magic(const struct block_request *request)
+{
+	uint8_t head[512] = {0};
+	if (request->op != BLOCK_WRITE || request->offset >= sizeof(head))
+		return false;
+	block_iov_copy(request->iov, request->iov_count, 0, head + request->offset,
+		       MIN(request->length, sizeof(head) - request->offset), true);
+	return strcmp(block_probe(head, sizeof(head), ""), "raw") != 0;
+}
+
+static void raw_submit(struct block_node *node, struct block_request *request)
+{
+	struct raw_node *raw = (struct raw_node *)node;
+	if (node->probed && makes_magic(request))
+		block_complete(request, -EPERM);
+	else
+		block_forward(node->file, request, raw->offset);
+}
+
+static void raw_plug(struct block_node *node)
+{
+	block_plug(node->file);
+}
+
+static void raw_unplug(struct block_node *node)
+{
+	block_unplug(node->file);
+}
+
+static int raw_status(struct block_node *node, uint64_t offset, uint64_t length,
+		      struct block_extent *extent)
+{
+	return block_status(node->file, offset + ((struct raw_node *)node)->offset, length, extent);
+}
+
+static bool raw_resize(struct block_node *node, uint64_t size, GError **error)
+{
+	struct raw_node *raw = (struct raw_node *)node;
+	if (raw->window)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "'%s' was opened with a fixed size and cannot be resized",
+				 node->filename);
+	if (!block_resize(node->file, raw->offset + size, error))
+		return false;
+	node->size = size;
+	return true;
+}
+
+static bool raw_create(const struct block_create *create, GError **error)
+{
+	return block_create(create->filename, "file", create->size, create->options, create->loop,
+			    error) &&
+	       (json_object_clear(create->options), true);
+}
+
+static bool raw_measure(struct block_node *source, uint64_t size, json_t *options,
+			struct block_measure *measure, GError **error)
+{
+	*measure = (struct block_measure){.fully_allocated = size};
+	if (!source) {
+		measure->required = size;
+		return true;
+	}
+	for (uint64_t at = 0; at < size;) {
+		struct block_extent extent;
+		int rc = block_status_above(source, NULL, at, size - at, &extent, NULL);
+		if (rc < 0)
+			return error_set_errno(error, -rc, "cannot look at '%s'", source->filename);
+		if (extent.flags & BLOCK_STATUS_DATA)
+			measure->required += extent.length;
+		at += extent.length;
+	}
+	return true;
+}
+
+static const struct block_option raw_options[] = {
+	{"nocow", "bool", "Turn off copy-on-write (valid only on btrfs)"},
+	{"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
+	{"size", "size", "Virtual disk size"},
+	{NULL},
+};
+
+const struct block_driver block_raw_driver = {
+	.name = "raw",
+	.kind = BLOCK_FORMAT,
+	.node_size = sizeof(struct raw_node),
+	.open = raw_open,
+	.close = raw_close,
+	.submit = raw_submit,
+	.plug = raw_plug,
+	.unplug = raw_unplug,
+	.status = raw_status,
+	.resize = raw_resize,
+	.create_bare = true,
+	.create = raw_create,
+	.create_options = raw_options,
+	.measure = raw_measure,
+};
