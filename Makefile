@@ -29,8 +29,10 @@ bench: ## side by side with QEMU, as ratios
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run $(BUILD)
 
-fuzz: ## every fuzz target for SECONDS=n in all (default 60)
+fuzz: ## ten million random instructions against the host's CPU; every fuzz target for SECONDS=n in all (default 60)
 	@tools/setup test
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/tests/guest/diff/guest-diff --count 230000
 	@tests/fuzz/run $(SECONDS)
 
 install: all

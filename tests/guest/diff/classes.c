@@ -235,6 +235,12 @@ static const struct gen_pattern state[] = {
 
 #define SEQUENCE32(name_, ...) \
 	{ .name = name_, .bits32 = true, .parts = (const char *const[]){ __VA_ARGS__, NULL } }
+#define FLOW32(name_, patches_, ...)                                                               \
+	{ .name = name_, .bits32 = true, .flow = true, .patches = patches_,                        \
+	  .parts = (const char *const[]){ __VA_ARGS__, NULL } }
+#define FLOW(name_, patches_, ...)                                                                 \
+	{ .name = name_, .flow = true, .patches = patches_,                                        \
+	  .parts = (const char *const[]){ __VA_ARGS__, NULL } }
 #define SEQUENCE(name_, ...) \
 	{ .name = name_, .parts = (const char *const[]){ __VA_ARGS__, NULL } }
 
@@ -256,5 +262,8 @@ const struct diff_class diff_classes[] = {
 	SEQUENCE("mix", "alu", "alu", "plain-shift", "muldiv", "bmi"),
 	SEQUENCE("simd-mix", "sse", "sse", "sse4", "avx", "avx2", "crypto", "alu"),
 	SEQUENCE("fp-mix", "plain-x87", "plain-x87", "mmx", "sse", "alu", "fma"),
+	FLOW("flow", false, "alu", "compare", "plain-shift", "bmi", "sse"),
+	FLOW32("flow32", false, "alu", "compare", "plain-shift", "plain32", "sse"),
+	FLOW("patch", true, "alu", "compare"), FLOW32("patch32", true, "alu", "compare"),
 };
 const unsigned diff_class_count = G_N_ELEMENTS(diff_classes);

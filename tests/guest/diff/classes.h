@@ -34,6 +34,8 @@ struct diff_class {
 	/* Instead of patterns: sequences of instructions of these classes. */
 	const char *const *parts;
 	bool bits32; /* in a 32-bit code segment */
+	bool flow;    /* of a sequence: with jumps and loops */
+	bool patches; /* of a sequence: it stores into its own code */
 };
 
 extern const struct diff_class diff_classes[];

@@ -240,6 +240,22 @@ static bool fpu_is_open(const struct diff_case *c, const struct x86_insn *x)
 	       x->map != X86_MAP_1 && !(x->prefixes & X86_PREFIX_OPSIZE);
 }
 
+/*
+ * The instruction whose undefined results are masked: the only one, or that of a sequence which
+ * faults. False if there is none, or if its bytes are not known.
+ */
+static bool decode_subject(const struct diff_case *c, struct x86_insn *x)
+{
+	enum x86_decode_mode mode = c->bits32 ? X86_DECODE_32 : X86_DECODE_64;
+	uint64_t at = 0;
+	if (c->sequence) {
+		at = c->native.rip - c->in.rip;
+		if (c->native.fault == DIFF_NO_FAULT || c->patches || at >= c->length)
+			return false;
+	}
+	return x86_decode(c->code + at, c->length - at, mode, x) == X86_DECODE_OK;
+}
+
 char *diff_compare(const struct diff_case *c)
 {
 	static const char *const names[16] = {
@@ -257,10 +273,8 @@ char *diff_compare(const struct diff_case *c)
 	if (c->bits32 && n->fault == X86_EXC_PF && f->fault == X86_EXC_GP &&
 	    n->cr2 < DIFF_AREA_MAX)
 		return NULL;
-	enum x86_decode_mode mode = c->bits32 ? X86_DECODE_32 : X86_DECODE_64;
-	enum x86_decode_result ok = x86_decode(c->code, c->length, mode, &x);
-	bool decoded = ok == X86_DECODE_OK && !c->sequence;
-	int skip = decoded ? undefined_register(&x, c) : -1;
+	bool decoded = decode_subject(c, &x);
+	int skip = decoded && !c->sequence ? undefined_register(&x, c) : -1;
 	uint32_t mask = X86_FLAGS_ARITH | X86_FLAG_DF;
 	if (decoded)
 		mask &= ~undefined_flags(&x, c);
@@ -278,7 +292,7 @@ char *diff_compare(const struct diff_case *c)
 			/* The kernel's half is mapped natively: protection instead of absence. */
 			bool kernel = n->cr2 >= UINT64_C(0x7ffffffff000);
 			uint32_t bits = kernel ? ~(uint32_t)X86_PF_P : ~0u;
-			if (!c->sequence && (!decoded || !address_is_vague(&x))) {
+			if (!c->patches && (!decoded || !address_is_vague(&x))) {
 				differ64(s, "error", n->error & bits, f->error & bits);
 				differ64(s, "cr2", n->cr2, f->cr2);
 			}
@@ -295,8 +309,8 @@ char *diff_compare(const struct diff_case *c)
 			differ64(s, names[i], n->gpr[i] & width, f->gpr[i] & width);
 	}
 	differ64(s, "flags", n->rflags & mask, f->rflags & mask);
-	/* In a sequence those below are not told apart: registers and the fault must do. */
-	if (c->sequence && n->fault != DIFF_NO_FAULT)
+	/* What may be open is not known then. */
+	if (c->sequence && n->fault != DIFF_NO_FAULT && !decoded)
 		return g_string_free(s, !s->len);
 	if (c->fpu && !(decoded && fpu_is_open(c, &x)))
 		compare_fpu(s, &n->fpu, &f->fpu, decoded ? mxcsr_mask(c, &x) : ~0u);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The differential test: the host CPU is the oracle. Random instructions run natively in a forked
- * child and in the software engine, from the same state and memory; everything visible must agree.
+ * child and in the software engine, there in each of its ways (stepped, interpreted, ...), from the
+ * same state and memory; everything visible must agree.
  *
  *   gen.c      makes cases: instruction bytes, registers, memory, aimed at a class of instructions
+ *   sequence.c makes cases of several: in a row, in loops, with jumps between, patching themselves
  *   native.c   runs them on the host CPU
  *   engine.c   runs them in the software engine
  *   world.c    the guest that surrounds them there: page tables, IDT, TSS
@@ -11,7 +13,7 @@
  *   main.c     options, batches, reports
  *
  * Both sides see the same linear addresses: four data pages (writable, writable, read-only, absent)
- * and one of code, all below 2 GiB so that absolute and RIP-relative operands reach them.
+ * and two of code, all below 2 GiB so that absolute and RIP-relative operands reach them.
  */
 #pragma once
 
@@ -28,19 +30,30 @@
 #define DIFF_CONTROL UINT64_C(0x30000000)
 
 enum {
-	/* Code begins somewhere in [DIFF_START, DIFF_START_LAST]. */
-	DIFF_START = 0x7c0, DIFF_START_LAST = 0x800, DIFF_CODE_MAX = 96,
+	/*
+	 * Code begins somewhere in [DIFF_START, DIFF_START_LAST], or DIFF_SITE further, where it
+	 * may cross into the second page.
+	 */
+	DIFF_START = 0x7c0, DIFF_START_LAST = 0x800, DIFF_CODE_MAX = 112, DIFF_SITE = 0x800,
+	DIFF_SITES = 2, DIFF_CODE_PAGES = 2,
 	DIFF_TARGETS = 8, /* landing pads where branches may go: diff_target() */
 	/* Memory that cases set and compare: round the first page boundary, before the second. */
 	DIFF_WINDOW = 1024, DIFF_TAIL = 256,
 	DIFF_WINDOW_AT = 4096 - DIFF_WINDOW / 2, DIFF_TAIL_AT = 8192 - DIFF_TAIL,
 };
 
-/* The address of landing pad k: four before the code, four behind it. Each is 16 bytes. */
-static inline uint64_t diff_target(unsigned k)
+/*
+ * The address of landing pad k for code at `rip`: four before the code, four behind it. Each is 16
+ * bytes.
+ */
+static inline uint64_t diff_target(uint64_t rip, unsigned k)
 {
-	return DIFF_CODE + (k < 4 ? 0x740 + 16 * k : 0x880 + 16 * (k - 4));
+	uint64_t site = rip < DIFF_CODE + DIFF_START + DIFF_SITE ? 0 : DIFF_SITE;
+	return DIFF_CODE + site + (k < 4 ? 0x740 + 16 * k : 0x880 + 16 * (k - 4));
 }
+
+/* What loops count in: a place that no operand of a case reaches. */
+#define DIFF_COUNTER (DIFF_DATA + 64)
 
 /* Bytes of an XSAVE area with x87, SSE and AVX. */
 enum { DIFF_AREA_MAX = 832 };
@@ -64,6 +77,7 @@ struct diff_case {
 	bool fpu; /* registers of the FPU are set and compared */
 	bool sequence; /* several instructions: nothing is masked, none of them is undefined */
 	bool bits32; /* runs in a 32-bit code segment */
+	bool patches; /* writes to its own code, which is writable for it */
 	uint32_t flags_undefined;
 	struct diff_state in, native, soft;
 };
@@ -88,9 +102,19 @@ bool diff_native_start(struct diff_native *native, unsigned batch, unsigned coun
 bool diff_native_wait(struct diff_native *native, GError **error);
 
 /* --- engine.c ----------------------------------------------------------------------------------*/
+/* The ways in which the engine executes; the list ends with name == NULL. */
+struct diff_way {
+	const char *name;
+	bool stepped; /* one instruction at a time, not through the run loop */
+};
+extern const struct diff_way diff_ways[];
+enum { DIFF_WAYS_MAX = 4 };
+
 struct diff_engine;
-struct diff_engine *diff_engine_new(GError **error);
+struct diff_engine *diff_engine_new(const struct diff_way *way, GError **error);
 void diff_engine_free(struct diff_engine *engine);
+const struct diff_way *diff_engine_way(const struct diff_engine *engine);
+/* Runs c and fills in c->soft. */
 void diff_engine_run(struct diff_engine *engine, struct diff_case *c);
 
 /* --- compare.c ---------------------------------------------------------------------------------*/

@@ -1,25 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Running cases in the software engine: one vCPU, no devices but a port that ends the run. Cases
- * with even numbers are stepped, one instruction at a time; the others go through the whole run
- * loop, where instructions have special forms and blocks chain, and faults are delivered through
- * the guest's IDT.
+ * Running cases in the software engine: one vCPU, no devices but a port that ends the run. A way is
+ * to step, one instruction at a time; the others go through the whole run loop, where instructions
+ * have special forms and blocks chain, and faults are delivered through the guest's IDT.
  */
 #include "base/error.h"
 #include "cpu/soft/engine.h"
-#include "cpu/soft/interp/blocks.h"
 #include "cpu/x86/cpuid.h"
 #include "diff.h"
 #include "world.h"
 
 #include <string.h>
 
+const struct diff_way diff_ways[] = {
+	{ .name = "step", .stepped = true },
+	{ .name = "interp" },
+	{ NULL },
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(diff_ways) <= DIFF_WAYS_MAX + 1);
+
 struct diff_engine {
+	const struct diff_way *way;
 	struct vm *vm;
 	struct ram_block *ram;
 	struct cpu_model *model;
 	struct soft_vcpu *c;
 	struct io_region port;
+	bool patches; /* code is writable */
 	uint8_t backup[2 * 4096]; /* the writable data pages, while a case is tried */
 };
 
@@ -63,9 +70,10 @@ static bool create(struct diff_engine *e, GError **error)
 	return true;
 }
 
-struct diff_engine *diff_engine_new(GError **error)
+struct diff_engine *diff_engine_new(const struct diff_way *way, GError **error)
 {
 	struct diff_engine *e = g_new0(struct diff_engine, 1);
+	e->way = way;
 	if (!create(e, error)) {
 		diff_engine_free(e);
 		return NULL;
@@ -83,20 +91,31 @@ void diff_engine_free(struct diff_engine *e)
 	g_free(e);
 }
 
+/* As a device would: the engine must notice by itself. */
 static void set_code(struct diff_engine *e, const struct diff_case *k)
 {
-	uint8_t *code = e->ram->host + WORLD_CODE + (k->in.rip - DIFF_CODE);
+	uint64_t phys = WORLD_CODE + (k->in.rip - DIFF_CODE);
+	uint8_t *code = e->ram->host + phys;
 	memcpy(code, k->code, k->length);
 	memset(code + k->length, 0xcc, X86_INSN_MAX);
 	code[k->length] = 0xe6;
 	code[k->length + 1] = WORLD_PORT;
-	interp_blocks_drop_page(e->c, e->ram->host + WORLD_CODE);
+	space_note_write(e->vm->memory, phys, k->length + X86_INSN_MAX);
+	if (k->patches != e->patches) {
+		e->patches = k->patches;
+		world_set_code_writable(e->ram->host, k->patches);
+		soft_tlb_flush_all(e->c);
+	}
+}
+
+const struct diff_way *diff_engine_way(const struct diff_engine *e)
+{
+	return e->way;
 }
 
 static void set_up(struct diff_engine *e, const struct diff_case *k)
 {
 	struct soft_vcpu *c = e->c;
-	atomic_store(&c->pending, 0);
 	world_return(c, k->bits32);
 	memcpy(c->s.gpr, k->in.gpr, sizeof(c->s.gpr));
 	c->s.rip = k->in.rip;
@@ -165,20 +184,24 @@ static void run(struct diff_engine *e, struct diff_case *k)
 
 static void execute(struct diff_engine *e, struct diff_case *k)
 {
+	atomic_fetch_and(&e->c->pending, SOFT_PENDING_CODE);
+	if (k->patches)
+		set_code(e, k);
 	set_up(e, k);
 	k->soft.fault = DIFF_NO_FAULT;
 	k->soft.error = 0;
-	if (k->number & 1)
-		run(e, k);
-	else
+	if (e->way->stepped)
 		step(e, k);
+	else
+		run(e, k);
 }
 
 void diff_engine_run(struct diff_engine *e, struct diff_case *k)
 {
-	set_code(e, k);
+	if (!k->patches)
+		set_code(e, k);
 	/* The first execution is not like the later ones: half of the cases run twice. */
-	if (k->number & 2) {
+	if (k->number & 1 && !e->way->stepped) {
 		uint8_t *data = e->ram->host + WORLD_DATA;
 		memcpy(e->backup, data, sizeof(e->backup));
 		execute(e, k);

@@ -5,33 +5,11 @@
  * the windows that both sides compare, sometimes across pages, into read-only or absent memory, or
  * nowhere at all.
  */
-#include "classes.h"
 #include "cpu/x86/opcodes.h"
-#include "diff.h"
 #include "fill.h"
-#include "random.h"
+#include "gen.h"
 
 #include <string.h>
-
-/* An instruction in the making. */
-struct build {
-	struct rng *r;
-	struct diff_case *c;
-	const struct gen_pattern *p;
-	unsigned at;      /* bytes written */
-	uint8_t opcode;
-	uint16_t op;      /* x86_opcodes' word */
-	unsigned pp;      /* 0 none, 1 66, 2 F3, 3 F2 */
-	unsigned rex;     /* W R X B */
-	bool addr32;
-	unsigned op_size;
-	unsigned mod, reg, rm, vvvv; /* with extension bits */
-	int base, index;
-	unsigned scale;
-	bool memory;
-	bool later;       /* not the first: registers may have changed, addresses are absolute */
-	uint64_t target;  /* linear address of the memory operand */
-};
 
 static const char **make_names(void)
 {
@@ -58,7 +36,7 @@ const struct diff_class *diff_class_find(const char *name)
 	return NULL;
 }
 
-static void put(struct build *b, uint64_t value, unsigned size)
+void gen_put(struct build *b, uint64_t value, unsigned size)
 {
 	memcpy(b->c->code + b->at, &value, size);
 	b->at += size;
@@ -157,33 +135,33 @@ static void emit_legacy(struct build *b)
 	static const uint8_t segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x65 };
 	uint32_t flags = b->p->flags;
 	if (b->addr32)
-		put(b, 0x67, 1);
+		gen_put(b, 0x67, 1);
 	if (rng_percent(b->r, 4))
-		put(b, segments[rng_below(b->r, b->c->bits32 ? 4 : 5)], 1);
+		gen_put(b, segments[rng_below(b->r, b->c->bits32 ? 4 : 5)], 1);
 	if (flags & GEN_REP && rng_percent(b->r, 75))
-		put(b, rng_percent(b->r, 50) ? 0xf3 : 0xf2, 1);
+		gen_put(b, rng_percent(b->r, 50) ? 0xf3 : 0xf2, 1);
 	if (flags & GEN_INT && b->pp > 1 && rng_percent(b->r, 20)) {
-		put(b, 0x66, 1);
+		gen_put(b, 0x66, 1);
 		b->op_size = b->rex & 8 ? 8 : 2;
 	}
 	if (b->pp)
-		put(b, mandatory[b->pp], 1);
+		gen_put(b, mandatory[b->pp], 1);
 	if (flags & GEN_LOCK)
-		put(b, 0xf0, 1);
+		gen_put(b, 0xf0, 1);
 	if (b->rex || (!b->c->bits32 && rng_percent(b->r, 2)))
-		put(b, 0x40 | b->rex, 1);
+		gen_put(b, 0x40 | b->rex, 1);
 	if (b->p->map != X86_MAP_1)
-		put(b, 0x0f, 1);
+		gen_put(b, 0x0f, 1);
 	if (b->p->map == X86_MAP_0F38)
-		put(b, 0x38, 1);
+		gen_put(b, 0x38, 1);
 	else if (b->p->map == X86_MAP_0F3A)
-		put(b, 0x3a, 1);
+		gen_put(b, 0x3a, 1);
 }
 
 static void emit_vex(struct build *b)
 {
 	if (b->addr32)
-		put(b, 0x67, 1);
+		gen_put(b, 0x67, 1);
 	bool l = rng_percent(b->r, 50);
 	/* vvvv is free in some instructions and must be 1111b in the others. */
 	b->vvvv = rng_percent(b->r, 40) ? 0 : rng_below(b->r, b->c->bits32 ? 8 : 16);
@@ -192,13 +170,13 @@ static void emit_vex(struct build *b)
 		b->rex = 8;
 	uint8_t p = (~b->vvvv & 0xf) << 3 | (l ? 4 : 0) | b->pp;
 	if (b->p->map == X86_MAP_0F && !(b->rex & 0xb) && rng_percent(b->r, 70)) {
-		put(b, 0xc5, 1);
-		put(b, (b->rex & 4 ? 0 : 0x80) | p, 1);
+		gen_put(b, 0xc5, 1);
+		gen_put(b, (b->rex & 4 ? 0 : 0x80) | p, 1);
 		b->rex &= 4;
 	} else {
-		put(b, 0xc4, 1);
-		put(b, (~b->rex & 7) << 5 | b->p->map, 1);
-		put(b, (b->rex & 8 ? 0x80 : 0) | p, 1);
+		gen_put(b, 0xc4, 1);
+		gen_put(b, (~b->rex & 7) << 5 | b->p->map, 1);
+		gen_put(b, (b->rex & 8 ? 0x80 : 0) | p, 1);
 	}
 	b->op_size = b->rex & 8 && !b->c->bits32 ? 8 : 4;
 	if (b->c->bits32)
@@ -240,7 +218,7 @@ static unsigned emit_sib(struct build *b, unsigned mod, bool absolute)
 	if (absolute && !(b->p->flags & GEN_VSIB))
 		index = 4;
 	b->scale = rng_below(b->r, 4);
-	put(b, b->scale << 6 | index << 3 | base, 1);
+	gen_put(b, b->scale << 6 | index << 3 | base, 1);
 	unsigned full = index | (b->rex & 2 ? 8 : 0);
 	if (b->p->flags & GEN_VSIB)
 		b->index = full;
@@ -255,7 +233,7 @@ static unsigned emit_sib(struct build *b, unsigned mod, bool absolute)
 /* The registers get values such that the operand is at b->target, as far as they can. */
 static int64_t solve_address(struct build *b, unsigned size)
 {
-	uint64_t *gpr = b->c->in.gpr;
+	uint64_t *gpr = b->gpr;
 	int64_t disp = 0;
 	if (size == 1)
 		disp = (int8_t)rng_next(b->r);
@@ -287,7 +265,7 @@ static int64_t solve_address(struct build *b, unsigned size)
 
 static void spoil_upper_halves(struct build *b)
 {
-	uint64_t *gpr = b->c->in.gpr;
+	uint64_t *gpr = b->gpr;
 	if (!b->addr32)
 		return;
 	if (b->base >= 0)
@@ -302,26 +280,25 @@ static void emit_memory(struct build *b, unsigned after)
 	b->target = choose_target(b);
 	unsigned form = b->p->flags & GEN_VSIB ? 4 + rng_below(b->r, 4) : rng_below(b->r, 10);
 	unsigned reg = (b->reg & 7) << 3, size;
-	if (b->later) {
-		form = rng_percent(b->r, 50) || b->rex & 2 ? 0 : 5;
+	/* Of several, most must get through. */
+	if (b->later && rng_percent(b->r, 70))
 		b->target = DIFF_DATA + DIFF_WINDOW_AT + 32 * rng_below(b->r, DIFF_WINDOW / 32);
-	}
 	bool low = b->target < 0x7fffffff;
 	if (form == 0 && low) { /* RIP-relative */
-		put(b, reg | 5, 1);
+		gen_put(b, reg | 5, 1);
 		/* In 32-bit mode the same encoding is absolute. */
 		uint64_t next = b->c->bits32 ? 0 : b->c->in.rip + b->at + 4 + after;
-		put(b, b->target - next, 4);
+		gen_put(b, b->target - next, 4);
 		return;
 	}
 	unsigned mod = rng_below(b->r, 3);
 	if (form <= 4 || form == 9) {
 		unsigned rm = b->p->flags & GEN_VSIB ? 4 : rng_below(b->r, 8);
 		if (rm != 4 && !(rm == 5 && mod == 0)) {
-			put(b, mod << 6 | reg | rm, 1);
+			gen_put(b, mod << 6 | reg | rm, 1);
 			b->base = rm | (b->rex & 1 ? 8 : 0);
 			size = mod == 1 ? 1 : mod == 2 ? 4 : 0;
-			put(b, solve_address(b, size), size);
+			gen_put(b, solve_address(b, size), size);
 			spoil_upper_halves(b);
 			return;
 		}
@@ -329,9 +306,9 @@ static void emit_memory(struct build *b, unsigned after)
 	bool absolute = form == 5 && low;
 	if (absolute)
 		mod = 0;
-	put(b, mod << 6 | reg | 4, 1);
+	gen_put(b, mod << 6 | reg | 4, 1);
 	size = emit_sib(b, mod, absolute);
-	put(b, solve_address(b, size), size);
+	gen_put(b, solve_address(b, size), size);
 	spoil_upper_halves(b);
 }
 
@@ -351,7 +328,7 @@ static void emit_modrm(struct build *b)
 	}
 	unsigned rm = rng_below(b->r, 8);
 	b->rm = rm | (b->rex & 1 ? 8 : 0);
-	put(b, 0xc0 | (b->reg & 7) << 3 | rm, 1);
+	gen_put(b, 0xc0 | (b->reg & 7) << 3 | rm, 1);
 }
 
 static void emit_immediate(struct build *b)
@@ -366,7 +343,7 @@ static void emit_immediate(struct build *b)
 		v &= 0x3f;
 	else if (rng_percent(b->r, 30))
 		v = random_gpr(b->r);
-	put(b, v, size);
+	gen_put(b, v, size);
 }
 
 /* --- what the class wants ----------------------------------------------------------------------*/
@@ -376,13 +353,13 @@ static void emit_branch(struct build *b)
 	unsigned size = (b->op & OP_IMM_MASK) == OP_IMM_B ? 1 : 4;
 	uint64_t next = b->c->in.rip + b->at + size;
 	for (unsigned tries = 0; tries < 64; tries++) {
-		int64_t disp = diff_target(rng_below(b->r, DIFF_TARGETS)) - next;
+		int64_t disp = diff_target(b->c->in.rip, rng_below(b->r, DIFF_TARGETS)) - next;
 		if (size == 1 && disp != (int8_t)disp)
 			continue;
-		put(b, disp, size);
+		gen_put(b, disp, size);
 		return;
 	}
-	put(b, 0, size);
+	gen_put(b, 0, size);
 }
 
 static void poke(struct build *b, uint64_t address, uint64_t value)
@@ -454,9 +431,9 @@ static void set_operands(struct build *b)
 	if (b->opcode == 0x9d && b->p->map == X86_MAP_1) /* no single steps, no #AC */
 		poke(b, gpr[X86_RSP], rng_next(b->r) & ~(uint64_t)(X86_FLAG_TF | X86_FLAG_AC));
 	if (flags & GEN_RETURN)
-		poke(b, gpr[X86_RSP], diff_target(rng_below(b->r, DIFF_TARGETS)));
+		poke(b, gpr[X86_RSP], diff_target(b->c->in.rip, rng_below(b->r, DIFF_TARGETS)));
 	if (flags & GEN_INDIRECT) {
-		uint64_t to = diff_target(rng_below(b->r, DIFF_TARGETS));
+		uint64_t to = diff_target(b->c->in.rip, rng_below(b->r, DIFF_TARGETS));
 		if (b->memory)
 			poke(b, b->target, to);
 		else
@@ -495,10 +472,42 @@ static void set_operands(struct build *b)
 	}
 }
 
-static bool build_insn(struct build *b)
+/* MOV of `value` to register n, which leaves the flags alone. */
+static void emit_load(struct build *b, unsigned n, uint64_t value)
+{
+	bool wide = value > UINT32_MAX;
+	if (wide || n & 8)
+		gen_put(b, 0x40 | (wide ? 8 : 0) | (n & 8 ? 1 : 0), 1);
+	gen_put(b, 0xb8 | (n & 7), 1);
+	gen_put(b, value, wide ? 8 : 4);
+}
+
+/* Set the registers of the operand before the instruction at `start`. False: no room. */
+static bool load_registers(struct build *b, unsigned start)
+{
+	uint8_t insn[X86_INSN_MAX];
+	unsigned length = b->at - start;
+	if (b->base < 0 && b->index < 0)
+		return true;
+	if (b->at > DIFF_CODE_MAX - 20)
+		return false;
+	memcpy(insn, b->c->code + start, length);
+	b->at = start;
+	if (b->base >= 0)
+		emit_load(b, b->base, b->gpr[b->base]);
+	if (b->index >= 0 && b->index != b->base)
+		emit_load(b, b->index, b->gpr[b->index]);
+	memcpy(b->c->code + b->at, insn, length);
+	b->at += length;
+	return true;
+}
+
+bool gen_insn(struct build *b)
 {
 	struct diff_case *c = b->c;
 	unsigned start = b->at;
+	uint64_t loaded[16];
+	b->gpr = b->later ? loaded : c->in.gpr;
 	b->base = b->index = -1;
 	b->memory = false;
 	b->rex = b->pp = b->vvvv = b->mod = b->reg = b->rm = 0;
@@ -510,14 +519,17 @@ static bool build_insn(struct build *b)
 		emit_vex(b);
 	else
 		emit_legacy(b);
-	put(b, b->opcode, 1);
+	gen_put(b, b->opcode, 1);
 	if (b->op & OP_MODRM)
 		emit_modrm(b);
 	if (b->p->flags & GEN_BRANCH)
 		emit_branch(b);
 	else
 		emit_immediate(b);
-	if (b->at - start > X86_INSN_MAX) {
+	bool fits = b->at - start <= X86_INSN_MAX;
+	if (fits && b->later && b->memory)
+		fits = load_registers(b, start);
+	if (!fits) {
 		b->at = start;
 		return false;
 	}
@@ -525,40 +537,7 @@ static bool build_insn(struct build *b)
 	return true;
 }
 
-/* --- sequences ---------------------------------------------------------------------------------*/
-
-static void choose_part(struct build *b, const struct diff_class *class)
-{
-	enum { ALONE = GEN_STACK | GEN_BRANCH | GEN_INDIRECT | GEN_RETURN | GEN_STATE | GEN_VSIB |
-		       GEN_STRING | GEN_DIVIDE | GEN_BITS | GEN_XLAT | GEN_RDI };
-	unsigned parts = 0;
-	while (class->parts[parts])
-		parts++;
-	do {
-		const struct diff_class *part =
-			diff_class_find(class->parts[rng_below(b->r, parts)]);
-		b->p = &part->patterns[rng_below(b->r, part->count)];
-	} while (b->p->flags & ALONE);
-}
-
-/* Some instructions, and at the end perhaps a jump out. */
-static void build_sequence(struct build *b, const struct diff_class *class)
-{
-	static const struct gen_pattern jump = { X86_MAP_0F, 0x80, 0x8f, 0, GEN_BRANCH };
-	unsigned count = 2 + rng_below(b->r, 6);
-	b->c->sequence = b->c->fpu = true;
-	fill_fpu(b->r, &b->c->in.fpu);
-	for (unsigned k = 0; k < count && b->at < DIFF_CODE_MAX - 2 * X86_INSN_MAX; k++) {
-		do
-			choose_part(b, class);
-		while (!build_insn(b));
-		b->later = true;
-	}
-	b->p = &jump;
-	if (rng_percent(b->r, 60))
-		while (!build_insn(b))
-			;
-}
+/* --- cases -------------------------------------------------------------------------------------*/
 
 static void build_single(struct build *b, const struct diff_class *class)
 {
@@ -567,7 +546,7 @@ static void build_single(struct build *b, const struct diff_class *class)
 		b->c->fpu = b->p->flags & GEN_SIMD;
 		if (b->c->fpu)
 			fill_fpu(b->r, &b->c->in.fpu);
-	} while (!build_insn(b));
+	} while (!gen_insn(b));
 	set_operands(b);
 }
 
@@ -576,18 +555,19 @@ void diff_generate(const struct diff_class *class, uint64_t seed, uint64_t numbe
 {
 	struct rng rng = { seed * UINT64_C(0x9e3779b97f4a7c15) + number };
 	rng.state = rng_next(&rng);
-	struct build b = { .r = &rng, .c = c };
+	struct build b = { .r = &rng, .c = c, .gpr = c->in.gpr };
 	c->number = number;
 	c->bits32 = class->bits32;
-	c->sequence = false;
-	c->in.rip = DIFF_CODE + DIFF_START + rng_below(&rng, DIFF_START_LAST - DIFF_START + 1);
+	c->sequence = c->patches = false;
+	c->in.rip = DIFF_CODE + DIFF_START + rng_below(&rng, DIFF_START_LAST - DIFF_START + 1) +
+		    DIFF_SITE * rng_below(&rng, DIFF_SITES);
 	for (unsigned i = 0; i < 16; i++)
 		c->in.gpr[i] = random_gpr(&rng);
 	c->in.rflags = 0x202 | (rng_next(&rng) & X86_FLAGS_ARITH);
 	fill_memory(&rng, c->in.window, DIFF_WINDOW);
 	fill_memory(&rng, c->in.tail, DIFF_TAIL);
 	if (class->parts)
-		build_sequence(&b, class);
+		gen_sequence(&b, class);
 	else
 		build_single(&b, class);
 	for (unsigned i = 0; c->bits32 && i < 16; i++)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * diff [--class NAME]... [--count N] [--seed N] [--case N] [--max N] [--list]
+ * diff [--class NAME]... [--way NAME]... [--count N] [--seed N] [--case N] [--max N]
+ *      [--show] [--list]
  *
- * Runs N cases of each class natively and in the software engine, in batches: while the child runs
- * one batch natively, the engine runs the one before. Prints what differs, at most --max cases per
+ * Runs N cases of each class natively and in each way of the software engine (or in those named), in
+ * batches: while the child runs one batch natively, the engine runs the one before. Prints what differs, at most --max cases per
  * class, and for each class how many did and how fast it went. Output is TAP.
  */
 #include "diff.h"
@@ -12,33 +13,63 @@
 #include <string.h>
 
 struct options {
-	char **classes;
+	char **classes, **ways;
 	gint64 count, seed, only;
 	gint max;
-	gboolean list;
+	gboolean list, show;
 };
 
 struct run {
 	const struct diff_class *class;
 	struct diff_native *native;
-	struct diff_engine *engine;
+	struct diff_engine *engines[DIFF_WAYS_MAX];
+	unsigned engine_count;
 	const struct options *options;
 	uint64_t failures, faults;
 };
 
-static void check(struct run *run, struct diff_case *c)
+static bool way_wanted(const struct options *o, const struct diff_way *way)
 {
-	diff_engine_run(run->engine, c);
-	if (c->native.fault != DIFF_NO_FAULT)
-		run->faults++;
+	return !o->ways || g_strv_contains((const char *const *)o->ways, way->name);
+}
+
+static void check_way(struct run *run, unsigned n, struct diff_case *c)
+{
+	diff_engine_run(run->engines[n], c);
 	g_autofree char *text = diff_compare(c);
 	if (!text)
 		return;
 	if (run->failures++ < (uint64_t)run->options->max) {
 		g_autofree char *what = diff_describe(c);
-		g_print("# %s# %s\n", g_strdelimit(what, "\r", ' '), "differs:");
+		g_print("# %s# %s differs:\n", g_strdelimit(what, "\r", ' '),
+			diff_engine_way(run->engines[n])->name);
 		g_print("%s", text);
 	}
+}
+
+static void check(struct run *run, struct diff_case *c)
+{
+	if (run->options->show) {
+		g_autofree char *what = diff_describe(c);
+		g_print("# %s", what);
+	}
+	if (c->native.fault != DIFF_NO_FAULT)
+		run->faults++;
+	for (unsigned n = 0; n < run->engine_count; n++)
+		check_way(run, n, c);
+}
+
+static bool create_engines(struct run *run, GError **error)
+{
+	for (const struct diff_way *way = diff_ways; way->name; way++) {
+		if (!way_wanted(run->options, way))
+			continue;
+		struct diff_engine *engine = diff_engine_new(way, error);
+		if (!engine)
+			return false;
+		run->engines[run->engine_count++] = engine;
+	}
+	return true;
 }
 
 /* Make a batch of cases from number `from` on; returns how many. */
@@ -81,11 +112,11 @@ static bool run_named(const char *name, const struct options *o, unsigned number
 		return false;
 	}
 	run.native = diff_native_new(error);
-	run.engine = run.native ? diff_engine_new(error) : NULL;
 	gint64 start = g_get_monotonic_time();
-	bool ok = run.engine && run_class(&run, error);
+	bool ok = run.native && create_engines(&run, error) && run_class(&run, error);
 	double seconds = (g_get_monotonic_time() - start) / 1e6;
-	diff_engine_free(run.engine);
+	for (unsigned n = 0; n < run.engine_count; n++)
+		diff_engine_free(run.engines[n]);
 	diff_native_free(run.native);
 	if (!ok)
 		return false;
@@ -101,10 +132,12 @@ int main(int argc, char **argv)
 	struct options o = { .count = 20000, .seed = -1, .only = -1, .max = 3 };
 	const GOptionEntry entries[] = {
 		{ "class", 'c', 0, G_OPTION_ARG_STRING_ARRAY, &o.classes, "class to run", "NAME" },
+		{ "way", 'w', 0, G_OPTION_ARG_STRING_ARRAY, &o.ways, "way to run in", "NAME" },
 		{ "count", 'n', 0, G_OPTION_ARG_INT64, &o.count, "cases per class", "N" },
 		{ "seed", 's', 0, G_OPTION_ARG_INT64, &o.seed, "seed (random)", "N" },
 		{ "case", 'k', 0, G_OPTION_ARG_INT64, &o.only, "run this case only", "N" },
 		{ "max", 'm', 0, G_OPTION_ARG_INT, &o.max, "differences to print per class", "N" },
+		{ "show", 0, 0, G_OPTION_ARG_NONE, &o.show, "print every case", NULL },
 		{ "list", 'l', 0, G_OPTION_ARG_NONE, &o.list, "list the classes", NULL },
 		{ NULL },
 	};

@@ -115,6 +115,7 @@ struct go {
 static struct diff_state *child_out;
 static uint8_t *child_code;
 static bool child_bits32; /* the mode that the landing pads are made for */
+static bool child_patches; /* code is writable */
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
@@ -182,8 +183,12 @@ static void put_pad(uint8_t *at, unsigned index)
 
 static void put_pads(bool bits32)
 {
-	for (unsigned k = 0; k < DIFF_TARGETS; k++)
-		(bits32 ? put_pad32 : put_pad)(child_code + (diff_target(k) - DIFF_CODE), k + 1);
+	for (unsigned k = 0; k < DIFF_TARGETS * DIFF_SITES; k++) {
+		uint64_t site = DIFF_CODE + DIFF_START + DIFF_SITE * (k / DIFF_TARGETS);
+		uint64_t target = diff_target(site, k % DIFF_TARGETS);
+		(bits32 ? put_pad32 : put_pad)(child_code + (target - DIFF_CODE),
+					       k % DIFF_TARGETS + 1);
+	}
 }
 
 static void child_set_up(void)
@@ -202,14 +207,14 @@ static void child_set_up(void)
 	if (mprotect((void *)(DIFF_DATA + 8192), 4096, PROT_READ) < 0)
 		child_die("protecting a page");
 	int fd = memfd_create("diff-code", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, 4096) < 0)
+	if (fd < 0 || ftruncate(fd, DIFF_CODE_PAGES * 4096) < 0)
 		child_die("memory for code");
-	child_code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	void *exec = mmap((void *)DIFF_CODE, 4096, PROT_READ | PROT_EXEC,
+	child_code = mmap(NULL, DIFF_CODE_PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *exec = mmap((void *)DIFF_CODE, DIFF_CODE_PAGES * 4096, PROT_READ | PROT_EXEC,
 			  MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 	if (child_code == MAP_FAILED || exec != (void *)DIFF_CODE)
 		child_die("mapping code");
-	memset(child_code, 0xcc, 4096);
+	memset(child_code, 0xcc, DIFF_CODE_PAGES * 4096);
 	put_pads(false);
 	/* jmp *CTL+152 */
 	memcpy(child_code + (BACK - DIFF_CODE), (const uint8_t[]){ 0xff, 0x24, 0x25 }, 3);
@@ -227,6 +232,14 @@ static void child_set_up(void)
 		sigaction(signals[i], &action, NULL);
 }
 
+static void make_writable(bool writable)
+{
+	int prot = PROT_READ | PROT_EXEC | (writable ? PROT_WRITE : 0);
+	if (mprotect((void *)DIFF_CODE, DIFF_CODE_PAGES * 4096, prot) < 0)
+		child_die("protecting code");
+	child_patches = writable;
+}
+
 static void child_run(struct diff_case *c)
 {
 	struct control *ctl = CONTROL;
@@ -236,6 +249,8 @@ static void child_run(struct diff_case *c)
 	(c->bits32 ? put_pad32 : put_pad)(code + c->length, 0);
 	if (c->bits32 != child_bits32)
 		put_pads(child_bits32 = c->bits32);
+	if (c->patches != child_patches)
+		make_writable(c->patches);
 	memcpy(ctl->in_gpr, c->in.gpr, sizeof(ctl->in_gpr));
 	ctl->in_rip = c->in.rip;
 	ctl->to32 = (uint64_t)CS32 << 32 | c->in.rip;
@@ -251,7 +266,7 @@ static void child_run(struct diff_case *c)
 	if (child_out) { /* no signal came */
 		memcpy(c->native.gpr, ctl->out_gpr, sizeof(ctl->out_gpr));
 		c->native.rflags = ctl->out_rflags;
-		c->native.rip = ctl->out_pad ? diff_target(ctl->out_pad - 1)
+		c->native.rip = ctl->out_pad ? diff_target(c->in.rip, ctl->out_pad - 1)
 					     : c->in.rip + c->length;
 		memcpy(&c->native.fpu, ctl->out_fpu, sizeof(c->native.fpu));
 		child_out = NULL;

@@ -30,6 +30,14 @@ static void put64(uint8_t *ram, uint64_t at, uint64_t value)
 	memcpy(ram + at, &value, 8);
 }
 
+void world_set_code_writable(uint8_t *ram, bool writable)
+{
+	enum { P = 1, W = 2, U = 4 };
+	for (unsigned i = 0; i < DIFF_CODE_PAGES; i++)
+		put64(ram, PT_CODE + 8 * i,
+		      (WORLD_CODE + 4096 * i) | P | (writable ? W : 0) | U);
+}
+
 static void build_tables(uint8_t *ram)
 {
 	enum { P = 1, W = 2, U = 4 };
@@ -43,7 +51,7 @@ static void build_tables(uint8_t *ram)
 	put64(ram, PT_DATA, WORLD_DATA | P | W | U);
 	put64(ram, PT_DATA + 8, (WORLD_DATA + 0x1000) | P | W | U);
 	put64(ram, PT_DATA + 16, (WORLD_DATA + 0x2000) | P | U);
-	put64(ram, PT_CODE, WORLD_CODE | P | U);
+	world_set_code_writable(ram, false);
 	put64(ram, PT_SYS, WORLD_SYSTEM | P | W);
 	put64(ram, PT_SYS + 8, (WORLD_SYSTEM + 0x1000) | P | W);
 }
@@ -86,9 +94,11 @@ void world_build(uint8_t *ram)
 	build_system(ram + WORLD_SYSTEM);
 	for (unsigned i = 0; i < DIFF_DATA_PAGES * 4096; i++)
 		ram[WORLD_DATA + i] = i * 7 + (i >> 8);
-	memset(ram + WORLD_CODE, 0xcc, 4096);
-	for (unsigned k = 0; k < DIFF_TARGETS; k++) {
-		uint8_t *pad = ram + WORLD_CODE + (diff_target(k) - DIFF_CODE);
+	memset(ram + WORLD_CODE, 0xcc, DIFF_CODE_PAGES * 4096);
+	for (unsigned k = 0; k < DIFF_TARGETS * DIFF_SITES; k++) {
+		uint64_t site = DIFF_CODE + DIFF_START + DIFF_SITE * (k / DIFF_TARGETS);
+		uint64_t target = diff_target(site, k % DIFF_TARGETS);
+		uint8_t *pad = ram + WORLD_CODE + (target - DIFF_CODE);
 		pad[0] = 0xe6;
 		pad[1] = WORLD_PORT;
 	}

@@ -21,6 +21,9 @@ void world_enter(struct soft_vcpu *c);
 /* Make sure that c is at CPL 3 in a 64- or 32-bit code segment. */
 void world_return(struct soft_vcpu *c, bool bits32);
 
+/* May CPL 3 write to its code? The caller flushes the TLB. */
+void world_set_code_writable(uint8_t *ram, bool writable);
+
 struct world_frame {
 	unsigned vector;
 	uint32_t error;
