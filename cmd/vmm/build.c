@@ -204,8 +204,14 @@ static bool set_config(struct vmm *vmm, GError **error)
 	config->boot_reboot_timeout = milliseconds(conf->boot.reboot_timeout);
 	config->nographic = conf->nographic || conf->display_none;
 	set_switches(vmm);
-	if (!conf_rtc_offset(&conf->rtc, time(NULL), &config->rtc_localtime, &config->rtc_offset,
-			     error))
+	static const enum rtc_clock clocks[] = {
+		[CONF_RTC_CLOCK_DEFAULT] = RTC_CLOCK_HOST, [CONF_RTC_CLOCK_HOST] = RTC_CLOCK_HOST,
+		[CONF_RTC_CLOCK_RT] = RTC_CLOCK_MONOTONIC, [CONF_RTC_CLOCK_VM] = RTC_CLOCK_VM,
+	};
+	config->clock = (struct rtc_config){.clock = clocks[conf->rtc.clock],
+					    .catch_up = conf->rtc.driftfix};
+	if (!conf_rtc_offset(&conf->rtc, time(NULL), &config->clock.localtime,
+			     &config->clock.offset, error))
 		return false;
 	if (conf->smbios->len > 0) {
 		const char **smbios = keep(vmm, g_new0(const char *, conf->smbios->len + 1));

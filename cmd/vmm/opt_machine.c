@@ -201,7 +201,7 @@ const struct option options_machine[] = {
 	{"name", "[guest=]NAME[,process=NAME]", "Name of the guest (and of the process).",
 	 apply_name},
 	{"uuid", "UUID", "The machine's UUID, in SMBIOS and QMP.", apply_uuid},
-	{"rtc", "[base=utc|localtime|DATETIME][,clock=host|rt][,driftfix=none|slew]",
+	{"rtc", "[base=utc|localtime|DATETIME][,clock=host|rt|vm][,driftfix=none|slew]",
 	 "The guest's clock at power-on.", apply_rtc},
 	{"smbios", "type=N[,FIELD=VALUE...] | file=PATH", "Fields of SMBIOS tables.", apply_smbios},
 	{"acpitable", "file=PATH", "Add an ACPI table from a file.", apply_acpitable},

@@ -246,14 +246,15 @@ bool conf_boot_merge(struct conf_boot *boot, const char *text, GError **error)
 	       check_milliseconds(boot->reboot_timeout, "reboot-timeout", error);
 }
 
-static const char *const rtc_clocks[] = {"", "host", "rt", NULL};
+static const char *const rtc_clocks[] = {"", "host", "rt", "vm", NULL};
 static const char *const driftfixes[] = {"none", "slew", NULL};
 
 const struct keyval_field conf_rtc_fields[] = {
 	{"base", KEYVAL_STRING, FIELD(conf_rtc, base), .help = "utc, localtime or 2026-01-31T12:00:00"},
-	{"clock", KEYVAL_ENUM, FIELD(conf_rtc, clock), .names = rtc_clocks, .help = "host or rt"},
+	{"clock", KEYVAL_ENUM, FIELD(conf_rtc, clock), .names = rtc_clocks, 
+	 .help = "host, rt (not stepped with the host's) or vm (stands still in a pause)"},
 	{"driftfix", KEYVAL_ENUM, FIELD(conf_rtc, driftfix), .names = driftfixes,
-	 .help = "none or slew: RTC ticks are never dropped in either case"},
+	 .help = "slew: periodic interrupts that the guest missed are made up for"},
 	{NULL},
 };
 

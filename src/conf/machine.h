@@ -64,7 +64,8 @@ extern const struct keyval_field conf_boot_fields[];
 bool conf_boot_merge(struct conf_boot *boot, const char *text, GError **error);
 
 /* -rtc */
-enum conf_rtc_clock { CONF_RTC_CLOCK_DEFAULT, CONF_RTC_CLOCK_HOST, CONF_RTC_CLOCK_RT };
+enum conf_rtc_clock { CONF_RTC_CLOCK_DEFAULT, CONF_RTC_CLOCK_HOST, CONF_RTC_CLOCK_RT,
+		      CONF_RTC_CLOCK_VM };
 struct conf_rtc {
 	char *base; /* utc, localtime or a date and time; NULL: utc */
 	int clock;  /* enum conf_rtc_clock */

@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "dev/chips/rtc.h"
 #include "dev/core/device.h"
 #include "vm/irq.h"
 #include "vm/vm.h"
@@ -102,9 +103,8 @@ struct machine_config {
 	const struct machine_fw_cfg_entry *acpi_tables; /* -acpitable: raw tables, `name` unused */
 	unsigned acpi_table_count;
 
-	/* -rtc: the guest's clock at power-on is the host's UTC (or local time) plus rtc_offset. */
-	bool rtc_localtime;
-	int64_t rtc_offset;      /* seconds; base=DATETIME gives DATETIME - now */
+	/* -rtc */
+	struct rtc_config clock; /* offset: base=DATETIME gives DATETIME - now */
 
 	/* -machine properties; MACHINE_AUTO is what the board finds right. */
 	enum machine_switch acpi, smbus, sata, hpet, pit, pic, rtc, isa_serial;

@@ -94,7 +94,7 @@ static bool microvm_create(struct machine *m, GError **error)
 	v->ged = ged_new(m->vm, MICROVM_GED_BASE, MICROVM_GED_REGS_BASE, &v->gsi[MICROVM_GED_GSI],
 			 MICROVM_S5_TYPE, MICROVM_GED_RESET_VALUE);
 	if (machine_switch_on(c->rtc, true))
-		v->rtc = rtc_new(m->vm, &v->gsi[8], c->rtc_localtime, c->rtc_offset);
+		v->rtc = rtc_new(m->vm, &v->gsi[8], &c->clock);
 	if (c->serials[0] && machine_switch_on(c->isa_serial, true)) {
 		v->serial = uart_new(m->vm, 0x3f8, &v->gsi[4], c->serials[0], error);
 		if (!v->serial)

@@ -31,6 +31,7 @@ enum { SOURCE_ISA, SOURCE_PIRQ, SOURCE_COUNT };
 
 struct q35 {
 	struct machine *m;
+	bool booted_once;  /* the boot order is no longer that of -boot once= */
 	bool full_irqchip; /* PIC, IOAPIC and PIT are in the engine */
 	pthread_mutex_t irq_lock;
 	bool isa_level[16][SOURCE_COUNT];
@@ -154,7 +155,6 @@ static unsigned boot_nibble(const char *order, unsigned i)
 static void fill_cmos(struct q35 *q)
 {
 	const struct machine *m = q->m;
-	const struct machine_config *c = m->config;
 	struct rtc *rtc = q->rtc;
 	unsigned extended = MIN((m->low_ram - MIB) / KIB, 0xffff);
 	unsigned above_16m = m->low_ram > 16 * MIB ? MIN((m->low_ram - 16 * MIB) / (64 * KIB),
@@ -168,10 +168,19 @@ static void fill_cmos(struct q35 *q)
 	rtc_cmos_set(rtc, 0x5d, above_4g >> 16);
 	rtc_cmos_set(rtc, 0x5f, m->vm->config.vcpus - 1);
 	rtc_cmos_set(rtc, 0x14, 0x06); /* equipment: FPU, PS/2 mouse */
-	const char *order = c->boot_once ? c->boot_once : c->boot_order ? c->boot_order : "cad";
-	rtc_cmos_set(rtc, 0x3d, boot_nibble(order, 1) << 4 | boot_nibble(order, 0));
+}
+
+/* What SeaBIOS tries if no device has a bootindex: -boot once=, and order= after the first reset. */
+static void set_boot_order(struct q35 *q)
+{
+	const struct machine_config *c = q->m->config;
+	const char *order = c->boot_once && !q->booted_once ? c->boot_once :
+			    c->boot_order		    ? c->boot_order :
+							      "cad";
+	rtc_cmos_set(q->rtc, 0x3d, boot_nibble(order, 1) << 4 | boot_nibble(order, 0));
 	/* Bit 0: do not check a floppy's signature. */
-	rtc_cmos_set(rtc, 0x38, boot_nibble(order, 2) << 4 | 1);
+	rtc_cmos_set(q->rtc, 0x38, boot_nibble(order, 2) << 4 | 1);
+	q->booted_once = true;
 }
 
 static bool create_timers(struct q35 *q)
@@ -187,7 +196,7 @@ static bool create_timers(struct q35 *q)
 	}
 	if (!q->full_irqchip)
 		q->pit = pit_new(vm, &irq0);
-	q->rtc = rtc_new(vm, &irq8, c->rtc_localtime, c->rtc_offset);
+	q->rtc = rtc_new(vm, &irq8, &c->clock);
 	fill_cmos(q);
 	return true;
 }
@@ -401,6 +410,7 @@ static void q35_reset(struct machine *m)
 	if (q->hpet)
 		hpet_reset(q->hpet);
 	rtc_reset(q->rtc);
+	set_boot_order(q);
 	i8042_reset(q->kbc);
 	acpi_pm_reset(q->pm);
 	for (unsigned i = 0; i < MACHINE_SERIALS; i++)

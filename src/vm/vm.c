@@ -39,6 +39,7 @@ struct vm *vm_new(const struct vm_config *config, struct aio_loop *loop, GError 
 	vm->state = VM_STATE_PRELAUNCH;
 	vm->pause_depth = 1;
 	vm->epoch_ns = aio_now_ns();
+	vm_clock_init(vm);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->vcpus_changed, NULL);
 	pthread_cond_init(&vm->resumed, NULL);
@@ -122,6 +123,7 @@ void vm_free(struct vm *vm)
 	pthread_cond_destroy(&vm->vcpus_changed);
 	pthread_cond_destroy(&vm->resumed);
 	pthread_mutex_destroy(&vm->lock);
+	vm_clock_destroy(vm);
 	g_free(vm->vcpus);
 	g_free(vm);
 }
@@ -164,12 +166,16 @@ static void set_state(struct vm *vm, enum vm_state state)
 /* Clocks stand still while devices may not run: they stop after and start before the devices. */
 static void tell_running(struct vm *vm, bool running)
 {
+	if (running)
+		vm_clock_run(vm, true);
 	if (running && vm->engine->run_changed)
 		vm->engine->run_changed(vm, true);
 	if (vm->run_devices)
 		vm->run_devices(vm->reset_opaque, running);
 	if (!running && vm->engine->run_changed)
 		vm->engine->run_changed(vm, false);
+	if (!running)
+		vm_clock_run(vm, false);
 }
 
 void vm_resume(struct vm *vm)

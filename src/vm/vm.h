@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "vm/clock.h"
 #include "vm/engine.h"
 #include "vm/irq.h"
 #include "vm/space.h"
@@ -90,6 +91,7 @@ struct vm {
 	struct vcpu *vcpus;
 	unsigned vcpu_count;
 	int64_t epoch_ns; /* CLOCK_MONOTONIC at power-on */
+	struct vm_clock clock;
 
 	/*
 	 * Set by machine/, called on the main thread with all vCPUs parked. reset_devices comes after

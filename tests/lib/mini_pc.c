@@ -120,7 +120,7 @@ static void create_chips(struct mini *m, struct chardev *console)
 		m->vm->irq_hooks = (struct vm_irq_hooks){acknowledge, end_of_interrupt, m};
 		pit_new(m->vm, &irq0);
 	}
-	rtc_new(m->vm, &irq8, false, 0);
+	rtc_new(m->vm, &irq8, &(struct rtc_config){0});
 	if (!uart_new(m->vm, 0x3f8, &irq4, console, &error))
 		die(error);
 	keyboard.opaque = m;

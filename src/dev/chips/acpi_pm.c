@@ -2,7 +2,6 @@
 /* Spec: ICH9 13.8 (PM I/O registers), 13.7.4 (APM); ACPI 6.4, 4.8. */
 #include "dev/chips/acpi_pm.h"
 
-#include "aio/loop.h"
 #include "base/bytes.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -34,7 +33,7 @@ struct acpi_pm {
 	uint32_t smi_en;
 	uint8_t apm_control, apm_status;
 	int64_t timer_seen; /* half-periods of the timer's top bit up to which TMR_STS is right */
-	struct aio_timer timer;
+	struct vm_timer timer;
 };
 
 static int64_t ticks(int64_t ns)
@@ -42,10 +41,15 @@ static int64_t ticks(int64_t ns)
 	return (__int128)ns * TIMER_HZ / NS;
 }
 
+static uint32_t timer_value(const struct acpi_pm *pm)
+{
+	return ticks(vm_clock_ns(pm->vm)) & ((1 << TIMER_BITS) - 1);
+}
+
 /* ACPI 6.4, 4.8.3.1.1: TMR_STS is set whenever the timer's top bit changes. */
 static void poll_timer(struct acpi_pm *pm)
 {
-	int64_t half = ticks(aio_now_ns()) >> (TIMER_BITS - 1);
+	int64_t half = ticks(vm_clock_ns(pm->vm)) >> (TIMER_BITS - 1);
 	if (half != pm->timer_seen)
 		pm->sts |= PM1_TIMER;
 	pm->timer_seen = half;
@@ -58,9 +62,9 @@ static void update(struct acpi_pm *pm)
 	irq_set(&pm->sci, event && (pm->cnt & CNT_SCI_EN));
 	if ((pm->en & PM1_TIMER) && !(pm->sts & PM1_TIMER)) {
 		int64_t next = (pm->timer_seen + 1) << (TIMER_BITS - 1);
-		aio_timer_arm(&pm->timer, (__int128)next * NS / TIMER_HZ + 1);
+		vm_timer_arm(&pm->timer, (__int128)next * NS / TIMER_HZ + 1);
 	} else {
-		aio_timer_cancel(&pm->timer);
+		vm_timer_cancel(&pm->timer);
 	}
 }
 
@@ -79,7 +83,7 @@ static void pack(struct acpi_pm *pm, uint8_t image[REG_COUNT])
 	le16_store(image + REG_PM1_STS, pm->sts);
 	le16_store(image + REG_PM1_EN, pm->en);
 	le16_store(image + REG_PM1_CNT, pm->cnt);
-	le32_store(image + REG_TIMER, ticks(aio_now_ns()) & ((1 << TIMER_BITS) - 1));
+	le32_store(image + REG_TIMER, timer_value(pm));
 	le64_store(image + REG_GPE0_STS, pm->gpe_sts);
 	le64_store(image + REG_GPE0_EN, pm->gpe_en);
 	le32_store(image + REG_SMI_EN, pm->smi_en);
@@ -89,8 +93,7 @@ static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct acpi_pm *pm = opaque;
 	if (offset >= REG_TIMER && offset + size <= REG_TIMER + 4) /* the hot one */
-		return (ticks(aio_now_ns()) & ((1 << TIMER_BITS) - 1)) >> (offset - REG_TIMER) * 8 &
-		       size_mask(size);
+		return timer_value(pm) >> (offset - REG_TIMER) * 8 & size_mask(size);
 	uint8_t image[REG_COUNT];
 	pack(pm, image);
 	return range_fits(offset, size, REG_COUNT) ? le_load(image + offset, size) : 0;
@@ -160,7 +163,7 @@ struct acpi_pm *acpi_pm_new(struct vm *vm, const struct irq *sci)
 	pm->vm = vm;
 	pm->sci = *sci;
 	pthread_mutex_init(&pm->lock, NULL);
-	aio_timer_init(&pm->timer, vm->loop, timer_fired, pm);
+	vm_timer_init(&pm->timer, vm, timer_fired, pm);
 	pm->ports = (struct io_region){.name = "acpi-pm", .ops = &pm_ops, .opaque = pm,
 				       .size = REG_COUNT, .lock = &pm->lock};
 	pm->apm = (struct io_region){.name = "apm", .ops = &apm_ops, .opaque = pm, .size = 2,
@@ -222,7 +225,7 @@ void acpi_pm_free(struct acpi_pm *pm)
 {
 	if (!pm)
 		return;
-	aio_timer_cancel(&pm->timer);
+	vm_timer_destroy(&pm->timer);
 	acpi_pm_map(pm, 0);
 	space_remove_io(pm->vm->ports, &pm->apm);
 	pthread_mutex_destroy(&pm->lock);

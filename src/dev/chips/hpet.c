@@ -2,7 +2,6 @@
 /* Spec: IA-PC HPET specification 1.0a. */
 #include "dev/chips/hpet.h"
 
-#include "aio/loop.h"
 #include "base/bytes.h"
 #include "base/lock.h"
 #include "vm/vm.h"
@@ -26,7 +25,7 @@ struct comparator {
 	uint64_t target; /* counter value of the next match */
 	bool level;      /* what the line was last told */
 	struct irq *line;
-	struct aio_timer timer;
+	struct vm_timer timer;
 };
 
 struct hpet {
@@ -36,7 +35,7 @@ struct hpet {
 	struct irq gsi[HPET_PINS], irq0, irq8;
 	uint64_t config, status;
 	uint64_t stopped_at; /* the counter while it is halted */
-	int64_t started_ns;  /* CLOCK_MONOTONIC at counter 0 while it runs */
+	int64_t started_ns;  /* the VM's clock at counter 0 while it runs */
 	struct comparator timers[TIMERS];
 };
 
@@ -44,7 +43,7 @@ static uint64_t counter(const struct hpet *h)
 {
 	if (!(h->config & CONFIG_ENABLE))
 		return h->stopped_at;
-	return (uint64_t)(aio_now_ns() - h->started_ns) / TICK_NS;
+	return (uint64_t)(vm_clock_ns(h->vm) - h->started_ns) / TICK_NS;
 }
 
 static uint64_t width_mask(const struct comparator *t)
@@ -94,15 +93,15 @@ static void raise_irq(struct comparator *t)
 static void arm(struct comparator *t)
 {
 	if (!(t->hpet->config & CONFIG_ENABLE) || !(t->config & T_ENABLE)) {
-		aio_timer_cancel(&t->timer);
+		vm_timer_cancel(&t->timer);
 		return;
 	}
 	uint64_t now = counter(t->hpet), ticks = t->target > now ? t->target - now : 0;
 	/* Beyond some centuries the match never comes. */
 	if (ticks > INT64_MAX / TICK_NS / 2)
-		aio_timer_cancel(&t->timer);
+		vm_timer_cancel(&t->timer);
 	else
-		aio_timer_arm(&t->timer, t->hpet->started_ns + (int64_t)((now + ticks) * TICK_NS));
+		vm_timer_arm(&t->timer, t->hpet->started_ns + (int64_t)((now + ticks) * TICK_NS));
 }
 
 /* Find the next match at or after now; one in the near past (half the width) matches at once. */
@@ -166,7 +165,7 @@ static void write_config(struct hpet *h, uint64_t value)
 		h->stopped_at = counter(h);
 	h->config = value & (CONFIG_ENABLE | CONFIG_LEGACY);
 	if (!was_on && on)
-		h->started_ns = aio_now_ns() - (int64_t)(h->stopped_at * TICK_NS);
+		h->started_ns = vm_clock_ns(h->vm) - (int64_t)(h->stopped_at * TICK_NS);
 	for (unsigned i = 0; i < TIMERS; i++) {
 		if (on != was_on)
 			set_target(&h->timers[i]);
@@ -259,7 +258,7 @@ struct hpet *hpet_new(struct vm *vm, uint64_t base, const struct irq gsi[HPET_PI
 	for (unsigned i = 0; i < TIMERS; i++) {
 		h->timers[i].hpet = h;
 		h->timers[i].index = i;
-		aio_timer_init(&h->timers[i].timer, vm->loop, timer_fired, &h->timers[i]);
+		vm_timer_init(&h->timers[i].timer, vm, timer_fired, &h->timers[i]);
 	}
 	hpet_reset(h);
 	h->region = (struct io_region){.name = "hpet", .ops = &hpet_ops, .opaque = h,
@@ -274,7 +273,7 @@ void hpet_reset(struct hpet *h)
 	h->config = h->status = h->stopped_at = 0;
 	for (unsigned i = 0; i < TIMERS; i++) {
 		struct comparator *t = &h->timers[i];
-		aio_timer_cancel(&t->timer);
+		vm_timer_cancel(&t->timer);
 		drive(t, NULL, false);
 		t->config = 0;
 		t->period = 0;
@@ -287,7 +286,7 @@ void hpet_free(struct hpet *h)
 	if (!h)
 		return;
 	for (unsigned i = 0; i < TIMERS; i++)
-		aio_timer_cancel(&h->timers[i].timer);
+		vm_timer_destroy(&h->timers[i].timer);
 	space_remove_io(h->vm->memory, &h->region);
 	pthread_mutex_destroy(&h->lock);
 	g_free(h);

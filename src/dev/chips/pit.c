@@ -5,7 +5,6 @@
  */
 #include "dev/chips/pit.h"
 
-#include "aio/loop.h"
 #include "base/lock.h"
 #include "vm/vm.h"
 
@@ -36,7 +35,7 @@ struct pit {
 	uint8_t speaker;        /* port 61h bits 0 and 1 */
 	bool irq_level;
 	struct irq irq0;
-	struct aio_timer timer;
+	struct vm_timer timer;
 	struct io_region ports, port61;
 };
 
@@ -125,16 +124,16 @@ static void rearm(struct pit *pit, int64_t now)
 {
 	int64_t at = next_rise(&pit->ch[0], now);
 	if (at >= 0)
-		aio_timer_arm(&pit->timer, at);
+		vm_timer_arm(&pit->timer, at);
 	else
-		aio_timer_cancel(&pit->timer);
+		vm_timer_cancel(&pit->timer);
 }
 
 static void timer_fired(void *opaque)
 {
 	struct pit *pit = opaque;
 	LOCK_SCOPE(&pit->lock);
-	int64_t now = aio_now_ns();
+	int64_t now = vm_clock_ns(pit->vm);
 	const struct channel *c = &pit->ch[0];
 	/* The channel may have been reprogrammed while this callback waited for the lock. */
 	if (c->loaded && elapsed(c, now) >= c->count) {
@@ -154,7 +153,7 @@ static void load_count(struct pit *pit, struct channel *c, uint16_t value)
 	if (count == 1 && periodic(c))
 		count = 2;
 	c->count = count;
-	int64_t now = aio_now_ns();
+	int64_t now = vm_clock_ns(pit->vm);
 	c->loaded_ns = now;
 	c->loaded = c->mode != 1 && c->mode != 5; /* these wait for the gate's edge */
 	if (c == &pit->ch[0]) {
@@ -182,7 +181,7 @@ static void latch_status(struct channel *c, int64_t now)
 
 static void write_control(struct pit *pit, uint8_t value)
 {
-	int64_t now = aio_now_ns();
+	int64_t now = vm_clock_ns(pit->vm);
 	unsigned select = value >> 6;
 	if (select == 3) { /* read-back */
 		for (unsigned i = 0; i < 3; i++) {
@@ -251,7 +250,7 @@ static uint64_t pit_read(void *opaque, uint64_t offset, unsigned size)
 		c->status_latched = false;
 		return c->status;
 	}
-	uint16_t value = c->latched_bytes ? c->latch : current_count(c, aio_now_ns());
+	uint16_t value = c->latched_bytes ? c->latch : current_count(c, vm_clock_ns(pit->vm));
 	if (c->latched_bytes)
 		c->latched_bytes--;
 	bool high = c->rw == RW_HIGH;
@@ -265,7 +264,7 @@ static uint64_t pit_read(void *opaque, uint64_t offset, unsigned size)
 static uint64_t port61_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct pit *pit = opaque;
-	int64_t now = aio_now_ns();
+	int64_t now = vm_clock_ns(pit->vm);
 	return pit->speaker | (now / REFRESH_NS & 1) << 4 | output(&pit->ch[2], now) << 5;
 }
 
@@ -274,7 +273,7 @@ static void set_gate2(struct pit *pit, bool gate)
 {
 	struct channel *c = &pit->ch[2];
 	if (gate && !c->gate && c->mode != 0 && c->mode != 4 && c->count) {
-		c->loaded_ns = aio_now_ns();
+		c->loaded_ns = vm_clock_ns(pit->vm);
 		c->loaded = true;
 	}
 	c->gate = gate;
@@ -296,7 +295,7 @@ struct pit *pit_new(struct vm *vm, const struct irq *irq0)
 	pit->vm = vm;
 	pit->irq0 = *irq0;
 	pthread_mutex_init(&pit->lock, NULL);
-	aio_timer_init(&pit->timer, vm->loop, timer_fired, pit);
+	vm_timer_init(&pit->timer, vm, timer_fired, pit);
 	pit->ports = (struct io_region){.name = "pit", .ops = &pit_ops, .opaque = pit, .size = 4,
 					.lock = &pit->lock};
 	pit->port61 = (struct io_region){.name = "port61", .ops = &port61_ops, .opaque = pit,
@@ -310,7 +309,7 @@ struct pit *pit_new(struct vm *vm, const struct irq *irq0)
 void pit_reset(struct pit *pit)
 {
 	LOCK_SCOPE(&pit->lock);
-	aio_timer_cancel(&pit->timer);
+	vm_timer_cancel(&pit->timer);
 	for (unsigned i = 0; i < 3; i++)
 		pit->ch[i] = (struct channel){.count = 65536, .rw = RW_WORD, .mode = 3,
 					      .gate = i != 2};
@@ -322,7 +321,7 @@ void pit_free(struct pit *pit)
 {
 	if (!pit)
 		return;
-	aio_timer_cancel(&pit->timer);
+	vm_timer_destroy(&pit->timer);
 	space_remove_io(pit->vm->ports, &pit->ports);
 	space_remove_io(pit->vm->ports, &pit->port61);
 	pthread_mutex_destroy(&pit->lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The 8254 interval timer and port 61h (speaker gate, refresh toggle). Channel 0's output is IRQ 0,
- * channel 2's is read through port 61h. Counters run on CLOCK_MONOTONIC; ticks that the host could
+ * channel 2's is read through port 61h. Counters run on the VM's clock; ticks that the host could
  * not deliver in time are dropped, not queued.
  */
 #pragma once

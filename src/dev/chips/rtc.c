@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Spec: Motorola MC146818A data sheet; ICH9 13.6. The clock is not ticked: registers are computed
- * from the host's time when they are read. While the guest holds SET, it edits a frozen copy.
+ * from a clock's time when they are read. While the guest holds SET, it edits a frozen copy.
  * Interrupts that are enabled get a timer; flags that are only polled are computed on the way.
  */
 #include "dev/chips/rtc.h"
@@ -22,6 +22,8 @@ enum { C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10 };
 #define UIP_NS       244000 /* the flag rises this long before the update */
 #define DAY          86400
 #define ALARM_ANY    0xc0   /* both top bits set: matches every value */
+#define MISSED_MAX   8192   /* a second at the highest rate; more would flood the guest */
+#define MADE_UP_MAX  20     /* in a row, for a guest that reads C until nothing is pending */
 
 struct rtc {
 	struct vm *vm;
@@ -30,10 +32,14 @@ struct rtc {
 	struct irq irq;
 	uint8_t index;
 	uint8_t cmos[128];
-	int64_t offset_ns;      /* guest's time = CLOCK_REALTIME + offset */
+	struct rtc_config config;
+	int64_t offset_ns;      /* guest's time = the clock's + offset */
 	int64_t polled_ns;      /* guest's time up to which flags have been computed */
 	int64_t polled_ticks;   /* the same for the periodic flag: ticks since power-on */
-	struct aio_timer timer;
+	int64_t missed;         /* periodic interrupts still to be made up for */
+	unsigned made_up;       /* since the last true one */
+	struct vm_timer vm_timer; /* of RTC_CLOCK_VM */
+	struct aio_timer timer;   /* of the others */
 };
 
 static int64_t host_ns(void)
@@ -43,9 +49,20 @@ static int64_t host_ns(void)
 	return t.tv_sec * NS + t.tv_nsec;
 }
 
+/* What periodic ticks are counted on. */
+static int64_t tick_ns(const struct rtc *rtc)
+{
+	return rtc->config.clock == RTC_CLOCK_VM ? vm_clock_ns(rtc->vm) : aio_now_ns();
+}
+
+static int64_t clock_ns(const struct rtc *rtc)
+{
+	return rtc->config.clock == RTC_CLOCK_HOST ? host_ns() : tick_ns(rtc);
+}
+
 static int64_t guest_ns(const struct rtc *rtc)
 {
-	return host_ns() + rtc->offset_ns;
+	return clock_ns(rtc) + rtc->offset_ns;
 }
 
 static int64_t floor_div(int64_t a, int64_t b)
@@ -116,8 +133,8 @@ static void load_time(struct rtc *rtc)
 		.tm_year = (int)(decode(rtc, c[REG_CENTURY]) * 100 + decode(rtc, c[REG_YEAR])) -
 			   1900,
 	};
-	int64_t now = host_ns();
-	/* The sub-second phase of the host's clock is kept: no update is missed or doubled. */
+	int64_t now = clock_ns(rtc);
+	/* The sub-second phase of the clock is kept: no update is missed or doubled. */
 	rtc->offset_ns = limit_offset(timegm(&tm) - floor_div(now, NS)) * NS;
 	rtc->polled_ns = guest_ns(rtc);
 }
@@ -160,14 +177,34 @@ static int64_t next_alarm(const struct rtc *rtc, int64_t from)
 	return -1;
 }
 
+/* `count` periods are over; in a new rate it may be negative. */
+static void note_ticks(struct rtc *rtc, int64_t count)
+{
+	bool unseen = rtc->cmos[REG_C] & C_PF;
+	if (rtc->config.catch_up && (rtc->cmos[REG_B] & B_PIE) && count > 0)
+		rtc->missed = MIN(rtc->missed + count - !unseen, MISSED_MAX);
+	rtc->made_up = 0;
+	rtc->cmos[REG_C] |= C_PF;
+}
+
+/* The guest has acknowledged: its next interrupt is one that it missed, if there is one. */
+static void make_up(struct rtc *rtc)
+{
+	if (!rtc->missed || !(rtc->cmos[REG_B] & B_PIE) || rtc->made_up >= MADE_UP_MAX)
+		return;
+	rtc->missed--;
+	rtc->made_up++;
+	rtc->cmos[REG_C] |= C_PF;
+}
+
 /* Set the flags of everything that has happened since the last call. */
 static void poll_flags(struct rtc *rtc)
 {
 	int64_t period = periodic_ns(rtc);
 	if (period) {
-		int64_t ticks = aio_now_ns() / period;
+		int64_t ticks = tick_ns(rtc) / period;
 		if (ticks != rtc->polled_ticks)
-			rtc->cmos[REG_C] |= C_PF;
+			note_ticks(rtc, ticks - rtc->polled_ticks);
 		rtc->polled_ticks = ticks;
 	}
 	int64_t now = guest_ns(rtc);
@@ -188,10 +225,16 @@ static void update_irq(struct rtc *rtc)
 	irq_set(&rtc->irq, level);
 }
 
+static void disarm(struct rtc *rtc)
+{
+	vm_timer_cancel(&rtc->vm_timer);
+	aio_timer_cancel(&rtc->timer);
+}
+
 /* Arm for the earliest enabled event. */
 static void rearm(struct rtc *rtc)
 {
-	int64_t now = aio_now_ns(), at = INT64_MAX;
+	int64_t now = tick_ns(rtc), at = INT64_MAX;
 	int64_t period = periodic_ns(rtc);
 	if ((rtc->cmos[REG_B] & B_PIE) && period)
 		at = (now / period + 1) * period;
@@ -203,10 +246,12 @@ static void rearm(struct rtc *rtc)
 		if (next >= 0)
 			at = MIN(at, now + next * NS - guest);
 	}
-	if (at != INT64_MAX)
-		aio_timer_arm(&rtc->timer, at);
+	if (at == INT64_MAX)
+		disarm(rtc);
+	else if (rtc->config.clock == RTC_CLOCK_VM)
+		vm_timer_arm(&rtc->vm_timer, at);
 	else
-		aio_timer_cancel(&rtc->timer);
+		aio_timer_arm(&rtc->timer, at);
 }
 
 static void refresh(struct rtc *rtc)
@@ -243,6 +288,8 @@ static uint8_t read_register(struct rtc *rtc, unsigned reg)
 		uint8_t flags = rtc->cmos[REG_C];
 		rtc->cmos[REG_C] = 0;
 		update_irq(rtc);
+		make_up(rtc);
+		update_irq(rtc);
 		return flags;
 	}
 	return rtc->cmos[reg];
@@ -262,6 +309,8 @@ static void write_register(struct rtc *rtc, unsigned reg, uint8_t value)
 	if (reg == REG_B && (value & B_SET))
 		value &= ~B_UIE;
 	rtc->cmos[reg] = value;
+	if (reg == REG_A || !(rtc->cmos[REG_B] & B_PIE))
+		rtc->missed = 0;
 	if (reg == REG_B && ran && clock_runs(rtc))
 		store_time(rtc, guest_ns(rtc)); /* in the new format */
 	else if (clock_runs(rtc) && (!ran || is_time_register(reg)))
@@ -287,20 +336,23 @@ static void rtc_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
 
 static const struct io_ops rtc_ops = {rtc_read, rtc_write, .min_size = 1, .max_size = 1};
 
-struct rtc *rtc_new(struct vm *vm, const struct irq *irq8, bool localtime, int64_t offset)
+struct rtc *rtc_new(struct vm *vm, const struct irq *irq8, const struct rtc_config *config)
 {
 	struct rtc *rtc = g_new0(struct rtc, 1);
 	rtc->vm = vm;
 	rtc->irq = *irq8;
 	pthread_mutex_init(&rtc->lock, NULL);
+	vm_timer_init(&rtc->vm_timer, vm, timer_fired, rtc);
 	aio_timer_init(&rtc->timer, vm->loop, timer_fired, rtc);
-	if (localtime) {
+	rtc->config = *config;
+	int64_t offset = config->offset;
+	if (config->localtime) {
 		time_t now = time(NULL);
 		struct tm tm;
 		if (localtime_r(&now, &tm))
 			offset += tm.tm_gmtoff;
 	}
-	rtc->offset_ns = limit_offset(offset) * NS;
+	rtc->offset_ns = limit_offset(offset) * NS + host_ns() - clock_ns(rtc);
 	rtc->polled_ns = guest_ns(rtc);
 	rtc->cmos[REG_A] = 0x26; /* 32768 Hz time base, 1024 Hz */
 	rtc->cmos[REG_B] = B_24H;
@@ -317,6 +369,7 @@ void rtc_reset(struct rtc *rtc)
 	LOCK_SCOPE(&rtc->lock);
 	rtc->cmos[REG_B] &= ~(B_PIE | B_AIE | B_UIE);
 	rtc->cmos[REG_C] = 0;
+	rtc->missed = 0;
 	refresh(rtc);
 }
 
@@ -337,13 +390,14 @@ uint8_t rtc_cmos_get(struct rtc *rtc, unsigned offset)
 int64_t rtc_offset(struct rtc *rtc)
 {
 	LOCK_SCOPE(&rtc->lock);
-	return floor_div(rtc->offset_ns, NS);
+	return floor_div(guest_ns(rtc) - host_ns() + NS / 2, NS);
 }
 
 void rtc_free(struct rtc *rtc)
 {
 	if (!rtc)
 		return;
+	vm_timer_destroy(&rtc->vm_timer);
 	aio_timer_cancel(&rtc->timer);
 	space_remove_io(rtc->vm->ports, &rtc->region);
 	pthread_mutex_destroy(&rtc->lock);

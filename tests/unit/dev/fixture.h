@@ -45,6 +45,7 @@ static inline void fixture_open(struct fixture *f)
 	const struct vm_config config = {.engine = &fake_engine, .vcpus = 1};
 	f->vm = vm_new(&config, f->loop, NULL);
 	f->vm->events = (struct vm_events){.requested = fixture_requested, .opaque = f};
+	vm_resume(f->vm);
 	f->ram = ram_block_new("ram", FIXTURE_RAM, NULL, NULL);
 	space_add_ram(f->vm->memory, 0, f->ram, 0, FIXTURE_RAM, false, NULL, SPACE_PRIORITY_NORMAL);
 }

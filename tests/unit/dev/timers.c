@@ -72,7 +72,7 @@ static void test_rtc_time(void)
 	struct fixture f;
 	fixture_open(&f);
 	const struct irq irq = fixture_irq(&f, 8);
-	struct rtc *rtc = rtc_new(f.vm, &irq, false, 0);
+	struct rtc *rtc = rtc_new(f.vm, &irq, &(struct rtc_config){0});
 	time_t now = time(NULL);
 	struct tm tm;
 	gmtime_r(&now, &tm);
@@ -104,7 +104,7 @@ static void test_rtc_interrupts(void)
 	struct fixture f;
 	fixture_open(&f);
 	const struct irq irq = fixture_irq(&f, 8);
-	struct rtc *rtc = rtc_new(f.vm, &irq, false, 0);
+	struct rtc *rtc = rtc_new(f.vm, &irq, &(struct rtc_config){0});
 	/* Periodic, 1024 Hz: no second interrupt before C is read. */
 	cmos_write(&f, 0xb, 0x42);
 	g_assert_true(fixture_wait(&f, &f.edges[8], 1));
@@ -122,6 +122,37 @@ static void test_rtc_interrupts(void)
 	g_assert_cmphex(cmos(&f, 0xc) & 0xb0, ==, 0xb0);
 	rtc_reset(rtc);
 	g_assert_cmphex(cmos(&f, 0xb) & 0x70, ==, 0);
+	rtc_free(rtc);
+	fixture_close(&f);
+}
+
+/* clock=vm with driftfix=slew: nothing in a pause; ticks missed in one run come at each read of C. */
+static void test_rtc_vm_clock(void)
+{
+	struct fixture f;
+	fixture_open(&f);
+	const struct irq irq = fixture_irq(&f, 8);
+	const struct rtc_config config = {.clock = RTC_CLOCK_VM, .offset = 1000, .catch_up = true};
+	struct rtc *rtc = rtc_new(f.vm, &irq, &config);
+	g_assert_cmpint(ABS(rtc_offset(rtc) - 1000), <=, 1);
+	cmos_write(&f, 0xb, 0x42);
+	g_assert_true(fixture_wait(&f, &f.edges[8], 1));
+	fixture_sleep(&f, 10 * MS);
+	for (unsigned i = 2; i <= 5; i++) {
+		cmos(&f, 0xc);
+		g_assert_true(f.level[8]);
+		g_assert_cmpuint(f.edges[8], ==, i);
+	}
+	cmos_write(&f, 0xb, 0x02);
+	cmos(&f, 0xc);
+	vm_pause(f.vm, VM_STATE_PAUSED);
+	cmos_write(&f, 0xb, 0x42);
+	cmos(&f, 0xc);
+	unsigned before = f.edges[8];
+	fixture_sleep(&f, 5 * MS);
+	g_assert_cmpuint(f.edges[8], ==, before);
+	vm_resume(f.vm);
+	g_assert_true(fixture_wait(&f, &f.edges[8], before + 1));
 	rtc_free(rtc);
 	fixture_close(&f);
 }
@@ -232,6 +263,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pit", test_pit);
 	g_test_add_func("/rtc/time", test_rtc_time);
 	g_test_add_func("/rtc/interrupts", test_rtc_interrupts);
+	g_test_add_func("/rtc/vm-clock", test_rtc_vm_clock);
 	g_test_add_func("/hpet", test_hpet);
 	g_test_add_func("/acpi-pm", test_acpi_pm);
 	return g_test_run();

@@ -202,6 +202,56 @@ static void test_topology(void)
 	aio_loop_free(loop);
 }
 
+struct clock_test {
+	struct vm_timer timer;
+	unsigned fired;
+};
+
+static void clock_fired(void *opaque)
+{
+	struct clock_test *t = opaque;
+	t->fired++;
+}
+
+static void spend(struct fixture *f, int64_t ns)
+{
+	int64_t end = aio_now_ns() + ns;
+	while (aio_now_ns() < end)
+		aio_loop_iterate(f->loop, end - aio_now_ns());
+}
+
+/* The clock and its timers stand still in a pause, and a timer then still needs all its time. */
+static void test_clock(void)
+{
+	const int64_t ms = 1000000;
+	struct fixture f;
+	struct clock_test t = {0};
+	setup(&f, 1, false);
+	vm_timer_init(&t.timer, f.vm, clock_fired, &t);
+	g_assert_cmpint(vm_clock_ns(f.vm), ==, 0);
+	vm_timer_arm(&t.timer, 2 * ms);
+	spend(&f, 4 * ms);
+	g_assert_cmpuint(t.fired, ==, 0);
+	vm_resume(f.vm);
+	while (!t.fired)
+		aio_loop_iterate(f.loop, 100 * ms);
+	g_assert_cmpint(vm_clock_ns(f.vm), >=, 2 * ms);
+	vm_timer_arm(&t.timer, vm_clock_ns(f.vm) + 1000 * ms);
+	vm_pause(f.vm, VM_STATE_PAUSED);
+	int64_t stopped = vm_clock_ns(f.vm);
+	spend(&f, 3 * ms);
+	g_assert_cmpint(vm_clock_ns(f.vm), ==, stopped);
+	int64_t resumed = aio_now_ns();
+	vm_resume(f.vm);
+	int64_t passed = vm_clock_ns(f.vm) - stopped;
+	g_assert_cmpint(passed, <=, aio_now_ns() - resumed);
+	g_assert_cmpint(t.timer.host.deadline_ns, >=, resumed);
+	vm_timer_cancel(&t.timer);
+	g_assert_cmpuint(t.fired, ==, 1);
+	vm_timer_destroy(&t.timer);
+	teardown(&f);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -210,5 +260,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/vm/triple-fault", test_triple_fault);
 	g_test_add_func("/vm/power-off", test_power_off);
 	g_test_add_func("/vm/topology", test_topology);
+	g_test_add_func("/vm/clock", test_clock);
 	return g_test_run();
 }
