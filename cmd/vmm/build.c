@@ -436,7 +436,8 @@ bool vmm_build(struct vmm *vmm, GError **error)
 	if (!vmm->loop)
 		return false;
 	backends_init(&vmm->backends, vmm->loop);
-	if (!backends_open(&vmm->backends, vmm->conf, error) || !set_config(vmm, error) ||
+	if (!process_catch_signals(vmm, error) ||
+	    !backends_open(&vmm->backends, vmm->conf, error) || !set_config(vmm, error) ||
 	    !set_devices(vmm, error) || !create_vm(vmm, error))
 		return false;
 	life_connect(vmm);

@@ -52,11 +52,11 @@ static void on_state_changed(void *opaque, enum vm_state state)
 	vmm->was_running = running;
 }
 
-static void on_shutdown(struct vmm *vmm, const char *reason, int code)
+static void on_shutdown(struct vmm *vmm, bool by_guest, const char *reason, int code)
 {
 	if (vmm->quitting)
 		return;
-	emit(vmm, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 1, "reason", reason));
+	emit(vmm, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", (int)by_guest, "reason", reason));
 	if (vmm->conf->action.shutdown == CONF_SHUTDOWN_POWEROFF)
 		finish(vmm, code);
 }
@@ -75,9 +75,9 @@ static void on_panic(struct vmm *vmm)
 	if (action == CONF_PANIC_NONE)
 		vm_resume(vmm->vm);
 	else if (action == CONF_PANIC_EXIT_FAILURE)
-		on_shutdown(vmm, "guest-panic", 1);
+		on_shutdown(vmm, true, "guest-panic", 1);
 	else if (action == CONF_PANIC_SHUTDOWN)
-		on_shutdown(vmm, "guest-panic", 0);
+		on_shutdown(vmm, true, "guest-panic", 0);
 }
 
 static void on_requested(void *opaque, enum vm_request request, int code)
@@ -85,7 +85,7 @@ static void on_requested(void *opaque, enum vm_request request, int code)
 	struct vmm *vmm = opaque;
 	switch (request) {
 	case VM_REQUEST_SHUTDOWN:
-		on_shutdown(vmm, "guest-shutdown", code);
+		on_shutdown(vmm, true, "guest-shutdown", code);
 		break;
 	case VM_REQUEST_PANIC:
 		on_panic(vmm);
@@ -100,9 +100,26 @@ static void on_requested(void *opaque, enum vm_request request, int code)
 			finish(vmm, 1);
 		break;
 	case VM_REQUEST_RESET:
+		if (vmm->conf->action.reboot == CONF_REBOOT_SHUTDOWN)
+			on_shutdown(vmm, true, "guest-reset", 0);
+		break;
 	case VM_REQUEST_COUNT:
 		break;
 	}
+}
+
+void life_reset(struct vmm *vmm)
+{
+	if (vmm->conf->action.reboot == CONF_REBOOT_SHUTDOWN) {
+		vm_pause(vmm->vm, VM_STATE_SHUTDOWN);
+		on_shutdown(vmm, false, "host-qmp-system-reset", 0);
+		return;
+	}
+	vm_reset(vmm->vm, false);
+	/* A machine that a guest has ended or broken is whole again. */
+	if (vmm->vm->state == VM_STATE_SHUTDOWN || vmm->vm->state == VM_STATE_INTERNAL_ERROR ||
+	    vmm->vm->state == VM_STATE_GUEST_PANICKED)
+		vm_pause(vmm->vm, VM_STATE_PAUSED);
 }
 
 static void on_reset(void *opaque, bool by_guest)

@@ -61,8 +61,7 @@ static bool prepare_process(struct vmm *vmm, GError **error)
 
 static bool run(struct vmm *vmm, GError **error)
 {
-	if (!prepare_process(vmm, error) || !vmm_build(vmm, error) ||
-	    !process_catch_signals(vmm, error) || !process_drop_rights(vmm->conf, error) ||
+	if (!prepare_process(vmm, error) || !vmm_build(vmm, error) || !process_drop_rights(vmm->conf, error) ||
 	    !process_ready(vmm, error))
 		return false;
 	if (!vmm->conf->paused)

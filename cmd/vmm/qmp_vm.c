@@ -112,12 +112,7 @@ static json_t *run_quit(void *opaque, const json_t *args, GError **error)
 
 static json_t *run_system_reset(void *opaque, const json_t *args, GError **error)
 {
-	struct vmm *vmm = opaque;
-	vm_reset(vmm->vm, false);
-	/* A machine that a guest has ended or broken is whole again. */
-	if (vmm->vm->state == VM_STATE_SHUTDOWN || vmm->vm->state == VM_STATE_INTERNAL_ERROR ||
-	    vmm->vm->state == VM_STATE_GUEST_PANICKED)
-		vm_pause(vmm->vm, VM_STATE_PAUSED);
+	life_reset(opaque);
 	return NULL;
 }
 

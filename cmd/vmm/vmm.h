@@ -54,6 +54,8 @@ bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, 
 void life_connect(struct vmm *vmm);
 /* End the program's main loop. `reason` is QMP's ShutdownCause. */
 void life_quit(struct vmm *vmm, const char *reason, int exit_code);
+/* The reset button: with -no-reboot it ends the machine. */
+void life_reset(struct vmm *vmm);
 bool life_resume(struct vmm *vmm, GError **error);
 
 /* --- process.c ---------------------------------------------------------------------------------- */

@@ -85,14 +85,19 @@ static void socket_hangup(struct chardev_stream *stream)
 		aio_timer_arm(&sock->retry, aio_now_ns() + (int64_t)sock->reconnect * 1000000000);
 }
 
-/* wait=on: the program does not start before somebody is there. */
+/*
+ * wait=on: the program does not start before somebody is there. A signal that the program handles
+ * ends the wait, so that what has been set up is taken down again: the terminal, a pid file.
+ */
 static bool wait_for_client(struct socket_chardev *sock, GError **error)
 {
 	fprintf(stderr, "waiting for a connection on %s\n", sock->address);
-	int fd;
-	do {
-		fd = accept4(sock->listener, NULL, NULL, SOCK_CLOEXEC);
-	} while (fd < 0 && errno == EINTR);
+	struct pollfd there = {.fd = sock->listener, .events = POLLIN};
+	int fd = -1;
+	if (poll(&there, 1, -1) < 0 && errno == EINTR)
+		return error_set(error, BERTH_ERR_IO, "interrupted before somebody connected to %s",
+				 sock->address);
+	fd = accept4(sock->listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
 		return error_set_errno(error, errno, "cannot accept a connection on %s",
 				       sock->address);

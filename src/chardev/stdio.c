@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The terminal or pipe that the program was started on. A terminal is put into raw mode while the
- * stream exists, so that keys go to the guest one by one; Ctrl-C too, unless signal=on.
+ * stream exists, so that keys go to the guest one by one; Ctrl-C too, unless signal=on, once the
+ * loop runs. Before, while the program waits for a client of another stream, say, it ends it.
  */
 #include "base/error.h"
 #include "chardev/internal.h"
@@ -15,6 +16,7 @@ struct stdio_chardev {
 	struct chardev_stream stream;
 	bool is_terminal;
 	struct termios saved;
+	struct aio_timer quiet; /* at the loop's start: no signals from keys any more */
 	int saved_flags[2]; /* of descriptors 0 and 1, which other programs may share */
 };
 
@@ -31,6 +33,11 @@ static void set_raw(struct stdio_chardev *stdio, bool signals)
 	tcsetattr(0, TCSANOW, &raw);
 }
 
+static void loop_runs(void *opaque)
+{
+	set_raw(opaque, false);
+}
+
 static struct chardev *stdio_create(const struct args *args, struct aio_loop *loop, GError **error)
 {
 	/* As in QEMU: Ctrl-C ends the program, except that -nographic and mux turn that off. */
@@ -42,8 +49,12 @@ static struct chardev *stdio_create(const struct args *args, struct aio_loop *lo
 	chardev_stream_init(&stdio->stream, &stdio->chr, NULL);
 	stdio->stream.output_outlives_input = true;
 	stdio->is_terminal = isatty(0) && tcgetattr(0, &stdio->saved) == 0;
-	if (stdio->is_terminal)
-		set_raw(stdio, signals);
+	aio_timer_init(&stdio->quiet, loop, loop_runs, stdio);
+	if (stdio->is_terminal) {
+		set_raw(stdio, true);
+		if (!signals)
+			aio_timer_arm(&stdio->quiet, 0);
+	}
 	for (int fd = 0; fd < 2; fd++) {
 		stdio->saved_flags[fd] = fcntl(fd, F_GETFL);
 		fcntl(fd, F_SETFL, stdio->saved_flags[fd] | O_NONBLOCK);
@@ -66,6 +77,7 @@ static void stdio_free(struct chardev *chr)
 {
 	struct stdio_chardev *stdio = (struct stdio_chardev *)chr;
 	chardev_stream_destroy(&stdio->stream);
+	aio_timer_cancel(&stdio->quiet);
 	for (int fd = 0; fd < 2; fd++)
 		fcntl(fd, F_SETFL, stdio->saved_flags[fd]);
 	if (stdio->is_terminal)

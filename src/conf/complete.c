@@ -254,13 +254,13 @@ static struct conf_item *add_netdev(struct conf_vm *conf, struct conf_nic *nic, 
 }
 
 static void add_nic(struct conf_vm *conf, const struct conf_nic *nic, const char *netdev,
-		    unsigned number, const struct conf_board *board)
+		    const struct conf_board *board)
 {
 	g_autofree char *type = device_of_model(nic->model, board);
 	struct conf_item *device = conf_item_new(type, NULL);
 	keyval_add(device->props, "netdev", netdev);
-	g_autofree char *mac = g_strdup_printf("52:54:00:12:34:%02x", (0x56 + number) & 0xff);
-	keyval_add(device->props, "mac", nic->mac ? nic->mac : mac);
+	if (nic->mac)
+		keyval_add(device->props, "mac", nic->mac);
 	g_ptr_array_add(conf->items[CONF_DEVICE], device);
 }
 
@@ -323,10 +323,44 @@ static bool complete_nics(struct conf_vm *conf, const struct conf_board *board, 
 					 "there are two networks with id '%s': rename one", id);
 		if (!nic->netdev)
 			add_netdev(conf, nic, id);
-		add_nic(conf, nic, id, number++, board);
+		add_nic(conf, nic, id, board);
+		number++;
 	}
 	g_ptr_array_set_size(conf->nics, 0);
 	return true;
+}
+
+static bool is_network_device(const struct conf_item *device)
+{
+	return keyval_get(device->props, "netdev") || g_str_has_prefix(device->type, "virtio-net-");
+}
+
+/*
+ * QEMU's addresses for those who asked for none: 52:54:00:12:34:56 and up, the cards of -nic before
+ * those of -device. `nics` is where the former begin.
+ */
+static void assign_macs(struct conf_vm *conf, unsigned nics)
+{
+	static const char prefix[] = "52:54:00:12:34:";
+	const GPtrArray *devices = conf->items[CONF_DEVICE];
+	bool used[256] = {0};
+	FOR_EACH(conf_item, device, devices) {
+		const char *mac = keyval_get(device->props, "mac");
+		if (mac && g_ascii_strncasecmp(mac, prefix, strlen(prefix)) == 0)
+			used[strtoul(mac + strlen(prefix), NULL, 16) & 0xff] = true;
+	}
+	unsigned last = 0x56;
+	for (unsigned i = 0; i < devices->len; i++) {
+		struct conf_item *device = devices->pdata[(nics + i) % devices->len];
+		if (!is_network_device(device) || keyval_get(device->props, "mac"))
+			continue;
+		while (last < G_N_ELEMENTS(used) && used[last])
+			last++;
+		if (last == G_N_ELEMENTS(used))
+			return; /* the device makes one from its place */
+		g_autofree char *mac = g_strdup_printf("%s%02x", prefix, last++);
+		keyval_add(device->props, "mac", mac);
+	}
 }
 
 static bool check_ids(const struct conf_vm *conf, GError **error)
@@ -365,6 +399,11 @@ bool conf_vm_complete(struct conf_vm *conf, const struct conf_board *board, GErr
 	if (!conf_smp_complete(&conf->smp, error))
 		return false;
 	complete_streams(conf);
-	return complete_drives(conf, board, error) && complete_nics(conf, board, error) &&
-	       check_ids(conf, error);
+	if (!complete_drives(conf, board, error))
+		return false;
+	unsigned nics = conf->items[CONF_DEVICE]->len;
+	if (!complete_nics(conf, board, error) || !check_ids(conf, error))
+		return false;
+	assign_macs(conf, nics);
+	return true;
 }

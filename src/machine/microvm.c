@@ -78,6 +78,12 @@ static bool microvm_create(struct machine *m, GError **error)
 	struct microvm *v = g_new0(struct microvm, 1);
 	v->m = m;
 	m->board = v;
+	if (!machine_switch_check(m, "pit", c->pit, MACHINE_ON, error) ||
+	    !machine_switch_check(m, "pic", c->pic, MACHINE_ON, error) ||
+	    !machine_switch_check(m, "hpet", c->hpet, MACHINE_ON, error) ||
+	    !machine_switch_check(m, "sata", c->sata, MACHINE_ON, error) ||
+	    !machine_switch_check(m, "smbus", c->smbus, MACHINE_ON, error))
+		return false;
 	if (!c->kernel)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "the machine microvm has no firmware: give it a kernel (-kernel), "
@@ -85,9 +91,6 @@ static bool microvm_create(struct machine *m, GError **error)
 	if (c->firmware || c->pflash[0])
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "the machine microvm runs no firmware; use -machine q35");
-	if (!machine_switch_check(m, "pit", c->pit, MACHINE_ON, error) ||
-	    !machine_switch_check(m, "pic", c->pic, MACHINE_ON, error))
-		return false;
 	if (!machine_ram_create(m, MICROVM_LOW_RAM_MAX, MICROVM_LOW_RAM_MAX, false, error))
 		return false;
 	create_interrupts(v);

@@ -389,11 +389,17 @@ static bool q35_create(struct machine *m, GError **error)
 	const struct machine_config *c = m->config;
 	if (!machine_switch_check(m, "pic", c->pic, MACHINE_OFF, error) ||
 	    !machine_switch_check(m, "pit", c->pit, MACHINE_OFF, error) ||
-	    !machine_switch_check(m, "rtc", c->rtc, MACHINE_OFF, error))
+	    !machine_switch_check(m, "rtc", c->rtc, MACHINE_OFF, error) ||
+	    !machine_switch_check(m, "pcie", c->pcie, MACHINE_OFF, error) ||
+	    !machine_switch_check(m, "auto-kernel-cmdline", c->auto_kernel_cmdline, MACHINE_ON, error))
 		return false;
 	if (!machine_ram_create(m, Q35_LOW_RAM_THRESHOLD, Q35_LOW_RAM_MAX, true, error))
 		return false;
 	create_interrupts(q);
+	if (q->full_irqchip && c->hpet == MACHINE_ON)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "-machine hpet=on is not supported with the interrupt controllers in "
+				 "the kernel: add kernel-irqchip=split or leave it out");
 	return create_timers(q) && create_isa(q, error) && create_flash(q, error) &&
 	       machine_firmware_load(m, "bios-256k.bin", error) && create_pci(q, error);
 }

@@ -213,11 +213,12 @@ void vm_reset(struct vm *vm, bool by_guest)
 
 static void handle_request(struct vm *vm, enum vm_request request)
 {
-	if (request == VM_REQUEST_RESET && vm->config.pause_on_reset_request)
-		request = VM_REQUEST_SHUTDOWN;
 	switch (request) {
 	case VM_REQUEST_RESET:
-		vm_reset(vm, true);
+		if (vm->config.pause_on_reset_request)
+			vm_pause(vm, VM_STATE_SHUTDOWN);
+		else
+			vm_reset(vm, true);
 		break;
 	case VM_REQUEST_SHUTDOWN:
 		vm_pause(vm, VM_STATE_SHUTDOWN);

@@ -64,7 +64,7 @@ struct vm_config {
 	unsigned sockets, dies, cores, threads; /* topology; their product is >= vcpus */
 	unsigned phys_bits;    /* guest-physical address bits; 0: the engine's choice */
 	bool kernel_irqchip_split; /* for engines that have the choice */
-	bool pause_on_reset_request; /* -no-reboot: a guest's reset is a SHUTDOWN */
+	bool pause_on_reset_request; /* -no-reboot: a guest's reset pauses as SHUTDOWN does */
 };
 
 struct vcpu {
@@ -144,8 +144,8 @@ void vm_reset(struct vm *vm, bool by_guest);
 /*
  * Any thread, also from inside a device's callbacks: handled soon on the main thread. A vCPU that
  * requests does not enter the guest again before that. RESET is done (or, with
- * config.pause_on_reset_request, made a SHUTDOWN) before events.requested is called; the others
- * leave the VM paused in the state of their name. Of several SHUTDOWN codes the first counts.
+ * config.pause_on_reset_request, the VM is paused as by SHUTDOWN) before events.requested is called;
+ * the others leave the VM paused in the state of their name. Of several SHUTDOWN codes the first counts.
  */
 void vm_request(struct vm *vm, enum vm_request request, int code);
 

@@ -48,6 +48,20 @@ def test_unknown():
     refuse("berth", "run", "--memroy", "1G", says=["--memroy", "--memory"])
 
 
+def test_machine_switches():
+    """What a board cannot be made without, or with, is refused and not ignored."""
+    for board, switches in {
+            "q35": ["pic=off", "pit=off", "rtc=off", "pcie=off", "auto-kernel-cmdline=on", "usb=on",
+                    "smm=on", "vmport=on", "graphics=on", "nvdimm=on"],
+            "microvm": ["pic=on", "pit=on", "hpet=on", "sata=on", "smbus=on", "usb=on"]}.items():
+        for switch in switches:
+            refuse("berth-vmm", *VMM, "-machine", f"{board},{switch}",
+                   says=["-machine", switch.split("=")[0], "not supported"])
+    refuse("berth-vmm", *VMM, "-machine", "q35,kernel-irqchip=maybe", says=["maybe", "split"])
+    refuse("berth-vmm", *VMM, "-machine", "q35,hpet=perhaps", says=["perhaps"])
+    refuse("berth-vmm", *VMM, "-device", "ide-hd,discard_granularity=4096", says=["discard_granularity"])
+
+
 def test_missing_files():
     refuse("berth-vmm", *VMM, "-kernel", "/no/kernel", says=["/no/kernel", "No such file"])
     refuse("berth-vmm", *VMM, "-drive", "file=/no/disk,if=virtio", says=["/no/disk", "No such file"])
@@ -174,5 +188,5 @@ def test_validate():
             raise Failed(f"validate says nothing of {what}")
 
 
-main(test_unknown, test_missing_files, test_bad_images, test_unreadable_image, test_resources,
-     test_lists, test_dry_run, test_validate)
+main(test_unknown, test_machine_switches, test_missing_files, test_bad_images,
+     test_unreadable_image, test_resources, test_lists, test_dry_run, test_validate)

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A machine's life seen from outside: start, pause, monitors, signals, background, exit status."""
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
@@ -141,6 +144,81 @@ def test_answers_fit_schema():
                 check(output and "Error" not in output, f"{line} says: {output!r}")
 
 
+def test_end_reasons():
+    """SHUTDOWN says who ended the machine and how."""
+    with temporary_folder() as folder:
+        path = os.path.join(folder, "qmp")
+        reset = tinybios.write(os.path.join(folder, "reset"),
+                               tinybios.out(tinybios.RESET, 6) + tinybios.HALT)
+        spin = tinybios.write(os.path.join(folder, "spin"), tinybios.SPIN)
+        for bios, request, wanted in [
+                (reset, lambda qmp, guest: qmp.call("cont"), ("guest-reset", True)),
+                (spin, lambda qmp, guest: qmp.call("system_reset"), ("host-qmp-system-reset", False)),
+                (spin, lambda qmp, guest: guest.process.terminate(), ("host-signal", False)),
+                (spin, lambda qmp, guest: qmp.call("quit"), ("host-qmp-quit", False))]:
+            with Guest(vmm(bios, "-S", "-no-reboot", "-qmp",
+                           f"unix:{path},server=on,wait=off")) as guest:
+                qmp = Qmp(path)
+                request(qmp, guest)
+                data = qmp.wait_event("SHUTDOWN")["data"]
+                check((data["reason"], data["guest"]) == wanted, f"{wanted[0]} is told as {data}")
+                check(guest.wait(10) == 0, f"{wanted[0]} did not end with 0")
+                qmp.close()
+
+
+def test_boot_once():
+    """The firmware finds -boot once= in the CMOS, and after a reset order=."""
+    with temporary_folder() as folder:
+        # CMOS 3dh has the first two devices, the first in the low half; byte 40h survives a reset.
+        code = tinybios.out(0x70, 0x3D) + bytes([
+            0xE4, 0x71,              # in al, 71h
+            0xBA, 0xF8, 0x03, 0xEE,  # to the serial port
+        ]) + tinybios.out(0x70, 0x40) + bytes([
+            0xE4, 0x71, 0x84, 0xC0,  # in al, 71h; test al, al
+            0x75, 10,                # jnz: the second time
+            0xB0, 0x01, 0xE6, 0x71,  # mov al, 1; out 71h, al
+        ]) + tinybios.out(tinybios.RESET, 6) + tinybios.out(tinybios.DEBUG_EXIT, 0) + tinybios.HALT
+        bios = tinybios.write(os.path.join(folder, "bios"), code)
+        serial = os.path.join(folder, "serial")
+        subprocess.run(vmm(bios, "-device", "isa-debug-exit,iobase=0x501", "-boot", "order=cn,once=d",
+                           "-serial", f"file:{serial}"), timeout=20)
+        with open(serial, "rb") as file:
+            orders = file.read()
+        check(orders == bytes([0x03, 0x42]), f"the boot orders were {orders.hex()}, not 0342")
+
+
+def test_interrupted_wait():
+    """Ctrl-C while a socket waits for its client gives the terminal back as it was."""
+    with temporary_folder() as folder:
+        bios = tinybios.write(os.path.join(folder, "bios"), tinybios.SPIN)
+        pidfile = os.path.join(folder, "pid")
+        main_side, other_side = pty.openpty()
+        before = termios.tcgetattr(other_side)
+        process = subprocess.Popen(
+            vmm(bios, "-serial", "mon:stdio", "-pidfile", pidfile, "-qmp",
+                f"unix:{folder}/qmp,server=on"), stdin=other_side, stdout=other_side,
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        try:
+            line = process.stderr.readline()
+            check("waiting for a connection" in line, f"it does not wait: {line}")
+            check(termios.tcgetattr(other_side) != before, "the terminal is not raw")
+            deadline = time.monotonic() + 20
+            while process.poll() is None and time.monotonic() < deadline:
+                os.write(main_side, b"\x03")
+                time.sleep(0.05)
+            check(process.wait(1) == 1, f"Ctrl-C ended it with {process.returncode}")
+            check("interrupted" in process.stderr.read(), "it does not say why it ended")
+            check(termios.tcgetattr(other_side) == before, "the terminal is left raw")
+            check(not os.path.exists(pidfile), "the pid file is left behind")
+        finally:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+            os.close(main_side)
+            os.close(other_side)
+
+
 def test_signals():
     with temporary_folder() as folder:
         bios = tinybios.write(os.path.join(folder, "bios"), tinybios.text("up") + tinybios.SPIN)
@@ -217,5 +295,6 @@ def test_start_is_fast():
         check(best < 0.2, f"a start takes {best * 1000:.0f} ms")
 
 
-main(test_exit_status, test_paused_start, test_bad_requests, test_answers_fit_schema, test_signals,
-     test_terminal, test_background, test_start_is_fast)
+main(test_exit_status, test_paused_start, test_bad_requests, test_answers_fit_schema,
+     test_end_reasons, test_boot_once, test_interrupted_wait, test_signals, test_terminal,
+     test_background, test_start_is_fast)

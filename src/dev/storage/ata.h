@@ -87,7 +87,7 @@ struct ata_unit {
 	struct block_node *node; /* NULL: a CD drive without medium */
 	char *serial, *version, *model;
 	uint64_t wwn;
-	uint32_t physical_block, discard_granularity;
+	uint32_t physical_block;
 	uint16_t rotation_rate;  /* 1: solid state */
 	bool write_cache_property;
 	uint32_t bootindex;

@@ -173,8 +173,6 @@ static const struct property hd_properties[] = {
 	UNIT_PROPERTIES,
 	PROPERTY(struct ata_unit, physical_block, "physical_block_size", PROPERTY_U32, "512",
 		 "bytes that the medium writes at once"),
-	PROPERTY(struct ata_unit, discard_granularity, "discard_granularity", PROPERTY_U32, "512",
-		 "accepted for compatibility: ATA has no way to tell it"),
 	PROPERTY(struct ata_unit, rotation_rate, "rotation_rate", PROPERTY_U16, "0",
 		 "turns a minute; 1: solid state, 0: not told"),
 	PROPERTY(struct ata_unit, write_cache_property, "write-cache", PROPERTY_BOOL, "on",

@@ -68,6 +68,14 @@ static void test_defaults(void)
 		 "-m 128M -fsdev local,id=share,path=/srv,security_model=none "
 		 "-netdev user,id=nic-net0 -device virtio-9p-pci,fsdev=share,mount_tag=share "
 		 "-device virtio-net-pci,netdev=nic-net0,mac=52:54:00:00:00:09 -monitor none"},
+		/* -nic's card comes first, and an address that is taken is not given again. */
+		{"-nodefaults -netdev user,id=a -device virtio-net-pci,netdev=a -netdev user,id=b "
+		 "-device virtio-net-pci,netdev=b,mac=52:54:00:12:34:57 -nic user,id=c -device x",
+		 "-nodefaults -smp 1,maxcpus=1,sockets=1,dies=1,clusters=1,cores=1,threads=1 "
+		 "-m 128M -netdev user,id=a -netdev user,id=b -netdev user,id=c "
+		 "-device virtio-net-pci,netdev=a,mac=52:54:00:12:34:58 "
+		 "-device virtio-net-pci,netdev=b,mac=52:54:00:12:34:57 -device x "
+		 "-device virtio-net-pci,netdev=c,mac=52:54:00:12:34:56"},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
 		g_autofree char *full = complete(cases[i].line);

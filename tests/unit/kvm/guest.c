@@ -260,7 +260,7 @@ static void test_shutdown(void)
 	flat_protected_mode(&f.vm->vcpus[0]);
 	f.vm->config.pause_on_reset_request = true;
 	vm_resume(f.vm);
-	while (!f.requested[VM_REQUEST_SHUTDOWN])
+	while (!f.requested[VM_REQUEST_RESET])
 		aio_loop_iterate(f.loop, -1);
 	g_assert_cmpint(f.vm->state, ==, VM_STATE_SHUTDOWN);
 	teardown(&f);

@@ -156,7 +156,7 @@ static void test_triple_fault(void)
 	fake_of(f.vm)->step = shutdown_once;
 	fake_of(f.vm)->opaque = (void *)&left;
 	vm_resume(f.vm);
-	while (!f.requested[VM_REQUEST_SHUTDOWN])
+	while (!f.requested[VM_REQUEST_RESET])
 		aio_loop_iterate(f.loop, -1);
 	g_assert_cmpuint(f.was_reset, ==, 0);
 	g_assert_cmpint(f.vm->state, ==, VM_STATE_SHUTDOWN);
