@@ -50,7 +50,7 @@ int net_listen_unix(const char *path, GError **error)
 	if (errno == ECONNREFUSED)
 		unlink(path);
 	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0) {
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, SOMAXCONN) < 0) {
 		error_set_errno(error, errno, "cannot listen on the socket '%s'", path);
 		return -1;
 	}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "codec/xml.h"
+
+#include "base/error.h"
+
+#include <libxml/parser.h>
+#include <string.h>
+
+/* --- Reading -------------------------------------------------------------------------------- */
+
+/* libxml2 insists on a handler for its words; the last error is read from the parser instead. */
+static void be_silent(void *opaque, const char *format, ...)
+{
+}
+
+xmlDoc *xml_parse(const char *text, const char *what, GError **error)
+{
+	size_t length = strlen(text);
+	if (length > XML_MAX_DOCUMENT) {
+		error_set(error, BERTH_ERR_INVALID, "(%s): more than 4 MiB of XML", what);
+		return NULL;
+	}
+	xmlParserCtxt *parser = xmlNewParserCtxt();
+	if (!parser) {
+		error_set(error, BERTH_ERR_INTERNAL, "(%s): no memory for a parser", what);
+		return NULL;
+	}
+	parser->sax->error = parser->sax->warning = be_silent;
+	xmlDoc *doc = xmlCtxtReadMemory(parser, text, length, NULL, NULL,
+					XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+	if (!doc || !xmlDocGetRootElement(doc)) {
+		const xmlError *cause = xmlCtxtGetLastError(parser);
+		g_autofree char *words = g_strchomp(
+			g_strdup(cause && cause->message ? cause->message : "no element"));
+		error_set(error, BERTH_ERR_INVALID, "(%s):%d: %s", what, cause ? cause->line : 1, words);
+		if (doc)
+			xmlFreeDoc(doc);
+		doc = NULL;
+	} else if (doc->intSubset) {
+		error_set(error, BERTH_ERR_INVALID, "(%s):1: a DOCTYPE is not accepted", what);
+		xmlFreeDoc(doc);
+		doc = NULL;
+	}
+	xmlFreeParserCtxt(parser);
+	return doc;
+}
+
+bool xml_is(const xmlNode *node, const char *name)
+{
+	return node->type == XML_ELEMENT_NODE && (!name || strcmp((const char *)node->name, name) == 0);
+}
+
+static xmlNode *first_from(xmlNode *node, const char *name)
+{
+	while (node && !xml_is(node, name))
+		node = node->next;
+	return node;
+}
+
+xmlNode *xml_child(const xmlNode *node, const char *name)
+{
+	return node ? first_from(node->children, name) : NULL;
+}
+
+xmlNode *xml_next(const xmlNode *node, const char *name)
+{
+	return first_from(node->next, name);
+}
+
+static char *take(xmlChar *text)
+{
+	char *copy = g_strdup((const char *)text);
+	xmlFree(text);
+	return copy;
+}
+
+char *xml_attribute(const xmlNode *node, const char *name)
+{
+	xmlChar *value = node ? xmlGetNoNsProp(node, (const xmlChar *)name) : NULL;
+	return value ? take(value) : NULL;
+}
+
+char *xml_text(const xmlNode *node)
+{
+	xmlChar *text = xmlNodeGetContent(node);
+	return text ? g_strstrip(take(text)) : g_strdup("");
+}
+
+char *xml_child_text(const xmlNode *node, const char *name)
+{
+	const xmlNode *child = xml_child(node, name);
+	return child ? xml_text(child) : NULL;
+}
+
+char *xml_dump(const xmlNode *node)
+{
+	xmlBuffer *buffer = xmlBufferCreate();
+	g_assert(buffer);
+	xmlNodeDump(buffer, node->doc, (xmlNode *)node, 0, 1);
+	char *text = g_strdup((const char *)xmlBufferContent(buffer));
+	xmlBufferFree(buffer);
+	return text;
+}
+
+/* --- Writing -------------------------------------------------------------------------------- */
+
+struct xml_writer xml_writer_new(void)
+{
+	return (struct xml_writer){g_string_new(NULL), 0};
+}
+
+char *xml_writer_take(struct xml_writer *writer)
+{
+	return g_string_free(g_steal_pointer(&writer->text), FALSE);
+}
+
+static void indent(struct xml_writer *writer)
+{
+	for (unsigned i = 0; i < writer->depth; i++)
+		g_string_append(writer->text, "  ");
+}
+
+/* As libvirt: attributes stand in single quotes. Control characters are no XML at all. */
+static void escaped(GString *out, const char *text)
+{
+	for (; *text; text++) {
+		switch (*text) {
+		case '<':
+			g_string_append(out, "&lt;");
+			break;
+		case '>':
+			g_string_append(out, "&gt;");
+			break;
+		case '&':
+			g_string_append(out, "&amp;");
+			break;
+		case '\'':
+			g_string_append(out, "&apos;");
+			break;
+		case '"':
+			g_string_append(out, "&quot;");
+			break;
+		case '\n':
+		case '\t':
+			g_string_append_c(out, *text);
+			break;
+		default:
+			if ((unsigned char)*text >= ' ')
+				g_string_append_c(out, *text);
+		}
+	}
+}
+
+static void start(struct xml_writer *writer, const char *name, va_list attributes)
+{
+	indent(writer);
+	g_string_append_printf(writer->text, "<%s", name);
+	const char *key;
+	while ((key = va_arg(attributes, const char *))) {
+		const char *value = va_arg(attributes, const char *);
+		if (!value)
+			continue;
+		g_string_append_printf(writer->text, " %s='", key);
+		escaped(writer->text, value);
+		g_string_append_c(writer->text, '\'');
+	}
+}
+
+void xml_open(struct xml_writer *writer, const char *name, ...)
+{
+	va_list attributes;
+	va_start(attributes, name);
+	start(writer, name, attributes);
+	va_end(attributes);
+	g_string_append(writer->text, ">\n");
+	writer->depth++;
+}
+
+void xml_close(struct xml_writer *writer, const char *name)
+{
+	writer->depth--;
+	indent(writer);
+	g_string_append_printf(writer->text, "</%s>\n", name);
+}
+
+void xml_empty(struct xml_writer *writer, const char *name, ...)
+{
+	va_list attributes;
+	va_start(attributes, name);
+	start(writer, name, attributes);
+	va_end(attributes);
+	g_string_append(writer->text, "/>\n");
+}
+
+void xml_leaf(struct xml_writer *writer, const char *name, const char *text, ...)
+{
+	va_list attributes;
+	va_start(attributes, text);
+	start(writer, name, attributes);
+	va_end(attributes);
+	g_string_append_c(writer->text, '>');
+	escaped(writer->text, text ? text : "");
+	g_string_append_printf(writer->text, "</%s>\n", name);
+}
+
+void xml_raw(struct xml_writer *writer, const char *text)
+{
+	indent(writer);
+	g_string_append(writer->text, text);
+	g_string_append_c(writer->text, '\n');
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the rooms of the daemon share. Everything runs on one thread, that of `loop`: nothing here
+ * needs a lock, and nothing may block it. Work that blocks (fsync, images) goes to `pool`; VMMs are
+ * talked to by messages.
+ */
+#pragma once
+
+#include "aio/loop.h"
+#include "aio/pool.h"
+
+struct daemon {
+	struct aio_loop *loop;
+	struct aio_pool *pool;
+	struct rpc_server *server;
+	struct host *host;
+	struct domains *domains;
+	const char *state_dir; /* XML of domains, what running VMMs need, logs */
+	const char *vmm;       /* path of berth-vmm */
+	const char *uri;       /* what clients are told: qemu:///system */
+};

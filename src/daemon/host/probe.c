@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the machine and its VMM say of themselves. */
+#include "daemon/host/host.h"
+
+#include "base/error.h"
+#include "codec/json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --- The VMM -------------------------------------------------------------------------------- */
+
+/* The value of "return" in the n-th answer of a QMP conversation, or NULL. Borrowed by `answers`. */
+static json_t *answer(const GPtrArray *answers, unsigned n)
+{
+	for (unsigned i = 0; i < answers->len; i++) {
+		json_t *value = json_object_get(answers->pdata[i], "return");
+		if (value && n-- == 0)
+			return value;
+	}
+	return NULL;
+}
+
+static void read_answers(const char *text, GPtrArray *answers)
+{
+	struct json_stream stream;
+	json_stream_init(&stream);
+	size_t length = strlen(text);
+	json_t *value = NULL;
+	while (json_stream_next(&stream, &text, &length, &value, NULL)) {
+		if (value)
+			g_ptr_array_add(answers, value);
+		value = NULL;
+	}
+	json_stream_clear(&stream);
+}
+
+static void take_models(struct host *host, const json_t *definitions)
+{
+	size_t i;
+	json_t *definition;
+	json_array_foreach((json_t *)definitions, i, definition) {
+		const char *name = json_string_value(json_object_get(definition, "name"));
+		if (name && strcmp(name, "host") != 0 && strcmp(name, "max") != 0)
+			g_ptr_array_add(host->models, g_strdup(name));
+	}
+}
+
+static void decref(void *json)
+{
+	json_decref(json);
+}
+
+/* A shell joins the question and the VMM: QMP on its standard streams ends by itself. */
+static bool ask_vmm(struct host *host, const char *vmm, GError **error)
+{
+	static const char script[] =
+		"echo '{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-kvm\"}"
+		"{\"execute\":\"query-cpu-definitions\"}{\"execute\":\"quit\"}' | "
+		"timeout 10 \"$0\" -accel auto -machine q35 -nodefaults -display none -S -m 16 "
+		"-qmp stdio 2>/dev/null";
+	const char *argv[] = {"/bin/sh", "-c", script, vmm, NULL};
+	g_autofree char *output = NULL;
+	if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, NULL, NULL,
+			  error))
+		return false;
+	g_autoptr(GPtrArray) answers = g_ptr_array_new_with_free_func(decref);
+	read_answers(output, answers);
+	json_t *kvm = answer(answers, 1), *models = answer(answers, 2);
+	if (!kvm || !models)
+		return error_set(error, BERTH_ERR_IO,
+				 "'%s' does not answer: run it by hand to see why, or name another one "
+				 "with --vmm", vmm);
+	host->has_kvm = json_is_true(json_object_get(kvm, "enabled"));
+	take_models(host, models);
+	return true;
+}
+
+/* --- The machine ---------------------------------------------------------------------------- */
+
+/* The first "name : value" of /proc/cpuinfo, or NULL. */
+static char *cpuinfo(const char *name)
+{
+	g_autofree char *text = NULL;
+	if (!g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL))
+		return NULL;
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	for (char **line = lines; *line; line++) {
+		char *colon = strchr(*line, ':');
+		if (!colon || !g_str_has_prefix(*line, name))
+			continue;
+		return g_strstrip(g_strdup(colon + 1));
+	}
+	return NULL;
+}
+
+uint64_t host_meminfo(const char *field)
+{
+	g_autofree char *text = NULL;
+	if (!g_file_get_contents("/proc/meminfo", &text, NULL, NULL))
+		return 0;
+	g_autofree char *key = g_strdup_printf("%s:", field);
+	const char *at = strstr(text, key);
+	return at ? g_ascii_strtoull(at + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+/* A number of /sys/devices/system/cpu/cpuN/topology, or 0. */
+static unsigned cpu_topology(unsigned cpu, const char *name)
+{
+	g_autofree char *text = NULL, *path = g_strdup_printf(
+		"/sys/devices/system/cpu/cpu%u/topology/%s", cpu, name);
+	return g_file_get_contents(path, &text, NULL, NULL) ? g_ascii_strtoull(text, NULL, 10) : 0;
+}
+
+static unsigned count_nodes(void)
+{
+	unsigned nodes = 0;
+	for (;; nodes++) {
+		g_autofree char *path = g_strdup_printf("/sys/devices/system/node/node%u", nodes);
+		if (!g_file_test(path, G_FILE_TEST_IS_DIR))
+			return MAX(nodes, 1);
+	}
+}
+
+void host_read_topology(struct host *host)
+{
+	struct host_topology *t = &host->topology;
+	long configured = sysconf(_SC_NPROCESSORS_CONF), online = sysconf(_SC_NPROCESSORS_ONLN);
+	t->cpus = MAX(configured, 1);
+	t->online = MAX(online, 1);
+	t->nodes = count_nodes();
+	g_autoptr(GHashTable) packages = g_hash_table_new(NULL, NULL);
+	g_autoptr(GHashTable) cores = g_hash_table_new(NULL, NULL);
+	for (unsigned cpu = 0; cpu < t->cpus; cpu++) {
+		unsigned package = cpu_topology(cpu, "physical_package_id");
+		g_hash_table_add(packages, GUINT_TO_POINTER(package + 1));
+		g_hash_table_add(cores, GUINT_TO_POINTER((package << 16 | cpu_topology(cpu, "core_id")) + 1));
+	}
+	unsigned package_count = MAX(g_hash_table_size(packages), 1);
+	unsigned core_count = MAX(g_hash_table_size(cores), package_count);
+	/* libvirt counts sockets of one node and cores of one socket. */
+	t->sockets = MAX(package_count / t->nodes, 1);
+	t->cores = MAX(core_count / package_count, 1);
+	t->threads = MAX(t->cpus / core_count, 1);
+	if (t->nodes * t->sockets * t->cores * t->threads != t->cpus) {
+		/* Uneven: one flat node is what libvirt says then. */
+		t->nodes = t->sockets = t->threads = 1;
+		t->cores = t->cpus;
+	}
+	g_autofree char *mhz = cpuinfo("cpu MHz");
+	t->mhz = mhz ? g_ascii_strtod(mhz, NULL) : 0;
+}
+
+/* The machine's own UUID if the firmware has one, else one made from the machine id. */
+static char *machine_uuid(void)
+{
+	g_autofree char *text = NULL;
+	if (g_file_get_contents("/sys/class/dmi/id/product_uuid", &text, NULL, NULL)) {
+		char *uuid = g_ascii_strdown(g_strstrip(text), -1);
+		if (g_uuid_string_is_valid(uuid))
+			return uuid;
+		g_free(uuid);
+		g_clear_pointer(&text, g_free);
+	}
+	if (!g_file_get_contents("/etc/machine-id", &text, NULL, NULL) || strlen(text) < 32)
+		return g_uuid_string_random();
+	return g_strdup_printf("%.8s-%.4s-%.4s-%.4s-%.12s", text, text + 8, text + 12, text + 16,
+			       text + 20);
+}
+
+static char *short_vendor(char *id)
+{
+	if (!id)
+		return g_strdup("unknown");
+	const char *name = strstr(id, "Intel") ? "Intel" : strstr(id, "AMD") ? "AMD" : id;
+	char *vendor = g_strdup(name);
+	g_free(id);
+	return vendor;
+}
+
+struct host *host_new(struct daemon *daemon, GError **error)
+{
+	struct host *host = g_new0(struct host, 1);
+	host->models = g_ptr_array_new_with_free_func(g_free);
+	if (!ask_vmm(host, daemon->vmm, error)) {
+		host_free(host);
+		return NULL;
+	}
+	host->uuid = machine_uuid();
+	host->cpu_model = cpuinfo("model name");
+	host->cpu_vendor = short_vendor(cpuinfo("vendor_id"));
+	host->memory = host_meminfo("MemTotal");
+	host_read_topology(host);
+	return host;
+}
+
+void host_free(struct host *host)
+{
+	if (!host)
+		return;
+	g_ptr_array_unref(host->models);
+	g_free(host->uuid);
+	g_free(host->cpu_model);
+	g_free(host->cpu_vendor);
+	g_free(host);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A call from its message to its answer. */
+#include "daemon/rpc/internal.h"
+
+#include "base/log.h"
+#include "daemon/rpc/dispatch.h"
+
+static void call_free(struct rpc_call *call)
+{
+	arena_clear(&call->arena);
+	g_free(call);
+}
+
+void call_orphan(struct rpc_call *call)
+{
+	call->client = NULL;
+}
+
+/* Why a call is not even tried, or true. */
+static bool is_allowed(struct rpc_client *client, uint32_t number, GError **error)
+{
+	const struct remote_procedure_info *info =
+		number < remote_procedure_count ? &remote_procedures[number] : NULL;
+	if (!info || !info->name || info->right == RIGHT_EVENT)
+		return virt_error(error, VIRT_FROM_RPC, VIRT_RPC, "unknown procedure: %u", number);
+	if (info->right != RIGHT_NONE && !client->opened)
+		return virt_error(error, VIRT_FROM_RPC, VIRT_INTERNAL, "connection not open");
+	if (info->right == RIGHT_WRITE && client->readonly)
+		return virt_error(error, VIRT_FROM_NONE, VIRT_OPERATION_DENIED,
+				  "read only access prevents %s", info->name);
+	if (!info->served)
+		return virt_error_unserved(error, info->name);
+	return true;
+}
+
+/* The decoded arguments, or NULL with *error if they are bad. */
+static const void *decode_args(struct rpc_call *call, const uint8_t *payload, size_t length,
+			       GError **error)
+{
+	static const char nothing[1];
+	const struct xdr_type *type = remote_procedures[call->header.procedure].args;
+	if (!type)
+		return nothing;
+	void *args = arena_alloc(&call->arena, type->size);
+	g_autoptr(GError) cause = NULL;
+	if (!xdr_decode(type, payload, length, args, &call->arena, &cause)) {
+		virt_error(error, VIRT_FROM_RPC, VIRT_RPC, "Unable to decode message payload: %s",
+			   cause->message);
+		return NULL;
+	}
+	return args;
+}
+
+void call_begin(struct rpc_client *client, const struct remote_header *header,
+		const uint8_t *payload, size_t length)
+{
+	GError *error = NULL;
+	if (!is_allowed(client, header->procedure, &error)) {
+		log_debug("client %d: procedure %u is refused: %s", client->fd, header->procedure,
+			  error->message);
+		client_send_error(client, header, REMOTE_REPLY, error);
+		g_error_free(error);
+		return;
+	}
+	struct rpc_call *call = g_new0(struct rpc_call, 1);
+	call->client = client;
+	call->daemon = client->server->daemon;
+	call->header = *header;
+	call->readonly = client->readonly;
+	call->started_ns = aio_now_ns();
+	g_ptr_array_add(client->calls, call);
+	const void *args = decode_args(call, payload, length, &error);
+	if (args)
+		rpc_dispatch[header->procedure](call, args);
+	else
+		rpc_call_fail(call, error);
+}
+
+struct daemon *rpc_call_daemon(const struct rpc_call *call)
+{
+	return call->daemon;
+}
+
+struct arena *rpc_call_arena(struct rpc_call *call)
+{
+	return &call->arena;
+}
+
+bool rpc_call_readonly(const struct rpc_call *call)
+{
+	return call->readonly;
+}
+
+/* Log it, take it off the client's list, free it, and read on if the list was full. */
+static void call_end(struct rpc_call *call, const char *result)
+{
+	log_debug("%s serial %u: %s in %lld us", remote_procedures[call->header.procedure].name,
+		  call->header.serial, result,
+		  (long long)(aio_now_ns() - call->started_ns) / 1000);
+	struct rpc_client *client = call->client;
+	if (client) {
+		bool was_full = client->calls->len >= client->server->limits.calls;
+		g_ptr_array_remove_fast(client->calls, call);
+		if (was_full)
+			client_resume(client);
+	}
+	call_free(call);
+}
+
+void rpc_call_reply(struct rpc_call *call, const void *ret)
+{
+	const struct xdr_type *type = remote_procedures[call->header.procedure].ret;
+	g_assert(!type == !ret);
+	struct remote_header header = call->header;
+	header.type = REMOTE_REPLY;
+	header.status = REMOTE_OK;
+	if (call->client)
+		client_send(call->client, &header, type, ret);
+	call_end(call, "done");
+}
+
+void rpc_call_fail(struct rpc_call *call, GError *error)
+{
+	if (call->client)
+		client_send_error(call->client, &call->header, REMOTE_REPLY, error);
+	call_end(call, error->message);
+	g_error_free(error);
+}
+
+bool rpc_call_check_flags(struct rpc_call *call, uint32_t flags, uint32_t allowed)
+{
+	if (!(flags & ~allowed))
+		return true;
+	GError *error = NULL;
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported flags (0x%x) in function %s",
+		   flags & ~allowed, remote_procedures[call->header.procedure].name);
+	rpc_call_fail(call, error);
+	return false;
+}

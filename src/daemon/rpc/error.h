@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libvirt's errors. A room sets a GError with virt_error(); the RPC layer turns it into the wire
+ * form, with the prefix that libvirt's clients expect for the code. A BERTH_ERROR becomes the
+ * nearest libvirt code.
+ */
+#pragma once
+
+#include "base/error.h"
+
+enum virt_code {
+	VIRT_INTERNAL = 1,
+	VIRT_NO_SUPPORT = 3,
+	VIRT_NO_CONNECT = 5,
+	VIRT_INVALID_ARG = 8,
+	VIRT_OPERATION_FAILED = 9,
+	VIRT_XML_ERROR = 27,
+	VIRT_OPERATION_DENIED = 29,
+	VIRT_XML_DETAIL = 35,
+	VIRT_SYSTEM_ERROR = 38,
+	VIRT_RPC = 39,
+	VIRT_NO_DOMAIN = 42,
+	VIRT_OPERATION_INVALID = 55,
+	VIRT_CONFIG_UNSUPPORTED = 67,
+	VIRT_OPERATION_TIMEOUT = 68,
+	VIRT_OPERATION_UNSUPPORTED = 84,
+};
+
+/* Which part of libvirt would say so. */
+enum virt_from {
+	VIRT_FROM_NONE = 0, VIRT_FROM_RPC = 7, VIRT_FROM_QEMU = 10, VIRT_FROM_STORAGE = 18,
+	VIRT_FROM_NETWORK = 19, VIRT_FROM_DOMAIN = 20, VIRT_FROM_NODEDEV = 22,
+	VIRT_FROM_INTERFACE = 26, VIRT_FROM_SECRET = 30, VIRT_FROM_NWFILTER = 33,
+	VIRT_FROM_STREAMS = 38,
+};
+
+#define VIRT_ERROR (virt_error_quark())
+GQuark virt_error_quark(void);
+
+/* The text is the detail without the code's prefix. Returns false always. */
+bool virt_error(GError **error, enum virt_from from, enum virt_code code, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
+
+/* "this function is not supported by the connection driver: virDomainAttachDevice" */
+bool virt_error_unserved(GError **error, const char *procedure);
+
+struct arena;
+struct remote_error;
+/* Fill the wire form; its strings live in `arena`. */
+void virt_error_to_wire(const GError *error, struct arena *arena, struct remote_error *wire);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who is told of what. */
+#include "daemon/rpc/internal.h"
+
+#include <string.h>
+
+struct registration {
+	struct rpc_client *client;
+	enum rpc_event_family family;
+	int event, id;
+	bool one_object;
+	uint8_t uuid[16];
+};
+
+int rpc_event_register(struct rpc_call *call, enum rpc_event_family family, int event,
+		       const uint8_t *uuid)
+{
+	struct rpc_server *server = call->daemon->server;
+	int id = server->next_event_id++;
+	if (!call->client)
+		return id;
+	struct registration *entry = g_new0(struct registration, 1);
+	entry->client = call->client;
+	entry->family = family;
+	entry->event = event;
+	entry->id = id;
+	entry->one_object = uuid != NULL;
+	if (uuid)
+		memcpy(entry->uuid, uuid, sizeof(entry->uuid));
+	g_ptr_array_add(server->events, entry);
+	return id;
+}
+
+static bool deregister(struct rpc_call *call, enum rpc_event_family family, bool by_id, int number)
+{
+	GPtrArray *events = call->daemon->server->events;
+	for (unsigned i = 0; i < events->len; i++) {
+		const struct registration *entry = events->pdata[i];
+		if (entry->client != call->client || entry->family != family ||
+		    (by_id ? entry->id : entry->event) != number)
+			continue;
+		g_ptr_array_remove_index(events, i);
+		return true;
+	}
+	return false;
+}
+
+bool rpc_event_deregister(struct rpc_call *call, enum rpc_event_family family, int id)
+{
+	return deregister(call, family, true, id);
+}
+
+bool rpc_event_deregister_number(struct rpc_call *call, enum rpc_event_family family, int event)
+{
+	return deregister(call, family, false, event);
+}
+
+void rpc_event_emit(struct rpc_server *server, enum rpc_event_family family, int event,
+		    const uint8_t *uuid, enum remote_procedure procedure, const void *body,
+		    int32_t *id)
+{
+	/* libvirt's own daemon numbers events from 1; clients do not look at it. */
+	const struct remote_header header = {
+		REMOTE_PROGRAM, REMOTE_VERSION, procedure, REMOTE_EVENT, 1, REMOTE_OK,
+	};
+	/* Backwards: sending may find the client gone, which takes its entries off the list. */
+	for (unsigned i = server->events->len; i-- > 0;) {
+		if (i >= server->events->len)
+			continue;
+		const struct registration *entry = server->events->pdata[i];
+		if (entry->family != family || entry->event != event ||
+		    (entry->one_object && memcmp(entry->uuid, uuid, sizeof(entry->uuid)) != 0))
+			continue;
+		if (id)
+			*id = entry->id;
+		client_send(entry->client, &header, remote_procedures[procedure].args, body);
+	}
+}
+
+void event_forget_client(struct rpc_client *client)
+{
+	GPtrArray *events = client->server->events;
+	for (unsigned i = events->len; i-- > 0;) {
+		if (((struct registration *)events->pdata[i])->client == client)
+			g_ptr_array_remove_index(events, i);
+	}
+}

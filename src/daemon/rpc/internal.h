@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of this room share. */
+#pragma once
+
+#include "codec/procedure.h"
+#include "daemon/rpc/rpc.h"
+
+struct rpc_server {
+	struct daemon *daemon;
+	struct rpc_limits limits;
+	GPtrArray *listeners; /* struct listener */
+	GPtrArray *clients;   /* struct rpc_client */
+	GPtrArray *events;    /* struct registration: event.c */
+	int next_event_id;
+	struct aio_timer keepalive;
+};
+
+struct rpc_client {
+	struct rpc_server *server;
+	int fd;
+	struct aio_watch *watch;
+	GByteArray *in;     /* received, from in_at on not yet looked at */
+	size_t in_at;
+	GByteArray *out;    /* to send, from out_at on */
+	size_t out_at;
+	GPtrArray *calls;   /* open ones */
+	GPtrArray *streams;
+	bool readonly, opened, wants_keepalive;
+	bool busy;          /* serving what came in: flush once at the end */
+	bool dead;          /* closed; freed when the loop turns */
+	bool ending;        /* said goodbye: close when all is sent */
+	unsigned unanswered_pings;
+};
+
+struct rpc_call {
+	struct rpc_client *client; /* NULL: gone */
+	struct daemon *daemon;
+	struct remote_header header;
+	struct arena arena;
+	int64_t started_ns;
+	bool readonly;
+};
+
+/* client.c */
+void client_new(struct rpc_server *server, int fd, bool readonly);
+void client_close(struct rpc_client *client, const char *why);
+void client_ping(struct rpc_client *client);
+/* Queue a message; `type` and `body` may be NULL, otherwise `bytes` follow the header. */
+void client_send(struct rpc_client *client, const struct remote_header *header,
+		 const struct xdr_type *type, const void *body);
+void client_send_bytes(struct rpc_client *client, const struct remote_header *header,
+		       const uint8_t *bytes, size_t length);
+void client_send_error(struct rpc_client *client, const struct remote_header *header,
+		       enum remote_type type, const GError *error);
+bool client_is_full(const struct rpc_client *client);
+/* After a call has ended or a queue is shorter: read on. */
+void client_resume(struct rpc_client *client);
+
+/* call.c */
+void call_begin(struct rpc_client *client, const struct remote_header *header,
+		const uint8_t *payload, size_t length);
+void call_orphan(struct rpc_call *call);
+
+/* stream.c */
+void stream_message(struct rpc_client *client, const struct remote_header *header,
+		    const uint8_t *payload, size_t length);
+void stream_drained(struct rpc_client *client);
+void stream_close_all(struct rpc_client *client);
+
+/* event.c */
+void event_forget_client(struct rpc_client *client);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the RPC layer gives to the rooms that serve calls.
+ *
+ * A room defines `void serve_NAME(struct rpc_call *call, const struct remote_NAME_args *args)` for
+ * each line of schema/remote.rpc that names it (prototypes: daemon/rpc/serve.h). The function must
+ * end the call exactly once, then or later, with rpc_call_reply() or rpc_call_fail(); it must not
+ * block. `args` and what is allocated from rpc_call_arena() live until then. Many calls of a client
+ * may be open at a time, and they may end in any order; a client that goes away meanwhile is no
+ * concern of the room.
+ *
+ * Everything here belongs to the thread of the daemon's loop.
+ */
+#pragma once
+
+#include "codec/remote.h"
+#include "daemon/daemon.h"
+#include "daemon/rpc/error.h"
+
+struct rpc_call;
+struct rpc_client;
+struct rpc_server;
+struct rpc_stream;
+
+/* --- Calls ---------------------------------------------------------------------------------- */
+
+struct daemon *rpc_call_daemon(const struct rpc_call *call);
+struct arena *rpc_call_arena(struct rpc_call *call);
+/* The connection may only read: secrets must not be shown to it. */
+bool rpc_call_readonly(const struct rpc_call *call);
+/* End the call; `ret` is its struct remote_NAME_ret, or NULL if it has none. */
+void rpc_call_reply(struct rpc_call *call, const void *ret);
+/* End the call with an error, which is freed. */
+void rpc_call_fail(struct rpc_call *call, GError *error);
+/* Fails the call and returns false if `flags` has others than `allowed`. */
+bool rpc_call_check_flags(struct rpc_call *call, uint32_t flags, uint32_t allowed);
+
+/* --- Streams -------------------------------------------------------------------------------- */
+
+/*
+ * A byte stream that runs beside a call's answer: consoles, volumes. Open it before ending the call.
+ * The owner's functions are called until `closed`, which is the last and after which the stream is
+ * gone. NULL functions are allowed but for `closed`.
+ */
+struct rpc_stream_ops {
+	void (*received)(void *opaque, const uint8_t *data, size_t length);
+	/* The client will send no more, and waits for the answer: rpc_stream_end(). */
+	void (*finished)(void *opaque);
+	/* Room to send again after rpc_stream_send() said that it is full. */
+	void (*drained)(void *opaque);
+	/* The client aborted it or is gone, or the owner ended it. */
+	void (*closed)(void *opaque);
+};
+struct rpc_stream *rpc_stream_open(struct rpc_call *call, const struct rpc_stream_ops *ops,
+				   void *opaque);
+/* Returns false if the client reads too slowly: wait for drained() before sending more. */
+bool rpc_stream_send(struct rpc_stream *stream, const uint8_t *data, size_t length);
+/* No more data comes from us; the client will finish. */
+void rpc_stream_send_eof(struct rpc_stream *stream);
+/* Answer `finished`, or end with an error (freed). closed() is called before this returns. */
+void rpc_stream_end(struct rpc_stream *stream, GError *error);
+
+/* --- Events --------------------------------------------------------------------------------- */
+
+/*
+ * Who wants to hear of what. `family` keeps the event numbers of domains, networks... apart, and
+ * `uuid` (16 bytes, or NULL for all) limits it to one object.
+ */
+enum rpc_event_family { RPC_EVENT_DOMAIN, RPC_EVENT_DOMAIN_LEGACY };
+/* The callback's id, unique among all clients. */
+int rpc_event_register(struct rpc_call *call, enum rpc_event_family family, int event,
+		       const uint8_t *uuid);
+/* By id; false if the client has no such registration. */
+bool rpc_event_deregister(struct rpc_call *call, enum rpc_event_family family, int id);
+/* By number, for the legacy family, which knows no ids. */
+bool rpc_event_deregister_number(struct rpc_call *call, enum rpc_event_family family, int event);
+/*
+ * Send the message `procedure` to all that are registered. `id` is where in `body` the callback's
+ * id goes, or NULL.
+ */
+void rpc_event_emit(struct rpc_server *server, enum rpc_event_family family, int event,
+		    const uint8_t *uuid, enum remote_procedure procedure, const void *body,
+		    int32_t *id);
+
+/* --- The server ----------------------------------------------------------------------------- */
+
+struct rpc_limits {
+	unsigned clients;       /* at a time; more are turned away */
+	unsigned calls;         /* open calls of one client, before it is not read from */
+	size_t queued;          /* bytes waiting to be sent to one client, likewise */
+	unsigned keepalive_s;   /* between pings to clients that want them */
+	unsigned keepalive_misses;
+};
+extern const struct rpc_limits rpc_default_limits;
+
+struct rpc_server *rpc_server_new(struct daemon *daemon, const struct rpc_limits *limits);
+/* Closes all clients. */
+void rpc_server_free(struct rpc_server *server);
+/* Serve who connects to the listening socket `fd`, which is taken. */
+void rpc_server_listen(struct rpc_server *server, int fd, bool readonly);
+/* Serve the connected socket `fd`, which is taken. */
+void rpc_server_adopt(struct rpc_server *server, int fd, bool readonly);
+unsigned rpc_server_client_count(const struct rpc_server *server);

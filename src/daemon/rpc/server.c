@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Listening sockets, the list of clients, and the clock of the keepalive protocol. */
+#include "daemon/rpc/internal.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+const struct rpc_limits rpc_default_limits = {
+	.clients = 5000, .calls = 256, .queued = 16U << 20, .keepalive_s = 5, .keepalive_misses = 5,
+};
+
+struct listener {
+	struct rpc_server *server;
+	int fd;
+	bool readonly;
+	struct aio_watch *watch;
+};
+
+static void on_connection(void *opaque, int fd, uint32_t events)
+{
+	struct listener *listener = opaque;
+	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (client < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			log_warning("cannot accept a client: %s", g_strerror(errno));
+		return;
+	}
+	rpc_server_adopt(listener->server, client, listener->readonly);
+}
+
+static void on_keepalive(void *opaque)
+{
+	struct rpc_server *server = opaque;
+	/* Backwards: a client that does not answer is closed and leaves the list. */
+	for (unsigned i = server->clients->len; i-- > 0;)
+		client_ping(server->clients->pdata[i]);
+	aio_timer_arm(&server->keepalive,
+		      aio_now_ns() + server->limits.keepalive_s * INT64_C(1000000000));
+}
+
+struct rpc_server *rpc_server_new(struct daemon *daemon, const struct rpc_limits *limits)
+{
+	struct rpc_server *server = g_new0(struct rpc_server, 1);
+	server->daemon = daemon;
+	server->limits = *limits;
+	server->listeners = g_ptr_array_new();
+	server->clients = g_ptr_array_new();
+	server->events = g_ptr_array_new_with_free_func(g_free);
+	aio_timer_init(&server->keepalive, daemon->loop, on_keepalive, server);
+	on_keepalive(server);
+	return server;
+}
+
+void rpc_server_free(struct rpc_server *server)
+{
+	if (!server)
+		return;
+	aio_timer_cancel(&server->keepalive);
+	for (unsigned i = 0; i < server->listeners->len; i++) {
+		struct listener *listener = server->listeners->pdata[i];
+		aio_watch_remove(listener->watch);
+		close(listener->fd);
+		g_free(listener);
+	}
+	while (server->clients->len)
+		client_close(server->clients->pdata[0], "the daemon ends");
+	g_ptr_array_unref(server->listeners);
+	g_ptr_array_unref(server->clients);
+	g_ptr_array_unref(server->events);
+	g_free(server);
+}
+
+void rpc_server_listen(struct rpc_server *server, int fd, bool readonly)
+{
+	struct listener *listener = g_new0(struct listener, 1);
+	listener->server = server;
+	listener->fd = fd;
+	listener->readonly = readonly;
+	listener->watch = aio_watch_add(server->daemon->loop, fd, POLLIN, on_connection, listener);
+	g_ptr_array_add(server->listeners, listener);
+}
+
+void rpc_server_adopt(struct rpc_server *server, int fd, bool readonly)
+{
+	static struct log_limit limit;
+	if (server->clients->len >= server->limits.clients) {
+		if (log_limit_allows(&limit, 1))
+			log_warning("a client was turned away: there are %u already",
+				    server->clients->len);
+		close(fd);
+		return;
+	}
+	client_new(server, fd, readonly);
+}
+
+unsigned rpc_server_client_count(const struct rpc_server *server)
+{
+	return server->clients->len;
+}

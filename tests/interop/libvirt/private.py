@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A private berthd for a test: its own sockets, state and log, ended with the `with` block."""
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+BUILD = os.environ["BERTH_BUILD"]
+LIMIT = 60  # seconds for one command of a client
+
+
+class Daemon:
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="berthd-")
+        self.top = self.folder.name
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *reason):
+        if reason[0]:
+            with open(self.log) as log:
+                print("".join(log.readlines()[-40:]))
+        self.stop()
+        self.end_vms()
+        self.folder.cleanup()
+
+    @property
+    def log(self):
+        return os.path.join(self.top, "log")
+
+    @property
+    def socket(self):
+        return os.path.join(self.top, "s", "libvirt-sock")
+
+    def uri(self, readonly=False):
+        return f"qemu+unix:///system?socket={self.socket}{'-ro' if readonly else ''}"
+
+    def start(self):
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen(
+                [os.path.join(BUILD, "bin", "berthd"), "--debug", "--socket-dir",
+                 os.path.join(self.top, "s"), "--state-dir", os.path.join(self.top, "state")],
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        self.wait(lambda: self.virsh("hostname", check=False).returncode == 0, "berthd is ready")
+
+    def stop(self, sign=signal.SIGTERM):
+        self.process.send_signal(sign)
+        status = self.process.wait(timeout=LIMIT)
+        assert status == (0 if sign == signal.SIGTERM else -sign), f"berthd ended with {status}"
+
+    def end_vms(self):
+        """VMs outlive the daemon; none may outlive the test."""
+        subprocess.run(["pkill", "-KILL", "-f", f"^[^ ]*berth-vmm .*{self.top}/state/"], check=False)
+
+    def wait(self, condition, what):
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain: {what}"
+            time.sleep(0.05)
+
+    def virsh(self, *args, check=True, readonly=False, data=None):
+        environment = dict(os.environ, LC_ALL="C")
+        result = subprocess.run(["virsh", *(["-r"] if readonly else []), "-c", self.uri(readonly),
+                                 *args], text=True, input=data, timeout=LIMIT, env=environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert not check or result.returncode == 0, f"virsh {' '.join(args)}:\n{result.stdout}"
+        return result
+
+    def said(self, *args, **options):
+        return self.virsh(*args, **options).stdout.strip()
+
+    def called(self):
+        """Names of the procedures that clients have called."""
+        with open(self.log) as log:
+            return set(re.findall(r"debug: ([A-Z0-9_]+) serial \d+: done", log.read()))
