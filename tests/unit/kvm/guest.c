@@ -85,13 +85,14 @@ static void set_entry(struct vcpu *vcpu, uint16_t ip)
 	g_assert_true(vcpu->vm->engine->vcpu_set_state(vcpu, &s, &error));
 }
 
-static void setup(struct fixture *f, unsigned vcpus, bool split, const uint8_t *code, size_t size)
+static void setup_model(struct fixture *f, const char *model, unsigned vcpus, bool split,
+			const uint8_t *code, size_t size)
 {
 	g_autoptr(GError) error = NULL;
 	*f = (struct fixture){.log = g_string_new(NULL), .eoi_vector = -1};
 	struct cpu_features allowed;
 	g_assert_true(kvm_engine.features(&allowed, &error));
-	f->model = cpu_model_parse("max", &allowed, &error);
+	f->model = cpu_model_parse(model, &allowed, &error);
 	g_assert_no_error(error);
 	struct vm_config config = {.engine = &kvm_engine, .vcpus = vcpus, .sockets = vcpus,
 				   .kernel_irqchip_split = split, .cpu_model = f->model};
@@ -116,6 +117,11 @@ static void setup(struct fixture *f, unsigned vcpus, bool split, const uint8_t *
 	vm_create_vcpus(f->vm, &error);
 	g_assert_no_error(error);
 	set_entry(&f->vm->vcpus[0], CODE);
+}
+
+static void setup(struct fixture *f, unsigned vcpus, bool split, const uint8_t *code, size_t size)
+{
+	setup_model(f, "max", vcpus, split, code, size);
 }
 
 static void teardown(struct fixture *f)
@@ -375,6 +381,153 @@ static void test_doorbell(void)
 	teardown(&f);
 }
 
+static bool is_hardware(void)
+{
+	g_autoptr(GError) error = NULL;
+	if (kvm_engine.probe(&error))
+		return true;
+	g_test_skip(error->message);
+	return false;
+}
+
+/* What a guest reads by CPUID is what its model says, but for the bits that show other state. */
+static void test_models(void)
+{
+	static const uint8_t code[] = {
+		0xbe, 0x00, 0x06,             /* mov si,600 */
+		0x66, 0x8b, 0x04,             /* 1: mov eax,[si] */
+		0x66, 0x8b, 0x4c, 0x04,       /* mov ecx,[si+4] */
+		0x0f, 0xa2,                   /* cpuid */
+		0x66, 0x89, 0x04,             /* mov [si],eax */
+		0x66, 0x89, 0x5c, 0x04,       /* mov [si+4],ebx */
+		0x66, 0x89, 0x4c, 0x08,       /* mov [si+8],ecx */
+		0x66, 0x89, 0x54, 0x0c,       /* mov [si+c],edx */
+		0x83, 0xc6, 0x10,             /* add si,10 */
+		0x81, 0xfe, 0x50, 0x06,       /* cmp si,650 */
+		0x72, 0xdf,                   /* jb 1b */
+		0xb0, 0x99, 0xe6, 0x80, 0xf4, /* mov al,99; out 80,al; hlt */
+	};
+	static const uint32_t leaves[5] = {0, 1, 7, 0x80000000, 0x80000001};
+	/* Leaf 1: MONITOR follows IA32_MISC_ENABLE, OSXSAVE follows CR4. Leaf 7: OSPKE, too. */
+	static const uint32_t dynamic_ecx[5] = {0, 1u << 3 | 1u << 27, 1u << 4};
+	static const char *const models[] = {"host", "max", "qemu64", "x86-64-v2", "x86-64-v3"};
+	struct cpu_topology topology = {.sockets = 1, .dies = 1, .cores = 1, .threads = 1};
+	if (!is_hardware())
+		return;
+	for (unsigned m = 0; m < G_N_ELEMENTS(models); m++) {
+		struct fixture f;
+		setup_model(&f, models[m], 1, true, code, sizeof(code));
+		for (unsigned i = 0; i < 5; i++)
+			le32_store(f.ram->host + 0x600 + 16 * i, leaves[i]);
+		g_autoptr(GArray) table = cpuid_build(f.model, &topology, 0);
+		vm_resume(f.vm);
+		wait_value(&f, 0x99);
+		for (unsigned i = 0; i < 5; i++) {
+			uint32_t want[4];
+			cpuid_lookup(table, leaves[i], 0, want);
+			for (unsigned r = 0; r < 4; r++) {
+				uint32_t mask = r == 2 ? ~dynamic_ecx[i] : UINT32_MAX;
+				uint32_t got = le32_load(f.ram->host + 0x600 + 16 * i + 4 * r);
+				g_test_message("%s: leaf %#x register %u", models[m], leaves[i], r);
+				g_assert_cmphex(got & mask, ==, want[r] & mask);
+			}
+		}
+		teardown(&f);
+	}
+}
+
+enum { XMM_AREA = 160 /* of the legacy area: XMM0, then 16 bytes each */ };
+
+static void expect_ymm(const struct x86_state *s, unsigned n, const uint8_t value[32])
+{
+	g_assert_cmpmem(s->fpu.legacy + XMM_AREA + 16 * n, 16, value, 16);
+	g_assert_cmpmem(s->fpu.ymm_high + 16 * n, 16, value + 16, 16);
+}
+
+/* The guest's AVX registers and XCR0, from and to struct x86_state, across exits. */
+static void test_avx(void)
+{
+	static const uint8_t code[] = {
+		0xc5, 0xfe, 0x7f, 0x05, 0x00, 0x30, 0, 0, /* vmovdqu [3000],ymm0 */
+		0xc5, 0xfe, 0x6f, 0x0d, 0x20, 0x30, 0, 0, /* vmovdqu ymm1,[3020] */
+		0xc5, 0xfc, 0x56, 0xd1,                   /* vorps ymm2,ymm0,ymm1 */
+		0xb0, 0x11, 0xe6, 0x80,                   /* mov al,11; out 80,al */
+		0x80, 0x3d, 0xf0, 0x2f, 0, 0, 0x01,       /* 1: cmp byte [2ff0],1 */
+		0x75, 0xf7,                               /* jne 1b */
+		0xc5, 0xfe, 0x7f, 0x15, 0x60, 0x30, 0, 0, /* vmovdqu [3060],ymm2 */
+		0x31, 0xc9, 0x0f, 0x01, 0xd0,             /* xor ecx,ecx; xgetbv */
+		0xa3, 0x80, 0x30, 0, 0,                   /* mov [3080],eax */
+		0xb0, 0x99, 0xe6, 0x80, 0xf4,             /* mov al,99; out 80,al; hlt */
+	};
+	struct fixture f;
+	g_autoptr(GError) error = NULL;
+	struct x86_state s, cleared;
+	uint8_t a[32], b[32], both[32];
+	if (!is_hardware())
+		return;
+	setup(&f, 1, true, code, sizeof(code));
+	if (~f.model->features.word[CPU_WORD_1_ECX] & (1u << 26 | 1u << 28)) {
+		g_test_skip("this CPU has no XSAVE or no AVX");
+		teardown(&f);
+		return;
+	}
+	for (unsigned i = 0; i < 32; i++) {
+		a[i] = i + 1;
+		b[i] = 0x80 | i << 1;
+		both[i] = a[i] | b[i];
+	}
+	memcpy(f.ram->host + 0x3020, b, 32);
+	struct vcpu *vcpu = &f.vm->vcpus[0];
+	flat_protected_mode(vcpu);
+	g_assert_true(kvm_engine.vcpu_get_state(vcpu, &s, &error));
+	s.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
+	s.xcr0 = 7;
+	memcpy(s.fpu.legacy + XMM_AREA, a, 16);
+	memcpy(s.fpu.ymm_high, a + 16, 16);
+	s.fpu.header[0] |= 7; /* XSTATE_BV: x87, SSE, AVX */
+	g_assert_true(kvm_engine.vcpu_set_state(vcpu, &s, &error));
+	vm_resume(f.vm);
+	wait_value(&f, 0x11);
+	vm_pause(f.vm, VM_STATE_PAUSED);
+	g_assert_cmpmem(f.ram->host + 0x3000, 32, a, 32);
+	g_assert_true(kvm_engine.vcpu_get_state(vcpu, &s, &error));
+	g_assert_cmphex(s.xcr0, ==, 7);
+	expect_ymm(&s, 0, a);
+	expect_ymm(&s, 1, b);
+	expect_ymm(&s, 2, both);
+	/* Lost and brought back, as by a migration. */
+	cleared = s;
+	cleared.fpu = (struct x86_fpu){0};
+	g_assert_true(kvm_engine.vcpu_set_state(vcpu, &cleared, &error));
+	g_assert_true(kvm_engine.vcpu_set_state(vcpu, &s, &error));
+	f.ram->host[0x2ff0] = 1;
+	vm_resume(f.vm);
+	wait_value(&f, 0x99);
+	g_assert_cmpmem(f.ram->host + 0x3060, 32, both, 32);
+	g_assert_cmphex(le32_load(f.ram->host + 0x3080), ==, 7);
+	teardown(&f);
+}
+
+/* An instruction where there is a device and no memory: KVM gives up, the VM stops, we live. */
+static void test_internal_error(void)
+{
+	struct fixture f;
+	g_autoptr(GError) error = NULL;
+	struct x86_state s;
+	if (!is_hardware())
+		return;
+	setup(&f, 1, true, halt_loop, sizeof(halt_loop));
+	g_assert_true(kvm_engine.vcpu_get_state(&f.vm->vcpus[0], &s, &error));
+	s.seg[X86_CS].base = DEVICE;
+	s.rip = 0;
+	g_assert_true(kvm_engine.vcpu_set_state(&f.vm->vcpus[0], &s, &error));
+	vm_resume(f.vm);
+	while (!f.requested[VM_REQUEST_INTERNAL_ERROR])
+		aio_loop_iterate(f.loop, -1);
+	g_assert_cmpint(f.vm->state, ==, VM_STATE_INTERNAL_ERROR);
+	teardown(&f);
+}
+
 static void test_probe(void)
 {
 	g_autoptr(GError) error = NULL;
@@ -402,5 +555,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/kvm/remap", test_remap);
 	g_test_add_func("/kvm/dirty-log", test_dirty_log);
 	g_test_add_func("/kvm/state", test_state);
+	g_test_add_func("/kvm/models", test_models);
+	g_test_add_func("/kvm/avx", test_avx);
+	g_test_add_func("/kvm/internal-error", test_internal_error);
 	return g_test_run();
 }
