@@ -2,11 +2,15 @@
 """The lab's tests: shell scripts (busybox sh -e, after lib.sh) that run where /dev/kvm is real."""
 from collections import namedtuple
 
-# needs: "program:PATH in the build folder", "kernel:NAME of tests/lib/assets", "file:PATH".
+# needs: "program:PATH in the build folder", "kernel:NAME of tests/lib/assets", "file:PATH",
+# "grub-disk" (images.py's, that powers off).
 # limit: seconds in the lab. On an idle machine a boot takes 5 to 30.
-Test = namedtuple("Test", "name needs limit script")
+# machine: one of lab.py's MACHINES.
+Test = namedtuple("Test", "name needs limit script machine", defaults=["fast"])
 
 VMM = "program:cmd/vmm/berth-vmm"
+OVMF = [f"file:/usr/share/OVMF/OVMF_{part}_4M.fd" for part in ("CODE", "VARS")]
+ENGINE = "program:tests/unit/kvm/test-kvm-guest"
 SEABIOS = ["file:/usr/share/seabios/bios-256k.bin", "file:/usr/share/seabios/bios-microvm.bin"]
 KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 "
 
@@ -32,7 +36,7 @@ BOOTS = [
 ]
 
 TESTS = [
-    Test("engine", ["program:tests/unit/kvm/test-kvm-guest"], 120, """
+    Test("engine", [ENGINE], 120, """
         test-kvm-guest | tee /tmp/out
         grep -q 'ms: usable' /tmp/out || fail "the probe does not accept this KVM"
         ! grep -q '^not ok' /tmp/out
@@ -74,9 +78,25 @@ TESTS = [
              "echo said > /dev/vport1p1 || echo said > /dev/vport2p1 || echo said > /dev/vport3p1",
          check="cmp /tmp/disk /tmp/d/copy && test $(wc -c </tmp/d/random) -ge 512 && "
                "grep -q said /tmp/port || fail 'what the guest wrote did not arrive'"),
-    # OVMF is not here: it writes CR8 with interrupts pending, on which QEMU 7.2's SVM asserts.
     Test("seabios", [VMM] + SEABIOS, 60, """
         vmm -accel kvm -M q35 -smp 2 -boot reboot-timeout=1 -no-reboot
         grep -q 'SeaBIOS (version' /tmp/out && grep -q 'No bootable device' /tmp/out
     """),
+    Test("engine-avx", [ENGINE], 60, """
+        test-kvm-guest -p /kvm/avx -p /kvm/models | tee /tmp/out
+        grep -q '^ok.*/kvm/avx$' /tmp/out || fail "AVX state is lost or was not tested"
+        ! grep -q '^not ok' /tmp/out
+    """, "steady"),
+    # From flash, with a variable store: the firmware's own disk driver, GRUB's EFI loader from the
+    # disk's system partition, and the way to power off.
+    *[Test("ovmf-" + bus, [VMM, "grub-disk"] + OVMF, 60, f"""
+        gunzip -c $LAB/grub-disk.gz >/tmp/disk
+        cp /usr/share/OVMF/OVMF_VARS_4M.fd /tmp/vars
+        vmm -accel kvm -M q35 -smp 2 -net none {disk} \\
+            -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd \\
+            -drive if=pflash,format=raw,unit=1,file=/tmp/vars
+        grep -q 'berth-grub: started by efi' /tmp/out || fail "OVMF did not start GRUB"
+        [ $code = 0 ] || fail "the VMM did not end well"
+    """, "steady") for bus, disk in (
+        ("virtio", "-drive file=/tmp/disk,if=virtio,format=raw"), ("sata", "-hda /tmp/disk"))],
 ]

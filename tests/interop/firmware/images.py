@@ -22,11 +22,12 @@ EARLY = """search --no-floppy --file --set=root /boot/grub/berth.cfg
 set prefix=($root)/boot/grub
 configfile /boot/grub/berth.cfg
 """
-CONFIG = """serial --unit=0 --speed=115200
+CONSOLE = """serial --unit=0 --speed=115200
 terminal_input serial
 terminal_output serial
 echo "berth-grub: started by $grub_platform"
-linux /vmlinuz console=ttyS0 panic=-1 'berth.run=echo,machine,$(cat,/sys/class/dmi/id/product_name)'
+"""
+LINUX = """linux /vmlinuz console=ttyS0 panic=-1 'berth.run=echo,machine,$(cat,/sys/class/dmi/id/product_name)'
 initrd /initramfs
 boot
 """
@@ -59,16 +60,16 @@ def write_mbr(disk, core):
     disk.write(boot + core)
 
 
-def make_disk(path, kernel_name):
+def make_disk(path, config_text, files):
+    """`files`: (path on the host, name on the disk), beside GRUB's own."""
     folder = path + ".parts"
     os.makedirs(folder, exist_ok=True)
-    vmlinuz, initramfs = kernel(kernel_name)
     core, efi = os.path.join(folder, "core.img"), os.path.join(folder, "bootx64.efi")
     config = os.path.join(folder, "berth.cfg")
     grub(folder, "i386-pc", core, ["biosdisk"])
     grub(folder, "x86_64-efi", efi, [])
     with open(config, "w") as file:
-        file.write(CONFIG)
+        file.write(config_text)
     temporary = path + ".new"
     with open(temporary, "wb") as disk, open(core, "rb") as file:
         write_mbr(disk, file.read())
@@ -78,21 +79,25 @@ def make_disk(path, kernel_name):
     for name in ("EFI", "EFI/BOOT", "boot", "boot/grub"):
         run("mmd", "-i", fat, "::" + name)
     for source, target in ((efi, "EFI/BOOT/BOOTX64.EFI"), (config, "boot/grub/berth.cfg"),
-                           (vmlinuz, "vmlinuz"), (initramfs, "initramfs")):
+                           *files):
         run("mcopy", "-i", fat, source, "::" + target)
     os.rename(temporary, path)
 
 
 def grub_disk(kernel_name="cloud"):
-    """The disk's path. Made again when this file or the kernel changes."""
-    vmlinuz, initramfs = kernel(kernel_name)
+    """The path of a disk whose GRUB boots that kernel; without one GRUB says that it runs and powers
+    off. Made again when this file or the kernel changes."""
+    files = []
+    if kernel_name:
+        vmlinuz, initramfs = kernel(kernel_name)
+        files = [(vmlinuz, "vmlinuz"), (initramfs, "initramfs")]
     digest = hashlib.sha256()
-    for name in (__file__, vmlinuz, initramfs):
+    for name in [__file__, *(source for source, _ in files)]:
         with open(name, "rb") as file:
             digest.update(file.read())
     folder = os.path.join(CACHE, "firmware")
     os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, f"grub-{kernel_name}-{digest.hexdigest()[:12]}.img")
+    path = os.path.join(folder, f"grub-{kernel_name or 'halt'}-{digest.hexdigest()[:12]}.img")
     if not os.path.exists(path):
-        make_disk(path, kernel_name)
+        make_disk(path, CONSOLE + (LINUX if kernel_name else "halt\n"), files)
     return path
