@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The commands that a person types. The build itself is meson's: see meson.build.
 SECONDS ?= 60
+MINUTES ?= 30
 BUILD ?= build
 
 all: $(BUILD)/build.ninja
@@ -35,6 +36,11 @@ fuzz: ## ten million random instructions against the host's CPU; every fuzz targ
 	@$(BUILD)/tests/guest/diff/guest-diff --count 230000
 	@tests/fuzz/run $(SECONDS)
 
+soak: ## programs that check themselves in guests, again and again for MINUTES=n (default 30)
+	@tools/setup test
+	@$(MAKE) --no-print-directory all
+	@tests/interop/linux/soak.py $(BUILD) $(MINUTES)
+
 install: all
 	@meson install -C $(BUILD)
 
@@ -44,4 +50,4 @@ clean:
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all demo test lab bench fuzz install clean help
+.PHONY: all demo test lab bench fuzz soak install clean help

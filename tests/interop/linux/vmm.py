@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the Linux tests share: command lines of stock guests on the software engine."""
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../lib"))
@@ -23,6 +24,12 @@ def direct(name, cpus=1, memory="512", machine="q35", append="", extra=()):
     return base(cpus, memory, machine) + [
         "-kernel", vmlinuz, "-initrd", initrd, "-append", f"console=ttyS0 panic=-1 {append}",
         *extra]
+
+
+def toolbox_image():
+    """The image of test programs that tests/lib/toolbox makes."""
+    return subprocess.run([os.path.join(testlib.TOP, "tests/lib/toolbox")], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def debian(cpus=1, memory="1G", extra=(), snapshot=True, disk=None):
