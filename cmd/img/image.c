@@ -68,6 +68,29 @@ bool image_env_objects(struct image_env *env)
 	return true;
 }
 
+/*
+ * The reasons that scripts look for, in qemu-img's words: a missing or forbidden file, an image in
+ * use, an unknown format. What we know more of is said as it is.
+ */
+static void reword(const char *name, const char *format, GError **error)
+{
+	if (!error || !*error)
+		return;
+	const char *text = (*error)->message, *colon = strrchr(text, ':');
+	if (format && !image_format_known(format))
+		g_clear_error(error), g_set_error(error, BERTH_ERROR, BERTH_ERR_NOT_SUPPORTED,
+						  "Unknown driver '%s'", format);
+	else if (g_error_matches(*error, BERTH_ERROR, BERTH_ERR_BUSY) && strstr(text, "is in use by"))
+		g_clear_error(error), g_set_error(error, BERTH_ERROR, BERTH_ERR_BUSY,
+						  "Failed to get \"write\" lock\nIs another process using the "
+						  "image [%s]?", name);
+	else if (g_str_has_prefix(text, "cannot open the disk image") && colon) {
+		g_autofree char *reason = g_strdup(colon + 2);
+		g_clear_error(error);
+		g_set_error(error, BERTH_ERROR, BERTH_ERR_IO, "Could not open '%s': %s", name, reason);
+	}
+}
+
 static bool is(const char *cache, const char *a, const char *b)
 {
 	return cache && (g_str_equal(cache, a) || (b && g_str_equal(cache, b)));
@@ -94,8 +117,13 @@ struct block_node *image_try_open(struct image_env *env, const char *name, const
 		.writethrough = is(cache, "writethrough", "directsync"),
 		.no_flush = is(cache, "unsafe", NULL),
 	};
-	struct block_node *node = block_open(&options, env->loop, error);
+	g_autoptr(GError) why = NULL;
+	struct block_node *node = block_open(&options, env->loop, &why);
 	json_decref(dict);
+	if (!node) {
+		reword(name, opts ? NULL : format, &why);
+		g_propagate_error(error, g_steal_pointer(&why));
+	}
 	return node;
 }
 

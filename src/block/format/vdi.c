@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * VDI images: the whole map is in memory (4 bytes for each MiB of disk). A new block goes behind the
- * last one; its bytes are written first, then the count in the header, then the map's entry, so that
- * an interrupted write leaves at worst a block that nothing names.
+ * last one; its bytes are written first, then the header's count and the map's entry, so that an
+ * interrupted write leaves at worst a block that nothing names.
  */
 #include "block/core/drivers.h"
 #include "block/format/mapped.h"
@@ -15,10 +15,12 @@
 #include <errno.h>
 
 #define AT_ALLOCATED 0x184
+#define NEAR         65536
 
 struct vdi_image {
 	struct mapped mapped;
 	struct vdi_header header;
+	uint8_t head[VDI_HEADER_SIZE];
 	uint32_t *map; /* host order */
 };
 
@@ -49,23 +51,39 @@ static int vdi_place(struct mapped *image, uint64_t offset, struct run *run)
 	return format_grow(image->node.file, run->host + VDI_BLOCK_SIZE);
 }
 
+/*
+ * The header's count and the map's entry in one write where they lie near to each other, so that
+ * only a power failure can part them; else count first, and load_map() puts right what a crash left.
+ */
+static int write_count_and_entry(struct vdi_image *vdi, uint32_t index)
+{
+	struct block_node *file = vdi->mapped.node.file;
+	uint64_t entry_at = vdi->header.map_offset + UINT64_C(4) * index;
+	uint8_t bytes[4];
+	if (entry_at - AT_ALLOCATED <= NEAR && vdi->header.map_offset == VDI_HEADER_SIZE) {
+		uint64_t length = entry_at + 4 - AT_ALLOCATED, map_at = VDI_HEADER_SIZE - AT_ALLOCATED;
+		g_autofree uint8_t *both = g_malloc(length);
+		memcpy(both, vdi->head + AT_ALLOCATED, map_at);
+		le32_store(both, vdi->header.allocated);
+		for (uint32_t i = 0; i <= index; i++)
+			le32_store(both + map_at + UINT64_C(4) * i, vdi->map[i]);
+		return block_pwrite(file, AT_ALLOCATED, both, length);
+	}
+	le32_store(bytes, vdi->header.allocated);
+	int rc = block_pwrite(file, AT_ALLOCATED, bytes, sizeof(bytes));
+	le32_store(bytes, vdi->map[index]);
+	return rc < 0 ? rc : block_pwrite(file, entry_at, bytes, sizeof(bytes));
+}
+
 static int vdi_enter(struct mapped *image, uint64_t offset, const struct run *run)
 {
 	struct vdi_image *vdi = (struct vdi_image *)image;
-	uint32_t index = offset / VDI_BLOCK_SIZE;
-	uint32_t block = (run->host - vdi->header.data_offset) / VDI_BLOCK_SIZE;
-	uint8_t bytes[4];
-	le32_store(bytes, block + 1);
-	int rc = block_pwrite(image->node.file, AT_ALLOCATED, bytes, sizeof(bytes));
+	uint32_t index = offset / VDI_BLOCK_SIZE, old = vdi->map[index];
+	vdi->map[index] = (run->host - vdi->header.data_offset) / VDI_BLOCK_SIZE;
+	vdi->header.allocated = vdi->map[index] + 1;
+	int rc = write_count_and_entry(vdi, index);
 	if (rc < 0)
-		return rc;
-	le32_store(bytes, block);
-	rc = block_pwrite(image->node.file, vdi->header.map_offset + UINT64_C(4) * index, bytes,
-			 sizeof(bytes));
-	if (rc == 0) {
-		vdi->header.allocated = block + 1;
-		vdi->map[index] = block;
-	}
+		vdi->map[index] = old; /* the block is lost until a repair; nothing names it */
 	return rc;
 }
 
@@ -80,20 +98,32 @@ static void vdi_close(struct block_node *node)
 	g_free(((struct vdi_image *)node)->map);
 }
 
+static bool load_map(struct vdi_image *vdi, GError **error)
+{
+	struct block_node *node = &vdi->mapped.node;
+	uint32_t last = 0;
+	vdi->map = format_load(node->file, vdi->header.map_offset, UINT64_C(4) * vdi->header.blocks,
+			       "block map", error);
+	for (uint32_t i = 0; vdi->map && i < vdi->header.blocks; i++) {
+		vdi->map[i] = le32_load(&vdi->map[i]);
+		if (vdi->map[i] < vdi->header.blocks)
+			last = MAX(last, vdi->map[i] + 1);
+	}
+	/* A crash may have left the count too high or too low: a writer goes on behind the last block. */
+	if (!node->readonly && !node->options.check_later)
+		vdi->header.allocated = last;
+	return vdi->map;
+}
+
 static bool vdi_open(struct block_node *node, json_t *dict, GError **error)
 {
 	struct vdi_image *vdi = (struct vdi_image *)node;
-	uint8_t bytes[VDI_HEADER_SIZE];
 	node->file = block_open_child(node, dict, "file", NULL, error);
-	if (!node->file || !format_read(node->file, 0, bytes, sizeof(bytes), error) ||
-	    !vdi_header_parse(&vdi->header, bytes, block_size(node->file), error))
+	if (!node->file || !format_read(node->file, 0, vdi->head, sizeof(vdi->head), error) ||
+	    !vdi_header_parse(&vdi->header, vdi->head, block_size(node->file), error))
 		return false;
 	mapped_init(&vdi->mapped, &vdi_ops, vdi->header.disk_size, VDI_BLOCK_SIZE);
-	vdi->map = format_load(node->file, vdi->header.map_offset, UINT64_C(4) * vdi->header.blocks,
-			       "block map", error);
-	for (uint32_t i = 0; vdi->map && i < vdi->header.blocks; i++)
-		vdi->map[i] = le32_load(&vdi->map[i]);
-	return vdi->map;
+	return load_map(vdi, error);
 }
 
 /* Blocks that lie outside of what is allocated, or that two entries name. */
