@@ -3,10 +3,11 @@
  * The event loop: epoll for descriptors, a binary heap for timers, a ring of posted calls behind an
  * eventfd.
  *
- * Watches belong to the loop's thread and need no lock. Timers and posts are under loop->lock,
- * which is never held across a callback. Iterations may nest (a callback may wait for something by
- * iterating its own loop); a removed watch is therefore freed only by the outermost iteration, so
- * that no stack frame is left with a dangling pointer.
+ * Watches belong to whoever holds the loop and need no lock. Who holds it, timers and posts are
+ * under loop->lock, which is never held across a callback. Iterations may nest (a callback may wait
+ * for something by iterating its own loop); a removed watch is therefore freed only by the
+ * outermost iteration of the loop's own thread, so that neither a stack frame nor what epoll has
+ * already reported is left with a dangling pointer.
  */
 #include "aio/loop.h"
 
@@ -23,7 +24,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-enum { EVENTS_PER_WAIT = 64, POSTS_INITIAL = 32, HEAP_INITIAL = 16 };
+enum { EVENTS_PER_WAIT = 64, POSTS_INITIAL = 32, HEAP_INITIAL = 16, POLL_START_NS = 4000 };
 
 struct aio_watch {
 	struct aio_loop *loop;
@@ -45,14 +46,22 @@ struct post {
 
 struct aio_loop {
 	int epoll_fd, wake_fd;
-	_Atomic uint64_t owner; /* the pthread_t that runs the loop */
+	_Atomic uint64_t owner; /* the pthread_t that holds the loop; 0: nobody */
 	_Atomic bool quit;
+	bool running;           /* in aio_loop_run() */
 	unsigned depth;         /* of nested iterations */
 	unsigned always_count;  /* live watches with `always` and interest */
 	struct aio_watch *watches, *garbage;
+	struct aio_deferred *deferred, **deferred_tail;
+	int64_t poll_max_ns, poll_ns; /* aio_loop_set_polling(); how long it is worth it now */
 
 	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t returned;
+	bool borrowed;        /* the holder is not the loop's thread */
+	bool asleep;          /* the loop's thread waits, or is about to: tell it by wake_fd */
+	bool lent;            /* asleep, in aio_loop_run() and not below a callback */
 	bool woken;           /* wake_fd has been written since it was last drained */
+	int64_t sleeps_until; /* while asleep: the deadline; INT64_MAX: none */
 	struct post *posts;   /* ring of a power of two */
 	unsigned post_head, post_count, post_capacity;
 	struct aio_timer **heap; /* the earliest deadline at index 0 */
@@ -90,6 +99,8 @@ struct aio_loop *aio_loop_new(GError **error)
 	loop->wake_fd = fd_steal(&wake_fd);
 	loop->owner = (uint64_t)pthread_self();
 	pthread_mutex_init(&loop->lock, NULL);
+	pthread_cond_init(&loop->returned, NULL);
+	loop->deferred_tail = &loop->deferred;
 	loop->post_capacity = POSTS_INITIAL;
 	loop->posts = g_new(struct post, loop->post_capacity);
 	loop->heap_capacity = HEAP_INITIAL;
@@ -119,6 +130,7 @@ void aio_loop_free(struct aio_loop *loop)
 	free_watches(loop->garbage);
 	close(loop->epoll_fd);
 	close(loop->wake_fd);
+	pthread_cond_destroy(&loop->returned);
 	pthread_mutex_destroy(&loop->lock);
 	g_free(loop->posts);
 	g_free(loop->heap);
@@ -134,7 +146,8 @@ bool aio_loop_is_current(const struct aio_loop *loop)
 /* Make a sleeping loop look at its posts, timers and quit flag. Under loop->lock. */
 static void wake_locked(struct aio_loop *loop)
 {
-	if (loop->woken)
+	/* Awake it looks at all that by itself before it sleeps. */
+	if (loop->woken || !loop->asleep)
 		return;
 	loop->woken = true;
 	uint64_t one = 1;
@@ -289,7 +302,7 @@ void aio_timer_arm(struct aio_timer *timer, int64_t deadline_ns)
 	}
 	timer->deadline_ns = deadline_ns;
 	heap_up(loop, loop->heap_count++, timer);
-	if (timer->heap_index == 0 && !aio_loop_is_current(loop))
+	if (deadline_ns < loop->sleeps_until)
 		wake_locked(loop);
 }
 
@@ -375,6 +388,13 @@ void aio_watch_modify(struct aio_watch *watch, uint32_t events)
 	watch_apply(watch);
 }
 
+/* Is no iteration of the loop's thread under way that could still look at a removed watch? */
+static bool may_free(struct aio_loop *loop)
+{
+	LOCK_SCOPE(&loop->lock);
+	return loop->depth == 0 && !loop->borrowed;
+}
+
 void aio_watch_remove(struct aio_watch *watch)
 {
 	if (!watch)
@@ -395,7 +415,7 @@ void aio_watch_remove(struct aio_watch *watch)
 	watch->dead = true;
 	watch->next = loop->garbage;
 	loop->garbage = watch;
-	if (loop->depth == 0)
+	if (may_free(loop))
 		free_watches(g_steal_pointer(&loop->garbage));
 }
 
@@ -418,22 +438,125 @@ static void dispatch_always(struct aio_loop *loop)
 		dispatch(ready[i], ready[i]->events & (POLLIN | POLLOUT));
 }
 
+/* --- Deferred calls ------------------------------------------------------------------------- */
+
+void aio_defer(struct aio_loop *loop, struct aio_deferred *deferred)
+{
+	if (deferred->queued)
+		return;
+	deferred->queued = true;
+	deferred->next = NULL;
+	*loop->deferred_tail = deferred;
+	loop->deferred_tail = &deferred->next;
+}
+
+void aio_defer_cancel(struct aio_loop *loop, struct aio_deferred *deferred)
+{
+	struct aio_deferred **at = &loop->deferred;
+	if (!deferred->queued)
+		return;
+	while (*at != deferred)
+		at = &(*at)->next;
+	*at = deferred->next;
+	if (!*at)
+		loop->deferred_tail = at;
+	deferred->queued = false;
+}
+
+/* What these calls defer waits for the next time. */
+static void run_deferred(struct aio_loop *loop)
+{
+	struct aio_deferred *last = NULL;
+	for (struct aio_deferred *d = loop->deferred; d; d = d->next)
+		last = d;
+	while (last && loop->deferred) {
+		struct aio_deferred *d = loop->deferred;
+		loop->deferred = d->next;
+		if (!loop->deferred)
+			loop->deferred_tail = &loop->deferred;
+		d->queued = false;
+		if (d == last)
+			last = NULL;
+		d->fn(d->opaque);
+	}
+}
+
+/* --- Borrowing ------------------------------------------------------------------------------ */
+
+bool aio_loop_borrow(struct aio_loop *loop)
+{
+	LOCK_SCOPE(&loop->lock);
+	if (!loop->lent || loop->woken || loop->borrowed)
+		return false;
+	loop->borrowed = true;
+	atomic_store_explicit(&loop->owner, (uint64_t)pthread_self(), memory_order_relaxed);
+	return true;
+}
+
+void aio_loop_return(struct aio_loop *loop)
+{
+	run_deferred(loop);
+	LOCK_SCOPE(&loop->lock);
+	g_assert(loop->borrowed);
+	loop->borrowed = false;
+	atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
+	if (loop->deferred || loop->always_count)
+		wake_locked(loop);
+	pthread_cond_signal(&loop->returned);
+}
+
+/* The loop's thread takes the loop after sleeping. */
+static void hold(struct aio_loop *loop)
+{
+	LOCK_SCOPE(&loop->lock);
+	while (loop->borrowed)
+		pthread_cond_wait(&loop->returned, &loop->lock);
+	loop->asleep = loop->lent = false;
+	loop->sleeps_until = INT64_MIN;
+	atomic_store_explicit(&loop->owner, (uint64_t)pthread_self(), memory_order_relaxed);
+	if (!loop->woken)
+		return;
+	uint64_t count;
+	loop->woken = false;
+	ssize_t n = read(loop->wake_fd, &count, sizeof(count));
+	g_assert(n == sizeof(count));
+}
+
 /* --- Iterations ----------------------------------------------------------------------------- */
 
-/* How long to sleep, given the caller's limit: nanoseconds, or -1 for ever. */
-static int64_t sleep_limit(struct aio_loop *loop, int64_t limit)
+static bool always_ready(const struct aio_loop *loop)
 {
 	for (struct aio_watch *w = loop->always_count ? loop->watches : NULL; w; w = w->next)
 		if (w->always && w->events)
-			return 0;
+			return true;
+	return false;
+}
+
+/*
+ * How long to sleep, given the caller's limit: nanoseconds, or -1 for ever. From here on others are
+ * told to wake this thread, and may borrow the loop if this is no nested iteration.
+ */
+static int64_t fall_asleep(struct aio_loop *loop, int64_t limit)
+{
+	bool busy = loop->deferred || always_ready(loop);
+	bool outermost = loop->running && loop->depth == 1;
 	LOCK_SCOPE(&loop->lock);
-	if (loop->post_count)
+	g_assert(!loop->borrowed); /* who has borrowed a loop may not wait for its events */
+	if (limit == 0 || busy || loop->post_count || (outermost && atomic_load(&loop->quit)))
 		return 0;
+	int64_t now = aio_now_ns();
 	if (loop->heap_count) {
-		int64_t left = MAX(loop->heap[0]->deadline_ns - aio_now_ns(), 0);
+		int64_t left = MAX(loop->heap[0]->deadline_ns - now, 0);
 		if (limit < 0 || left < limit)
 			limit = left;
 	}
+	if (limit == 0)
+		return 0;
+	loop->sleeps_until = limit < 0 ? INT64_MAX : now + limit;
+	loop->asleep = true;
+	loop->lent = outermost;
+	if (outermost)
+		atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
 	return limit;
 }
 
@@ -453,24 +576,42 @@ static int wait_events(struct aio_loop *loop, struct epoll_event *events, int64_
 	return epoll_wait(loop->epoll_fd, events, EVENTS_PER_WAIT, 0);
 }
 
-static void drain_wake(struct aio_loop *loop)
+/*
+ * The same, but look a few times before sleeping: a thread that sleeps takes tens of microseconds
+ * to come back. What was worth it last time decides how long it is done the next time.
+ */
+static int poll_events(struct aio_loop *loop, struct epoll_event *events, int64_t timeout_ns)
 {
-	uint64_t count;
-	LOCK_SCOPE(&loop->lock);
-	if (!loop->woken)
-		return;
-	loop->woken = false;
-	ssize_t n = read(loop->wake_fd, &count, sizeof(count));
-	g_assert(n == sizeof(count));
+	if (!loop->poll_max_ns || timeout_ns == 0)
+		return wait_events(loop, events, timeout_ns);
+	int64_t started = aio_now_ns(), waited = 0;
+	int64_t budget = timeout_ns < 0 ? loop->poll_ns : MIN(loop->poll_ns, timeout_ns);
+	for (; waited < budget; waited = aio_now_ns() - started) {
+		int n = wait_events(loop, events, 0);
+		if (n)
+			return n;
+	}
+	int n = wait_events(loop, events, timeout_ns < 0 ? -1 : timeout_ns - waited);
+	waited = aio_now_ns() - started;
+	if (waited > loop->poll_max_ns)
+		loop->poll_ns = 0;
+	else if (waited > loop->poll_ns)
+		loop->poll_ns = MIN(MAX(2 * loop->poll_ns, POLL_START_NS), loop->poll_max_ns);
+	return n;
+}
+
+void aio_loop_set_polling(struct aio_loop *loop, int64_t max_ns)
+{
+	loop->poll_max_ns = max_ns;
+	loop->poll_ns = 0;
 }
 
 void aio_loop_iterate(struct aio_loop *loop, int64_t timeout_ns)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
-	atomic_store_explicit(&loop->owner, (uint64_t)pthread_self(), memory_order_relaxed);
 	loop->depth++;
-	int n = wait_events(loop, events, sleep_limit(loop, timeout_ns));
-	drain_wake(loop);
+	int n = poll_events(loop, events, fall_asleep(loop, timeout_ns));
+	hold(loop);
 	for (int i = 0; i < n; i++)
 		if (events[i].data.ptr)
 			dispatch(events[i].data.ptr, events[i].events);
@@ -478,12 +619,15 @@ void aio_loop_iterate(struct aio_loop *loop, int64_t timeout_ns)
 		dispatch_always(loop);
 	run_timers(loop);
 	run_posts(loop);
+	run_deferred(loop);
 	if (--loop->depth == 0)
 		free_watches(g_steal_pointer(&loop->garbage));
 }
 
 void aio_loop_run(struct aio_loop *loop)
 {
+	loop->running = true;
 	while (!atomic_exchange(&loop->quit, false))
 		aio_loop_iterate(loop, -1);
+	loop->running = false;
 }

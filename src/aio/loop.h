@@ -3,6 +3,12 @@
  * An event loop: one thread runs it, any thread may post to it. Watches and timers belong to the
  * loop's thread: add, change and remove them only there (or before the loop runs). Data paths
  * (disk completions, packets, consoles) and device timers live on such loops.
+ *
+ * While the loop's thread sleeps in aio_loop_run(), another thread may borrow the loop
+ * (aio_loop_borrow()): until it returns it, it is "the loop's thread" to everything that lives
+ * there, and the real one waits when it wakes up. So a vCPU can serve its own doorbell without two
+ * threads having to wake each other. Callbacks of watches, timers and posts always run on the real
+ * thread.
  */
 #pragma once
 
@@ -27,7 +33,33 @@ void aio_loop_quit(struct aio_loop *loop);
 void aio_loop_post(struct aio_loop *loop, void (*fn)(void *opaque), void *opaque);
 /* Like aio_loop_post(), but waits until fn has returned. Not from the loop's own thread. */
 void aio_loop_call(struct aio_loop *loop, void (*fn)(void *opaque), void *opaque);
+/* Is the caller the loop's thread, or has it borrowed the loop? */
 bool aio_loop_is_current(const struct aio_loop *loop);
+
+/*
+ * Take the loop if its thread is asleep, for a short time: what runs now holds up everything else on
+ * the loop, and may not iterate it or wait for its thread. False: the loop's thread is awake (or
+ * somebody else was faster); it will soon look at its descriptors and posts. Any other thread.
+ */
+bool aio_loop_borrow(struct aio_loop *loop);
+/* Runs what was deferred meanwhile. */
+void aio_loop_return(struct aio_loop *loop);
+
+/* Before sleeping, look for events for up to `max_ns` as long as that pays. On the loop's thread. */
+void aio_loop_set_polling(struct aio_loop *loop, int64_t max_ns);
+
+/*
+ * A call at the end of what the loop does now (an iteration, or a borrower's turn), however often it
+ * is asked for until then. Embed the struct in the owner. On the loop's thread.
+ */
+struct aio_deferred {
+	void (*fn)(void *opaque);
+	void *opaque;
+	struct aio_deferred *next;
+	bool queued;
+};
+void aio_defer(struct aio_loop *loop, struct aio_deferred *deferred);
+void aio_defer_cancel(struct aio_loop *loop, struct aio_deferred *deferred);
 
 /* `events` and what the callback is given are poll(2)'s POLLIN, POLLOUT, POLLERR, POLLHUP. */
 typedef void aio_watch_fn(void *opaque, int fd, uint32_t events);

@@ -45,15 +45,10 @@ static int from_poll(uint32_t events)
 	       (events & POLLHUP ? SLIRP_POLL_HUP : 0);
 }
 
-static void update(void *opaque);
-
 /* Have update() run once, soon, however many things happen until then. */
 static void schedule_update(struct user_net *user)
 {
-	if (user->update_posted)
-		return;
-	user->update_posted = true;
-	aio_loop_post(user->net.loop, update, user);
+	aio_defer(user->net.loop, &user->update);
 }
 
 static void socket_ready(void *opaque, int fd, uint32_t events)
@@ -133,7 +128,6 @@ static void sync_watches(struct user_net *user)
 static void update(void *opaque)
 {
 	struct user_net *user = opaque;
-	user->update_posted = false;
 	slirp_pollfds_poll(user->slirp, 0, socket_result, user);
 	sync_watches(user);
 }
@@ -302,8 +296,7 @@ static void user_free(struct net_backend *net)
 {
 	struct user_net *user = (struct user_net *)net;
 	memset(&user->receiver, 0, sizeof(user->receiver));
-	while (user->update_posted)
-		aio_loop_iterate(net->loop, 0);
+	aio_defer_cancel(net->loop, &user->update);
 	aio_timer_cancel(&user->poll_timer);
 	g_hash_table_unref(user->sockets);
 	slirp_cleanup(user->slirp);
@@ -345,6 +338,7 @@ static struct net_backend *user_create(const struct args *args, struct aio_loop 
 	user->config = options.config;
 	inet_ntop(AF_INET, &options.config.vdhcp_start, user->guest_address,
 		  sizeof(user->guest_address));
+	user->update = (struct aio_deferred){.fn = update, .opaque = user};
 	aio_timer_init(&user->poll_timer, loop, poll_timeout, user);
 	user->slirp = slirp_new(&user->config, &callbacks, user);
 	bool ok = user->slirp != NULL;

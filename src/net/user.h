@@ -23,7 +23,7 @@ struct user_net {
 	GHashTable *sockets; /* fd -> struct user_socket */
 	GPtrArray *polled;   /* the sockets of the last fill, by libslirp's index */
 	struct aio_timer poll_timer;
-	bool update_posted;
+	struct aio_deferred update;
 	char guest_address[16];
 	struct user_packet backlog[USER_BACKLOG];
 	unsigned backlog_first, backlog_used;

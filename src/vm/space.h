@@ -112,7 +112,8 @@ void space_note_write(struct space *space, uint64_t addr, uint64_t length);
 /*
  * Doorbells: a write at `addr` of `size` bytes (0: any size) and, if match is set, of `value`,
  * signals the eventfd instead of calling the region. Engines that can (KVM's ioeventfd) let the
- * kernel do it; else space_write() does.
+ * kernel do it; else space_write() does, or calls ring() if that is not NULL. Like a region, ring's
+ * opaque must outlive every access that can have begun before the doorbell's removal.
  */
 struct space_doorbell {
 	uint64_t addr;
@@ -120,6 +121,8 @@ struct space_doorbell {
 	bool match;
 	uint64_t value;
 	int fd;
+	void (*ring)(void *opaque);
+	void *opaque;
 };
 void space_add_doorbell(struct space *space, const struct space_doorbell *doorbell);
 void space_remove_doorbell(struct space *space, const struct space_doorbell *doorbell);

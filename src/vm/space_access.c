@@ -146,22 +146,34 @@ uint64_t space_read(struct space *space, uint64_t addr, unsigned size)
 	return value;
 }
 
+static bool bell_rings(const struct space_doorbell *b, uint64_t addr, uint64_t value, unsigned size)
+{
+	return b->addr == addr && (!b->size || b->size == size) &&
+	       (!b->match || !((b->value ^ value) & size_mask(size)));
+}
+
 /* Signal the doorbell that this write rings, if any. */
 static bool ring_doorbell(struct space *space, uint64_t addr, uint64_t value, unsigned size)
 {
 	if (G_LIKELY(!space_bell_at(space, addr)))
 		return false;
+	struct space_doorbell call = {0};
 	bool rung = false;
-	LOCK_SCOPE(&space->bell_lock);
-	for (unsigned i = 0; i < space->bells->len; i++) {
+	pthread_mutex_lock(&space->bell_lock);
+	for (unsigned i = 0; i < space->bells->len && !rung; i++) {
 		const struct space_doorbell *b = &g_array_index(space->bells, struct space_doorbell, i);
-		if (b->addr != addr || (b->size && b->size != size) ||
-		    (b->match && ((b->value ^ value) & size_mask(size))))
+		if (!bell_rings(b, addr, value, size))
 			continue;
 		uint64_t one = 1;
-		/* Fails only when the counter is full, and then the reader is woken anyway. */
-		rung = write(b->fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
+		rung = true;
+		if (b->ring)
+			call = *b;
+		else /* Fails only when the counter is full, and then the reader is woken anyway. */
+			rung = write(b->fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
 	}
+	pthread_mutex_unlock(&space->bell_lock);
+	if (call.ring)
+		call.ring(call.opaque);
 	return rung;
 }
 

@@ -76,6 +76,14 @@ void fake_block_finish(struct block_node *node)
 	}
 }
 
+void block_plug(struct block_node *node)
+{
+}
+
+void block_unplug(struct block_node *node)
+{
+}
+
 void block_drain(struct block_node *node)
 {
 	fake_block_finish(node);

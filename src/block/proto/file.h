@@ -13,6 +13,8 @@ struct file_node {
 	int fd;
 	bool direct, is_device;
 	bool hold; /* plugged: submissions wait for unplug */
+	bool reads_now, writes_now; /* may be tried on the caller's thread: see transfer_now() */
+	int64_t writes_slow_until;
 	struct file_uring *uring; /* NULL: threads */
 	struct aio_pool *pool;    /* made when first needed */
 	struct file_job *free_jobs;

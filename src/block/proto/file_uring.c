@@ -101,6 +101,11 @@ static int finish_short(struct file_node *file, struct block_request *request, u
 
 static void finish(struct file_node *file, struct block_request *request, int result)
 {
+	/* The thread that submitted it (a vCPU) has ended. */
+	if (result == -ECANCELED) {
+		block_complete(request, file_perform(file, request));
+		return;
+	}
 	switch (request->op) {
 	case BLOCK_READ:
 	case BLOCK_WRITE:

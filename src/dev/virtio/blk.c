@@ -310,6 +310,7 @@ static void blk_kick(struct virtio_device *vdev, struct virtqueue *vq)
 	/* Requests can complete at once (page cache, errors): others on this loop want a turn. */
 	unsigned budget = 2 * virtq_size(vq);
 	queue->in_kick = true;
+	block_plug(blk->node);
 	if (queue->retry)
 		retry_all(queue);
 	do {
@@ -325,6 +326,7 @@ static void blk_kick(struct virtio_device *vdev, struct virtqueue *vq)
 			break;
 		}
 	} while (virtq_enable_kicks(vq));
+	block_unplug(blk->node);
 	queue->in_kick = false;
 	virtq_notify(vq);
 }
@@ -456,7 +458,7 @@ static bool check_properties(struct virtio_blk *blk, GError **error)
 				 "queue-size=%u is not a power of two from 4 to %u",
 				 blk->queue_size, VIRTQUEUE_MAX_SIZE);
 	if (blk->num_queues == UINT16_MAX)
-		blk->num_queues = CLAMP(blk->vdev.vm->vcpu_count, 1, VIRTIO_QUEUES_MAX);
+		blk->num_queues = CLAMP(blk->vdev.vm->config.vcpus, 1, VIRTIO_QUEUES_MAX);
 	if (!blk->num_queues || blk->num_queues > VIRTIO_QUEUES_MAX)
 		return error_set(error, BERTH_ERR_INVALID, "num-queues=%u is not from 1 to %u",
 				 blk->num_queues, VIRTIO_QUEUES_MAX);

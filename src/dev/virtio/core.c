@@ -502,9 +502,23 @@ bool virtio_queue_resetting(struct virtio_device *vdev, unsigned n)
 	return n < vdev->queue_count && atomic_load(&vdev->queues[n]->state) == VIRTQ_STOPPING;
 }
 
-int virtio_queue_doorbell(struct virtio_device *vdev, unsigned n)
+/* On a vCPU: it would rather do the work than wake another thread and be interrupted by it. */
+static void queue_rung(void *opaque)
 {
-	return vdev->queues[n]->doorbell;
+	struct virtqueue *vq = opaque;
+	if (!aio_loop_borrow(vq->loop)) {
+		virtq_kick_later(vq);
+		return;
+	}
+	virtq_service(vq);
+	aio_loop_return(vq->loop);
+}
+
+void virtio_queue_doorbell(struct virtio_device *vdev, unsigned n, struct space_doorbell *doorbell)
+{
+	doorbell->fd = vdev->queues[n]->doorbell;
+	doorbell->ring = queue_rung;
+	doorbell->opaque = vdev->queues[n];
 }
 
 void virtio_queue_ring(struct virtio_device *vdev, unsigned n)

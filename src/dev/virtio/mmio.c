@@ -237,8 +237,9 @@ static void doorbells_set(struct virtio_mmio *proxy, bool on)
 	for (unsigned i = 0; i < proxy->vdev->queue_count; i++) {
 		struct space_doorbell doorbell = {
 			.addr = proxy->slot->base + REG_QUEUE_NOTIFY, .size = 4, .match = true,
-			.value = i, .fd = virtio_queue_doorbell(proxy->vdev, i),
+			.value = i,
 		};
+		virtio_queue_doorbell(proxy->vdev, i, &doorbell);
 		if (on)
 			space_add_doorbell(memory, &doorbell);
 		else

@@ -271,8 +271,8 @@ static void doorbells_move(struct virtio_pci *proxy, uint64_t bar_at)
 		/* Size 0: any; 4.1.5.2 has 16 bits, but nothing hangs on what is written. */
 		struct space_doorbell doorbell = {
 			.addr = proxy->doorbells_at + i * NOTIFY_STRIDE,
-			.fd = virtio_queue_doorbell(proxy->vdev, i),
 		};
+		virtio_queue_doorbell(proxy->vdev, i, &doorbell);
 		if (proxy->doorbells_at != UINT64_MAX)
 			space_remove_doorbell(memory, &doorbell);
 		doorbell.addr = at + i * NOTIFY_STRIDE;

@@ -10,7 +10,9 @@
  * Threads. Status, features, queue set-up and configuration are under vdev->lock, on whatever vCPU
  * thread accesses the registers. What a live queue does (virtq_pop() to virtq_notify()) belongs to
  * the thread of the queue's loop, without a lock; all queues of a device that share state share a
- * loop. The doorbell eventfd wakes it. Taking a queue down therefore happens on its loop: a reset
+ * loop. The doorbell eventfd wakes it; a vCPU that comes out of the guest with the doorbell itself
+ * (an engine without ioeventfds) borrows the loop if it can, and does the work there and then. So
+ * "the loop's thread" means whoever holds the loop (aio/loop.h). Taking a queue down therefore happens on its loop: a reset
  * asks for it through the doorbell, and device status reads as before until the last chain that
  * the device holds has come back (2.4.1: the driver waits for 0). The vCPU is held back for a
  * moment, so that drivers that do not poll find the reset done; it never waits without a bound,
@@ -98,7 +100,7 @@ struct virtio_type {
 	/* Back to the state before negotiation; all queues are off. May be NULL. */
 	void (*reset)(struct virtio_device *vdev);
 
-	/* On the thread of the queue's loop, without vdev->lock. */
+	/* On the thread of the queue's loop (or a vCPU that has borrowed it), without vdev->lock. */
 	void (*kick)(struct virtio_device *vdev, struct virtqueue *vq);
 	/* The queue goes down: give back (virtq_drop()) chains that wait for something. May be NULL. */
 	void (*drop)(struct virtio_device *vdev, struct virtqueue *vq);
@@ -236,6 +238,7 @@ void virtio_queue_enable(struct virtio_device *vdev, unsigned n);
 /* Ring reset (2.6.1); waits for a moment. virtio_queue_resetting() tells if it is still going on. */
 void virtio_queue_reset(struct virtio_device *vdev, unsigned n);
 bool virtio_queue_resetting(struct virtio_device *vdev, unsigned n);
-/* The eventfd that wakes queue n, and the same by hand. */
-int virtio_queue_doorbell(struct virtio_device *vdev, unsigned n);
+/* Fill in what a doorbell of queue n does. */
+void virtio_queue_doorbell(struct virtio_device *vdev, unsigned n, struct space_doorbell *doorbell);
+/* Wake the thread of queue n's loop. Any thread, under any lock. */
 void virtio_queue_ring(struct virtio_device *vdev, unsigned n);

@@ -188,6 +188,100 @@ static void test_nesting(void)
 	aio_loop_free(s.loop);
 }
 
+/* Everything in here but `borrowed` is changed by whoever holds the loop, without a lock. */
+struct lending {
+	struct aio_loop *loop;
+	unsigned turns, deferred_runs, events;
+	int pipe[2];
+	struct aio_watch *watch;
+	struct aio_timer timer;
+	struct aio_deferred deferred;
+	_Atomic unsigned borrowed;
+};
+
+static void lending_turn(void *opaque)
+{
+	((struct lending *)opaque)->turns++;
+}
+
+static void lending_deferred(void *opaque)
+{
+	((struct lending *)opaque)->deferred_runs++;
+}
+
+static void lending_event(void *opaque, int fd, uint32_t events)
+{
+	struct lending *l = opaque;
+	char c;
+	l->turns++;
+	l->events += read(fd, &c, 1) == 1;
+}
+
+/* A borrower removes a watch whose event may be on its way, and arms a timer before anything due. */
+static void *borrower(void *opaque)
+{
+	struct lending *l = opaque;
+	while (l->borrowed < 500) {
+		if (!aio_loop_borrow(l->loop)) {
+			g_thread_yield();
+			continue;
+		}
+		g_assert_true(aio_loop_is_current(l->loop));
+		l->turns++;
+		l->borrowed++;
+		aio_watch_remove(l->watch);
+		l->watch = aio_watch_add(l->loop, l->pipe[0], POLLIN, lending_event, l);
+		g_assert_cmpint(write(l->pipe[1], "x", 1), ==, 1);
+		aio_timer_arm(&l->timer, aio_now_ns() + 20000);
+		aio_defer(l->loop, &l->deferred);
+		aio_defer(l->loop, &l->deferred);
+		aio_loop_return(l->loop);
+		aio_loop_post(l->loop, lending_turn, l);
+	}
+	return NULL;
+}
+
+static void test_borrowing(void)
+{
+	struct lending l = {.loop = new_loop()};
+	pthread_t runner, borrowers[2];
+	l.deferred = (struct aio_deferred){.fn = lending_deferred, .opaque = &l};
+	g_assert_cmpint(pipe2(l.pipe, O_NONBLOCK), ==, 0);
+	l.watch = aio_watch_add(l.loop, l.pipe[0], POLLIN, lending_event, &l);
+	aio_timer_init(&l.timer, l.loop, lending_turn, &l);
+	/* Nobody gets a loop whose thread is at work, or that does not run. */
+	g_assert_false(aio_loop_borrow(l.loop));
+	aio_loop_set_polling(l.loop, 10000);
+	pthread_create(&runner, NULL, run_loop, l.loop);
+	for (int i = 0; i < 2; i++)
+		pthread_create(&borrowers[i], NULL, borrower, &l);
+	for (int i = 0; i < 2; i++)
+		pthread_join(borrowers[i], NULL);
+	/* A timer that a borrower armed wakes the loop's own thread. */
+	while (!aio_loop_borrow(l.loop))
+		g_thread_yield();
+	unsigned before = l.turns;
+	aio_timer_arm(&l.timer, aio_now_ns() + MS);
+	aio_loop_return(l.loop);
+	for (bool fired = false; !fired; g_thread_yield()) {
+		if (!aio_loop_borrow(l.loop))
+			continue;
+		fired = l.turns > before;
+		aio_loop_return(l.loop);
+	}
+	aio_loop_quit(l.loop);
+	pthread_join(runner, NULL);
+	g_assert_cmpuint(l.deferred_runs, ==, l.borrowed);
+	aio_loop_iterate(l.loop, 0);
+	while (read(l.pipe[0], &(char){0}, 1) == 1)
+		l.events++;
+	g_assert_cmpuint(l.events, ==, l.borrowed);
+	aio_watch_remove(l.watch);
+	close(l.pipe[0]);
+	close(l.pipe[1]);
+	aio_loop_free(l.loop);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -195,5 +289,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/aio/watches", test_watches);
 	g_test_add_func("/aio/threads", test_threads);
 	g_test_add_func("/aio/nesting", test_nesting);
+	g_test_add_func("/aio/borrowing", test_borrowing);
 	return g_test_run();
 }
