@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fake_engine.h"
 
+#include "base/error.h"
 #include "base/lock.h"
+
+#include <unistd.h>
 
 struct fake_vcpu {
 	pthread_mutex_t lock;
@@ -104,20 +107,64 @@ static void fake_nmi(struct vcpu *vcpu)
 {
 }
 
-const struct engine_ops fake_engine = {
-	.name = "fake",
-	.description = "executes nothing",
-	.probe = fake_probe,
-	.vm_create = fake_vm_create,
-	.vm_destroy = fake_vm_destroy,
-	.irqchip = fake_irqchip,
-	.vcpu_create = fake_vcpu_create,
-	.vcpu_destroy = fake_vcpu_destroy,
-	.vcpu_reset = fake_vcpu_reset,
-	.vcpu_run = fake_vcpu_run,
-	.vcpu_kick = fake_vcpu_kick,
-	.run_changed = fake_run_changed,
-	.msi_send = fake_msi_send,
-	.extint_set = fake_extint_set,
+static bool fake_irqfd_attach(struct vm *vm, int fd, uint64_t address, uint32_t data, GError **error)
+{
+	struct fake_vm *f = fake_of(vm);
+	if (f->irqfd_refuse || f->irqfd_count == FAKE_IRQFDS)
+		return error_set(error, BERTH_ERR_BUSY, "no route is left");
+	f->irqfds[f->irqfd_count++] = (struct fake_irqfd){fd, address, data};
+	return true;
+}
+
+static void fake_irqfd_detach(struct vm *vm, int fd)
+{
+	struct fake_vm *f = fake_of(vm);
+	unsigned i = 0;
+	while (i < f->irqfd_count && f->irqfds[i].fd != fd)
+		i++;
+	g_assert_cmpuint(i, <, f->irqfd_count);
+	f->irqfds[i] = f->irqfds[--f->irqfd_count];
+}
+
+unsigned fake_irqfds_deliver(struct vm *vm)
+{
+	struct fake_vm *f = fake_of(vm);
+	unsigned delivered = 0;
+	for (unsigned i = 0; i < f->irqfd_count; i++) {
+		uint64_t count;
+		if (read(f->irqfds[i].fd, &count, sizeof(count)) != sizeof(count))
+			continue;
+		fake_msi_send(vm, f->irqfds[i].address, f->irqfds[i].data);
+		delivered++;
+	}
+	return delivered;
+}
+
+/* clang-format off */
+#define FAKE_OPERATIONS \
+	.name = "fake", \
+	.description = "executes nothing", \
+	.probe = fake_probe, \
+	.vm_create = fake_vm_create, \
+	.vm_destroy = fake_vm_destroy, \
+	.irqchip = fake_irqchip, \
+	.vcpu_create = fake_vcpu_create, \
+	.vcpu_destroy = fake_vcpu_destroy, \
+	.vcpu_reset = fake_vcpu_reset, \
+	.vcpu_run = fake_vcpu_run, \
+	.vcpu_kick = fake_vcpu_kick, \
+	.run_changed = fake_run_changed, \
+	.msi_send = fake_msi_send, \
+	.extint_set = fake_extint_set, \
 	.nmi = fake_nmi,
+/* clang-format on */
+
+const struct engine_ops fake_engine = {
+	FAKE_OPERATIONS
+};
+
+const struct engine_ops fake_irqfd_engine = {
+	FAKE_OPERATIONS
+	.irqfd_attach = fake_irqfd_attach,
+	.irqfd_detach = fake_irqfd_detach,
 };

@@ -50,7 +50,7 @@ const char *const virtio_pci_on_off_auto_names[] = {"auto", "on", "off", NULL};
 static void proxy_interrupt(struct virtio_pci *proxy, uint16_t vector, uint8_t isr)
 {
 	if (pci_msix_enabled(&proxy->pci)) {
-		if (vector != VIRTIO_NO_VECTOR)
+		if (vector != VIRTIO_NO_VECTOR && !virtio_pci_irqfd_notify(proxy, vector))
 			pci_msi_notify(&proxy->pci, vector);
 		return;
 	}
@@ -322,6 +322,8 @@ static void proxy_config_written(struct pci_device *pci, unsigned offset, unsign
 			  target_size);
 	doorbells_move(proxy, pci->bars[BAR].mapped_at);
 	virtio_set_dma(proxy->vdev, pci_dma_enabled(pci));
+	if (offset <= PCI_COMMAND && offset + size > PCI_COMMAND)
+		virtio_pci_irqfd_update(proxy);
 }
 
 static uint8_t add_cap(struct virtio_pci *proxy, uint8_t type, uint8_t size, unsigned area,
@@ -392,6 +394,8 @@ bool virtio_pci_create(struct device *dev, GError **error)
 	pci_set_pin(pci, 0);
 	if (proxy->vectors)
 		pci_add_msix(pci, proxy->vectors, MSIX_BAR);
+	if (!virtio_pci_irqfd_create(proxy, error))
+		return false;
 	proxy->bar = (struct io_region){
 		.name = type->name, .ops = &bar_ops, .opaque = proxy, .size = BAR_SIZE};
 	pci_add_bar(pci, BAR, &proxy->bar, false, true, true);
@@ -432,6 +436,7 @@ void virtio_pci_destroy(struct device *dev)
 	virtio_cleanup(proxy->vdev);
 	if (proxy->pci.bus)
 		pci_bus_detach(proxy->pci.bus, &proxy->pci);
+	virtio_pci_irqfd_destroy(proxy);
 	pci_device_cleanup(&proxy->pci);
 	g_clear_pointer(&proxy->queue_vectors, g_free);
 	proxy->vdev = NULL;

@@ -27,6 +27,8 @@ struct virtio_pci {
 	_Atomic uint16_t config_vector;
 	_Atomic uint16_t *queue_vectors;
 	_Atomic uint8_t isr;
+	struct virtio_pci_irqfd *irqfds; /* one for each vector, or NULL: the engine has none */
+	unsigned irqfd_count;
 	/* Under the PCI bus's lock. */
 	uint64_t doorbells_at;  /* address of the notification area, UINT64_MAX: none */
 	uint8_t cfg_cap;        /* offset of the PCI configuration access capability */
@@ -52,3 +54,11 @@ void virtio_pci_reset(struct device *dev);
 void virtio_pci_start(struct device *dev);
 void virtio_pci_stop(struct device *dev);
 void virtio_pci_destroy(struct device *dev);
+
+/* pci_irqfd.c. After the MSI-X capability and before the guest sees the device. */
+bool virtio_pci_irqfd_create(struct virtio_pci *proxy, GError **error);
+/* Bus mastering was switched. */
+void virtio_pci_irqfd_update(struct virtio_pci *proxy);
+/* Any thread. False: the vector is not connected; send it by pci_msi_notify(). */
+bool virtio_pci_irqfd_notify(struct virtio_pci *proxy, unsigned vector);
+void virtio_pci_irqfd_destroy(struct virtio_pci *proxy);

@@ -16,12 +16,17 @@ struct variant {
 	uint64_t features;
 };
 
-static void open_echo(struct vd *vd, struct vd_machine *m, const struct variant *v)
+static void open_echo_on(struct vd *vd, struct vd_machine *m, const struct variant *v)
 {
 	static const char *const packed[] = {"packed", "on", NULL};
-	vd_machine_init(m);
 	vd_open(vd, m, v->pci ? &echo_pci : &echo_mmio, NULL, packed);
 	g_assert_true(vd_negotiate(vd, v->features));
+}
+
+static void open_echo(struct vd *vd, struct vd_machine *m, const struct variant *v)
+{
+	vd_machine_init(m);
+	open_echo_on(vd, m, v);
 }
 
 static void close_echo(struct vd *vd)
@@ -343,6 +348,86 @@ static void test_interrupts(gconstpointer data)
 	close_echo(&vd);
 }
 
+/* The MSI-X control register's Enable and Function Mask. */
+static void msix_control(struct vd *vd, uint16_t bits)
+{
+	pci_config_write(vd->m->pci, vd->devfn, ((struct pci_device *)vd->dev)->msix.cap + 2, bits, 2);
+}
+
+static uint64_t msix_entry(struct vd *vd, unsigned vector)
+{
+	return ((struct pci_device *)vd->dev)->bars[1].mapped_at + 16 * vector;
+}
+
+/* Interrupts that came by irqfd (low byte) and by message (next byte) for one request. */
+static unsigned irqfd_request(struct vdq *vq, uint64_t page)
+{
+	struct vm *vm = vq->vd->m->vm;
+	struct vd_buffer chain[] = {{page, 4}};
+	unsigned before = fake_of(vm)->msis;
+	g_assert_cmpuint(vdq_request(vq, chain, 1), !=, UINT32_MAX);
+	vd_pump(vq->vd->m, 1, NULL);
+	unsigned messages = fake_of(vm)->msis - before;
+	return messages << 8 | fake_irqfds_deliver(vm);
+}
+
+static void test_irqfds(void)
+{
+	static const struct variant v = {.pci = true};
+	struct vd_machine m;
+	struct vd vd;
+	struct vdq vq;
+	vd_machine_init(&m);
+	m.vm->engine = &fake_irqfd_engine;
+	struct fake_vm *fake = fake_of(m.vm);
+	open_echo_on(&vd, &m, &v);
+	vdq_open(&vq, &vd, 0, 16);
+	g_assert_cmpuint(fake->irqfd_count, ==, 0);
+	msix_enable(&vd);
+	g_assert_cmpuint(fake->irqfd_count, ==, 3);
+	vd_driver_ok(&vd);
+	uint64_t page = vd_alloc(&m, 4096);
+	g_assert_cmphex(irqfd_request(&vq, page), ==, 0x001);
+	g_assert_cmphex(fake->last_msi_data, ==, 0x41);
+
+	/* Masked: it becomes pending, and is sent when the mask goes. */
+	space_write(m.vm->memory, msix_entry(&vd, 1) + 12, 1, 4);
+	g_assert_cmpuint(fake->irqfd_count, ==, 2);
+	g_assert_cmphex(irqfd_request(&vq, page), ==, 0);
+	unsigned before = fake->msis;
+	space_write(m.vm->memory, msix_entry(&vd, 1) + 12, 0, 4);
+	g_assert_cmpuint(fake->msis, ==, before + 1);
+	g_assert_cmphex(irqfd_request(&vq, page), ==, 0x001);
+
+	/* Another message, with the vector open. */
+	space_write(m.vm->memory, msix_entry(&vd, 1) + 8, 0x55, 4);
+	g_assert_cmphex(irqfd_request(&vq, page), ==, 0x001);
+	g_assert_cmphex(fake->last_msi_data, ==, 0x55);
+
+	/* All of them: by the function's mask, the bus mastering bit, the enable bit. */
+	msix_control(&vd, 0xc000);
+	g_assert_cmpuint(fake->irqfd_count, ==, 0);
+	msix_control(&vd, 0x8000);
+	g_assert_cmpuint(fake->irqfd_count, ==, 3);
+	pci_config_write(m.pci, vd.devfn, PCI_COMMAND, 2, 2);
+	g_assert_cmpuint(fake->irqfd_count, ==, 0);
+	pci_config_write(m.pci, vd.devfn, PCI_COMMAND, 6, 2);
+	g_assert_cmpuint(fake->irqfd_count, ==, 3);
+	g_assert_cmphex(irqfd_request(&vq, page), ==, 0x001);
+	msix_control(&vd, 0);
+	g_assert_cmpuint(fake->irqfd_count, ==, 0);
+
+	/* No route left: the long way. */
+	fake->irqfd_refuse = true;
+	msix_control(&vd, 0x8000);
+	g_assert_cmpuint(fake->irqfd_count, ==, 0);
+	g_assert_cmphex(irqfd_request(&vq, page), ==, 0x100);
+	fake->irqfd_refuse = false;
+	device_reset(vd.dev);
+	g_assert_cmpuint(fake->irqfd_count, ==, 0);
+	close_echo(&vd);
+}
+
 static void test_intx_and_window(void)
 {
 	static const struct variant v = {.pci = true};
@@ -460,6 +545,7 @@ int main(int argc, char **argv)
 		}
 	}
 	g_test_add_func("/virtio/intx-and-window", test_intx_and_window);
+	g_test_add_func("/virtio/irqfds", test_irqfds);
 	g_test_add_func("/virtio/pause", test_pause);
 	g_test_add_func("/virtio/mmio-empty", test_mmio_empty);
 	return g_test_run();
