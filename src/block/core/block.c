@@ -103,7 +103,7 @@ void block_complete(struct block_request *request, int result)
 	if (result == 0 && node->growable &&
 	    (request->op == BLOCK_WRITE || request->op == BLOCK_WRITE_ZEROES))
 		node->size = MAX(node->size, request->offset + request->length);
-	else
+	if (result != 0)
 		stats->errors[request->op]++;
 	stats->total_ns[request->op] += aio_now_ns() - request->started_ns;
 	node->in_flight--;

@@ -9,6 +9,7 @@
 #include "aio/pool.h"
 
 #include <glib.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -95,6 +96,15 @@ static struct fiber_thread *this_thread(void)
 #ifdef FIBER_TSAN
 		thread->root.tsan = __tsan_get_current_fiber();
 #endif
+#ifdef FIBER_ASAN
+		pthread_attr_t attributes;
+		void *bottom;
+		if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+			pthread_attr_getstack(&attributes, &bottom, &thread->root.size);
+			pthread_attr_destroy(&attributes);
+			thread->root.bottom = bottom;
+		}
+#endif
 		g_private_set(&thread_key, thread);
 	}
 	return thread;
@@ -141,21 +151,15 @@ static void switch_to(struct fiber_thread *thread, struct fiber *from, struct fi
 
 static void first_entry(void)
 {
-	struct fiber_thread *thread = this_thread();
-	struct fiber *fiber = thread->current;
+	struct fiber *fiber = this_thread()->current;
 #ifdef FIBER_ASAN
-	const void *bottom;
-	size_t size;
-	__sanitizer_finish_switch_fiber(NULL, &bottom, &size);
-	if (fiber->caller == &thread->root) {
-		thread->root.bottom = bottom;
-		thread->root.size = size;
-	}
+	__sanitizer_finish_switch_fiber(NULL, NULL, NULL);
 #endif
 	for (;;) {
 		fiber->fn(fiber->opaque);
 		fiber->ended = true;
-		switch_to(thread, fiber, fiber->caller);
+		/* Perhaps not the thread that it began on. */
+		switch_to(this_thread(), fiber, fiber->caller);
 	}
 }
 

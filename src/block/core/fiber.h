@@ -10,7 +10,9 @@
  * guarded by struct fiber_mutex. Switching costs some 10 ns. Stacks are recycled per thread, and
  * AddressSanitizer and ThreadSanitizer are told of every switch.
  *
- * A fiber stays on the thread that started it. Pure computation that takes long (compression,
+ * A fiber runs where its node's loop is: on the loop's thread, or on one that has borrowed the loop
+ * (aio/loop.h) and started or resumed it there. So it may go on on another thread after a wait, but
+ * never runs on two, and whoever resumes it holds the loop. Pure computation that takes long (compression,
  * ciphers) goes to a thread pool with fiber_on_pool(), which gives parallelism where it pays.
  */
 #pragma once
@@ -29,7 +31,7 @@ void fiber_start(fiber_fn *fn, void *opaque);
 struct fiber *fiber_self(void);
 /* Set the running fiber aside until fiber_resume(). */
 void fiber_yield(void);
-/* Continue a fiber that has yielded, at once and nested in the caller. Same thread. */
+/* Continue a fiber that has yielded, at once and nested in the caller. Holds the same loop. */
 void fiber_resume(struct fiber *fiber);
 /* Let the loop go on and continue from its top: what is on the stack below has returned by then. */
 void fiber_pause(struct aio_loop *loop);
@@ -53,7 +55,7 @@ void fiber_queue_wait(struct fiber_queue *queue);
 bool fiber_queue_wake_one(struct fiber_queue *queue);
 void fiber_queue_wake_all(struct fiber_queue *queue);
 
-/* A lock that may be held across waits. Zero-initialised; only for fibers of one thread. */
+/* A lock that may be held across waits. Zero-initialised; only for fibers of one loop. */
 struct fiber_mutex {
 	bool locked;
 	struct fiber_queue waiters;
