@@ -6,7 +6,7 @@
 
 const struct block_driver *const block_drivers[] = {
 	&block_file_driver, &block_host_device_driver, &block_host_cdrom_driver, /* protocols */
-	&block_raw_driver, /* formats */
+	&block_raw_driver, &block_qcow2_driver, /* formats */
 	&block_qed_driver, &block_vdi_driver, &block_vhdx_driver, &block_vmdk_driver, &block_vpc_driver,
 	NULL,
 };
@@ -37,8 +37,7 @@ const char *block_probe(const uint8_t *head, size_t length, const char *filename
 		size_t offset, length;
 		const char *magic;
 	} known[] = {
-		{"qcow2", 0, 4, "QFI\xfb"},       {"qed", 0, 4, "QED\0"},
-		{"vmdk", 0, 4, "KDMV"},
+		{"qed", 0, 4, "QED\0"},           {"vmdk", 0, 4, "KDMV"},
 		{"vmdk", 0, 4, "COWD"},           {"vmdk", 0, 21, "# Disk DescriptorFile"},
 		{"vhdx", 0, 8, "vhdxfile"},       {"vpc", 0, 8, "conectix"},
 		{"luks", 0, 6, "LUKS\xba\xbe"},   {"vdi", 0x40, 4, "\x7f\x10\xda\xbe"},

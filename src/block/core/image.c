@@ -90,6 +90,15 @@ static bool run_status(struct call *call)
 		call->result = node->driver->status(node, call->offset, call->length, extent);
 	else if (call->length && node->driver->kind == BLOCK_FILTER && node->file)
 		call->result = block_status(node->file, call->offset, call->length, extent);
+	/* Where the file has a hole below allocated bytes, they are zeroes too. */
+	struct block_extent below;
+	if (call->result == 0 && extent->file && extent->file != node &&
+	    extent->flags & BLOCK_STATUS_DATA && extent->flags & BLOCK_STATUS_OFFSET &&
+	    extent->host_offset < extent->file->size &&
+	    block_status(extent->file, extent->host_offset, extent->length, &below) == 0) {
+		extent->length = MIN(extent->length, below.length);
+		extent->flags |= below.flags & BLOCK_STATUS_ZERO;
+	}
 	return true;
 }
 
