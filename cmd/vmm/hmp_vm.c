@@ -142,28 +142,14 @@ static void info_balloon(void *opaque, struct hmp_call *call)
 
 /* --- registers ------------------------------------------------------------------------------------- */
 
-struct state_request {
-	struct x86_state *state;
-	bool good;
-};
-
-static void get_state(struct vcpu *vcpu, void *opaque)
-{
-	struct state_request *request = opaque;
-	request->good = vcpu->vm->engine->vcpu_get_state(vcpu, request->state, NULL);
-}
-
 /* The state of vCPU `index`, to be freed with free(), or NULL with a message printed. */
 static struct x86_state *take_state(struct vmm *vmm, struct hmp_call *call, unsigned index)
 {
-	struct state_request request = {aligned_alloc(64, align_up(sizeof(struct x86_state), 64))};
-	memset(request.state, 0, sizeof(struct x86_state));
-	vcpu_call(&vmm->vm->vcpus[index], get_state, &request);
-	if (request.good)
-		return request.state;
-	hmp_printf(call, "Error: the engine does not give the state of CPU %u\n", index);
-	free(request.state);
-	return NULL;
+	g_autoptr(GError) error = NULL;
+	struct x86_state *state = memory_take_state(vmm, index, &error);
+	if (!state)
+		hmp_printf(call, "Error: %s\n", error->message);
+	return state;
 }
 
 static void print_registers(struct hmp_call *call, const struct x86_state *s)
@@ -311,6 +297,31 @@ static void run_x(void *opaque, struct hmp_call *call)
 	free(state);
 }
 
+/* memsave and pmemsave: ADDRESS SIZE FILE. */
+static void save_memory(struct hmp_call *call, const char *command)
+{
+	char *end1, *end2;
+	uint64_t address = strtoull(call->words[0], &end1, 0);
+	uint64_t size = strtoull(call->words[1], &end2, 0);
+	if (*end1 || *end2 || size > INT64_MAX) {
+		hmp_printf(call, "usage: %s address size file: numbers, as in 0x1000 4096\n", command);
+		return;
+	}
+	json_decref(hmp_qmp(call, command,
+			    json_pack("{s:I, s:I, s:s}", "val", (json_int_t)address, "size",
+				      (json_int_t)size, "filename", call->words[2])));
+}
+
+static void run_memsave(void *opaque, struct hmp_call *call)
+{
+	save_memory(call, "memsave");
+}
+
+static void run_pmemsave(void *opaque, struct hmp_call *call)
+{
+	save_memory(call, "pmemsave");
+}
+
 static void print_range(void *opaque, const struct space_range *range)
 {
 	const char *name = range->ram ? range->ram->name : range->region->name;
@@ -343,6 +354,10 @@ const struct hmp_command hmp_vm_commands[] = {
 	{"balloon", NULL, "size", "leave the guest so much memory (MiB)", 1, 1, run_balloon},
 	{"x", NULL, "/fmt addr", "dump memory at a virtual address of CPU 0", 1, 2, run_x},
 	{"xp", NULL, "/fmt addr", "dump memory at a physical address", 1, 2, run_xp},
+	{"memsave", NULL, "addr size file", "write memory at a virtual address of CPU 0 to a file", 3, 3,
+	 run_memsave},
+	{"pmemsave", NULL, "addr size file", "write memory at a physical address to a file", 3, 3,
+	 run_pmemsave},
 	{"info version", NULL, NULL, "show the version", 0, 0, info_version},
 	{"info status", NULL, NULL, "show whether the guest runs", 0, 0, info_status},
 	{"info name", NULL, NULL, "show the guest's name", 0, 0, info_name},

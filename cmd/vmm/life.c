@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "base/log.h"
 
+#include <errno.h>
+
 static void emit(struct vmm *vmm, const char *event, json_t *data)
 {
 	if (vmm->monitor)
@@ -129,6 +131,30 @@ static void on_reset(void *opaque, bool by_guest)
 		       by_guest ? "guest-reset" : "host-qmp-system-reset"));
 }
 
+static void on_notice(void *opaque, const struct vm_notice *notice)
+{
+	switch (notice->kind) {
+	case VM_NOTICE_CLOCK_SET:
+		emit(opaque, "RTC_CHANGE",
+		     json_pack("{s:I, s:s}", "offset", (json_int_t)notice->offset, "qom-path",
+			       "/machine/rtc"));
+		break;
+	case VM_NOTICE_TRAY_MOVED:
+		emit(opaque, "DEVICE_TRAY_MOVED",
+		     json_pack("{s:s, s:s, s:b}", "device", notice->device, "id", notice->device,
+			       "tray-open", (int)notice->open));
+		break;
+	case VM_NOTICE_IO_ERROR:
+		emit(opaque, "BLOCK_IO_ERROR",
+		     json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "device", notice->device,
+			       "node-name", notice->device, "operation",
+			       notice->write ? "write" : "read", "action", notice->action, "nospace",
+			       (int)(notice->error == ENOSPC), "reason",
+			       g_strerror(notice->error)));
+		break;
+	}
+}
+
 static void on_terminal_quit(void *opaque)
 {
 	life_quit(opaque, "host-ui", 0);
@@ -140,6 +166,7 @@ void life_connect(struct vmm *vmm)
 		.state_changed = on_state_changed,
 		.requested = on_requested,
 		.was_reset = on_reset,
+		.noticed = on_notice,
 		.opaque = vmm,
 	};
 	for (unsigned i = 0; i < vmm->backends.chardevs->len; i++)

@@ -2,11 +2,8 @@
 /* QMP: the machine's life, what it is, and the protocol itself. */
 #include "vmm.h"
 
-#include "base/error.h"
 #include "dev/virtio/devices.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 static json_t *run_capabilities(void *opaque, const json_t *args, GError **error)
@@ -176,34 +173,6 @@ static json_t *run_iothreads(void *opaque, const json_t *args, GError **error)
 	return json_array();
 }
 
-static json_t *run_pmemsave(void *opaque, const json_t *args, GError **error)
-{
-	struct vmm *vmm = opaque;
-	uint64_t address = json_integer_value(json_object_get(args, "val"));
-	uint64_t left = json_integer_value(json_object_get(args, "size"));
-	const char *path = json_string_value(json_object_get(args, "filename"));
-	FILE *file = fopen(path, "wbe");
-	if (!file) {
-		error_set_errno(error, errno, "cannot create '%s'", path);
-		return NULL;
-	}
-	uint8_t buffer[4096];
-	bool good = true;
-	while (good && left > 0) {
-		uint64_t length = MIN(left, sizeof(buffer));
-		if (!space_dma_read(vmm->vm->memory, address, buffer, length))
-			good = error_set(error, BERTH_ERR_INVALID,
-					 "there is no memory at 0x%" G_GINT64_MODIFIER "x", address);
-		else if (fwrite(buffer, 1, length, file) != length)
-			good = error_set_errno(error, errno, "cannot write '%s'", path);
-		address += length;
-		left -= length;
-	}
-	if (fclose(file) != 0 && good)
-		error_set_errno(error, errno, "cannot write '%s'", path);
-	return NULL;
-}
-
 static struct device *find_balloon(struct vmm *vmm)
 {
 	struct virtio_balloon_stats stats;
@@ -268,7 +237,6 @@ static const struct qmp_command commands[] = {
 	{"query-memory-size-summary", NULL, "MemoryInfo", run_memory_summary},
 	{"query-memory-devices", NULL, "[any]", run_memory_devices},
 	{"query-iothreads", NULL, "[any]", run_iothreads},
-	{"pmemsave", "val:size size:size filename:str", NULL, run_pmemsave},
 	{"balloon", "value:size", NULL, run_balloon},
 	{"query-balloon", NULL, "BalloonInfo", run_query_balloon},
 	{NULL},
@@ -296,6 +264,8 @@ static const struct qmp_type types[] = {
 	{"ShutdownCause", "=host-qmp-quit host-qmp-system-reset host-signal host-ui guest-shutdown "
 			  "guest-reset guest-panic"},
 	{"GuestPanicAction", "=pause poweroff run"},
+	{"IoOperationType", "=read write"},
+	{"BlockErrorAction", "=ignore report stop"},
 	{NULL},
 };
 
@@ -309,6 +279,10 @@ static const struct qmp_event events[] = {
 	{"GUEST_PANICKED", "action:GuestPanicAction"},
 	{"BALLOON_CHANGE", "actual:size", true},
 	{"VSERPORT_CHANGE", "id:str open:bool"},
+	{"RTC_CHANGE", "offset:int qom-path:str", true},
+	{"DEVICE_TRAY_MOVED", "device:str id:str tray-open:bool"},
+	{"BLOCK_IO_ERROR", "device:str node-name?:str operation:IoOperationType "
+			   "action:BlockErrorAction nospace?:bool reason:str"},
 	{NULL},
 };
 

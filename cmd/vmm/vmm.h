@@ -72,8 +72,10 @@ bool show(const struct options *o, GError **error);
 
 /* --- the monitors' tables ------------------------------------------------------------------------- */
 extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
-	qmp_backend_table, qmp_key_table;
+	qmp_backend_table, qmp_key_table, qmp_memory_table;
 extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[];
+/* The state of vCPU `index`, to be freed with free(). */
+struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);
 /* keys.c: let go of what send-key holds. */
 void keys_clear(struct vmm *vmm);

@@ -112,7 +112,7 @@ void vm_free(struct vm *vm)
 	/* A posted handle_requests() must come before the memory goes; it shall do nothing. */
 	vm->events = (struct vm_events){0};
 	memset(vm->request_pending, 0, sizeof(vm->request_pending));
-	while (vm->requests_posted)
+	while (vm->requests_posted || atomic_load(&vm->notices))
 		aio_loop_iterate(vm->loop, 0);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vm->engine->vcpu_destroy(&vm->vcpus[i]);
@@ -281,4 +281,34 @@ void vm_request(struct vm *vm, enum vm_request request, int code)
 		return;
 	vm->requests_posted = true;
 	aio_loop_post(vm->loop, handle_requests, vm);
+}
+
+/* --- Notices ---------------------------------------------------------------------------------- */
+
+#define NOTICES_MAX 64
+
+struct posted_notice {
+	struct vm *vm;
+	struct vm_notice notice;
+};
+
+static void deliver_notice(void *opaque)
+{
+	g_autofree struct posted_notice *posted = opaque;
+	struct vm *vm = posted->vm;
+	atomic_fetch_sub(&vm->notices, 1);
+	if (vm->events.noticed)
+		vm->events.noticed(vm->events.opaque, &posted->notice);
+}
+
+void vm_notify(struct vm *vm, const struct vm_notice *notice, const char *device)
+{
+	if (atomic_fetch_add(&vm->notices, 1) >= NOTICES_MAX) {
+		atomic_fetch_sub(&vm->notices, 1);
+		return;
+	}
+	struct posted_notice *posted = g_new(struct posted_notice, 1);
+	*posted = (struct posted_notice){vm, *notice};
+	g_strlcpy(posted->notice.device, device ? device : "", sizeof(posted->notice.device));
+	aio_loop_post(vm->loop, deliver_notice, posted);
 }

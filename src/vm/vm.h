@@ -41,12 +41,25 @@ enum vm_request {
 	VM_REQUEST_COUNT
 };
 
+/* What a device wants known outside. Nothing depends on it: of a flood, some are dropped. */
+enum vm_notice_kind { VM_NOTICE_CLOCK_SET, VM_NOTICE_TRAY_MOVED, VM_NOTICE_IO_ERROR };
+struct vm_notice {
+	enum vm_notice_kind kind;
+	char device[64];    /* its name; filled in by vm_notify(), cut if longer */
+	int64_t offset;     /* CLOCK_SET: seconds by which the clock is now ahead of -rtc base= */
+	bool open;          /* TRAY_MOVED */
+	bool write;         /* IO_ERROR: of a write, not a read */
+	int error;          /* IO_ERROR: an errno */
+	const char *action; /* IO_ERROR, static: "report", "ignore" or "stop" */
+};
+
 struct vm_events {
 	/* All on the main thread. Any may be NULL. */
 	void (*state_changed)(void *opaque, enum vm_state state);
 	/* The guest asked for `request`; `code` is the exit status that goes with SHUTDOWN. */
 	void (*requested)(void *opaque, enum vm_request request, int code);
 	void (*was_reset)(void *opaque, bool by_guest);
+	void (*noticed)(void *opaque, const struct vm_notice *notice);
 	void *opaque;
 };
 
@@ -92,6 +105,7 @@ struct vm {
 	unsigned vcpu_count;
 	int64_t epoch_ns; /* CLOCK_MONOTONIC at power-on */
 	struct vm_clock clock;
+	_Atomic unsigned notices; /* on their way to the main thread */
 
 	/*
 	 * Set by machine/, called on the main thread with all vCPUs parked. reset_devices comes after
@@ -148,6 +162,12 @@ void vm_reset(struct vm *vm, bool by_guest);
  * the others leave the VM paused in the state of their name. Of several SHUTDOWN codes the first counts.
  */
 void vm_request(struct vm *vm, enum vm_request request, int code);
+
+/*
+ * Any thread: events.noticed is called soon with a copy, on the main thread. `device` is its id or
+ * what it is; NULL: it has no name.
+ */
+void vm_notify(struct vm *vm, const struct vm_notice *notice, const char *device);
 
 /*
  * Run fn on the vCPU's thread, outside the guest, and wait for it; before the threads exist, on the

@@ -187,6 +187,43 @@ def test_boot_once():
         check(orders == bytes([0x03, 0x42]), f"the boot orders were {orders.hex()}, not 0342")
 
 
+def test_notices():
+    """Events of devices, and memory in files."""
+    with temporary_folder() as folder:
+        # Set the clock's year to 99: 1900 or 2000 by the century register, in any case another time.
+        code = tinybios.out(0x70, 0x09) + tinybios.out(0x71, 0x99) + tinybios.HALT
+        bios = tinybios.write(os.path.join(folder, "bios"), code)
+        path, dump = os.path.join(folder, "qmp"), os.path.join(folder, "dump")
+        disc = os.path.join(folder, "disc.iso")
+        with open(disc, "wb") as file:
+            file.truncate(1 << 20)
+        with Guest(vmm(bios, "-S", "-qmp", f"unix:{path},server=on,wait=off", "-drive",
+                       f"if=none,id=d0,media=cdrom,format=raw,file={disc}", "-device",
+                       "ide-cd,id=cd0,drive=d0")) as guest:
+            qmp = Qmp(path)
+            qmp.call("cont")
+            offset = qmp.wait_event("RTC_CHANGE")["data"]["offset"]
+            check(abs(offset) > 365 * 86400, f"the clock moved by {offset} s")
+            qmp.call("eject", id="cd0")
+            moves = [qmp.wait_event("DEVICE_TRAY_MOVED")["data"]["tray-open"] for _ in range(2)]
+            check(moves == [True, False], f"the tray moved {moves}")
+            qmp.call("stop")
+            for command in ("pmemsave", "memsave"):
+                qmp.call(command, val=0xF0000, size=4099, filename=dump)
+                with open(bios, "rb") as expected, open(dump, "rb") as saved:
+                    check(saved.read() == expected.read(4099), f"{command} wrote other bytes")
+            try:
+                qmp.call("memsave", val=0, size=1, filename=dump, cpu_index=7)
+                raise OSError("memsave of CPU 7 was not refused")
+            except Failed as refusal:
+                check("cpu-index" in str(refusal), f"memsave of CPU 7: {refusal}")
+            line = f"pmemsave 0xf0000 16 {dump}"
+            check(not qmp.call("human-monitor-command", command_line=line), line)
+            check(os.path.getsize(dump) == 16, "the human pmemsave")
+            qmp.call("quit")
+            check(guest.wait(10) == 0, "quit did not end with 0")
+
+
 def test_interrupted_wait():
     """Ctrl-C while a socket waits for its client gives the terminal back as it was."""
     with temporary_folder() as folder:
@@ -296,5 +333,5 @@ def test_start_is_fast():
 
 
 main(test_exit_status, test_paused_start, test_bad_requests, test_answers_fit_schema,
-     test_end_reasons, test_boot_once, test_interrupted_wait, test_signals, test_terminal,
+     test_end_reasons, test_boot_once, test_notices, test_interrupted_wait, test_signals, test_terminal,
      test_background, test_start_is_fast)

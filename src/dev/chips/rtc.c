@@ -34,6 +34,7 @@ struct rtc {
 	uint8_t cmos[128];
 	struct rtc_config config;
 	int64_t offset_ns;      /* guest's time = the clock's + offset */
+	int64_t base_offset;    /* seconds that the clock was ahead of the host's UTC at first */
 	int64_t polled_ns;      /* guest's time up to which flags have been computed */
 	int64_t polled_ticks;   /* the same for the periodic flag: ticks since power-on */
 	int64_t missed;         /* periodic interrupts still to be made up for */
@@ -68,6 +69,12 @@ static int64_t guest_ns(const struct rtc *rtc)
 static int64_t floor_div(int64_t a, int64_t b)
 {
 	return a / b - (a % b < 0);
+}
+
+/* By which the guest's clock is ahead of the host's UTC, rounded. */
+static int64_t offset_seconds(const struct rtc *rtc)
+{
+	return floor_div(guest_ns(rtc) - host_ns() + NS / 2, NS);
 }
 
 static uint8_t encode(const struct rtc *rtc, unsigned v)
@@ -137,6 +144,9 @@ static void load_time(struct rtc *rtc)
 	/* The sub-second phase of the clock is kept: no update is missed or doubled. */
 	rtc->offset_ns = limit_offset(timegm(&tm) - floor_div(now, NS)) * NS;
 	rtc->polled_ns = guest_ns(rtc);
+	vm_notify(rtc->vm, &(struct vm_notice){.kind = VM_NOTICE_CLOCK_SET,
+					       .offset = offset_seconds(rtc) - rtc->base_offset},
+		  "rtc");
 }
 
 static bool clock_runs(const struct rtc *rtc)
@@ -353,6 +363,7 @@ struct rtc *rtc_new(struct vm *vm, const struct irq *irq8, const struct rtc_conf
 			offset += tm.tm_gmtoff;
 	}
 	rtc->offset_ns = limit_offset(offset) * NS + host_ns() - clock_ns(rtc);
+	rtc->base_offset = offset_seconds(rtc);
 	rtc->polled_ns = guest_ns(rtc);
 	rtc->cmos[REG_A] = 0x26; /* 32768 Hz time base, 1024 Hz */
 	rtc->cmos[REG_B] = B_24H;
@@ -390,7 +401,7 @@ uint8_t rtc_cmos_get(struct rtc *rtc, unsigned offset)
 int64_t rtc_offset(struct rtc *rtc)
 {
 	LOCK_SCOPE(&rtc->lock);
-	return floor_div(guest_ns(rtc) - host_ns() + NS / 2, NS);
+	return offset_seconds(rtc);
 }
 
 void rtc_free(struct rtc *rtc)

@@ -122,6 +122,8 @@ void ata_execute(struct ata_request *request);
 /* After COMRESET, SRST or power-on. No command is in flight. */
 void ata_unit_reset(struct ata_unit *unit, bool power_on);
 /* The VM goes on: submit again what made it pause. */
+/* The tray has moved: let the monitor know. */
+void ata_unit_tell_tray(const struct ata_unit *unit);
 void ata_unit_retry(struct ata_unit *unit);
 /* The machine is reset: report it as failed instead. */
 void ata_unit_drop_retries(struct ata_unit *unit);

@@ -6,6 +6,7 @@
  * recurse.
  */
 #include "dev/storage/ata_int.h"
+#include "vm/vm.h"
 
 #include <errno.h>
 
@@ -51,6 +52,12 @@ bool ata_hold_failed(struct ata_request *r, int result, bool *ignored)
 	struct ata_unit *unit = r->unit;
 	enum ata_on_error p = policy(unit, r->op, result);
 	*ignored = p == ATA_ON_ERROR_IGNORE;
+	struct vm_notice notice = {.kind = VM_NOTICE_IO_ERROR, .write = r->op != BLOCK_READ,
+				   .error = -result,
+				   .action = *ignored		  ? "ignore" :
+					     p == ATA_ON_ERROR_STOP ? "stop" :
+								      "report"};
+	vm_notify(unit->dev.vm, &notice, block_node_name(unit->node));
 	if (p != ATA_ON_ERROR_STOP)
 		return *ignored;
 	log_error("%s: %s: %s; the VM pauses and tries again when it goes on",

@@ -42,6 +42,12 @@ void ata_unit_reset(struct ata_unit *unit, bool power_on)
 	unit->medium_changed = false;
 }
 
+void ata_unit_tell_tray(const struct ata_unit *unit)
+{
+	const struct vm_notice notice = {.kind = VM_NOTICE_TRAY_MOVED, .open = unit->tray_open};
+	vm_notify(unit->dev.vm, &notice, unit->dev.id);
+}
+
 /* --- life ------------------------------------------------------------------------------------------ */
 
 static bool check_length(const struct ata_unit *unit, const char *name, const char *value,
@@ -143,7 +149,11 @@ bool ide_cd_change_medium(struct device *dev, struct block_node *node, bool forc
 		block_drain(unit->node);
 	ata_unit_drop_retries(unit);
 	unit->node = node;
+	/* Taking a medium out opens the tray, and the drive closes it again: as QEMU tells it. */
+	unit->tray_open = true;
+	ata_unit_tell_tray(unit);
 	unit->tray_open = false;
+	ata_unit_tell_tray(unit);
 	unit->eject_requested = false;
 	unit->medium_changed = node != NULL;
 	vm_unquiesce(dev->vm);

@@ -348,6 +348,7 @@ static void start_stop(struct ata_request *r)
 	}
 	if (load_eject && unit->tray_open == start) {
 		unit->tray_open = !start;
+		ata_unit_tell_tray(unit);
 		unit->medium_changed = unit->node != NULL && start;
 	}
 	good(r);

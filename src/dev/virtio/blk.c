@@ -94,6 +94,17 @@ static enum virtio_blk_on_error policy(const struct virtio_blk *blk, enum block_
 	return p;
 }
 
+static void tell_error(const struct virtio_blk *blk, enum block_op op, int result,
+		       enum virtio_blk_on_error p)
+{
+	struct vm_notice notice = {.kind = VM_NOTICE_IO_ERROR, .write = op != BLOCK_READ,
+				   .error = -result,
+				   .action = p == VIRTIO_BLK_ERROR_IGNORE ? "ignore" :
+					     p == VIRTIO_BLK_ERROR_STOP   ? "stop" :
+									    "report"};
+	vm_notify(blk->vdev.vm, &notice, block_node_name(blk->node));
+}
+
 static void request_done(struct block_request *block, int result)
 {
 	struct blk_request *request = (struct blk_request *)block;
@@ -107,6 +118,7 @@ static void request_done(struct block_request *block, int result)
 	enum virtio_blk_on_error p = virtq_ready(queue->vq) || !atomic_load(&blk->vdev.running)
 					     ? policy(blk, block->op, result)
 					     : VIRTIO_BLK_ERROR_REPORT;
+	tell_error(blk, block->op, result, p);
 	if (p == VIRTIO_BLK_ERROR_IGNORE) {
 		request_finish(request, S_OK);
 	} else if (p == VIRTIO_BLK_ERROR_STOP) {
