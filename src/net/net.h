@@ -38,6 +38,8 @@ struct net_receiver {
 
 struct net_backend_ops {
 	const char *type;  /* -netdev TYPE */
+	/* Without the header: takes TCP over IPv4 in packets of any size, with complete checksums. */
+	bool large_tcp4;
 	unsigned (*queues)(struct net_backend *net);
 	void (*set_receiver)(struct net_backend *net, const struct net_receiver *receiver);
 	/* The back end's copy of that. */

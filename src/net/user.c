@@ -267,6 +267,8 @@ static bool user_send(struct net_backend *net, unsigned queue, const struct iove
 	const uint8_t *packet = iov[0].iov_base;
 	if (count == 1) {
 		length = iov[0].iov_len;
+		if (length > sizeof(user->packet))
+			return true; /* no network has such packets */
 	} else {
 		packet = user->packet;
 		for (unsigned i = 0; i < count; i++) {
@@ -313,6 +315,7 @@ static char *user_describe(struct net_backend *net)
 
 static const struct net_backend_ops user_ops = {
 	.type = "user",
+	.large_tcp4 = true, /* libslirp ends the connection here; one packet is one acknowledgement */
 	.queues = user_queues,
 	.set_receiver = user_set_receiver,
 	.receiver = user_receiver,

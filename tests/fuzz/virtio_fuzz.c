@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "virtio_fuzz.h"
 
+#include "vd_echo.h"
+
 #include "base/bytes.h"
 #include "base/log.h"
 
@@ -128,4 +130,28 @@ void fuzz_virtio(const struct fuzz_target *target, struct vd_machine *m, const u
 		operation(&f, &in);
 	vd_close(&f.vd);
 	vd_machine_free(m);
+}
+
+static void echo_event(void *opaque, struct vd *vd, struct fuzz_in *in)
+{
+	struct echo *echo = echo_of(vd->dev);
+	uint8_t what = fuzz_u8(in);
+	echo->hold = what & 1;
+	echo->keep_on_drop = what & 2;
+	if (what & 4)
+		echo_release(echo);
+	/* What is kept must come back some time, or a reset waits for ever. */
+	echo->keep_on_drop = false;
+}
+
+void fuzz_virtqueue(const char *packed, const uint8_t *data, size_t size)
+{
+	const char *const properties[] = {"packed", packed, NULL};
+	const struct fuzz_target target = {
+		.class = &echo_mmio, .properties = properties, .queues = ECHO_QUEUES,
+		.features = ~UINT64_C(0), .event = echo_event,
+	};
+	struct vd_machine m;
+	vd_machine_init(&m);
+	fuzz_virtio(&target, &m, data, size);
 }

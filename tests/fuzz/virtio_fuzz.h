@@ -48,3 +48,5 @@ struct fuzz_target {
 /* `m` is fresh and is freed. */
 void fuzz_virtio(const struct fuzz_target *target, struct vd_machine *m, const uint8_t *data,
 		 size_t size);
+/* The rings under the echo device; `packed` is its property: "on" or "off". */
+void fuzz_virtqueue(const char *packed, const uint8_t *data, size_t size);

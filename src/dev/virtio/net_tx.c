@@ -2,7 +2,8 @@
 /*
  * Packets from the guest, virtio 1.2 section 5.1.6.2. With a back end that takes the virtio header
  * they go out as they are; else the header is taken off here, a missing checksum is computed and a
- * large packet is cut up. When the back end is full the packet, or the rest of it, waits.
+ * large packet is cut up, unless the back end takes it whole. When the back end is full the packet,
+ * or the rest of it, waits.
  */
 #include "dev/virtio/net_int.h"
 
@@ -42,7 +43,10 @@ static bool send_worked(struct virtio_net *net, struct net_tx *tx, unsigned pair
 	if (length > NET_PACKET_MAX)
 		return true;
 	virtq_read(tx->chain, NET_VNET_HEADER_SIZE, tx->flat, length);
-	if ((vnet[VNET_GSO_TYPE] & ~VNET_GSO_ECN) != VNET_GSO_NONE) {
+	unsigned type = vnet[VNET_GSO_TYPE] & ~VNET_GSO_ECN;
+	bool whole = type == VNET_GSO_TCPV4 && backend->ops->large_tcp4 &&
+		     vnet[VNET_FLAGS] & VNET_F_NEEDS_CSUM;
+	if (type != VNET_GSO_NONE && !whole) {
 		if (!net_gso_begin(&tx->gso, tx->flat, length, vnet))
 			return true;
 		tx->cutting = true;

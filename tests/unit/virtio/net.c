@@ -181,6 +181,22 @@ static void test_transmit(void)
 	transmit(&e, length, 12);
 	g_assert_cmpuint(e.net.sent, ==, 1);
 	g_assert_cmphex(tcp_sum(e.net.packets[0], length), ==, 0xffff);
+	/* A large packet goes whole to a back end that takes it. */
+	const struct net_backend_ops *plain = e.net.net.ops;
+	struct net_backend_ops large = *plain;
+	large.large_tcp4 = true;
+	e.net.net.ops = &large;
+	size_t long_length = make_tcp(frame, false, 4000, 0x10);
+	be16_store(frame + 34 + 16, fold(sum16(frame + 26, 8, 6 + 20 + 4000)));
+	header[VNET_GSO_TYPE] = VNET_GSO_TCPV4;
+	le16_store(header + VNET_GSO_SIZE, 1448);
+	e.net.sent = 0;
+	transmit(&e, long_length, 12);
+	g_assert_cmpuint(e.net.sent, ==, 1);
+	g_assert_cmpuint(e.net.sizes[0], ==, long_length);
+	g_assert_cmphex(tcp_sum(e.net.packets[0], long_length), ==, 0xffff);
+	e.net.net.ops = plain;
+	make_tcp(frame, false, 301, 0x10);
 	/* What cannot be is dropped, and the queue goes on. */
 	static const struct {
 		uint8_t gso;
