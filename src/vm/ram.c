@@ -193,6 +193,8 @@ void ram_block_free(struct ram_block *block)
 {
 	if (!block)
 		return;
+	if (block->code_freed)
+		block->code_freed(block->code_opaque);
 	if (block->area)
 		munmap(block->area, block->area_size);
 	if (block->page_state != MAP_FAILED)

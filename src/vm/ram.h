@@ -33,6 +33,7 @@ struct ram_block {
 	/* Set by the software engine: code on [offset, offset + length) was overwritten. Any thread. */
 	void (*code_written)(void *opaque, struct ram_block *block, uint64_t offset,
 			     uint64_t length);
+	void (*code_freed)(void *opaque); /* the block goes; no thread uses it any more */
 	void *code_opaque;
 	uint8_t *area; /* the reserved address space round `host`, with guard pages */
 	uint64_t area_size;

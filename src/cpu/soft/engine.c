@@ -66,6 +66,25 @@ static void code_written(void *opaque, struct ram_block *ram, uint64_t offset, u
 	}
 }
 
+static void code_map_free(struct soft_code_map *map)
+{
+	g_free(map->lines);
+	g_free(map->marked);
+	g_free(map);
+}
+
+/* ram_block's hook: boards free their RAM before the VM, when no vCPU runs any more. */
+static void code_freed(void *opaque)
+{
+	struct soft_code_map *map = opaque;
+	LOCK_SCOPE(&map->engine->lock);
+	struct soft_code_map **at = &map->engine->maps;
+	while (*at != map)
+		at = &(*at)->next;
+	*at = map->next;
+	code_map_free(map);
+}
+
 static struct soft_code_map *code_map_get(struct soft_engine *engine, struct ram_block *ram)
 {
 	if (ram->code_opaque)
@@ -78,6 +97,7 @@ static struct soft_code_map *code_map_get(struct soft_engine *engine, struct ram
 	map->next = engine->maps;
 	engine->maps = map;
 	ram->code_written = code_written;
+	ram->code_freed = code_freed;
 	ram->code_opaque = map;
 	return map;
 }
@@ -178,10 +198,9 @@ static void engine_vm_destroy(struct vm *vm)
 		struct soft_code_map *map = engine->maps;
 		engine->maps = map->next;
 		map->ram->code_written = NULL;
+		map->ram->code_freed = NULL;
 		map->ram->code_opaque = NULL;
-		g_free(map->lines);
-		g_free(map->marked);
-		g_free(map);
+		code_map_free(map);
 	}
 	interp_dispatch_free(engine->dispatch);
 	pthread_mutex_destroy(&engine->lock);
