@@ -6,7 +6,7 @@
 
 static const struct qmp_table *const tables[] = {
 	&qmp_vm_table, &qmp_cpu_table, &qmp_backend_table, &qmp_device_table,
-	&qmp_key_table, &qmp_memory_table,
+	&qmp_key_table, &qmp_memory_table, &qmp_probe_table,
 };
 static const struct hmp_command *const human[] = {hmp_vm_commands, hmp_device_commands, hmp_key_commands};
 

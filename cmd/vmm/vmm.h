@@ -72,8 +72,11 @@ bool show(const struct options *o, GError **error);
 
 /* --- the monitors' tables ------------------------------------------------------------------------- */
 extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
-	qmp_backend_table, qmp_key_table, qmp_memory_table;
+	qmp_backend_table, qmp_key_table, qmp_memory_table, qmp_probe_table;
 extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[];
+/* A vCPU's name in QMP (free with g_free()) and its place in the topology. */
+char *cpu_path(unsigned index);
+json_t *cpu_place(const struct vm *vm, unsigned index);
 /* The state of vCPU `index`, to be freed with free(). */
 struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);
