@@ -144,6 +144,46 @@ static bool apply_global(struct options *o, const char *value, GError **error)
 	return global != NULL;
 }
 
+/* Adds to, or replaces in, an item that an option before this one has made. */
+static bool apply_set(struct options *o, const char *value, GError **error)
+{
+	static const enum conf_item_kind kinds[] = {CONF_DEVICE, CONF_NETDEV, CONF_CHARDEV,
+						    CONF_OBJECT, CONF_FSDEV};
+	g_autofree char *text = g_strdup(value);
+	char *equals = strchr(text, '=');
+	if (equals)
+		*equals = 0;
+	char *name = strrchr(text, '.'), *id = strchr(text, '.');
+	if (!equals || !id || name == id || !name[1])
+		return error_set(error, BERTH_ERR_INVALID,
+				 "-set '%s' is not of the form GROUP.ID.NAME=VALUE", value);
+	*id++ = *name++ = 0;
+	/* What the item is and how it is called are not its properties. */
+	static const char *const fixed[] = {"id", "bus", "driver", "type", "backend", "qom-type",
+					    "fsdriver", NULL};
+	if (!conf_id_is_valid(name) || g_strv_contains(fixed, name))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "-set: '%s' cannot be set: write it into the option itself", name);
+	for (unsigned k = 0; k < G_N_ELEMENTS(kinds); k++) {
+		if (strcmp(conf_item_option(kinds[k]) + 1, text) != 0)
+			continue;
+		const GPtrArray *items = o->conf->items[kinds[k]];
+		for (unsigned i = 0; i < items->len; i++) {
+			struct conf_item *item = items->pdata[i];
+			if (!item->id || strcmp(item->id, id) != 0)
+				continue;
+			keyval_set(item->props, name, equals + 1);
+			return true;
+		}
+		return error_set(error, BERTH_ERR_NOT_FOUND, "-set: there is no -%s with id '%s' before it",
+				 text, id);
+	}
+	return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			 "-set: the group '%s' is not supported, only device, netdev, chardev, object "
+			 "and fsdev: write the property into the option itself",
+			 text);
+}
+
 static bool apply_smbios(struct options *o, const char *value, GError **error)
 {
 	auto_keyval kv = keyval_parse(value, NULL, error);
@@ -194,6 +234,9 @@ const struct option options_machine[] = {
 	 apply_device},
 	{"global", "DRIVER.PROPERTY=VALUE", "Default of a property for every device of a driver.",
 	 apply_global},
+	{"set", "GROUP.ID.NAME=VALUE",
+	 "Set a property of a -device, -netdev, -chardev, -object or -fsdev (the group) given before.",
+	 apply_set},
 	{"object", "TYPE,id=ID[,PROPERTY=VALUE...]",
 	 "A helper that devices and the machine refer to by id: randomness, memory; -object help "
 	 "lists them.",

@@ -68,6 +68,9 @@ static void test_defaults(void)
 		 "-m 128M -fsdev local,id=share,path=/srv,security_model=none "
 		 "-netdev user,id=nic-net0 -device virtio-9p-pci,fsdev=share,mount_tag=share "
 		 "-device virtio-net-pci,netdev=nic-net0,mac=52:54:00:00:00:09 -monitor none"},
+		{"-nodefaults -device x,id=a.b,p=1 -set device.a.b.p=2,3 -set device.a.b.q=4",
+		 "-nodefaults -smp 1,maxcpus=1,sockets=1,dies=1,clusters=1,cores=1,threads=1 "
+		 "-m 128M -device x,id=a.b,p=2,,3,q=4"},
 		/* -nic's card comes first, and an address that is taken is not given again. */
 		{"-nodefaults -netdev user,id=a -device virtio-net-pci,netdev=a -netdev user,id=b "
 		 "-device virtio-net-pci,netdev=b,mac=52:54:00:12:34:57 -nic user,id=c -device x",
@@ -152,6 +155,9 @@ static void test_errors(void)
 		 "-accel: there is no accelerator 'hvf': did you mean 'kvm'?"},
 		{"-drive fiel=x", "-drive has no property 'fiel': did you mean 'file'?"},
 		{"-uuid 5", "-uuid: '5' is not a UUID like 8a0f6a0e-3ec2-4d39-b6d8-6f4e0c2a1b7d"},
+		{"-set device.p=1", "-set 'device.p=1' is not of the form GROUP.ID.NAME=VALUE"},
+		{"-set device.a.id=b", "-set: 'id' cannot be set: write it into the option itself"},
+		{"-set device.a.p=1", "-set: there is no -device with id 'a' before it"},
 		{"-net user,model=e1000", "-net: model: it is not supported: write it after -net nic, or use "
 					  "-nic"},
 		{"-boot z", "-boot: 'z' is not a boot device: use c (disk), d (CD-ROM), n (network)"},
