@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/domain/domain.h"
 #include "daemon/host/host.h"
 #include "daemon/rpc/rpc.h"
 
@@ -164,10 +165,13 @@ static bool run(const struct settings *settings, GError **error)
 	daemon.pool = aio_pool_new(POOL_THREADS);
 	daemon.server = rpc_server_new(&daemon, &rpc_default_limits);
 	aio_watch_add(daemon.loop, signals, POLLIN, on_signal, daemon.loop);
-	bool good = serve(&daemon, settings, error);
-	rpc_server_free(daemon.server);
+	daemon.domains = domains_new(&daemon, error);
+	bool good = daemon.domains && serve(&daemon, settings, error);
+	rpc_server_free(g_steal_pointer(&daemon.server));
 	aio_pool_free(daemon.pool);
 	/* What was posted to the loop meanwhile frees its memory. */
+	aio_loop_iterate(daemon.loop, 0);
+	domains_free(daemon.domains);
 	aio_loop_iterate(daemon.loop, 0);
 	aio_loop_free(daemon.loop);
 	host_free(daemon.host);

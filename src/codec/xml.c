@@ -92,16 +92,6 @@ char *xml_child_text(const xmlNode *node, const char *name)
 	return child ? xml_text(child) : NULL;
 }
 
-char *xml_dump(const xmlNode *node)
-{
-	xmlBuffer *buffer = xmlBufferCreate();
-	g_assert(buffer);
-	xmlNodeDump(buffer, node->doc, (xmlNode *)node, 0, 1);
-	char *text = g_strdup((const char *)xmlBufferContent(buffer));
-	xmlBufferFree(buffer);
-	return text;
-}
-
 /* --- Writing -------------------------------------------------------------------------------- */
 
 struct xml_writer xml_writer_new(void)
@@ -203,9 +193,55 @@ void xml_leaf(struct xml_writer *writer, const char *name, const char *text, ...
 	g_string_append_printf(writer->text, "</%s>\n", name);
 }
 
-void xml_raw(struct xml_writer *writer, const char *text)
+static void append_name(GString *out, const xmlNs *ns, const xmlChar *name)
+{
+	if (ns && ns->prefix)
+		g_string_append_printf(out, "%s:", ns->prefix);
+	g_string_append(out, (const char *)name);
+}
+
+static void append_attributes(GString *out, const xmlNode *node)
+{
+	for (const xmlNs *ns = node->nsDef; ns; ns = ns->next) {
+		g_string_append_printf(out, ns->prefix ? " xmlns:%s='" : " xmlns%s='",
+				       ns->prefix ? (const char *)ns->prefix : "");
+		escaped(out, (const char *)ns->href);
+		g_string_append_c(out, '\'');
+	}
+	for (const xmlAttr *attribute = node->properties; attribute; attribute = attribute->next) {
+		xmlChar *value = xmlNodeListGetString(node->doc, attribute->children, 1);
+		g_string_append_c(out, ' ');
+		append_name(out, attribute->ns, attribute->name);
+		g_string_append(out, "='");
+		escaped(out, value ? (const char *)value : "");
+		g_string_append_c(out, '\'');
+		xmlFree(value);
+	}
+}
+
+void xml_tree(struct xml_writer *writer, const xmlNode *node)
 {
 	indent(writer);
-	g_string_append(writer->text, text);
-	g_string_append_c(writer->text, '\n');
+	g_string_append_c(writer->text, '<');
+	append_name(writer->text, node->ns, node->name);
+	append_attributes(writer->text, node);
+	if (xml_child(node, NULL)) {
+		g_string_append(writer->text, ">\n");
+		writer->depth++;
+		xml_for_each(child, node, NULL)
+			xml_tree(writer, child);
+		writer->depth--;
+		indent(writer);
+	} else {
+		g_autofree char *text = xml_text(node);
+		if (!*text) {
+			g_string_append(writer->text, "/>\n");
+			return;
+		}
+		g_string_append_c(writer->text, '>');
+		escaped(writer->text, text);
+	}
+	g_string_append(writer->text, "</");
+	append_name(writer->text, node->ns, node->name);
+	g_string_append(writer->text, ">\n");
 }

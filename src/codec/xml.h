@@ -32,8 +32,6 @@ char *xml_attribute(const xmlNode *node, const char *name);
 char *xml_text(const xmlNode *node);
 /* The text of the child element, or NULL if there is none. */
 char *xml_child_text(const xmlNode *node, const char *name);
-/* The element as text with everything in it, its first line without indentation. */
-char *xml_dump(const xmlNode *node);
 
 /* --- Writing -------------------------------------------------------------------------------- */
 
@@ -53,5 +51,5 @@ void xml_close(struct xml_writer *writer, const char *name);
 void xml_empty(struct xml_writer *writer, const char *name, ...) G_GNUC_NULL_TERMINATED;
 void xml_leaf(struct xml_writer *writer, const char *name, const char *text, ...)
 	G_GNUC_NULL_TERMINATED;
-/* Lines that are XML already, indented as they should be below the current element. */
-void xml_raw(struct xml_writer *writer, const char *text);
+/* A whole element with its attributes, namespaces, text and children. */
+void xml_tree(struct xml_writer *writer, const xmlNode *node);

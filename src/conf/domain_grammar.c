@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Every element and attribute of a domain's XML that Berth understands. */
+#include "conf/domain.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+/* "path attribute..."; "*" as the attribute: whatever stands below is the client's own business. */
+static const char *const grammar[] = {
+	"domain type id",
+	"domain/name",
+	"domain/uuid",
+	"domain/title",
+	"domain/description",
+	"domain/metadata *",
+	"domain/memory unit dumpCore",
+	"domain/currentMemory unit",
+	"domain/vcpu placement current",
+	"domain/os",
+	"domain/os/type arch machine",
+	"domain/os/loader readonly type secure",
+	"domain/os/kernel",
+	"domain/os/initrd",
+	"domain/os/cmdline",
+	"domain/os/boot dev",
+	"domain/os/bootmenu enable",
+	"domain/features",
+	"domain/features/acpi",
+	"domain/features/apic",
+	"domain/features/pae",
+	"domain/cpu mode match check migratable",
+	"domain/cpu/model fallback",
+	"domain/clock offset",
+	"domain/clock/timer name tickpolicy present",
+	"domain/on_poweroff",
+	"domain/on_reboot",
+	"domain/on_crash",
+	"domain/pm",
+	"domain/pm/suspend-to-mem enabled",
+	"domain/pm/suspend-to-disk enabled",
+	"domain/devices",
+	"domain/devices/emulator",
+	"domain/devices/disk type device",
+	"domain/devices/disk/driver name type cache discard io",
+	"domain/devices/disk/source file dev",
+	"domain/devices/disk/target dev bus",
+	"domain/devices/disk/readonly",
+	"domain/devices/disk/serial",
+	"domain/devices/disk/boot order",
+	"domain/devices/disk/alias name",
+	"domain/devices/disk/backingStore",
+	"domain/devices/controller type index model ports",
+	"domain/devices/controller/alias name",
+	"domain/devices/interface type",
+	"domain/devices/interface/mac address",
+	"domain/devices/interface/source bridge",
+	"domain/devices/interface/target dev",
+	"domain/devices/interface/model type",
+	"domain/devices/interface/boot order",
+	"domain/devices/interface/alias name",
+	"domain/devices/serial type tty",
+	"domain/devices/serial/source path mode",
+	"domain/devices/serial/target type port",
+	"domain/devices/serial/target/model name",
+	"domain/devices/serial/alias name",
+	"domain/devices/console type tty",
+	"domain/devices/console/source path mode",
+	"domain/devices/console/target type port",
+	"domain/devices/console/alias name",
+	"domain/devices/channel type",
+	"domain/devices/channel/source path mode",
+	"domain/devices/channel/target type name",
+	"domain/devices/channel/alias name",
+	"domain/devices/memballoon model",
+	"domain/devices/memballoon/alias name",
+	"domain/devices/rng model",
+	"domain/devices/rng/backend model",
+	"domain/devices/rng/alias name",
+};
+
+bool conf_domain_error(GError **error, int code, const xmlNode *node, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	g_autofree char *text = g_strdup_vprintf(format, args);
+	va_end(args);
+	return error_set(error, code, "line %ld, element '%s': %s", xmlGetLineNo(node), node->name,
+			 text);
+}
+
+/* The words after the path, or NULL if the path is not in the table. */
+static const char *find(const char *path)
+{
+	size_t length = strlen(path);
+	for (unsigned i = 0; i < G_N_ELEMENTS(grammar); i++) {
+		const char *entry = grammar[i];
+		if (strncmp(entry, path, length) == 0 && (entry[length] == ' ' || !entry[length]))
+			return entry + length;
+	}
+	return NULL;
+}
+
+static bool has_word(const char *words, const char *word)
+{
+	size_t length = strlen(word);
+	for (const char *at = words; (at = strstr(at, word)); at += length) {
+		if (at > words && at[-1] == ' ' && (at[length] == ' ' || !at[length]))
+			return true;
+	}
+	return false;
+}
+
+static bool check(const xmlNode *node, const char *parent, GError **error)
+{
+	g_autofree char *path = *parent ? g_strconcat(parent, "/", node->name, NULL)
+					: g_strdup((const char *)node->name);
+	const char *words = find(path);
+	if (!words)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "Berth does not support <%s> in <%s>", node->name,
+					 *parent ? strrchr(parent, '/') ? strrchr(parent, '/') + 1 : parent
+						 : "a document");
+	if (has_word(words, "*"))
+		return true;
+	for (const xmlAttr *attribute = node->properties; attribute; attribute = attribute->next) {
+		if (!has_word(words, (const char *)attribute->name))
+			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+						 "Berth does not support the attribute '%s'",
+						 attribute->name);
+	}
+	xml_for_each(child, node, NULL) {
+		if (!check(child, path, error))
+			return false;
+	}
+	return true;
+}
+
+bool conf_domain_check_names(const xmlNode *root, GError **error)
+{
+	return check(root, "", error);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A guest's serial line as a stream: the VMM's pseudo-terminal on one side, a client on the other. */
+#include "daemon/domain/domain.h"
+
+#include "base/fd.h"
+#include "daemon/rpc/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+
+enum { CHUNK = 4096, MAX_TYPED = 65536 };
+
+struct console {
+	struct aio_loop *loop;
+	struct rpc_stream *stream;
+	int fd;
+	struct aio_watch *watch;
+	GByteArray *typed; /* by the client, not yet taken by the terminal */
+	bool full;         /* the client does not keep up */
+};
+
+static void update(struct console *console)
+{
+	aio_watch_modify(console->watch, (console->full ? 0 : POLLIN) |
+						 (console->typed->len ? POLLOUT : 0));
+}
+
+static void send_typed(struct console *console)
+{
+	while (console->typed->len) {
+		ssize_t n = write(console->fd, console->typed->data, console->typed->len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		g_byte_array_remove_range(console->typed, 0, n);
+	}
+	update(console);
+}
+
+static void on_terminal(void *opaque, int fd, uint32_t events)
+{
+	struct console *console = opaque;
+	uint8_t buffer[CHUNK];
+	if (events & POLLOUT)
+		send_typed(console);
+	if (!(events & (POLLIN | POLLHUP | POLLERR)))
+		return;
+	ssize_t n = read(fd, buffer, sizeof(buffer));
+	if (n > 0) {
+		console->full = !rpc_stream_send(console->stream, buffer, n);
+		/* The stream may be gone now, and the console with it. */
+		if (console->full && console->stream)
+			update(console);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		/* The VMM has ended. */
+		aio_watch_modify(console->watch, 0);
+		rpc_stream_send_eof(console->stream);
+	}
+}
+
+static void on_received(void *opaque, const uint8_t *data, size_t length)
+{
+	struct console *console = opaque;
+	/* A guest that does not read its line loses what does not fit, as on a real one. */
+	if (console->typed->len + length <= MAX_TYPED)
+		g_byte_array_append(console->typed, data, length);
+	send_typed(console);
+}
+
+static void on_drained(void *opaque)
+{
+	struct console *console = opaque;
+	console->full = false;
+	update(console);
+}
+
+static void release(void *opaque)
+{
+	struct console *console = opaque;
+	g_byte_array_unref(console->typed);
+	g_free(console);
+}
+
+static void on_closed(void *opaque)
+{
+	struct console *console = opaque;
+	console->stream = NULL;
+	aio_watch_remove(console->watch);
+	fd_clear(&console->fd);
+	/* on_terminal() may be on the stack. */
+	aio_loop_post(console->loop, release, console);
+}
+
+static const struct rpc_stream_ops console_ops = {
+	.received = on_received, .drained = on_drained, .closed = on_closed,
+};
+
+/* By alias, or the first serial port or console. NULL with an error. */
+static const struct conf_domain_char *find(const struct domain *dom, const char *device,
+					   GError **error)
+{
+	if (!dom->live) {
+		virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "domain is not running");
+		return NULL;
+	}
+	for (unsigned i = 0; i < dom->live->chars->len; i++) {
+		const struct conf_domain_char *chr = dom->live->chars->pdata[i];
+		bool first = !device && chr->kind != CONF_DOMAIN_CHANNEL;
+		if (!first && g_strcmp0(device, chr->alias) != 0)
+			continue;
+		if (chr->path && strcmp(chr->type, "pty") == 0)
+			return chr;
+		virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL,
+			   "character device %s is not using a PTY", chr->alias);
+		return NULL;
+	}
+	virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL, "cannot find console device '%s'",
+		   device ? device : "default");
+	return NULL;
+}
+
+void serve_domain_open_console(struct rpc_call *call,
+			       const struct remote_domain_open_console_args *args)
+{
+	enum { FORCE = 1, SAFE = 2 };
+	struct domain *dom = domain_find(call, &args->dom);
+	if (!dom || !rpc_call_check_flags(call, args->flags, FORCE | SAFE))
+		return;
+	GError *error = NULL;
+	const struct conf_domain_char *chr = find(dom, args->device, &error);
+	auto_fd fd = chr ? open(chr->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
+	if (chr && fd < 0)
+		error_set_errno(&error, errno, "cannot open '%s'", chr->path);
+	if (fd < 0) {
+		rpc_call_fail(call, error);
+		return;
+	}
+	struct console *console = g_new0(struct console, 1);
+	console->stream = rpc_stream_open(call, &console_ops, console);
+	if (!console->stream) {
+		g_free(console);
+		rpc_call_reply(call, NULL);
+		return;
+	}
+	console->loop = dom->all->daemon->loop;
+	console->fd = fd_steal(&fd);
+	console->typed = g_byte_array_new();
+	console->watch = aio_watch_add(console->loop, console->fd, POLLIN, on_terminal, console);
+	rpc_call_reply(call, NULL);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Domains: what is defined, what runs, and the jobs that change it.
+ *
+ * A domain is an actor: calls that change it are jobs in its queue and run one after the other, each
+ * waiting for the VMM's answers without holding up anything else. Queries read what is known and
+ * never wait. Destroying does not queue: it kills the VMM, upon which the job under way fails.
+ */
+#pragma once
+
+#include "conf/domain.h"
+#include "daemon/rpc/rpc.h"
+
+#include <sys/types.h>
+
+enum domain_state { DOMAIN_RUNNING = 1, DOMAIN_PAUSED = 3, DOMAIN_SHUTDOWN = 4, DOMAIN_SHUTOFF = 5 };
+enum domain_reason {
+	RUNNING_BOOTED = 1, RUNNING_UNPAUSED = 5, PAUSED_USER = 1, PAUSED_STARTING = 11,
+	SHUTOFF_UNKNOWN = 0, SHUTOFF_SHUTDOWN = 1, SHUTOFF_DESTROYED = 2, SHUTOFF_CRASHED = 3,
+	SHUTOFF_FAILED = 6,
+};
+enum domain_event {
+	EVENT_DEFINED = 0, EVENT_UNDEFINED = 1, EVENT_STARTED = 2, EVENT_SUSPENDED = 3,
+	EVENT_RESUMED = 4, EVENT_STOPPED = 5, EVENT_SHUTDOWN = 6,
+};
+enum { STOPPED_SHUTDOWN = 0, STOPPED_DESTROYED = 1, STOPPED_CRASHED = 2, STOPPED_FAILED = 5 };
+
+struct domains {
+	struct daemon *daemon;
+	GHashTable *by_uuid; /* text of 36 characters to struct domain, which it owns */
+	GHashTable *by_name;
+	int next_id;
+};
+
+struct domain {
+	struct domains *all;
+	uint8_t uuid[16];
+	char uuid_text[37];
+	char *name;
+	struct conf_domain *definition; /* NULL: transient */
+	struct conf_domain *live;       /* while it runs */
+	struct vmm *vmm;                /* while it runs */
+	enum domain_state state;
+	int reason;
+	int id;                         /* -1: not running */
+	bool autostart;
+	bool removed;                   /* gone from the registry; freed with its last job */
+	GQueue jobs;                    /* struct domain_job; the first one runs */
+};
+
+/* --- Registry (registry.c) ------------------------------------------------------------------ */
+
+/* Loads definitions, re-attaches to VMMs that run, starts what has autostart. */
+struct domains *domains_new(struct daemon *daemon, GError **error);
+/* VMMs go on. */
+void domains_free(struct domains *domains);
+/* By the UUID in the wire form; fails the call if there is none. */
+struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wire);
+struct domain *domain_by_name(struct domains *domains, const char *name);
+struct domain *domain_by_uuid(struct domains *domains, const uint8_t uuid[16]);
+/* A new domain with `conf`'s name and UUID; it takes nothing of it. */
+struct domain *domain_add(struct domains *domains, const struct conf_domain *conf);
+/* Jobs that wait fail; the one under way may still use the domain. */
+void domain_remove(struct domain *dom);
+/* For a removed domain: free it if no job uses it. */
+void domain_release(struct domain *dom);
+/* The wire form; its strings are the domain's. */
+struct remote_domain domain_wire(const struct domain *dom);
+const struct conf_domain *domain_conf(const struct domain *dom);
+void domain_emit(struct domain *dom, enum domain_event event, int detail);
+
+/* --- Files (store.c) ------------------------------------------------------------------------ */
+
+/* A path below the state folder: "domains/UUID.xml". Free with g_free(). */
+char *store_path(const struct daemon *daemon, const char *folder, const char *name,
+		 const char *suffix);
+/*
+ * Write durably (temporary file, fsync, rename, fsync of the folder) or, if `text` is NULL, remove
+ * durably; on a thread of the pool. `done` is called on the loop with an error that it borrows.
+ */
+typedef void store_done_fn(void *opaque, const GError *error);
+void store_write(struct daemon *daemon, const char *path, const char *text, store_done_fn *done,
+		 void *opaque);
+
+/* --- Jobs (job.c) --------------------------------------------------------------------------- */
+
+struct domain_job {
+	struct domain *dom;
+	struct rpc_call *call; /* NULL: the daemon's own */
+	void (*run)(struct domain_job *job);
+	struct conf_domain *conf; /* taken by the job, freed with it */
+	bool flag;                /* paused, autostart: as the job means it */
+	bool returns_domain;      /* the answer of a start is the domain */
+	struct aio_timer timer;
+	bool started;
+};
+/*
+ * Queue a job; the caller may fill in `conf` and `flags` and must then call domain_run_jobs(), after
+ * which the job and the domain may be gone. `run` must end it once, with job_reply() or job_fail().
+ */
+struct domain_job *domain_submit(struct domain *dom, struct rpc_call *call,
+				 void (*run)(struct domain_job *job));
+void domain_run_jobs(struct domain *dom);
+/* All but the job under way. */
+void domain_fail_waiting(struct domain *dom);
+void job_reply(struct domain_job *job, const void *ret);
+/* Takes the error. */
+void job_fail(struct domain_job *job, GError *error);
+/* Fails with libvirt's words and returns false if the domain is not, or is, running. */
+bool job_needs_running(struct domain_job *job);
+bool job_needs_stopped(struct domain_job *job);
+
+/* --- The VMM (vmm.c) ------------------------------------------------------------------------ */
+
+/*
+ * Start `job`'s domain with `conf`, which is taken; job_reply() with `ret` when the guest runs (or is
+ * paused, if `paused`).
+ */
+void vmm_start(struct domain_job *job, struct conf_domain *conf, bool paused);
+/* Kill: it ends within a second, even if it hangs. `call` is answered then; it may be NULL. */
+void vmm_destroy(struct domain *dom, struct rpc_call *call);
+/* Run a QMP command and end the job with its answer: nothing, or the error. */
+void vmm_command(struct domain_job *job, const char *command);
+/* Find the VMM of a former daemon by its files; false if there is none. */
+bool vmm_attach(struct domain *dom);
+/* Forget it without ending it. */
+void vmm_detach(struct domain *dom);
+pid_t vmm_pid(const struct domain *dom);
+/* command.c: arguments of berth-vmm, NULL-terminated; `run_dir` holds its sockets. */
+GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *conf,
+			 const char *run_dir, GError **error);

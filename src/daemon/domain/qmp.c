@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/qmp.h"
+
+#include "aio/net.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "codec/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+enum { READ_STEP = 16384, MAX_QUEUED = 1 << 20 };
+
+struct command {
+	struct qmp *qmp;
+	json_int_t id;
+	qmp_done_fn *done;
+	void *opaque;
+	struct aio_timer timer;
+};
+
+struct qmp {
+	struct aio_loop *loop;
+	int fd;
+	struct aio_watch *watch;
+	struct json_stream stream;
+	GString *out;
+	GPtrArray *commands; /* struct command, sent and not answered */
+	json_int_t next_id;
+	const struct qmp_ops *ops;
+	void *opaque;
+	bool dead; /* freed when the loop turns */
+};
+
+static void finish(struct command *command, json_t *result, const GError *error)
+{
+	g_ptr_array_remove(command->qmp->commands, command);
+	aio_timer_cancel(&command->timer);
+	if (command->done)
+		command->done(command->opaque, result, error);
+	g_free(command);
+}
+
+static void fail_all(struct qmp *qmp, const char *why)
+{
+	g_autoptr(GError) error = g_error_new(BERTH_ERROR, BERTH_ERR_IO, "%s", why);
+	while (qmp->commands->len)
+		finish(qmp->commands->pdata[0], NULL, error);
+}
+
+static void release(void *opaque)
+{
+	struct qmp *qmp = opaque;
+	json_stream_clear(&qmp->stream);
+	g_string_free(qmp->out, TRUE);
+	g_ptr_array_unref(qmp->commands);
+	g_free(qmp);
+}
+
+void qmp_free(struct qmp *qmp)
+{
+	if (!qmp || qmp->dead)
+		return;
+	qmp->dead = true;
+	aio_watch_remove(qmp->watch);
+	fd_clear(&qmp->fd);
+	fail_all(qmp, "the connection to the VMM has ended");
+	/* A caller further up the stack may be reading from it. */
+	aio_loop_post(qmp->loop, release, qmp);
+}
+
+static void hang_up(struct qmp *qmp)
+{
+	const struct qmp_ops *ops = qmp->ops;
+	void *opaque = qmp->opaque;
+	qmp_free(qmp);
+	ops->closed(opaque);
+}
+
+/* --- Receiving ------------------------------------------------------------------------------ */
+
+static struct command *find(struct qmp *qmp, const json_t *id)
+{
+	for (unsigned i = 0; json_is_integer(id) && i < qmp->commands->len; i++) {
+		struct command *command = qmp->commands->pdata[i];
+		if (command->id == json_integer_value(id))
+			return command;
+	}
+	return NULL;
+}
+
+static void take(struct qmp *qmp, json_t *message)
+{
+	const char *event = json_string_value(json_object_get(message, "event"));
+	struct command *command = find(qmp, json_object_get(message, "id"));
+	json_t *failure = json_object_get(message, "error");
+	if (event) {
+		qmp->ops->event(qmp->opaque, event, json_object_get(message, "data"));
+	} else if (command && failure) {
+		const char *text = json_string_value(json_object_get(failure, "desc"));
+		g_autoptr(GError) error =
+			g_error_new(BERTH_ERROR, BERTH_ERR_BUSY, "%s", text ? text : "no reason given");
+		finish(command, NULL, error);
+	} else if (command) {
+		finish(command, json_object_get(message, "return"), NULL);
+	}
+}
+
+static void take_bytes(struct qmp *qmp, const char *data, size_t length)
+{
+	json_t *message = NULL;
+	g_autoptr(GError) error = NULL;
+	while (!qmp->dead && json_stream_next(&qmp->stream, &data, &length, &message, &error)) {
+		if (error)
+			log_warning("a VMM sent no JSON: %s", error->message);
+		g_clear_error(&error);
+		if (message)
+			take(qmp, message);
+		json_decref(message);
+		message = NULL;
+	}
+}
+
+static void flush(struct qmp *qmp)
+{
+	while (qmp->out->len) {
+		ssize_t n = send(qmp->fd, qmp->out->str, qmp->out->len, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		/* If it is broken, reading will say so. */
+		if (n < 0)
+			break;
+		g_string_erase(qmp->out, 0, n);
+	}
+	aio_watch_modify(qmp->watch, POLLIN | (qmp->out->len ? POLLOUT : 0));
+}
+
+static void on_ready(void *opaque, int fd, uint32_t events)
+{
+	struct qmp *qmp = opaque;
+	char buffer[READ_STEP];
+	if (events & POLLOUT)
+		flush(qmp);
+	if (!(events & (POLLIN | POLLHUP | POLLERR)))
+		return;
+	ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+	if (n > 0)
+		take_bytes(qmp, buffer, n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		hang_up(qmp);
+}
+
+/* --- Sending -------------------------------------------------------------------------------- */
+
+static void on_timeout(void *opaque)
+{
+	struct command *command = opaque;
+	g_autoptr(GError) error =
+		g_error_new(BERTH_ERROR, BERTH_ERR_BUSY, "the VMM does not answer");
+	finish(command, NULL, error);
+}
+
+void qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, unsigned timeout_ms,
+		 qmp_done_fn *done, void *opaque)
+{
+	struct command *entry = g_new0(struct command, 1);
+	entry->qmp = qmp;
+	entry->id = qmp->next_id++;
+	entry->done = done;
+	entry->opaque = opaque;
+	aio_timer_init(&entry->timer, qmp->loop, on_timeout, entry);
+	g_ptr_array_add(qmp->commands, entry);
+	json_t *message = json_pack("{s:s, s:I}", "execute", command, "id", entry->id);
+	if (arguments)
+		json_object_set_new(message, "arguments", arguments);
+	char *text = json_dumps(message, JSON_COMPACT);
+	json_decref(message);
+	/* To a VMM that does not read, the deadline is the answer; more would only fill memory. */
+	if (qmp->out->len < MAX_QUEUED)
+		g_string_append_printf(qmp->out, "%s\n", text);
+	free(text);
+	aio_timer_arm(&entry->timer, aio_now_ns() + timeout_ms * INT64_C(1000000));
+	flush(qmp);
+}
+
+struct qmp *qmp_connect(struct aio_loop *loop, const char *path, const struct qmp_ops *ops,
+			void *opaque, GError **error)
+{
+	auto_fd fd = net_connect_unix(path, error);
+	if (fd < 0)
+		return NULL;
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+		error_set_errno(error, errno, "cannot set up the connection to '%s'", path);
+		return NULL;
+	}
+	struct qmp *qmp = g_new0(struct qmp, 1);
+	qmp->loop = loop;
+	qmp->fd = fd_steal(&fd);
+	qmp->out = g_string_new(NULL);
+	qmp->commands = g_ptr_array_new();
+	qmp->ops = ops;
+	qmp->opaque = opaque;
+	json_stream_init(&qmp->stream);
+	qmp->watch = aio_watch_add(loop, qmp->fd, POLLIN, on_ready, qmp);
+	return qmp;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* All domains, by name and UUID; and how they come back when the daemon starts. */
+#include "daemon/domain/domain.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void domain_free(struct domain *dom)
+{
+	vmm_detach(dom);
+	conf_domain_free(dom->definition);
+	conf_domain_free(dom->live);
+	g_free(dom->name);
+	g_free(dom);
+}
+
+struct domain *domain_add(struct domains *domains, const struct conf_domain *conf)
+{
+	struct domain *dom = g_new0(struct domain, 1);
+	dom->all = domains;
+	memcpy(dom->uuid, conf->uuid, sizeof(dom->uuid));
+	conf_uuid_format(conf->uuid, dom->uuid_text);
+	dom->name = g_strdup(conf->name);
+	dom->state = DOMAIN_SHUTOFF;
+	dom->id = -1;
+	g_queue_init(&dom->jobs);
+	g_hash_table_insert(domains->by_uuid, dom->uuid_text, dom);
+	g_hash_table_insert(domains->by_name, dom->name, dom);
+	return dom;
+}
+
+void domain_release(struct domain *dom)
+{
+	if (dom->removed && g_queue_is_empty(&dom->jobs))
+		domain_free(dom);
+}
+
+void domain_remove(struct domain *dom)
+{
+	g_hash_table_remove(dom->all->by_uuid, dom->uuid_text);
+	g_hash_table_remove(dom->all->by_name, dom->name);
+	dom->removed = true;
+	domain_fail_waiting(dom);
+}
+
+struct domain *domain_by_name(struct domains *domains, const char *name)
+{
+	return g_hash_table_lookup(domains->by_name, name);
+}
+
+struct domain *domain_by_uuid(struct domains *domains, const uint8_t uuid[16])
+{
+	char text[37];
+	conf_uuid_format(uuid, text);
+	return g_hash_table_lookup(domains->by_uuid, text);
+}
+
+struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wire)
+{
+	struct domain *dom = domain_by_uuid(rpc_call_daemon(call)->domains, wire->uuid);
+	if (dom)
+		return dom;
+	char text[37];
+	conf_uuid_format(wire->uuid, text);
+	GError *error = NULL;
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_NO_DOMAIN, "no domain with matching uuid '%s' (%s)",
+		   text, wire->name);
+	rpc_call_fail(call, error);
+	return NULL;
+}
+
+struct remote_domain domain_wire(const struct domain *dom)
+{
+	struct remote_domain wire = {.name = dom->name, .id = dom->id};
+	memcpy(wire.uuid, dom->uuid, sizeof(wire.uuid));
+	return wire;
+}
+
+const struct conf_domain *domain_conf(const struct domain *dom)
+{
+	return dom->live ? dom->live : dom->definition;
+}
+
+void domain_emit(struct domain *dom, enum domain_event event, int detail)
+{
+	struct rpc_server *server = dom->all->daemon->server;
+	if (!server)
+		return;
+	enum { LIFECYCLE = 0 };
+	struct remote_domain_event_callback_lifecycle_args body = {
+		.dom = domain_wire(dom), .event = event, .detail = detail};
+	rpc_event_emit(server, RPC_EVENT_DOMAIN, LIFECYCLE, dom->uuid,
+		       REMOTE_DOMAIN_EVENT_CALLBACK_LIFECYCLE, &body, &body.callback);
+	struct remote_domain_event_lifecycle_args legacy = {
+		.dom = body.dom, .event = event, .detail = detail};
+	rpc_event_emit(server, RPC_EVENT_DOMAIN_LEGACY, LIFECYCLE, dom->uuid,
+		       REMOTE_DOMAIN_EVENT_LIFECYCLE, &legacy, NULL);
+}
+
+/* --- Start of the daemon -------------------------------------------------------------------- */
+
+static struct conf_domain *load(const char *path)
+{
+	g_autofree char *text = NULL;
+	g_autoptr(GError) error = NULL;
+	struct conf_domain *conf = NULL;
+	if (g_file_get_contents(path, &text, NULL, &error))
+		conf = conf_domain_parse(text, &error);
+	if (!conf)
+		log_warning("'%s' is left alone: %s", path, error->message);
+	return conf;
+}
+
+static void load_definition(struct domains *domains, const char *path)
+{
+	struct conf_domain *conf = load(path);
+	if (!conf)
+		return;
+	if (domain_by_name(domains, conf->name) || domain_by_uuid(domains, conf->uuid)) {
+		log_warning("'%s' is left alone: there is a domain '%s' already", path, conf->name);
+		conf_domain_free(conf);
+		return;
+	}
+	struct domain *dom = domain_add(domains, conf);
+	dom->definition = conf;
+	g_autofree char *mark = store_path(domains->daemon, "autostart", dom->uuid_text, "");
+	dom->autostart = g_file_test(mark, G_FILE_TEST_EXISTS);
+}
+
+/* The id is an attribute of the live document, which the parser drops. */
+static int read_id(const char *path)
+{
+	g_autofree char *text = NULL;
+	if (!g_file_get_contents(path, &text, NULL, NULL))
+		return -1;
+	const char *id = strstr(text, " id='");
+	return id ? atoi(id + strlen(" id='")) : -1;
+}
+
+static void load_running(struct domains *domains, const char *folder)
+{
+	g_autofree char *path = g_build_filename(folder, "live.xml", NULL);
+	struct conf_domain *conf = load(path);
+	if (!conf)
+		return;
+	struct domain *dom = domain_by_uuid(domains, conf->uuid);
+	if (!dom)
+		dom = domain_add(domains, conf);
+	dom->live = conf;
+	dom->id = MAX(read_id(path), 1);
+	domains->next_id = MAX(domains->next_id, dom->id + 1);
+	if (vmm_attach(dom))
+		return;
+	dom->id = -1;
+	dom->reason = SHUTOFF_CRASHED;
+	g_clear_pointer(&dom->live, conf_domain_free);
+	if (!dom->definition) {
+		domain_remove(dom);
+		domain_release(dom);
+	}
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Call fn for what is in a folder of the state, in order. `suffix` "" takes all. */
+static void for_each_in(struct domains *domains, const char *name, const char *suffix,
+			void (*fn)(struct domains *domains, const char *path))
+{
+	g_autofree char *folder = g_build_filename(domains->daemon->state_dir, name, NULL);
+	GDir *dir = g_dir_open(folder, 0, NULL);
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	const char *entry;
+	while (dir && (entry = g_dir_read_name(dir))) {
+		if (g_str_has_suffix(entry, suffix))
+			g_ptr_array_add(names, g_build_filename(folder, entry, NULL));
+	}
+	if (dir)
+		g_dir_close(dir);
+	g_ptr_array_sort(names, compare_names);
+	for (unsigned i = 0; i < names->len; i++)
+		fn(domains, names->pdata[i]);
+}
+
+static void run_autostart(struct domain_job *job)
+{
+	g_autofree char *xml = conf_domain_format(job->dom->definition, -1);
+	vmm_start(job, conf_domain_parse(xml, NULL), false);
+}
+
+static void autostart(struct domains *domains)
+{
+	g_autoptr(GList) all = g_hash_table_get_values(domains->by_uuid);
+	for (GList *link = all; link; link = link->next) {
+		struct domain *dom = link->data;
+		if (!dom->autostart || dom->vmm)
+			continue;
+		domain_submit(dom, NULL, run_autostart);
+		domain_run_jobs(dom);
+	}
+}
+
+struct domains *domains_new(struct daemon *daemon, GError **error)
+{
+	static const char *const folders[] = {"domains", "autostart", "run", "log"};
+	for (unsigned i = 0; i < G_N_ELEMENTS(folders); i++) {
+		g_autofree char *path = g_build_filename(daemon->state_dir, folders[i], NULL);
+		if (g_mkdir_with_parents(path, 0700) < 0) {
+			error_set_errno(error, errno, "cannot create the folder '%s'", path);
+			return NULL;
+		}
+	}
+	struct domains *domains = g_new0(struct domains, 1);
+	domains->daemon = daemon;
+	domains->by_uuid = g_hash_table_new(g_str_hash, g_str_equal);
+	domains->by_name = g_hash_table_new(g_str_hash, g_str_equal);
+	domains->next_id = 1;
+	for_each_in(domains, "domains", ".xml", load_definition);
+	for_each_in(domains, "run", "", load_running);
+	autostart(domains);
+	return domains;
+}
+
+void domains_free(struct domains *domains)
+{
+	if (!domains)
+		return;
+	GHashTableIter iter;
+	void *dom;
+	g_hash_table_iter_init(&iter, domains->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &dom))
+		domain_free(dom);
+	g_hash_table_unref(domains->by_uuid);
+	g_hash_table_unref(domains->by_name);
+	g_free(domains);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files that survive a crash of the host whole: the old content or the new, never a part. */
+#include "daemon/domain/domain.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+char *store_path(const struct daemon *daemon, const char *folder, const char *name,
+		 const char *suffix)
+{
+	return g_strdup_printf("%s/%s/%s%s", daemon->state_dir, folder, name, suffix);
+}
+
+static bool sync_folder(const char *path, GError **error)
+{
+	g_autofree char *folder = g_path_get_dirname(path);
+	auto_fd fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		return error_set_errno(error, errno, "cannot sync '%s'", folder);
+	return true;
+}
+
+static bool write_all(int fd, const char *text)
+{
+	for (size_t left = strlen(text); left > 0;) {
+		ssize_t n = write(fd, text, left);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return false;
+		text += n;
+		left -= n;
+	}
+	return true;
+}
+
+static bool replace(const char *path, const char *text, GError **error)
+{
+	g_autofree char *temporary = g_strconcat(path, ".new", NULL);
+	auto_fd fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || !write_all(fd, text) || fsync(fd) < 0 || rename(temporary, path) < 0) {
+		error_set_errno(error, errno, "cannot write '%s'", path);
+		unlink(temporary);
+		return false;
+	}
+	return sync_folder(path, error);
+}
+
+struct write_job {
+	struct aio_job job;
+	char *path, *text;
+	GError *error;
+	store_done_fn *done;
+	void *opaque;
+};
+
+static void work(void *opaque)
+{
+	struct write_job *job = opaque;
+	if (job->text)
+		replace(job->path, job->text, &job->error);
+	else if (unlink(job->path) < 0 && errno != ENOENT)
+		error_set_errno(&job->error, errno, "cannot remove '%s'", job->path);
+	else
+		sync_folder(job->path, &job->error);
+}
+
+static void finished(void *opaque)
+{
+	struct write_job *job = opaque;
+	job->done(job->opaque, job->error);
+	g_clear_error(&job->error);
+	g_free(job->path);
+	g_free(job->text);
+	g_free(job);
+}
+
+void store_write(struct daemon *daemon, const char *path, const char *text, store_done_fn *done,
+		 void *opaque)
+{
+	struct write_job *job = g_new0(struct write_job, 1);
+	job->job = (struct aio_job){.work = work, .done = finished, .opaque = job, .loop = daemon->loop};
+	job->path = g_strdup(path);
+	job->text = g_strdup(text);
+	job->done = done;
+	job->opaque = opaque;
+	aio_pool_submit(daemon->pool, &job->job);
+}

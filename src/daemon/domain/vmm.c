@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The process of a running domain. It is our child but lives on without us: what a later daemon
+ * needs is in STATE/run/UUID: the live XML, the domain's id, and the process id, which the child
+ * itself writes before it becomes berth-vmm, so that no VM can run unknown.
+ */
+#include "daemon/domain/domain.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/domain/qmp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+enum {
+	CONNECT_RETRY_MS = 3,
+	START_TIMEOUT_MS = 30000,
+	COMMAND_TIMEOUT_MS = 20000,
+	KILL_AFTER_MS = 300, /* between SIGTERM and SIGKILL */
+};
+
+struct vmm {
+	struct domain *dom;
+	char *run_dir;
+	pid_t pid;
+	int pidfd;
+	struct aio_watch *watch;
+	struct qmp *qmp;
+	struct aio_timer timer;       /* connecting, or killing */
+	int64_t deadline_ns;          /* of connecting */
+	struct domain_job *job;       /* that starts it */
+	bool start_paused, destroyed, was_shutdown, failed;
+	GPtrArray *destroyers;        /* struct rpc_call: answered when it has ended */
+};
+
+/* --- Files ---------------------------------------------------------------------------------- */
+
+static char *in_run_dir(const struct vmm *vmm, const char *name)
+{
+	return g_build_filename(vmm->run_dir, name, NULL);
+}
+
+static void forget_files(const struct vmm *vmm)
+{
+	GDir *folder = g_dir_open(vmm->run_dir, 0, NULL);
+	const char *name;
+	while (folder && (name = g_dir_read_name(folder))) {
+		g_autofree char *path = in_run_dir(vmm, name);
+		unlink(path);
+	}
+	if (folder)
+		g_dir_close(folder);
+	rmdir(vmm->run_dir);
+}
+
+/* What a later daemon reads. Not fsynced: after a crash of the host nothing of it runs. */
+static bool write_live(const struct vmm *vmm, GError **error)
+{
+	g_autofree char *path = in_run_dir(vmm, "live.xml");
+	g_autofree char *xml = conf_domain_format(vmm->dom->live, vmm->dom->id);
+	return g_file_set_contents(path, xml, -1, error);
+}
+
+/* The last line that the VMM has said, which tells why it ended. */
+static char *last_words(const struct vmm *vmm)
+{
+	g_autofree char *path =
+		store_path(vmm->dom->all->daemon, "log", vmm->dom->uuid_text, ".log");
+	g_autofree char *text = NULL;
+	if (!g_file_get_contents(path, &text, NULL, NULL))
+		return g_strdup("it said nothing");
+	g_strchomp(text);
+	const char *line = strrchr(text, '\n');
+	return g_utf8_make_valid(line ? line + 1 : text, -1);
+}
+
+/* --- The end -------------------------------------------------------------------------------- */
+
+static void vmm_free(struct vmm *vmm)
+{
+	aio_timer_cancel(&vmm->timer);
+	if (vmm->watch)
+		aio_watch_remove(vmm->watch);
+	qmp_free(vmm->qmp);
+	fd_clear(&vmm->pidfd);
+	g_ptr_array_unref(vmm->destroyers);
+	g_free(vmm->run_dir);
+	g_free(vmm);
+}
+
+static void fail_start(struct vmm *vmm)
+{
+	struct domain_job *job = g_steal_pointer(&vmm->job);
+	GError *error = NULL;
+	g_autofree char *words = last_words(vmm);
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_INTERNAL, "the VMM of domain '%s' did not start: %s",
+		   vmm->dom->name, words);
+	job_fail(job, error);
+}
+
+/* The process is gone. */
+static void ended(struct vmm *vmm)
+{
+	struct domain *dom = vmm->dom;
+	dom->reason = vmm->destroyed ? SHUTOFF_DESTROYED : vmm->failed || vmm->job ? SHUTOFF_FAILED
+		: vmm->was_shutdown ? SHUTOFF_SHUTDOWN : SHUTOFF_CRASHED;
+	int detail = vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
+		: vmm->was_shutdown ? STOPPED_SHUTDOWN : STOPPED_CRASHED;
+	forget_files(vmm);
+	dom->state = DOMAIN_SHUTOFF;
+	dom->id = -1;
+	dom->vmm = NULL;
+	g_clear_pointer(&dom->live, conf_domain_free);
+	/* Commands of the job under way fail in here. */
+	qmp_free(g_steal_pointer(&vmm->qmp));
+	domain_emit(dom, EVENT_STOPPED, detail);
+	for (unsigned i = 0; i < vmm->destroyers->len; i++)
+		rpc_call_reply(vmm->destroyers->pdata[i], NULL);
+	if (!dom->definition)
+		domain_remove(dom);
+	/* The end of the last job of a removed domain frees it. */
+	if (vmm->job)
+		fail_start(vmm);
+	else
+		domain_release(dom);
+	vmm_free(vmm);
+}
+
+static void on_process_end(void *opaque, int fd, uint32_t events)
+{
+	struct vmm *vmm = opaque;
+	siginfo_t info;
+	/* Not our child if a former daemon started it; then init takes care of it. */
+	waitid(P_PID, vmm->pid, &info, WEXITED | WNOHANG);
+	ended(vmm);
+}
+
+static void send_signal(const struct vmm *vmm, int sign)
+{
+	syscall(SYS_pidfd_send_signal, vmm->pidfd, sign, NULL, 0);
+}
+
+static void on_kill(void *opaque)
+{
+	send_signal(opaque, SIGKILL);
+}
+
+static void kill_soon(struct vmm *vmm)
+{
+	send_signal(vmm, SIGTERM);
+	aio_timer_cancel(&vmm->timer);
+	vmm->timer.fn = on_kill;
+	aio_timer_arm(&vmm->timer, aio_now_ns() + KILL_AFTER_MS * INT64_C(1000000));
+}
+
+void vmm_destroy(struct domain *dom, struct rpc_call *call)
+{
+	struct vmm *vmm = dom->vmm;
+	vmm->destroyed = true;
+	if (call)
+		g_ptr_array_add(vmm->destroyers, call);
+	kill_soon(vmm);
+}
+
+/* --- Events --------------------------------------------------------------------------------- */
+
+static void on_event(void *opaque, const char *name, const json_t *data)
+{
+	struct vmm *vmm = opaque;
+	struct domain *dom = vmm->dom;
+	/* By our own signal: clients hear of the end only. */
+	if (vmm->destroyed)
+		return;
+	if (strcmp(name, "SHUTDOWN") == 0) {
+		vmm->was_shutdown = true;
+		dom->state = DOMAIN_SHUTDOWN;
+		domain_emit(dom, EVENT_SHUTDOWN, 0);
+	} else if (strcmp(name, "STOP") == 0 && dom->state == DOMAIN_RUNNING) {
+		dom->state = DOMAIN_PAUSED;
+		dom->reason = PAUSED_USER;
+		domain_emit(dom, EVENT_SUSPENDED, 0);
+	} else if (strcmp(name, "RESUME") == 0 && dom->state == DOMAIN_PAUSED) {
+		dom->state = DOMAIN_RUNNING;
+		dom->reason = RUNNING_UNPAUSED;
+		domain_emit(dom, EVENT_RESUMED, 0);
+	}
+}
+
+/* The process's end comes right after, or its socket broke: without control it cannot stay. */
+static void on_closed(void *opaque)
+{
+	struct vmm *vmm = opaque;
+	vmm->qmp = NULL;
+	if (!vmm->was_shutdown)
+		vmm->failed = true;
+	kill_soon(vmm);
+}
+
+static const struct qmp_ops qmp_ops = {on_event, on_closed};
+
+/* --- Start ---------------------------------------------------------------------------------- */
+
+static void give_up(struct vmm *vmm)
+{
+	vmm->failed = true;
+	kill_soon(vmm);
+}
+
+static void started(struct vmm *vmm)
+{
+	struct domain *dom = vmm->dom;
+	struct domain_job *job = g_steal_pointer(&vmm->job);
+	g_autoptr(GError) error = NULL;
+	if (!write_live(vmm, &error))
+		log_warning("domain '%s': %s", dom->name, error->message);
+	/* In libvirt's order. */
+	if (!vmm->start_paused)
+		domain_emit(dom, EVENT_RESUMED, 0);
+	domain_emit(dom, EVENT_STARTED, 0);
+	if (!job)
+		return;
+	/* All of them return the domain or nothing. */
+	struct remote_domain_create_with_flags_ret ret = {domain_wire(dom)};
+	job_reply(job, job->returns_domain ? &ret : NULL);
+}
+
+static void on_cont(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	if (vmm->dom->vmm != vmm)
+		return;
+	if (error)
+		give_up(vmm);
+	else
+		started(vmm);
+}
+
+/* [{"label": "charserial0", "filename": "pty:/dev/pts/3"}] */
+static void take_terminals(struct domain *dom, const json_t *list)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach((json_t *)list, i, entry) {
+		const char *label = json_string_value(json_object_get(entry, "label"));
+		const char *file = json_string_value(json_object_get(entry, "filename"));
+		if (!label || !file || !g_str_has_prefix(file, "pty:/dev/pts/") ||
+		    !g_str_has_prefix(label, "char"))
+			continue;
+		for (unsigned c = 0; c < dom->live->chars->len; c++) {
+			struct conf_domain_char *chr = dom->live->chars->pdata[c];
+			if (strcmp(chr->alias, label + strlen("char")) != 0)
+				continue;
+			g_free(chr->path);
+			chr->path = g_strdup(file + strlen("pty:"));
+			conf_domain_set_tty(dom->live, chr, chr->path);
+		}
+	}
+}
+
+static void on_chardevs(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	if (vmm->dom->vmm != vmm)
+		return;
+	if (error) {
+		give_up(vmm);
+		return;
+	}
+	take_terminals(vmm->dom, result);
+	if (vmm->start_paused)
+		started(vmm);
+	else
+		qmp_execute(vmm->qmp, "cont", NULL, COMMAND_TIMEOUT_MS, on_cont, vmm);
+}
+
+static bool connect_qmp(struct vmm *vmm)
+{
+	g_autofree char *path = in_run_dir(vmm, "qmp.sock");
+	vmm->qmp = qmp_connect(vmm->dom->all->daemon->loop, path, &qmp_ops, vmm, NULL);
+	if (vmm->qmp)
+		qmp_execute(vmm->qmp, "qmp_capabilities", NULL, START_TIMEOUT_MS, NULL, NULL);
+	return vmm->qmp != NULL;
+}
+
+static void try_connect(void *opaque)
+{
+	struct vmm *vmm = opaque;
+	if (connect_qmp(vmm))
+		qmp_execute(vmm->qmp, "query-chardev", NULL, START_TIMEOUT_MS, on_chardevs, vmm);
+	else if (aio_now_ns() < vmm->deadline_ns)
+		aio_timer_arm(&vmm->timer, aio_now_ns() + CONNECT_RETRY_MS * INT64_C(1000000));
+	else
+		give_up(vmm);
+}
+
+static struct vmm *vmm_new(struct domain *dom)
+{
+	struct vmm *vmm = g_new0(struct vmm, 1);
+	vmm->dom = dom;
+	vmm->run_dir = store_path(dom->all->daemon, "run", dom->uuid_text, "");
+	vmm->pidfd = -1;
+	vmm->destroyers = g_ptr_array_new();
+	aio_timer_init(&vmm->timer, dom->all->daemon->loop, try_connect, vmm);
+	return vmm;
+}
+
+static void watch_process(struct vmm *vmm)
+{
+	vmm->watch =
+		aio_watch_add(vmm->dom->all->daemon->loop, vmm->pidfd, POLLIN, on_process_end, vmm);
+}
+
+/* In the child, between fork and exec: system calls only. */
+static void prepare_child(void *opaque)
+{
+	int fd = *(int *)opaque;
+	char text[16];
+	unsigned at = sizeof(text);
+	text[--at] = '\n';
+	for (unsigned pid = getpid(); pid; pid /= 10)
+		text[--at] = '0' + pid % 10;
+	if (write(fd, text + at, sizeof(text) - at) < 0)
+		_exit(127);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* A signal to the daemon's terminal or group is not meant for VMs. */
+	setsid();
+}
+
+static bool spawn(struct vmm *vmm, GPtrArray *args, GError **error)
+{
+	g_autofree char *pid_path = in_run_dir(vmm, "pid");
+	g_autofree char *log_path =
+		store_path(vmm->dom->all->daemon, "log", vmm->dom->uuid_text, ".log");
+	auto_fd pid_fd = open(pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	auto_fd log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	auto_fd null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (pid_fd < 0 || log_fd < 0 || null_fd < 0)
+		return error_set_errno(error, errno, "cannot create '%s'",
+				       pid_fd < 0 ? pid_path : log_path);
+	g_autofree char *line = g_strjoinv(" ", (char **)args->pdata);
+	dprintf(log_fd, "%s\n", line);
+	GPid pid;
+	if (!g_spawn_async_with_fds(NULL, (char **)args->pdata, NULL, G_SPAWN_DO_NOT_REAP_CHILD,
+				    prepare_child, &pid_fd, &pid, null_fd, log_fd, log_fd, error))
+		return false;
+	vmm->pid = pid;
+	vmm->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	if (vmm->pidfd >= 0)
+		return true;
+	error_set_errno(error, errno, "cannot watch the VMM");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return false;
+}
+
+void vmm_start(struct domain_job *job, struct conf_domain *conf, bool paused)
+{
+	struct domain *dom = job->dom;
+	struct vmm *vmm = vmm_new(dom);
+	GError *error = NULL;
+	dom->live = conf;
+	dom->id = dom->all->next_id;
+	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, conf, vmm->run_dir, &error);
+	bool good = args != NULL;
+	if (good && g_mkdir_with_parents(vmm->run_dir, 0700) < 0)
+		good = error_set_errno(&error, errno, "cannot create '%s'", vmm->run_dir);
+	if (!good || !write_live(vmm, &error) || !spawn(vmm, args, &error)) {
+		forget_files(vmm);
+		g_clear_pointer(&dom->live, conf_domain_free);
+		dom->id = -1;
+		vmm_free(vmm);
+		if (!dom->definition)
+			domain_remove(dom);
+		job_fail(job, error);
+		return;
+	}
+	dom->all->next_id++;
+	dom->vmm = vmm;
+	dom->state = paused ? DOMAIN_PAUSED : DOMAIN_RUNNING;
+	dom->reason = paused ? (int)PAUSED_USER : (int)RUNNING_BOOTED;
+	vmm->job = job;
+	vmm->start_paused = paused;
+	vmm->deadline_ns = aio_now_ns() + START_TIMEOUT_MS * INT64_C(1000000);
+	watch_process(vmm);
+	try_connect(vmm);
+}
+
+/* --- Commands ------------------------------------------------------------------------------- */
+
+static void on_command(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	GError *failure = NULL;
+	if (!error) {
+		job_reply(job, NULL);
+		return;
+	}
+	virt_error(&failure, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "domain '%s': %s", job->dom->name,
+		   error->message);
+	job_fail(job, failure);
+}
+
+void vmm_command(struct domain_job *job, const char *command)
+{
+	struct qmp *qmp = job->dom->vmm->qmp;
+	if (qmp) {
+		qmp_execute(qmp, command, NULL, COMMAND_TIMEOUT_MS, on_command, job);
+		return;
+	}
+	GError *error = NULL;
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "domain is not running");
+	job_fail(job, error);
+}
+
+pid_t vmm_pid(const struct domain *dom)
+{
+	return dom->vmm ? dom->vmm->pid : 0;
+}
+
+/* --- A later daemon ------------------------------------------------------------------------- */
+
+/* Process ids are used again: it is ours if its command line names our socket. */
+static bool is_ours(const struct vmm *vmm)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", (int)vmm->pid);
+	g_autofree char *text = NULL;
+	size_t length;
+	if (!g_file_get_contents(path, &text, &length, NULL))
+		return false;
+	for (size_t i = 0; i + 1 < length; i++) {
+		if (!text[i])
+			text[i] = ' ';
+	}
+	g_autofree char *socket = g_strdup_printf("%s/qmp.sock", vmm->run_dir);
+	return strstr(text, socket) != NULL;
+}
+
+static void on_status(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	struct domain *dom = vmm->dom;
+	if (error || dom->vmm != vmm)
+		return;
+	bool running = json_is_true(json_object_get(result, "running"));
+	dom->state = running ? DOMAIN_RUNNING : DOMAIN_PAUSED;
+	dom->reason = running ? (int)RUNNING_BOOTED : (int)PAUSED_USER;
+}
+
+static void on_terminals(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	if (!error && vmm->dom->vmm == vmm)
+		take_terminals(vmm->dom, result);
+}
+
+bool vmm_attach(struct domain *dom)
+{
+	struct vmm *vmm = vmm_new(dom);
+	g_autofree char *path = in_run_dir(vmm, "pid"), *text = NULL;
+	if (g_file_get_contents(path, &text, NULL, NULL))
+		vmm->pid = atoi(text);
+	if (vmm->pid > 1)
+		vmm->pidfd = syscall(SYS_pidfd_open, vmm->pid, 0);
+	if (vmm->pidfd < 0 || !is_ours(vmm)) {
+		forget_files(vmm);
+		vmm_free(vmm);
+		return false;
+	}
+	dom->vmm = vmm;
+	dom->state = DOMAIN_RUNNING;
+	dom->reason = RUNNING_BOOTED;
+	watch_process(vmm);
+	if (connect_qmp(vmm)) {
+		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
+		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_terminals, vmm);
+	} else {
+		/* Killed between fork and the VMM's first steps: it has not begun to run. */
+		give_up(vmm);
+	}
+	return true;
+}
+
+void vmm_detach(struct domain *dom)
+{
+	struct vmm *vmm = g_steal_pointer(&dom->vmm);
+	if (!vmm)
+		return;
+	vmm_free(vmm);
+}
