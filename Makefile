@@ -36,6 +36,13 @@ fuzz: ## ten million random instructions against the host's CPU; every fuzz targ
 	@$(BUILD)/tests/guest/diff/guest-diff --count 230000
 	@tests/fuzz/run $(SECONDS)
 
+tsan: ## the tests of loops, block nodes and virtio under ThreadSanitizer
+	@tools/setup test
+	@[ -e build-tsan/build.ninja ] || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false \
+		-Dc_args=-Wno-error=tsan >/dev/null
+	@meson test -C build-tsan --print-errorlogs aio-loop aio-pool block-file virtio-core virtio-devices \
+		virtio-hostile virtio-net virtio-p9 virtio-vsock
+
 soak: ## programs that check themselves in guests, again and again for MINUTES=n (default 30)
 	@tools/setup test
 	@$(MAKE) --no-print-directory all
@@ -50,4 +57,4 @@ clean:
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all demo test lab bench fuzz soak install clean help
+.PHONY: all demo test lab bench fuzz tsan soak install clean help
