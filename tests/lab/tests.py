@@ -4,7 +4,7 @@ from collections import namedtuple
 
 # needs: "program:PATH in the build folder", "kernel:NAME of tests/lib/assets", "file:PATH",
 # "grub-disk" (images.py's, that powers off).
-# limit: seconds in the lab. On an idle machine a boot takes 5 to 30.
+# limit: seconds in the lab. On an idle machine a boot takes 5 to 30, on a busy one many times that.
 # machine: one of lab.py's MACHINES.
 Test = namedtuple("Test", "name needs limit script machine", defaults=["fast"])
 
@@ -12,10 +12,12 @@ VMM = "program:cmd/vmm/berth-vmm"
 OVMF = [f"file:/usr/share/OVMF/OVMF_{part}_4M.fd" for part in ("CODE", "VARS")]
 ENGINE = "program:tests/unit/kvm/test-kvm-guest"
 SEABIOS = ["file:/usr/share/seabios/bios-256k.bin", "file:/usr/share/seabios/bios-microvm.bin"]
+# The guest has found KVM's clock, whichever it prefers.
+KVMCLOCK = "grep -q kvm-clock /sys/devices/system/clocksource/clocksource0/available_clocksource"
 KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 "
 
 
-def boot(name, options, kernel="cloud", run="true", check="", cpus=1, limit=120):
+def boot(name, options, kernel="cloud", run=KVMCLOCK, check="", cpus=1, limit=300):
     """berth-vmm boots a stock kernel to init, runs `run` in it and powers off."""
     return Test(name, [VMM, f"kernel:{kernel}"] + SEABIOS, limit, f"""
         dd if=/dev/urandom of=/tmp/disk bs=64k count=64 2>/dev/null
@@ -36,7 +38,7 @@ BOOTS = [
 ]
 
 TESTS = [
-    Test("engine", [ENGINE], 120, """
+    Test("engine", [ENGINE], 180, """
         test-kvm-guest | tee /tmp/out
         grep -q 'ms: usable' /tmp/out || fail "the probe does not accept this KVM"
         ! grep -q '^not ok' /tmp/out
@@ -57,7 +59,7 @@ TESTS = [
          "-device virtio-blk-device,drive=d", run="md5sum /dev/vda",
          check="grep -q $sum /tmp/out || fail 'the disk reads wrong'"),
     # -no-reboot: the guest's reset, by whatever way its kernel finds, ends the VMM.
-    *[Test("reboot-" + board, [VMM, "kernel:cloud"] + SEABIOS, 120, f"""
+    *[Test("reboot-" + board, [VMM, "kernel:cloud"] + SEABIOS, 300, f"""
         vmm -accel kvm -M {board} -kernel $LAB/kernels/cloud/vmlinuz \\
             -initrd $LAB/kernels/cloud/initramfs.cpio.gz \\
             -append "{KERNEL_ARGUMENTS} berth.run=reboot,-f"
@@ -78,18 +80,18 @@ TESTS = [
              "echo said > /dev/vport1p1 || echo said > /dev/vport2p1 || echo said > /dev/vport3p1",
          check="cmp /tmp/disk /tmp/d/copy && test $(wc -c </tmp/d/random) -ge 512 && "
                "grep -q said /tmp/port || fail 'what the guest wrote did not arrive'"),
-    Test("seabios", [VMM] + SEABIOS, 60, """
+    Test("seabios", [VMM] + SEABIOS, 180, """
         vmm -accel kvm -M q35 -smp 2 -boot reboot-timeout=1 -no-reboot
         grep -q 'SeaBIOS (version' /tmp/out && grep -q 'No bootable device' /tmp/out
     """),
-    Test("engine-avx", [ENGINE], 60, """
+    Test("engine-avx", [ENGINE], 180, """
         test-kvm-guest -p /kvm/avx -p /kvm/models | tee /tmp/out
         grep -q '^ok.*/kvm/avx$' /tmp/out || fail "AVX state is lost or was not tested"
         ! grep -q '^not ok' /tmp/out
     """, "steady"),
     # From flash, with a variable store: the firmware's own disk driver, GRUB's EFI loader from the
     # disk's system partition, and the way to power off.
-    *[Test("ovmf-" + bus, [VMM, "grub-disk"] + OVMF, 60, f"""
+    *[Test("ovmf-" + bus, [VMM, "grub-disk"] + OVMF, 180, f"""
         gunzip -c $LAB/grub-disk.gz >/tmp/disk
         cp /usr/share/OVMF/OVMF_VARS_4M.fd /tmp/vars
         vmm -accel kvm -M q35 -smp 2 -net none {disk} \\
