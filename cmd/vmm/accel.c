@@ -64,6 +64,16 @@ static bool list_choices(const struct conf_vm *conf, GArray *choices, GError **e
 	return true;
 }
 
+bool accel_translates(const struct conf_vm *conf)
+{
+	for (unsigned i = 0; i < conf->accels->len; i++) {
+		const struct conf_accel *accel = conf->accels->pdata[i];
+		if (strcmp(conf_accel_canonical(accel->name, NULL), "soft") == 0)
+			return accel->jit == CONF_JIT_ON;
+	}
+	return false;
+}
+
 bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,
 		  GError **error)
 {

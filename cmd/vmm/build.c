@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cpu/soft/engine.h"
 
 #include <errno.h>
 #include <string.h>
@@ -357,6 +358,8 @@ static bool create_vm(struct vmm *vmm, GError **error)
 		.dies = conf->smp.dies,
 		.cores = conf->smp.cores,
 		.threads = conf->smp.threads,
+		.translate = accel_translates(conf),
+		.translate_after = SOFT_TRANSLATE_AFTER,
 		.kernel_irqchip_split = split,
 		.pause_on_reset_request = conf->action.reboot == CONF_REBOOT_SHUTDOWN,
 	};

@@ -47,6 +47,8 @@ struct device *vmm_add_device(struct vmm *vmm, const struct conf_item *item, GEr
 /* NULL-ended. */
 const struct engine_ops *const *accel_engines(void);
 /* Which engine to use; *split: the interrupt controllers are ours. */
+/* Shall the soft engine translate? */
+bool accel_translates(const struct conf_vm *conf);
 bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,
 		  GError **error);
 

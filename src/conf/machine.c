@@ -73,10 +73,14 @@ bool conf_machine_merge(struct conf_machine *machine, const char *text, GError *
 
 static const char *const threads[] = {"", "multi", "single", NULL};
 
+static const char *const jits[] = {"default", "off", "on", NULL};
+
 const struct keyval_field conf_accel_fields[] = {
 	{"accel", KEYVAL_STRING, FIELD(conf_accel, name), .help = "kvm, soft or auto"},
 	{"kernel-irqchip", KEYVAL_ENUM, FIELD(conf_accel, irqchip), .names = irqchips,
 	 .help = "kvm: on or split"},
+	{"jit", KEYVAL_ENUM, FIELD(conf_accel, jit), .names = jits,
+	 .help = "soft: on: translate hot code; off (default): interpret only"},
 	{"tb-size", KEYVAL_UINT, FIELD(conf_accel, tb_size), 1, 4096,
 	 .help = "soft: size of the code cache in MiB; the engine sizes it by itself"},
 	{"thread", KEYVAL_STRING, FIELD(conf_accel, thread),

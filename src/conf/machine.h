@@ -23,12 +23,16 @@ struct conf_machine {
 extern const struct keyval_field conf_machine_fields[];
 bool conf_machine_merge(struct conf_machine *machine, const char *text, GError **error);
 
+/* The default comes first. */
+enum conf_jit { CONF_JIT_DEFAULT, CONF_JIT_OFF, CONF_JIT_ON };
+
 /* -accel: one of several, in order of preference. */
 struct conf_accel {
 	char *name;  /* kvm, soft, auto (tcg and jit are read as soft) */
 	int irqchip; /* enum conf_irqchip */
 	char *thread;
 	unsigned tb_size; /* MiB */
+	int jit; /* soft: translate hot code; enum conf_jit */
 };
 extern const struct keyval_field conf_accel_fields[];
 struct conf_accel *conf_accel_parse(const char *text, GError **error);

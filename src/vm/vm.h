@@ -77,6 +77,9 @@ struct vm_config {
 	unsigned sockets, dies, cores, threads; /* topology; their product is >= vcpus */
 	unsigned phys_bits;    /* guest-physical address bits; 0: the engine's choice */
 	bool kernel_irqchip_split; /* for engines that have the choice */
+	bool translate;          /* engines that can: translate hot code, not only interpret */
+	bool translate_strictly; /* with the flags right at every fault: for tests */
+	unsigned translate_after; /* how many times code has run before */
 	bool pause_on_reset_request; /* -no-reboot: a guest's reset pauses as SHUTDOWN does */
 };
 

@@ -5,9 +5,16 @@
 #include "base/error.h"
 #include "base/lock.h"
 #include "cpu/soft/interp/blocks.h"
+#include "cpu/soft/jit/jit.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+
+/*
+ * Translated code has the stack pointer at the vCPU's first byte: below is room for its calls, and
+ * for what a signal handler needs.
+ */
+enum { SIGNAL_ROOM = 256 << 10 };
 
 static struct soft_engine *engine_of(struct vm *vm)
 {
@@ -223,20 +230,22 @@ static void engine_vcpu_destroy(struct vcpu *vcpu)
 	soft_system_destroy(c);
 	soft_native_destroy(c);
 	interp_blocks_destroy(c);
-	munmap(c, sizeof(*c));
+	jit_destroy(c);
+	munmap((uint8_t *)c - SIGNAL_ROOM, SIGNAL_ROOM + sizeof(*c));
 }
 
 static bool engine_vcpu_create(struct vcpu *vcpu, GError **error)
 {
-	struct soft_vcpu *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (c == MAP_FAILED)
+	uint8_t *p = mmap(NULL, SIGNAL_ROOM + sizeof(struct soft_vcpu), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
 		return error_set_errno(error, errno, "cannot map memory for vCPU %u", vcpu->index);
+	struct soft_vcpu *c = (struct soft_vcpu *)(p + SIGNAL_ROOM);
 	c->vcpu = vcpu;
 	c->vm = vcpu->vm;
 	c->engine = engine_of(vcpu->vm);
 	vcpu->engine_data = c;
-	if (!interp_blocks_create(c, error) || !soft_native_create(c, error) ||
+	if (!interp_blocks_create(c, error) || !jit_create(c, error) || !soft_native_create(c, error) ||
 	    !soft_system_create(c, error)) {
 		engine_vcpu_destroy(vcpu);
 		return false;
@@ -282,7 +291,7 @@ static void engine_nmi(struct vcpu *vcpu)
 static char *engine_describe(struct vm *vm)
 {
 	struct soft_engine *engine = engine_of(vm);
-	GString *text = g_string_new("software engine: interpreter\n");
+	GString *text = g_string_new("software engine\n");
 	for (unsigned n = 0; n < vm->vcpu_count; n++) {
 		struct soft_vcpu *c = soft_of(&vm->vcpus[n]);
 		if (!c || !c->blocks)
@@ -293,6 +302,7 @@ static char *engine_describe(struct vm *vm)
 				       " flushes, %zu KiB in use\n",
 				       n, c->blocks->decoded, c->blocks->dropped,
 				       c->blocks->flushes, c->blocks->used >> 10);
+		jit_describe(c, text);
 	}
 	g_string_append_printf(text, "writes to code: %" G_GUINT64_FORMAT "\n",
 			       engine->code_writes);

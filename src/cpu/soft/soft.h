@@ -6,7 +6,7 @@
  *   system/   paging and TLB refill, segments, exceptions and interrupts, system instructions,
  *             MSRs, CPUID, local APIC
  *   native/   x87, MMX, SSE, AVX, AES, SHA...: executed by the host's own instruction on guest state
- *   jit/      the translator (next): same decoder, same TLB, same state
+ *   jit/      the translator: same decoder, same TLB, same state
  *
  * An instruction is a function `exec(c, insn)`. It must raise every fault before it changes
  * architectural state; soft_raise*() does not return (it unwinds to the run loop, which delivers).
@@ -90,6 +90,13 @@ struct soft_tlb_entry {
 	uintptr_t addend; /* host address = linear + addend */
 };
 
+/* Where an indirect jump to `rip` leads in translated code; a side per TLB table (jit/). */
+struct soft_jump {
+	uint64_t rip; /* SOFT_TLB_EMPTY: none */
+	const uint8_t *code;
+};
+enum { SOFT_JUMPS = 4096, SOFT_JUMP_SIDES = SOFT_TLB_SMAP_OFF + 1 };
+
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };
 
 /* Reasons to leave the fast loop; bits of soft_vcpu.pending. */
@@ -116,7 +123,11 @@ struct soft_vcpu {
 	bool long64;                  /* 64-bit code segment in long mode: segment bases are 0 */
 	bool flat_data;               /* DS, ES, SS: base 0, limit 4 GiB, writable */
 	struct soft_tlb_entry *tlb;   /* the table for the current privilege */
+	unsigned tlb_table;           /* its number */
 	struct soft_tlb_entry tlbs[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
+	/* Translated code addresses these, like everything here, by their offset. */
+	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
+	uint64_t jit_host_rsp, jit_return, jit_target;
 	bool watching; /* data breakpoints or alignment checks: slow accesses call soft_watch() */
 
 	_Atomic uint32_t pending; /* enum soft_pending; any thread sets bits with soft_post() */
@@ -144,6 +155,7 @@ struct soft_vcpu {
 	struct soft_mmu *mmu;        /* system/'s: PCID and large-page bookkeeping */
 	struct soft_system *sys;     /* system/'s: debug traps, CPUID, clocks */
 	struct soft_native *native;  /* native/'s: stub cache */
+	struct jit *jit;             /* jit/'s: code memory; NULL: no translation */
 };
 
 static inline struct soft_vcpu *soft_of(struct vcpu *vcpu)
@@ -237,6 +249,8 @@ void soft_tlb_flush_non_global(struct soft_vcpu *c);
 void soft_tlb_flush_page(struct soft_vcpu *c, uint64_t linear);
 /* The memory map or page states have changed: first-level TLB and cached ranges go. */
 void soft_memory_changed(struct soft_vcpu *c);
+/* Is the page whose tag has just been looked at a global one? */
+bool soft_tlb_slot_global(const struct soft_vcpu *c, uint64_t linear);
 
 /*
  * Data breakpoints: pages that hold one never get a tag, so every access to them is a slow one.
@@ -289,6 +303,10 @@ void soft_native_sync(struct soft_vcpu *c);
 void soft_native_import(struct soft_vcpu *c);
 /* Before calling device models: C code must not compute with the guest's rounding mode. Cheap. */
 void soft_native_settle(struct soft_vcpu *c);
+
+/* --- jit/jit.c ---------------------------------------------------------------------------------- */
+/* exec of a block's first instruction: count, translate, enter. */
+extern soft_exec_fn jit_exec_head;
 
 /* --- interp/blocks.c -------------------------------------------------------------------------- */
 /* Forget all decoded code of the vCPU. On its thread, or while it does not run. */

@@ -105,6 +105,7 @@ bool diff_native_wait(struct diff_native *native, GError **error);
 /* The ways in which the engine executes; the list ends with name == NULL. */
 struct diff_way {
 	const char *name;
+	bool translated; /* by the JIT, all of it */
 	bool stepped; /* one instruction at a time, not through the run loop */
 };
 extern const struct diff_way diff_ways[];

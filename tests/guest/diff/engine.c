@@ -15,6 +15,7 @@
 const struct diff_way diff_ways[] = {
 	{ .name = "step", .stepped = true },
 	{ .name = "interp" },
+	{ .name = "jit", .translated = true },
 	{ NULL },
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(diff_ways) <= DIFF_WAYS_MAX + 1);
@@ -46,7 +47,9 @@ static bool create(struct diff_engine *e, GError **error)
 	if (!e->model)
 		return false;
 	struct vm_config config = { .engine = &soft_engine, .cpu_model = e->model, .vcpus = 1,
-				    .sockets = 1, .dies = 1, .cores = 1, .threads = 1 };
+				    .sockets = 1, .dies = 1, .cores = 1, .threads = 1,
+				    .translate = e->way->translated,
+				    .translate_strictly = true, .translate_after = 1 };
 	e->vm = vm_new(&config, NULL, error);
 	if (!e->vm)
 		return false;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cpu/soft/engine.h"
+#include "cpu/soft/jit/jit.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -38,7 +39,7 @@ void interp_blocks_destroy(struct soft_vcpu *c)
 	c->blocks = NULL;
 }
 
-static void *arena_take(struct soft_blocks *blocks, size_t bytes)
+void *interp_arena_take(struct soft_blocks *blocks, size_t bytes)
 {
 	bytes = (bytes + 63) & ~(size_t)63;
 	if (bytes > blocks->size - blocks->used)
@@ -72,7 +73,7 @@ static struct block_page *page_get(struct soft_blocks *blocks, const uint8_t *ho
 	struct block_page *page = page_find(blocks, host_page);
 	if (page)
 		return page;
-	page = arena_take(blocks, sizeof(*page));
+	page = interp_arena_take(blocks, sizeof(*page));
 	if (!page)
 		return NULL;
 	struct block_page **head = &blocks->pages[page_hash(host_page)];
@@ -88,6 +89,7 @@ static void block_drop(struct soft_vcpu *c, struct block *b)
 	if (b->dropped)
 		return;
 	b->dropped = true;
+	jit_block_drop(c, b);
 	unsigned hash = block_hash(b->host, b->mode);
 	if (blocks->table[hash].block == b)
 		blocks->table[hash] = (struct block_slot){ 0 };
@@ -146,13 +148,14 @@ void soft_blocks_flush(struct soft_vcpu *c)
 }
 
 /* Only between blocks: the memory of all of them is used again. */
-static void arena_reset(struct soft_vcpu *c)
+void interp_blocks_reset(struct soft_vcpu *c)
 {
 	struct soft_blocks *blocks = c->blocks;
 	drop_all(c);
 	memset(blocks->table, 0, sizeof(blocks->table));
 	memset(blocks->pages, 0, sizeof(blocks->pages));
 	blocks->used = 0;
+	jit_reset(c);
 	c->insn = &blocks->fetching;
 }
 
@@ -256,6 +259,15 @@ static void insn_set(struct soft_insn *i, const struct soft_opcode *op, unsigned
 	i->ends = op->ends;
 }
 
+bool interp_insn_choose(struct soft_vcpu *c, struct soft_insn *i, uint32_t mode)
+{
+	const struct soft_opcode *op = choose(c, X86_DECODE_OK, mode, &i->x);
+	if (op == &opcode_undefined)
+		return false;
+	insn_set(i, op, 0);
+	return true;
+}
+
 /* The bytes from f->linear on when the first page's are not enough; returns how many. */
 static unsigned fetch_across(struct soft_vcpu *c, struct fetch *f)
 {
@@ -348,7 +360,7 @@ static struct block *decode(struct soft_vcpu *c, struct fetch *f, uint32_t mode)
 	struct soft_blocks *blocks = c->blocks;
 	size_t most = block_bytes(BLOCK_INSNS_MAX) + 2 * sizeof(struct block_page) + 256;
 	if (blocks->size - blocks->used < most)
-		arena_reset(c);
+		interp_blocks_reset(c);
 	struct block *b = (struct block *)(blocks->arena + blocks->used);
 	memset(b, 0, sizeof(*b));
 	decode_block(c, b, f, mode);
@@ -359,11 +371,15 @@ static struct block *decode(struct soft_vcpu *c, struct fetch *f, uint32_t mode)
 		b->dropped = true;
 		return b;
 	}
-	arena_take(blocks, block_bytes(b->count));
+	interp_arena_take(blocks, block_bytes(b->count));
 	struct block_page *page = page_get(blocks, page_of(f->host));
 	struct block **bucket = &page->bucket[((uintptr_t)f->host & PAGE_MASK) >> 6];
 	b->next = *bucket;
 	*bucket = b;
+	if (c->jit && mode == (X86_DECODE_64 | BLOCK_MODE_VEX) && !b->host2) {
+		b->first_exec = b->insns[0].exec;
+		b->insns[0].exec = jit_exec_head;
+	}
 	if (b->host2) {
 		page = page_get(blocks, f->host2);
 		b->next2 = page->crossers;

@@ -69,6 +69,9 @@ struct block {
 	struct block *next;  /* in its page's bucket */
 	struct block *next2; /* in the second page's list of crossers */
 	struct block_link link[2];
+	struct jit_unit *unit[SOFT_JUMP_SIDES]; /* translations, by TLB table */
+	soft_exec_fn *first_exec;               /* insns[0].exec is jit_exec_head: then its own */
+	uint16_t heat;
 	struct soft_insn insns[]; /* count, then an end marker */
 };
 
@@ -139,6 +142,13 @@ ALWAYS_INLINE unsigned block_hash(const uint8_t *host, uint32_t mode)
 	uintptr_t h = (uintptr_t)host;
 	return (h ^ (h >> 13) ^ (mode << 9)) & ((1 << BLOCK_TABLE_BITS) - 1);
 }
+
+/* jit/'s part of the arena; NULL: full. */
+void *interp_arena_take(struct soft_blocks *blocks, size_t bytes);
+/* Fill in what does the decoded i->x; false if nothing does. */
+bool interp_insn_choose(struct soft_vcpu *c, struct soft_insn *i, uint32_t mode);
+/* Start with an empty cache. Between blocks only. */
+void interp_blocks_reset(struct soft_vcpu *c);
 
 /* interp/exec.c: fill in exec from fn, the form and what follows. */
 void interp_specialise(struct block *b);

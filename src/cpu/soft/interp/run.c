@@ -2,6 +2,7 @@
 /* The run loop: blocks, faults, events, waiting in HLT, single steps. */
 #include "cpu/soft/engine.h"
 #include "cpu/soft/interp/exec.h"
+#include "cpu/soft/jit/jit.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -144,6 +145,8 @@ static enum vcpu_exit run_loop(struct soft_vcpu *c)
 				return exit;
 			continue;
 		}
+		if (soft_unlikely(jit_wants_reset(c)))
+			interp_blocks_reset(c);
 		uint32_t mode = block_mode(c);
 		if (atomic_load_explicit(&c->pending, memory_order_relaxed) & SOFT_PENDING_TRAP)
 			mode |= BLOCK_MODE_SINGLE;

@@ -212,7 +212,8 @@ static inline void native_bind(const struct soft_insn *i, soft_exec_fn *run, sof
 	struct soft_insn *w = (struct soft_insn *)i;
 	w->native = entry;
 	w->fn = run;
-	if (exec)
+	/* A block's first keeps counting how hot it is. */
+	if (exec && w->exec != jit_exec_head)
 		w->exec = exec;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "cpu/soft/engine.h"
+#include "cpu/soft/jit/jit.h"
 #include "cpu/x86/walk.h"
 
 #include <string.h>
@@ -99,6 +100,7 @@ static void slot_clear(struct soft_tlb_entry *e)
 
 static void flush_local(struct soft_vcpu *c)
 {
+	jit_jumps_forget(c, false);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		struct tlb_log *log = &c->mmu->log[t];
 		for (unsigned i = 0; i < log->local_count; i++) {
@@ -113,6 +115,7 @@ static void flush_local(struct soft_vcpu *c)
 
 static void flush_first_level(struct soft_vcpu *c)
 {
+	jit_jumps_forget(c, true);
 	flush_local(c);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		struct tlb_log *log = &c->mmu->log[t];
@@ -142,6 +145,12 @@ static void log_slot(struct tlb_log *log, unsigned slot, bool global)
 		*meta |= SLOT_IN_LOCAL;
 		log->local[log->local_count++] = slot;
 	}
+}
+
+bool soft_tlb_slot_global(const struct soft_vcpu *c, uint64_t linear)
+{
+	return c->mmu->log[c->tlb_table].meta[linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1)] &
+	       SLOT_IS_GLOBAL;
 }
 
 /* Data breakpoints on this page? */
@@ -315,6 +324,7 @@ static void first_level_flush_page(struct soft_vcpu *c, uint64_t linear)
 {
 	uint64_t base = linear & ~PAGE_MASK;
 
+	jit_jumps_forget_page(c, linear);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		struct soft_tlb_entry *e =
 			&c->tlbs[t][linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1)];
@@ -369,6 +379,7 @@ void soft_tlb_select(struct soft_vcpu *c)
 	else if (ac && c->s.cr4 & X86_CR4_SMAP)
 		t = SOFT_TLB_SMAP_OFF;
 	c->tlb = c->tlbs[t];
+	c->tlb_table = t;
 	c->watching = c->sys->data_breakpoints || t == SOFT_TLB_ALIGNED;
 }
 

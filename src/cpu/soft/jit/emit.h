@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inside the translator.
+ *
+ * Registers in translated code:
+ *   rsp           the vCPU: state is [rsp + offset]. Calls into C switch to the thread's stack.
+ *   rax..rdi, r8..r12  the guest's of the same number (but rsp)
+ *   r13           the guest's rsp
+ *   r14, r15      scratch: JIT_S0, JIT_S1
+ *   The guest's r13, r14, r15 stay in c->s.gpr.
+ *
+ * Flags: the guest's arithmetic flags are in the host's EFLAGS or in c->flags, or both; e->flags_host
+ * and e->flags_mem say what holds at this point of the code. At a unit's entry they are in c->flags,
+ * unless the unit writes them all before it reads any (live_in).
+ *
+ * Memory: only through jit_mem(), which emits the TLB lookup. If it fails, the whole instruction is
+ * done by the interpreter (its fn), out of line, and the code goes on behind the instruction. So an
+ * emitter must leave guest state alone until its last lookup has succeeded, and must produce in one
+ * go what fn would: registers, memory, flags.
+ *
+ * Faults: fn raises them, with every guest register in c->s and c->insn set. Emitted code itself must
+ * not be able to fault.
+ *
+ * An emitter is in the table (table.c) by opcode. It returns false, having emitted nothing, for forms
+ * that it does not do; then the interpreter's fn is called from the unit.
+ */
+#pragma once
+
+#include "cpu/soft/interp/exec.h"
+#include "cpu/soft/jit/jit.h"
+
+enum { JIT_S0 = 14, JIT_S1 = 15, JIT_STATE = X86_RSP, JIT_GUEST_RSP = 13, JIT_NONE = 0xff };
+
+/* Flags as bits of a byte: liveness masks. */
+enum {
+	JIT_CF = 1, JIT_PF = 2, JIT_AF = 4, JIT_ZF = 8, JIT_SF = 16, JIT_OF = 32, JIT_FLAGS = 63,
+};
+
+enum {
+	JIT_INSNS_MAX = 64,
+	JIT_CODE_SIZE = 64 << 20,
+	JIT_UNIT_MAX = 48 << 10, /* bytes of code that a unit may need */
+	JIT_SLOW_MAX = 3 * JIT_INSNS_MAX,
+	JIT_EXITS_MAX = JIT_INSNS_MAX + 2,
+};
+
+struct jit_link;
+
+struct jit_unit {
+	const uint8_t *code; /* where to enter it */
+	struct block *block;
+	struct jit_link *incoming; /* jumps that lead here directly */
+	uint8_t live_in;           /* flags that it may look at before it writes them: JIT_FLAG_* */
+	uint8_t table;             /* enum soft_tlb_table */
+	uint16_t count;
+	struct soft_insn insns[]; /* `offset` counts from the page's first byte */
+};
+
+/* A direct jump out of a unit. Its code has up to three places to be patched. */
+struct jit_link {
+	struct jit_unit *to;      /* NULL: not linked */
+	struct jit_link *next;    /* of those that lead to the same unit */
+	struct jit_unit *from;
+	int32_t target;           /* from the first byte of `from`'s page */
+	bool far;                 /* the target is on another page */
+	uint8_t *source;          /* the jump's rel32: to `save`, or past it */
+	uint8_t *save, *direct;   /* code that saves the flags; code that does not */
+	uint8_t *final;           /* the last jump's rel32 */
+	uint8_t *resolve;         /* code that calls jit_help_link() */
+	uint8_t *host_page;       /* far: the 8 bytes that the TLB's answer is compared with */
+};
+
+/* An out-of-line piece: a failed TLB lookup. */
+struct jit_slow {
+	const struct soft_insn *insn;
+	uint8_t *from[4];     /* rel32s of the jumps that come here */
+	uint8_t from_count;
+	bool ends;            /* the instruction ends the block: it does not come back */
+	bool restore_flags;   /* the code behind wants the flags in the host */
+	bool vectors;         /* and the vector registers */
+	uint8_t *back;
+};
+
+struct jit_exit {
+	struct jit_link *link;
+	uint8_t *from;   /* rel32 of the jump that leaves */
+	bool save_flags; /* they are in the host only */
+	bool backward;
+};
+
+struct jit_emit {
+	struct soft_vcpu *c;
+	struct jit *jit;
+	struct jit_unit *unit;
+	const struct soft_insn *insn;
+	const struct jit_op *op;
+	uint8_t *p, *end;
+	bool failed; /* out of room somewhere: the unit is thrown away */
+
+	bool flags_host, flags_mem;
+	uint8_t use, kill; /* of this instruction: flags read, flags surely written */
+	uint8_t live;      /* after it */
+	uint8_t live_before;
+	bool vectors_live; /* SIMD emitters' own */
+
+	bool wide;         /* 64-bit code */
+	struct jit_slow slow[JIT_SLOW_MAX];
+	unsigned slow_count, insn_slow; /* insn_slow: the first of this instruction's */
+	struct jit_exit exits[JIT_EXITS_MAX];
+	unsigned exit_count;
+};
+
+typedef bool jit_emit_fn(struct jit_emit *e, const struct x86_insn *x);
+
+/* Roles of ModRM operands that are general registers or plain memory of their size. */
+enum jit_role { JIT_UNUSED, JIT_R, JIT_W, JIT_RW };
+/* Operand sizes. B: 1; V: op_size; BV: by the opcode's low bit. */
+enum jit_size { JIT_SIZE_NONE, JIT_SIZE_B, JIT_SIZE_W, JIT_SIZE_D, JIT_SIZE_V, JIT_SIZE_BV };
+
+enum jit_imm { JIT_IMM_NONE, JIT_IMM_B, JIT_IMM_Z };
+
+struct jit_op {
+	uint8_t map, first, last;
+	int8_t digit; /* ModRM /digit, or -1 */
+	jit_emit_fn *emit;
+	uint8_t use, kill; /* flags read; flags always written. The rest it may write or leave */
+	uint8_t reg, rm;   /* enum jit_role */
+	uint8_t reg_size, rm_size; /* enum jit_size */
+	uint8_t imm;       /* enum jit_imm */
+	bool vex;          /* the VEX forms; else those without */
+	bool no_flags;     /* leaves all flags alone */
+	bool ends;         /* emits its own exits; nothing follows but a fall-through */
+};
+
+/* Lists ended by emit == NULL; table.c names them all. */
+extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[];
+struct jit;
+void jit_table_fill(struct jit *jit);
+const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x);
+
+/* flags.c: what the instruction does with the flags; without an op it may do anything. */
+void jit_flags_effect(const struct jit_op *op, const struct x86_insn *x, uint8_t *use,
+		      uint8_t *kill);
+
+/* --- encode.c: bytes ----------------------------------------------------------------------------*/
+void jit_byte(struct jit_emit *e, uint8_t b);
+void jit_bytes(struct jit_emit *e, const void *bytes, unsigned n);
+void jit_u32(struct jit_emit *e, uint32_t v);
+void jit_u64(struct jit_emit *e, uint64_t v);
+
+/* A memory operand of host code; index JIT_NONE for none. */
+struct jit_at {
+	uint8_t base, index, scale; /* scale 0-3 */
+	int32_t disp;
+};
+
+/* [prefix][REX][escape] opcode ModRM. `op` is 0x0fXX or 0x0f38XX for the other maps. */
+enum { JIT_W64 = 1 << 24, JIT_OPSIZE = 1 << 25, JIT_BYTE_REGS = 1 << 26, JIT_LOCK = 1 << 27,
+       JIT_F3 = 1 << 28, JIT_F2 = 1 << 29 };
+void jit_op_rr(struct jit_emit *e, uint32_t op, unsigned reg, unsigned rm);
+void jit_op_rm(struct jit_emit *e, uint32_t op, unsigned reg, struct jit_at at);
+
+static inline struct jit_at jit_field(size_t offset)
+{
+	return (struct jit_at){ .base = JIT_STATE, .index = JIT_NONE, .disp = (int32_t)offset };
+}
+#define JIT_FIELD(name) jit_field(offsetof(struct soft_vcpu, name))
+#define JIT_GPR(n)      jit_field(offsetof(struct soft_vcpu, s.gpr) + 8 * (n))
+
+/* 64-bit moves, and a constant in the shortest form. */
+void jit_mov(struct jit_emit *e, unsigned to, unsigned from);
+void jit_load(struct jit_emit *e, unsigned to, struct jit_at at);
+void jit_store(struct jit_emit *e, unsigned from, struct jit_at at);
+void jit_lea(struct jit_emit *e, unsigned to, struct jit_at at);
+void jit_const(struct jit_emit *e, unsigned to, uint64_t v);
+/* Jumps: returns the rel32 to be bound; cc is Jcc's low nibble, or JIT_ALWAYS. */
+enum { JIT_ALWAYS = 16, JIT_CALL = 17 };
+uint8_t *jit_jump(struct jit_emit *e, unsigned cc);
+void jit_bind(uint8_t *rel32, const uint8_t *target);
+void jit_jump_to(struct jit_emit *e, unsigned cc, const uint8_t *target);
+
+/* --- state.c: flags and registers ----------------------------------------------------------------*/
+/* The host register that holds guest register n, or JIT_NONE for those in memory. */
+unsigned jit_host_of(unsigned n);
+/* ... or else `scratch`, loaded from memory. */
+unsigned jit_get(struct jit_emit *e, unsigned n, unsigned scratch);
+/* The guest's EFLAGS go from the host's to c->flags; they stay in the host. Uses S0, changes EFLAGS. */
+void jit_flags_save(struct jit_emit *e);
+/* The host's EFLAGS are about to be clobbered: save what is live before this instruction. */
+void jit_flags_clobber(struct jit_emit *e);
+/* Have the flags in the host's EFLAGS if the instruction needs them there. */
+void jit_flags_need(struct jit_emit *e, unsigned scratch);
+/* The code to bring c->flags to EFLAGS. */
+void jit_flags_restore_code(struct jit_emit *e, unsigned scratch);
+/* The instruction was emitted: the flags it writes are in the host. */
+void jit_flags_written(struct jit_emit *e);
+
+/* --- mem.c ----------------------------------------------------------------------------------------*/
+struct jit_mem {
+	struct jit_at at;
+	uint8_t free; /* the scratch register that `at` does not use */
+};
+/*
+ * Look up the instruction's memory operand of `size` bytes in the TLB. Clobbers EFLAGS (after saving
+ * them as needed) and scratch registers. Use at once. False, with nothing emitted: an operand that
+ * only the interpreter does.
+ */
+bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum soft_access access,
+	     struct jit_mem *m);
+/* S1 = the slot's offset for the address in `linear`; a field of that slot in the unit's table. */
+void jit_tlb_slot(struct jit_emit *e, unsigned linear);
+struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field);
+/* The same for [guest rsp + disp]. */
+void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,
+		   struct jit_mem *m);
+bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x);
+/* The present instruction's slow piece; jumps to it go into from[]. */
+void jit_slow_jump(struct jit_emit *e, unsigned cc);
+
+/* The instruction's size for a JIT_SIZE_*; bytes. */
+unsigned jit_size_of(const struct x86_insn *x, enum jit_size size);
+/* Any instruction whose operands are as its entry says: the host's own, operands renamed. */
+bool jit_emit_generic(struct jit_emit *e, const struct x86_insn *x);
+
+/* --- unit.c, thunks.c ------------------------------------------------------------------------------*/
+/* Leave to the address `target` bytes from the page's first, by `cc`. */
+void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target);
+/*
+ * Leave to the linear address in S0, or if that is not known, by the instruction's slow piece. Before
+ * it leaves: `call` pushes the return address, else `pop` bytes are added to the guest's rsp.
+ */
+void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop);
+/* The interpreter's fn, called. */
+void jit_call_insn(struct jit_emit *e, const struct soft_insn *i);
+void jit_call_end(struct jit_emit *e, const struct soft_insn *i);
+
+struct jit {
+	int fd;
+	uint8_t *write, *exec; /* code memory's two views */
+	size_t used, first;    /* first: behind the thunks */
+	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link; /* in the write view */
+	bool full;
+	bool stop; /* code was dropped: what runs must look again */
+	bool strict; /* flags are right at every fault */
+	unsigned threshold;
+	struct jit_emit emit;
+	const struct jit_op *table[4][256][8]; /* by map, opcode, ModRM digit */
+	/* Indirect jumps' memory, c->jit_jumps: which slots are used, by side. */
+	struct jit_notes {
+		unsigned count;
+		bool local; /* some are for pages that are not global */
+		uint16_t slot[SOFT_JUMPS];
+	} notes[SOFT_JUMP_SIDES];
+	uint64_t noted_pages; /* a bit by hash */
+	uint64_t units, insns, fallbacks, bytes, links, resets;
+	uint64_t fallback_of[4][256];
+};
+
+void jit_thunks_make(struct jit_emit *e);
+/* NULL: not now, or, with *refused, never. May raise the fetch's fault. */
+struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refused);
+/* Called by thunks; return the code to go on with, or NULL to leave. */
+const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link);
+const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i);
+/* NULL: go on behind the instruction. */
+const uint8_t *jit_help_insn(struct soft_vcpu *c, const struct soft_insn *i);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Host instructions as bytes. */
+#include "cpu/soft/jit/emit.h"
+
+void jit_bytes(struct jit_emit *e, const void *bytes, unsigned n)
+{
+	if ((size_t)(e->end - e->p) < n) {
+		e->failed = true;
+		return;
+	}
+	memcpy(e->p, bytes, n);
+	e->p += n;
+}
+
+void jit_byte(struct jit_emit *e, uint8_t b)
+{
+	jit_bytes(e, &b, 1);
+}
+
+void jit_u32(struct jit_emit *e, uint32_t v)
+{
+	jit_bytes(e, &v, 4);
+}
+
+void jit_u64(struct jit_emit *e, uint64_t v)
+{
+	jit_bytes(e, &v, 8);
+}
+
+/* What comes before ModRM. `rex` has R, X and B in place. */
+static void prefixes(struct jit_emit *e, uint32_t op, unsigned rex, bool force_rex)
+{
+	if (op & JIT_LOCK)
+		jit_byte(e, 0xf0);
+	if (op & JIT_OPSIZE)
+		jit_byte(e, 0x66);
+	if (op & JIT_F3)
+		jit_byte(e, 0xf3);
+	if (op & JIT_F2)
+		jit_byte(e, 0xf2);
+	if (op & JIT_W64)
+		rex |= 8;
+	if (rex || force_rex)
+		jit_byte(e, 0x40 | rex);
+	if (op & 0xff0000)
+		jit_byte(e, op >> 16);
+	if (op & 0xff00)
+		jit_byte(e, op >> 8);
+	jit_byte(e, op);
+}
+
+/* JIT_BYTE_REGS: numbers 4-7 are SPL.. DIL, which need a REX. */
+static bool needs_rex(uint32_t op, unsigned reg)
+{
+	return op & JIT_BYTE_REGS && reg >= 4 && reg < 8;
+}
+
+void jit_op_rr(struct jit_emit *e, uint32_t op, unsigned reg, unsigned rm)
+{
+	prefixes(e, op, (reg & 8 ? 4 : 0) | (rm & 8 ? 1 : 0), needs_rex(op, reg) || needs_rex(op, rm));
+	jit_byte(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+
+void jit_op_rm(struct jit_emit *e, uint32_t op, unsigned reg, struct jit_at at)
+{
+	bool indexed = at.index != JIT_NONE, sib = indexed || (at.base & 7) == 4;
+	prefixes(e, op,
+		 (reg & 8 ? 4 : 0) | (indexed && at.index & 8 ? 2 : 0) | (at.base & 8 ? 1 : 0),
+		 needs_rex(op, reg));
+	unsigned mod = at.disp == (int8_t)at.disp ? 1 : 2;
+	if (at.disp == 0 && (at.base & 7) != 5)
+		mod = 0;
+	jit_byte(e, mod << 6 | (reg & 7) << 3 | (sib ? 4 : at.base & 7));
+	if (sib)
+		jit_byte(e, at.scale << 6 | (indexed ? at.index & 7 : 4) << 3 | (at.base & 7));
+	if (mod == 1)
+		jit_byte(e, at.disp);
+	else if (mod == 2)
+		jit_u32(e, at.disp);
+}
+
+void jit_mov(struct jit_emit *e, unsigned to, unsigned from)
+{
+	jit_op_rr(e, 0x89 | JIT_W64, from, to);
+}
+
+void jit_load(struct jit_emit *e, unsigned to, struct jit_at at)
+{
+	jit_op_rm(e, 0x8b | JIT_W64, to, at);
+}
+
+void jit_store(struct jit_emit *e, unsigned from, struct jit_at at)
+{
+	jit_op_rm(e, 0x89 | JIT_W64, from, at);
+}
+
+void jit_lea(struct jit_emit *e, unsigned to, struct jit_at at)
+{
+	jit_op_rm(e, 0x8d | JIT_W64, to, at);
+}
+
+void jit_const(struct jit_emit *e, unsigned to, uint64_t v)
+{
+	if (v == (uint32_t)v) {
+		if (to & 8)
+			jit_byte(e, 0x41);
+		jit_byte(e, 0xb8 | (to & 7));
+		jit_u32(e, v);
+	} else if ((int64_t)v == (int32_t)v) {
+		jit_op_rr(e, 0xc7 | JIT_W64, 0, to);
+		jit_u32(e, v);
+	} else {
+		jit_byte(e, 0x48 | (to & 8 ? 1 : 0));
+		jit_byte(e, 0xb8 | (to & 7));
+		jit_u64(e, v);
+	}
+}
+
+uint8_t *jit_jump(struct jit_emit *e, unsigned cc)
+{
+	if (cc == JIT_CALL) {
+		jit_byte(e, 0xe8);
+	} else if (cc == JIT_ALWAYS) {
+		jit_byte(e, 0xe9);
+	} else {
+		jit_byte(e, 0x0f);
+		jit_byte(e, 0x80 | cc);
+	}
+	uint8_t *rel32 = e->p;
+	jit_u32(e, 0);
+	return rel32;
+}
+
+void jit_bind(uint8_t *rel32, const uint8_t *target)
+{
+	int32_t d = (int32_t)(target - (rel32 + 4));
+	memcpy(rel32, &d, 4);
+}
+
+void jit_jump_to(struct jit_emit *e, unsigned cc, const uint8_t *target)
+{
+	uint8_t *rel32 = jit_jump(e, cc);
+	if (!e->failed)
+		jit_bind(rel32, target);
+}

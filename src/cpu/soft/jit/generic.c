@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The bulk of the integer instructions: the guest's own instruction with its registers renamed and
+ * its memory operand looked up. The table says which operands it has and what it does with them.
+ */
+#include "cpu/soft/jit/emit.h"
+
+unsigned jit_size_of(const struct x86_insn *x, enum jit_size size)
+{
+	switch (size) {
+	case JIT_SIZE_B: return 1;
+	case JIT_SIZE_W: return 2;
+	case JIT_SIZE_D: return 4;
+	case JIT_SIZE_V: return x->op_size;
+	case JIT_SIZE_BV: return x->opcode & 1 ? x->op_size : 1;
+	case JIT_SIZE_NONE: break;
+	}
+	return 0;
+}
+
+/* AH, CH, DH, BH: without any REX, the host's numbers are the same. */
+static bool is_high(const struct x86_insn *x, unsigned n, unsigned size)
+{
+	return size == 1 && (n & ~3u) == 4 && !(x->prefixes & X86_PREFIX_REX);
+}
+
+static uint32_t opcode_of(const struct x86_insn *x)
+{
+	static const uint32_t escape[4] = { 0, 0x0f00, 0x0f3800, 0x0f3a00 };
+	return escape[x->map] | x->opcode;
+}
+
+/* The operand-size bits and the prefixes that belong to the instruction. */
+static uint32_t opcode_bits(const struct jit_op *op, const struct x86_insn *x, bool high)
+{
+	unsigned reg = jit_size_of(x, op->reg_size), rm = jit_size_of(x, op->rm_size);
+	unsigned size = op->reg_size == JIT_SIZE_NONE ? rm : reg;
+	uint32_t bits = opcode_of(x);
+	if (size == 8)
+		bits |= JIT_W64;
+	else if (size == 2)
+		bits |= JIT_OPSIZE;
+	if ((reg == 1 || rm == 1) && !high)
+		bits |= JIT_BYTE_REGS;
+	if (x->map == X86_MAP_0F && x->prefixes & X86_PREFIX_REP)
+		bits |= JIT_F3;
+	if (x->prefixes & X86_PREFIX_LOCK)
+		bits |= JIT_LOCK;
+	return bits;
+}
+
+static void emit_immediate(struct jit_emit *e, const struct jit_op *op, const struct x86_insn *x)
+{
+	unsigned size = jit_size_of(x, op->rm_size);
+	if (op->imm == JIT_IMM_NONE)
+		return;
+	if (op->imm == JIT_IMM_B || size == 1)
+		jit_byte(e, x->imm);
+	else
+		jit_bytes(e, &x->imm, size == 2 ? 2 : 4);
+}
+
+/* A register operand: its host register, or `scratch` with the value if that is looked at. */
+static unsigned operand_begin(struct jit_emit *e, unsigned n, enum jit_role role, unsigned size,
+			      bool high, unsigned scratch)
+{
+	unsigned host = high ? n : jit_host_of(n);
+	if (host != JIT_NONE)
+		return host;
+	if (role != JIT_W || size < 4)
+		jit_load(e, scratch, JIT_GPR(n));
+	return scratch;
+}
+
+static void operand_end(struct jit_emit *e, unsigned n, enum jit_role role, bool high, unsigned host)
+{
+	if (!high && jit_host_of(n) == JIT_NONE && role != JIT_R)
+		jit_store(e, host, JIT_GPR(n));
+}
+
+static bool emit_register_form(struct jit_emit *e, const struct x86_insn *x)
+{
+	const struct jit_op *op = e->op;
+	unsigned reg_size = jit_size_of(x, op->reg_size), rm_size = jit_size_of(x, op->rm_size);
+	bool reg_high = op->reg && is_high(x, x->reg, reg_size), rm_high = is_high(x, x->rm, rm_size);
+	if (reg_high || rm_high) {
+		/* The other one must do without REX too. */
+		if (!rm_high && jit_host_of(x->rm) > 7)
+			return false;
+		if (op->reg && !reg_high && jit_host_of(x->reg) > 7)
+			return false;
+	}
+	jit_flags_need(e, JIT_S0);
+	unsigned rm = operand_begin(e, x->rm, op->rm, rm_size, rm_high, JIT_S1);
+	unsigned reg = op->digit >= 0 || !op->reg ? x->reg & 7 : x->reg;
+	if (op->reg)
+		reg = operand_begin(e, x->reg, op->reg, reg_size, reg_high, JIT_S0);
+	/* Both the same one in memory: then in one register. */
+	if (op->reg && x->reg == x->rm && jit_host_of(x->reg) == JIT_NONE) {
+		rm = reg;
+		if (op->rm != JIT_W || op->reg != JIT_W)
+			jit_load(e, reg, JIT_GPR(x->reg));
+	}
+	jit_op_rr(e, opcode_bits(op, x, reg_high || rm_high), reg, rm);
+	emit_immediate(e, op, x);
+	operand_end(e, x->rm, op->rm, rm_high, rm);
+	if (op->reg)
+		operand_end(e, x->reg, op->reg, reg_high, reg);
+	return true;
+}
+
+static bool emit_memory_form(struct jit_emit *e, const struct x86_insn *x)
+{
+	const struct jit_op *op = e->op;
+	unsigned reg_size = jit_size_of(x, op->reg_size), rm_size = jit_size_of(x, op->rm_size);
+	struct jit_mem m;
+	if (op->reg && is_high(x, x->reg, reg_size))
+		return false;
+	if (!jit_mem(e, x, rm_size, op->rm == JIT_R ? SOFT_READ : SOFT_WRITE, &m))
+		return false;
+	jit_flags_need(e, m.free);
+	unsigned reg = x->reg & 7;
+	if (op->reg)
+		reg = operand_begin(e, x->reg, op->reg, reg_size, false, m.free);
+	jit_op_rm(e, opcode_bits(op, x, false), reg, m.at);
+	emit_immediate(e, op, x);
+	if (op->reg)
+		operand_end(e, x->reg, op->reg, false, reg);
+	return true;
+}
+
+bool jit_emit_generic(struct jit_emit *e, const struct x86_insn *x)
+{
+	bool ok = x->mod == 3 ? emit_register_form(e, x) : emit_memory_form(e, x);
+	if (ok && !e->op->no_flags)
+		jit_flags_written(e);
+	return ok;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Memory operands: the TLB of soft.h, inline.
+ *
+ *	S0 = linear; S1 = its slot's offset
+ *	S0 -= tag[S1]; if (S0 > 4096 - size) slow		(tag and page crossing at once)
+ *
+ * and then the operand is either [base + addend[S1] + disp], or S0 is put together again from the
+ * page's address and what is left in it. A linear address that is not canonical matches no tag.
+ */
+#include "cpu/soft/jit/emit.h"
+
+#include <stddef.h>
+
+enum { ENTRY_SHIFT = 5, SLOT_MASK = (SOFT_TLB_SIZE - 1) << ENTRY_SHIFT };
+_Static_assert(sizeof(struct soft_tlb_entry) == 1 << ENTRY_SHIFT, "slots are found by shifting");
+
+struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field)
+{
+	size_t table = offsetof(struct soft_vcpu, tlbs) +
+		       e->unit->table * sizeof(((struct soft_vcpu *)0)->tlbs[0]);
+	return (struct jit_at){ .base = JIT_STATE, .index = JIT_S1, .disp = (int32_t)(table + field) };
+}
+
+static size_t tag_field(enum soft_access access)
+{
+	return access == SOFT_READ ? offsetof(struct soft_tlb_entry, read)
+				   : offsetof(struct soft_tlb_entry, write);
+}
+
+void jit_slow_jump(struct jit_emit *e, unsigned cc)
+{
+	if (e->slow_count == e->insn_slow) {
+		if (e->slow_count == JIT_SLOW_MAX) {
+			e->failed = true;
+			return;
+		}
+		e->slow[e->slow_count++] = (struct jit_slow){ .insn = e->insn };
+	}
+	struct jit_slow *slow = &e->slow[e->insn_slow];
+	g_assert(slow->from_count < G_N_ELEMENTS(slow->from));
+	slow->from[slow->from_count++] = jit_jump(e, cc);
+}
+
+void jit_tlb_slot(struct jit_emit *e, unsigned linear)
+{
+	static const unsigned shift = PAGE_BITS - ENTRY_SHIFT;
+	/* rorx S1, linear, shift */
+	jit_byte(e, 0xc4);
+	jit_byte(e, 0x43 | (linear & 8 ? 0 : 0x20)); /* VEX.R for r15, .B; map 0F3A */
+	jit_byte(e, 0xfb);
+	jit_byte(e, 0xf0);
+	jit_byte(e, 0xc0 | (JIT_S1 & 7) << 3 | (linear & 7));
+	jit_byte(e, shift);
+	jit_op_rr(e, 0x81, 4, JIT_S1); /* and */
+	jit_u32(e, SLOT_MASK);
+}
+
+/* S0 is linear, S1 its slot: leave S0 as the offset in the page, or go to the slow piece. */
+static void emit_check(struct jit_emit *e, unsigned size, enum soft_access access)
+{
+	jit_op_rm(e, 0x2b | JIT_W64, JIT_S0, jit_tlb_field(e, tag_field(access)));
+	jit_op_rr(e, 0x81 | JIT_W64, 7, JIT_S0); /* cmp */
+	jit_u32(e, PAGE_SIZE - size);
+	jit_slow_jump(e, 7 /* above */);
+}
+
+static bool fits32(int64_t v)
+{
+	return v == (int32_t)v;
+}
+
+/* Where RIP-relative counts from, in the page. */
+static int64_t rip_disp(const struct jit_emit *e, const struct x86_insn *x)
+{
+	return x->disp + e->insn->offset + x->length;
+}
+
+bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x)
+{
+	if (x->mod == 3 || !x->has_modrm)
+		return false;
+	if (e->wide)
+		return x->addr_size == 8 ? fits32(x->rip_relative ? rip_disp(e, x) : x->disp)
+					 : x->addr_size == 4 && !x->rip_relative && fits32(x->disp);
+	return false;
+}
+
+/* S0 = the effective address. */
+static void emit_address(struct jit_emit *e, const struct x86_insn *x)
+{
+	uint32_t lea = 0x8d | (x->addr_size == 8 ? JIT_W64 : 0);
+	if (x->rip_relative) {
+		jit_load(e, JIT_S0, JIT_FIELD(block_rip));
+		jit_op_rm(e, lea, JIT_S0,
+			  (struct jit_at){ JIT_S0, JIT_NONE, 0, (int32_t)rip_disp(e, x) });
+	} else if (x->base == X86_REG_NONE && x->index == X86_REG_NONE) {
+		jit_const(e, JIT_S0, x->addr_size == 8 ? (uint64_t)x->disp : (uint32_t)x->disp);
+	} else if (x->base == X86_REG_NONE) {
+		unsigned index = jit_get(e, x->index, JIT_S1);
+		jit_const(e, JIT_S0, 0);
+		jit_op_rm(e, lea, JIT_S0, (struct jit_at){ JIT_S0, index, x->scale, x->disp });
+	} else {
+		unsigned base = jit_get(e, x->base, JIT_S0);
+		unsigned index = x->index == X86_REG_NONE ? JIT_NONE : jit_get(e, x->index, JIT_S1);
+		jit_op_rm(e, lea, JIT_S0, (struct jit_at){ base, index, x->scale, x->disp });
+	}
+	if (e->wide && x->seg >= X86_FS) {
+		size_t field = offsetof(struct soft_vcpu, s.seg) + x->seg * sizeof(struct x86_segment) +
+			       offsetof(struct x86_segment, base);
+		jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, jit_field(field));
+	}
+}
+
+/* S0 is the offset in the page: make it the host address. */
+static void emit_host_address(struct jit_emit *e, enum soft_access access)
+{
+	jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, jit_tlb_field(e, tag_field(access)));
+	jit_op_rm(e, 0x03 | JIT_W64, JIT_S0,
+		  jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+}
+
+static void look_up(struct jit_emit *e, unsigned base, int32_t disp, unsigned size,
+		    enum soft_access access, struct jit_mem *m)
+{
+	if (disp) {
+		jit_lea(e, JIT_S0, (struct jit_at){ base, JIT_NONE, 0, disp });
+		jit_tlb_slot(e, JIT_S0);
+	} else {
+		jit_tlb_slot(e, base);
+		jit_mov(e, JIT_S0, base);
+	}
+	emit_check(e, size, access);
+	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+	*m = (struct jit_mem){ { base, JIT_S1, 0, disp }, JIT_S0 };
+}
+
+void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,
+		   struct jit_mem *m)
+{
+	jit_flags_clobber(e);
+	look_up(e, JIT_GUEST_RSP, disp, size, access, m);
+}
+
+bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum soft_access access,
+	     struct jit_mem *m)
+{
+	if (!jit_mem_supported(e, x))
+		return false;
+	jit_flags_clobber(e);
+	if (x->addr_size == 8 && x->seg < X86_FS && !x->rip_relative && x->base != X86_REG_NONE &&
+	    x->index == X86_REG_NONE && jit_host_of(x->base) != JIT_NONE) {
+		look_up(e, jit_host_of(x->base), (int32_t)x->disp, size, access, m);
+		return true;
+	}
+	emit_address(e, x);
+	jit_tlb_slot(e, JIT_S0);
+	emit_check(e, size, access);
+	emit_host_address(e, access);
+	*m = (struct jit_mem){ { JIT_S0, JIT_NONE, 0, 0 }, JIT_S1 };
+	return true;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Forming and translating units: decode from the block's start along the fall-through path inside its
+ * page, find out where flags are dead, emit instruction by instruction, then the out-of-line pieces.
+ */
+#include "cpu/soft/engine.h"
+#include "cpu/soft/jit/emit.h"
+
+#include <stddef.h>
+
+/* --- decoding -------------------------------------------------------------------------------------*/
+
+static bool is_jcc(const struct x86_insn *x)
+{
+	return (x->map == X86_MAP_1 || x->map == X86_MAP_0F) &&
+	       (x->opcode & 0xf0) == (x->map == X86_MAP_1 ? 0x70 : 0x80);
+}
+
+/* STAC, CLAC: what follows uses another TLB table. */
+static bool changes_table(const struct x86_insn *x)
+{
+	return x->map == X86_MAP_0F && x->opcode == 1 && (x->modrm & 0xfe) == 0xca;
+}
+
+struct source {
+	const uint8_t *host;
+	uint8_t bytes[JIT_INSNS_MAX * X86_INSN_MAX]; /* a copy, compared at the end */
+	unsigned room, size;
+};
+
+/* The unit's instructions; 0 if not even the first will do. */
+static unsigned decode_unit(struct soft_vcpu *c, struct jit_unit *u, struct source *s, uint32_t mode)
+{
+	unsigned offset = (uintptr_t)s->host & PAGE_MASK, count = 0;
+	while (count < JIT_INSNS_MAX && s->size < s->room) {
+		struct soft_insn *i = &u->insns[count];
+		enum x86_decode_result r = x86_decode(s->bytes + s->size, s->room - s->size,
+						      c->mode, &i->x);
+		if (r != X86_DECODE_OK || !interp_insn_choose(c, i, mode))
+			break;
+		i->offset = offset + s->size;
+		s->size += i->x.length;
+		count++;
+		if ((i->ends && !is_jcc(&i->x)) || changes_table(&i->x))
+			break;
+	}
+	return count;
+}
+
+/* --- flags ----------------------------------------------------------------------------------------*/
+
+struct effects {
+	const struct jit_op *op[JIT_INSNS_MAX];
+	uint8_t use[JIT_INSNS_MAX], kill[JIT_INSNS_MAX], after[JIT_INSNS_MAX], before[JIT_INSNS_MAX];
+};
+
+static void find_effects(struct jit_emit *e, struct effects *f)
+{
+	uint8_t live = JIT_FLAGS;
+	for (unsigned n = e->unit->count; n-- > 0;) {
+		const struct soft_insn *i = &e->unit->insns[n];
+		f->op[n] = jit_op_find(e->jit, &i->x);
+		jit_flags_effect(f->op[n], &i->x, &f->use[n], &f->kill[n]);
+		f->after[n] = live;
+		live = (live & ~f->kill[n]) | f->use[n];
+		/* Where a branch goes they may all be wanted; in the strict mode, at any fault. */
+		if (i->ends || (e->jit->strict && i->x.has_modrm))
+			live = JIT_FLAGS;
+		f->before[n] = live;
+	}
+}
+
+/* --- the way out ----------------------------------------------------------------------------------*/
+
+void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target)
+{
+	if (e->exit_count == JIT_EXITS_MAX) {
+		e->failed = true;
+		return;
+	}
+	struct jit_link *link = interp_arena_take(e->c->blocks, sizeof(*link));
+	if (!link) {
+		e->failed = true;
+		return;
+	}
+	*link = (struct jit_link){ .from = e->unit, .target = target,
+				   .far = target < 0 || target >= (int32_t)PAGE_SIZE };
+	e->exits[e->exit_count++] = (struct jit_exit){
+		.link = link,
+		.save_flags = e->flags_host && !e->flags_mem,
+		.backward = target <= (int32_t)e->insn->offset,
+		.from = jit_jump(e, cc),
+	};
+}
+
+/* Is the target's page still where the linked unit is? Leaves its linear address in block_rip. */
+static void emit_far_check(struct jit_emit *e, struct jit_link *link, uint8_t *to_resolve[2],
+			   uint8_t **host_page)
+{
+	jit_load(e, JIT_S0, JIT_FIELD(block_rip));
+	jit_op_rr(e, 0x81 | JIT_W64, 0, JIT_S0);
+	jit_u32(e, link->target & ~(int32_t)PAGE_MASK);
+	jit_tlb_slot(e, JIT_S0);
+	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0,
+		  jit_tlb_field(e, offsetof(struct soft_tlb_entry, fetch)));
+	to_resolve[0] = jit_jump(e, 5);
+	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+	jit_op_rr(e, 0x01 | JIT_W64, JIT_S0, JIT_S1);
+	/* cmp S1, [rip + host_page] */
+	jit_byte(e, 0x4c);
+	jit_byte(e, 0x3b);
+	jit_byte(e, 0x3d);
+	*host_page = e->p;
+	jit_u32(e, 0);
+	to_resolve[1] = jit_jump(e, 5);
+	jit_store(e, JIT_S0, JIT_FIELD(block_rip));
+}
+
+static void emit_exit(struct jit_emit *e, struct jit_exit *x)
+{
+	struct jit_link *link = x->link;
+	uint8_t *to_resolve[3], *host_page = NULL;
+	unsigned resolves = 0;
+	link->source = x->from;
+	link->save = e->p;
+	if (x->save_flags)
+		jit_flags_save(e);
+	link->direct = e->p;
+	if (x->backward) {
+		jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
+		jit_byte(e, 0);
+		to_resolve[resolves++] = jit_jump(e, 5);
+	}
+	if (link->far) {
+		emit_far_check(e, link, to_resolve + resolves, &host_page);
+		resolves += 2;
+	}
+	link->final = jit_jump(e, JIT_ALWAYS);
+	link->resolve = e->p;
+	jit_const(e, JIT_S0, (uintptr_t)link);
+	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_link);
+	link->host_page = e->p;
+	if (link->far)
+		jit_u64(e, 0);
+	if (e->failed)
+		return;
+	for (unsigned n = 0; n < resolves; n++)
+		jit_bind(to_resolve[n], link->resolve);
+	if (host_page)
+		jit_bind(host_page, link->host_page);
+	jit_bind(link->source, link->save);
+	jit_bind(link->final, link->resolve);
+}
+
+static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
+{
+	if (e->failed)
+		return;
+	for (unsigned n = 0; n < s->from_count; n++)
+		jit_bind(s->from[n], e->p);
+	jit_const(e, JIT_S0, (uintptr_t)s->insn);
+	if (s->ends) {
+		jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_end);
+		return;
+	}
+	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
+	if (s->restore_flags)
+		jit_flags_restore_code(e, JIT_S0);
+	jit_jump_to(e, JIT_ALWAYS, s->back);
+}
+
+void jit_call_insn(struct jit_emit *e, const struct soft_insn *i)
+{
+	jit_flags_clobber(e);
+	jit_const(e, JIT_S0, (uintptr_t)i);
+	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
+	e->flags_mem = true;
+}
+
+void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
+{
+	jit_flags_clobber(e);
+	jit_const(e, JIT_S0, (uintptr_t)i);
+	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_end);
+}
+
+/* --- a unit ---------------------------------------------------------------------------------------*/
+
+static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
+{
+	const struct soft_insn *i = e->insn = &e->unit->insns[n];
+	e->op = f->op[n];
+	e->use = f->use[n];
+	e->kill = f->kill[n];
+	e->live = f->after[n];
+	e->live_before = f->before[n];
+	e->insn_slow = e->slow_count;
+	if (!e->op || !e->op->emit(e, &i->x)) {
+		e->jit->fallbacks++;
+		e->jit->fallback_of[i->x.map][i->x.opcode]++;
+		if (i->ends)
+			jit_call_end(e, i);
+		else
+			jit_call_insn(e, i);
+	}
+	if (e->slow_count > e->insn_slow) {
+		struct jit_slow *s = &e->slow[e->insn_slow];
+		s->back = e->p;
+		s->ends = i->ends;
+		s->restore_flags = e->flags_host;
+	}
+}
+
+static void emit_unit(struct jit_emit *e)
+{
+	struct effects f;
+	struct jit_unit *u = e->unit;
+	find_effects(e, &f);
+	u->live_in = f.before[0];
+	e->flags_host = false;
+	e->flags_mem = true;
+	for (unsigned n = 0; n < u->count && !e->failed; n++)
+		emit_insn(e, &f, n);
+	const struct soft_insn *last = &u->insns[u->count - 1];
+	if (!last->ends || is_jcc(&last->x)) {
+		e->live_before = JIT_FLAGS;
+		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length);
+	}
+	for (unsigned n = 0; n < e->slow_count && !e->failed; n++)
+		emit_slow(e, &e->slow[n]);
+	for (unsigned n = 0; n < e->exit_count && !e->failed; n++)
+		emit_exit(e, &e->exits[n]);
+}
+
+static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
+{
+	struct jit *jit = c->jit;
+	struct jit_emit *e = &jit->emit;
+	uint8_t *start = jit->write + jit->used;
+	e->c = c;
+	e->jit = jit;
+	e->unit = u;
+	e->p = start;
+	e->end = start + JIT_UNIT_MAX;
+	e->failed = false;
+	e->wide = c->long64;
+	e->slow_count = e->exit_count = 0;
+	emit_unit(e);
+	if (e->failed)
+		return NULL;
+	u->code = jit->exec + jit->used;
+	jit->used += (size_t)(e->p - start + 15) & ~(size_t)15;
+	jit->bytes += e->p - start;
+	jit->units++;
+	jit->insns += u->count;
+	return u;
+}
+
+struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refused)
+{
+	struct soft_blocks *blocks = c->blocks;
+	size_t most = sizeof(struct jit_unit) + JIT_INSNS_MAX * sizeof(struct soft_insn);
+	struct source s = { .host = b->host, .room = PAGE_SIZE - ((uintptr_t)b->host & PAGE_MASK) };
+	uint64_t phys;
+	bool watched;
+	*refused = false;
+	if (c->jit->used + JIT_UNIT_MAX > JIT_CODE_SIZE ||
+	    blocks->size - blocks->used < most + (size_t)JIT_EXITS_MAX * 128) {
+		c->jit->full = true;
+		return NULL;
+	}
+	/* A fault here would be this fetch's. */
+	c->insn = &blocks->fetching;
+	if (soft_translate(c, c->block_rip, SOFT_FETCH, &phys, &watched) != b->host)
+		return NULL;
+	if (s.room > sizeof(s.bytes))
+		s.room = sizeof(s.bytes);
+	memcpy(s.bytes, b->host, s.room);
+	struct jit_unit *u = (struct jit_unit *)(blocks->arena + blocks->used);
+	memset(u, 0, sizeof(*u));
+	u->count = decode_unit(c, u, &s, b->mode);
+	if (!u->count) {
+		*refused = true;
+		return NULL;
+	}
+	interp_arena_take(blocks, sizeof(*u) + u->count * sizeof(struct soft_insn));
+	u->block = b;
+	u->table = c->tlb_table;
+	if (!make_code(c, u)) {
+		*refused = true;
+		return NULL;
+	}
+	if (!soft_engine_code_mark(c, phys, s.size) || memcmp(s.bytes, s.host, s.size))
+		return NULL;
+	return u;
+}
