@@ -73,7 +73,8 @@ static int compare_zero(struct compare *c, unsigned which, uint64_t offset, uint
 }
 
 struct side {
-	bool zero, allocated;
+	bool zero;
+	unsigned flags; /* without what is about places */
 	uint64_t length;
 };
 
@@ -84,7 +85,7 @@ static bool look(struct compare *c, unsigned which, uint64_t offset, uint64_t le
 	struct block_extent extent = {0};
 	unsigned depth = 0;
 	if (offset >= size) {
-		*side = (struct side){true, false, length};
+		*side = (struct side){true, 0, length};
 		return true;
 	}
 	if (!image_chain_status(c->nodes[which], offset, MIN(length, size - offset), &extent, &depth,
@@ -94,7 +95,8 @@ static bool look(struct compare *c, unsigned which, uint64_t offset, uint64_t le
 	}
 	*side = (struct side){
 		.zero = extent.flags & BLOCK_STATUS_ZERO || !(extent.flags & BLOCK_STATUS_ALLOCATED),
-		.allocated = extent.flags & BLOCK_STATUS_ALLOCATED,
+		.flags = extent.flags & (BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO |
+					 BLOCK_STATUS_ALLOCATED),
 		.length = extent.length,
 	};
 	return true;
@@ -106,7 +108,7 @@ static int compare_from(struct compare *c, uint64_t offset, uint64_t *length)
 	if (!look(c, 0, offset, c->total - offset, &a) || !look(c, 1, offset, a.length, &b))
 		return STATUS_BLOCK_STATUS;
 	*length = MIN(a.length, b.length);
-	if (c->strict && a.allocated != b.allocated)
+	if (c->strict && a.flags != b.flags)
 		return say(c, STATUS_DIFFERENT, "Strict mode: Offset %" PRIu64 " block status mismatch!",
 			   offset);
 	if (a.zero && b.zero)

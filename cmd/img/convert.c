@@ -133,6 +133,8 @@ static bool check_target_format(struct convert *c)
 			    g_str_equal(c->out_format, "qcow");
 	if (c->compress && !can_compress)
 		return !img_fail("Compression not supported for this file format");
+	if (c->bitmaps && !g_str_equal(block_format_name(c->sources[0]), "qcow2"))
+		return !img_fail("Source lacks bitmap support");
 	if (c->bitmaps && !g_str_equal(c->out_format, "qcow2"))
 		return !img_fail("Format driver '%s' does not support bitmaps", c->out_format);
 	return true;

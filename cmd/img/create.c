@@ -109,9 +109,14 @@ static int create(struct image_env *env, const char *name, const char *format, j
 		return img_fail("%s: Image creation needs a size parameter", name);
 	if (!env->quiet)
 		print_formatting(name, format, options, size);
-	if (!block_create(name, format, size, options, env->loop, &error))
-		return img_fail("%s: %s", name, error->message);
-	return EXIT_SUCCESS;
+	if (g_str_equal(format, "qcow2") && backing_format && !backing)
+		return img_fail("%s: Backing format cannot be used without backing file", name);
+	if (block_create(name, format, size, options, env->loop, &error))
+		return EXIT_SUCCESS;
+	/* Scripts look for qemu-img's "Could not create". */
+	bool plain = g_str_has_prefix(error->message, "cannot create ");
+	return img_fail("%s: %s%s", name, plain ? "Could not create " : "",
+			error->message + (plain ? strlen("cannot create ") : 0));
 }
 
 /* What can be said to be wrong before anything is touched. */
@@ -146,10 +151,6 @@ static bool check_options(const char *name, const char *format, json_t *options,
 		json_object_set_new(options, "backing_file", json_string(backing));
 	if (backing_format)
 		json_object_set_new(options, "backing_fmt", json_string(backing_format));
-	if (image_option(options, "backing_fmt") && !image_option(options, "backing_file")) {
-		img_fail("%s: Backing format cannot be used without backing file", name);
-		return false;
-	}
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #define SECTOR      UINT64_C(512)
@@ -261,7 +262,8 @@ static json_t *extent_info(const struct vmdk_extent *extent, bool embedded)
 {
 	json_t *info = json_object();
 	bool sparse = extent->directory;
-	json_object_set_new(info, "filename", json_string(extent->name ? extent->name : ""));
+	const char *filename = extent->file ? block_filename(extent->file) : "";
+	json_object_set_new(info, "filename", json_string(filename));
 	json_object_set_new(info, "format",
 			    json_string(embedded ? "" : vmdk_extent_type_name(extent->type)));
 	json_object_set_new(info, "virtual-size", json_integer(extent->length));
@@ -277,11 +279,17 @@ static bool vmdk_info(struct block_node *node, json_t *info, GError **error)
 	struct vmdk_image *vmdk = (struct vmdk_image *)node;
 	json_t *data = json_object(), *extents = json_array();
 	bool sparse = false;
+	int64_t actual = json_integer_value(json_object_get(info, "actual-size"));
 	for (unsigned i = 0; i < vmdk->extents->len; i++) {
+		struct stat st;
 		const struct vmdk_extent *extent = &g_array_index(vmdk->extents, struct vmdk_extent, i);
 		json_array_append_new(extents, extent_info(extent, extent->file == node->file));
 		sparse |= extent->directory != NULL;
+		if (extent->file && extent->file != node->file &&
+		    stat(block_filename(extent->file), &st) == 0)
+			actual += st.st_blocks * INT64_C(512);
 	}
+	json_object_set_new(info, "actual-size", json_integer(actual));
 	json_object_set_new(data, "cid", json_integer(vmdk->cid));
 	json_object_set_new(data, "parent-cid", json_integer(vmdk->parent_cid));
 	json_object_set_new(data, "create-type", json_string(vmdk->create_type));

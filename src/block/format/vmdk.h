@@ -8,7 +8,6 @@
 
 struct vmdk_extent {
 	enum vmdk_extent_type type;
-	char *name; /* as the descriptor says, for info */
 	struct block_node *file; /* borrowed: node->file or one of node->extra; NULL: ZERO */
 	uint64_t start, length;  /* bytes of the disk */
 	uint64_t flat_offset;

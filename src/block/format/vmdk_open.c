@@ -19,7 +19,6 @@ static void clear_extent(struct vmdk_extent *extent)
 		table_cache_clear(&extent->tables);
 	g_free(extent->directory);
 	g_free(extent->redundant);
-	g_free(extent->name);
 }
 
 void vmdk_close(struct block_node *node)
@@ -140,14 +139,10 @@ static bool apply_descriptor(struct vmdk_image *vmdk, struct vmdk_descriptor *de
 	for (unsigned i = 0; !embedded && i < descriptor->extents->len; i++) {
 		const struct vmdk_extent_line *line =
 			&g_array_index(descriptor->extents, struct vmdk_extent_line, i);
-		struct vmdk_extent extent = {.type = line->type, .name = g_strdup(line->name),
-					     .length = line->sectors * SECTOR,
+		struct vmdk_extent extent = {.type = line->type, .length = line->sectors * SECTOR,
 					     .flat_offset = line->offset * SECTOR};
-		if (!open_extent_file(vmdk, line, &extent, dict, error)) {
-			g_free(extent.name);
-			return false;
-		}
-		if (!add_extent(vmdk, extent, error))
+		if (!open_extent_file(vmdk, line, &extent, dict, error) ||
+		    !add_extent(vmdk, extent, error))
 			return false;
 	}
 	return true;
@@ -180,14 +175,11 @@ static bool open_monolithic(struct vmdk_image *vmdk, const uint8_t *head, json_t
 	    sparse.descriptor > UINT32_MAX || sparse.descriptor_size > UINT32_MAX)
 		return error_set(error, BERTH_ERR_INVALID, "the VMDK header's sizes are wrong");
 	struct vmdk_extent extent = {.type = VMDK_SPARSE, .file = node->file,
-				     .name = g_strdup(node->file->filename),
 				     .length = sparse.capacity * SECTOR};
 	bool described = sparse.descriptor && sparse.descriptor_size;
 	if (described && !read_descriptor(vmdk, sparse.descriptor * SECTOR,
-					  sparse.descriptor_size * SECTOR, true, dict, error)) {
-		g_free(extent.name);
+					  sparse.descriptor_size * SECTOR, true, dict, error))
 		return false;
-	}
 	if (!described)
 		vmdk->create_type = g_strdup(memcmp(head, "COWD", 4) ? "monolithicSparse" : "vmfsSparse");
 	return add_extent(vmdk, extent, error);

@@ -128,7 +128,10 @@ static bool open_dynamic(struct vpc_image *vpc, const struct vpc_footer *footer,
 		return false;
 	vpc->bitmap = align_up((vpc->header.block_size / 512 + 7) / 8, 512);
 	mapped_init(&vpc->mapped, &vpc_ops, size, vpc->header.block_size);
-	return load_table(vpc, error);
+	if (load_table(vpc, error))
+		return true;
+	g_clear_pointer(&vpc->table, g_free);
+	return false;
 }
 
 static bool vpc_open(struct block_node *node, json_t *dict, GError **error)

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An image of one format (FUZZ_FORMAT) with bytes changed: opening, looking, reading, checking and
+ * writing must end in a result or an error. The input is a list of changes to a good image, because
+ * nobody finds a checksummed 5 MiB image by chance: offset (u32, modulo the file's length), length (u8), bytes.
+ */
+#include "aio/loop.h"
+#include "base/bytes.h"
+#include "block/core/image.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DISK_SIZE (UINT64_C(4) << 20)
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Made once; a fuzzer is one process with one job. */
+static struct {
+	struct aio_loop *loop;
+	char path[64];
+	uint8_t *good;
+	size_t good_size;
+	int fd;
+} fuzz;
+
+static struct block_node *open_image(bool readonly)
+{
+	struct block_open_options options = {.filename = fuzz.path, .format = FUZZ_FORMAT,
+					     .readonly = readonly, .no_flush = true, .no_lock = true,
+					     .no_backing = true, .aio = BLOCK_AIO_THREADS};
+	g_autoptr(GError) error = NULL;
+	struct block_node *node = block_open(&options, fuzz.loop, &error);
+	assert(!node == !!error);
+	return node;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	g_autoptr(GError) error = NULL;
+	fuzz.loop = aio_loop_new(NULL);
+	g_snprintf(fuzz.path, sizeof(fuzz.path), "/dev/shm/berth-fuzz-%d." FUZZ_FORMAT, getpid());
+	static uint8_t bytes[70000] = {1, 2, 3};
+	bool made = block_create(fuzz.path, FUZZ_FORMAT, DISK_SIZE, NULL, fuzz.loop, &error);
+	struct block_node *node = made ? open_image(false) : NULL;
+	assert(node);
+	assert(block_write_sync(node, 512, bytes, sizeof(bytes), NULL));
+	assert(block_write_sync(node, 3 << 20, bytes, sizeof(bytes), NULL));
+	block_close(node);
+	gsize length;
+	assert(g_file_get_contents(fuzz.path, (char **)&fuzz.good, &length, NULL));
+	fuzz.good_size = length;
+	unlink(fuzz.path);
+	fuzz.fd = open(fuzz.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	unlink(fuzz.path);
+	g_snprintf(fuzz.path, sizeof(fuzz.path), "/proc/self/fd/%d", fuzz.fd);
+	return 0;
+}
+
+/* The good image with the input's changes. */
+static void write_image(const uint8_t *data, size_t size)
+{
+	g_autofree uint8_t *image = g_memdup2(fuzz.good, fuzz.good_size);
+	size_t length = fuzz.good_size;
+	while (size >= 5) {
+		uint64_t offset = le32_load(data);
+		size_t n = MIN(data[4] & 0x7f, size - 5);
+		/* The top bit of the length cuts the file there instead. */
+		offset = offset % length;
+		if (data[4] & 0x80)
+			length = MAX(offset, 1);
+		else
+			memcpy(image + offset, data + 5, MIN(n, length - offset));
+		data += 5 + n;
+		size -= 5 + n;
+	}
+	assert(ftruncate(fuzz.fd, 0) == 0 && pwrite(fuzz.fd, image, length, 0) == (ssize_t)length);
+}
+
+static void look_and_read(struct block_node *node)
+{
+	static uint8_t bytes[200000];
+	uint64_t size = block_size(node);
+	uint64_t places[] = {0, 512, 65000, 1 << 20, 3 << 20, size / 2, size > 4096 ? size - 4096 : 0};
+	for (unsigned i = 0; i < G_N_ELEMENTS(places); i++) {
+		struct block_extent extent;
+		uint64_t at = places[i];
+		if (at >= size)
+			continue;
+		uint64_t n = MIN(sizeof(bytes), size - at);
+		if (block_status(node, at, n, &extent) == 0)
+			assert(extent.length && extent.length <= n);
+		block_read_sync(node, at, bytes, n, NULL);
+	}
+	json_decref(block_info(node, NULL));
+	struct block_check check = {0};
+	if (size <= 64 * DISK_SIZE)
+		block_check(node, &check, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const uint8_t bytes[4096] = {9};
+	write_image(data, size);
+	struct block_node *node = open_image(true);
+	if (node)
+		look_and_read(node);
+	block_close(node);
+	node = open_image(false);
+	for (unsigned i = 0; node && i < 4; i++) {
+		if (range_fits(i * 700000, sizeof(bytes), block_size(node)))
+			block_write_sync(node, i * 700000, bytes, sizeof(bytes), NULL);
+	}
+	block_close(node);
+	return 0;
+}
