@@ -44,7 +44,8 @@ TESTS = [
         ! grep -q '^not ok' /tmp/out
     """),
     # Not here: tests/lib/mini-pc, a guest without ACPI whose ticks come by the PIC and LINT0. In this
-    # emulated SVM they sometimes stop, with KVM's own PIC as with ours; the cause is not known.
+    # emulated SVM it sometimes does not get on, with KVM's own PIC as with ours; the cause is not known.
+    # (QEMU as the VMM, its guest told acpi=off noapic noapictimer: once in three not up in 25 s.)
     boot("full-q35", "-accel kvm -M q35,kernel_irqchip=on"),
     # With a real KVM, auto says nothing of the software engine; the guest sees whose it is.
     boot("auto", "-accel auto -M microvm", run="dmesg | grep Hypervisor",
@@ -54,7 +55,10 @@ TESTS = [
     boot("virtio-pci", "-accel kvm -M q35 -drive file=/tmp/disk,if=none,id=d,format=raw "
          "-device virtio-blk-pci,drive=d -device virtio-rng-pci -netdev user,id=n "
          "-device virtio-net-pci,netdev=n", kernel="generic", cpus=2,
-         run="md5sum /dev/vda", check="grep -q $sum /tmp/out || fail 'the disk reads wrong'"),
+         run="md5sum /dev/vda; grep virtio /proc/interrupts", check="""
+        grep -q $sum /tmp/out || fail 'the disk reads wrong'
+        grep 'virtio.*-req' /tmp/out | awk '$2 + $3 > 8 { n++ } END { exit !n }' ||
+            fail "the disk's queues had no interrupts" """),
     boot("virtio-mmio", "-accel kvm -M microvm -drive file=/tmp/disk,if=none,id=d,format=raw "
          "-device virtio-blk-device,drive=d", run="md5sum /dev/vda",
          check="grep -q $sum /tmp/out || fail 'the disk reads wrong'"),
