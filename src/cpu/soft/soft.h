@@ -128,6 +128,7 @@ struct soft_vcpu {
 	/* Translated code addresses these, like everything here, by their offset. */
 	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
 	uint64_t jit_host_rsp, jit_return, jit_target;
+	uint8_t jit_vectors; /* enum jit_vectors: which vector registers are in the host's */
 	bool watching; /* data breakpoints or alignment checks: slow accesses call soft_watch() */
 
 	_Atomic uint32_t pending; /* enum soft_pending; any thread sets bits with soft_post() */

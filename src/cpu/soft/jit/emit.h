@@ -77,7 +77,7 @@ struct jit_slow {
 	uint8_t from_count;
 	bool ends;            /* the instruction ends the block: it does not come back */
 	bool restore_flags;   /* the code behind wants the flags in the host */
-	bool vectors;         /* and the vector registers */
+	uint8_t vectors;      /* and the vector registers: enum jit_vectors */
 	uint8_t *back;
 };
 
@@ -101,7 +101,7 @@ struct jit_emit {
 	uint8_t use, kill; /* of this instruction: flags read, flags surely written */
 	uint8_t live;      /* after it */
 	uint8_t live_before;
-	bool vectors_live; /* SIMD emitters' own */
+	uint8_t vectors; /* enum jit_vectors: at least these are in the host here */
 
 	bool wide;         /* 64-bit code */
 	struct jit_slow slow[JIT_SLOW_MAX];
@@ -119,6 +119,9 @@ enum jit_size { JIT_SIZE_NONE, JIT_SIZE_B, JIT_SIZE_W, JIT_SIZE_D, JIT_SIZE_V, J
 
 enum jit_imm { JIT_IMM_NONE, JIT_IMM_B, JIT_IMM_Z };
 
+/* VEX gives an opcode another meaning, as a rule. */
+enum jit_encoding { JIT_LEGACY, JIT_VEX, JIT_EITHER };
+
 struct jit_op {
 	uint8_t map, first, last;
 	int8_t digit; /* ModRM /digit, or -1 */
@@ -127,13 +130,14 @@ struct jit_op {
 	uint8_t reg, rm;   /* enum jit_role */
 	uint8_t reg_size, rm_size; /* enum jit_size */
 	uint8_t imm;       /* enum jit_imm */
-	bool vex;          /* the VEX forms; else those without */
+	uint8_t encoding;  /* enum jit_encoding */
 	bool no_flags;     /* leaves all flags alone */
 	bool ends;         /* emits its own exits; nothing follows but a fall-through */
 };
 
 /* Lists ended by emit == NULL; table.c names them all. */
-extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[];
+extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[],
+	jit_vector_ops[];
 struct jit;
 void jit_table_fill(struct jit *jit);
 const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x);
@@ -234,11 +238,26 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop);
 void jit_call_insn(struct jit_emit *e, const struct soft_insn *i);
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i);
 
+/* --- vector.c ------------------------------------------------------------------------------------*/
+/*
+ * c->jit_vectors: the vector registers' place. C code has them in c->s.fpu; what calls C puts them
+ * there (the thunks), and the first vector instruction after it brings them back. LOW: the lower
+ * halves are in the host, whose upper ones are zero; the guest's are in c->s.fpu.
+ */
+enum jit_vectors { JIT_VECTORS_OUT, JIT_VECTORS_LOW, JIT_VECTORS_ALL };
+/* The thunk that puts them into c->s.fpu: called, clobbers flags and S1. */
+uint8_t *jit_vectors_make_save(struct jit_emit *e);
+/* Code after a call of jit_help_vectors(): bring in as many as eax says. */
+void jit_vectors_load_code(struct jit_emit *e);
+/* How much of `wanted` (enum jit_vectors) may be used now. */
+const uint8_t *jit_help_vectors(struct soft_vcpu *c, uintptr_t wanted);
+
 struct jit {
 	int fd;
 	uint8_t *write, *exec; /* code memory's two views */
 	size_t used, first;    /* first: behind the thunks */
-	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link; /* in the write view */
+	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;
+	const uint8_t *thunk_vectors, *thunk_after, *vectors_save; /* in the write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
 	bool strict; /* flags are right at every fault */
@@ -262,5 +281,7 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 /* Called by thunks; return the code to go on with, or NULL to leave. */
 const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link);
 const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i);
+/* Leaves, to go on behind the instruction in the interpreter. */
+const uint8_t *jit_help_after(struct soft_vcpu *c, const struct soft_insn *i);
 /* NULL: go on behind the instruction. */
 const uint8_t *jit_help_insn(struct soft_vcpu *c, const struct soft_insn *i);

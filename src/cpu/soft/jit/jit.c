@@ -241,6 +241,12 @@ const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i)
 	return u->code;
 }
 
+const uint8_t *jit_help_after(struct soft_vcpu *c, const struct soft_insn *i)
+{
+	c->s.rip = insn_next_rip(c, i);
+	return NULL;
+}
+
 const uint8_t *jit_help_insn(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	unsigned table = c->tlb_table;

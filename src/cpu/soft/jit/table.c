@@ -3,7 +3,8 @@
 #include "cpu/soft/jit/emit.h"
 
 /* The lists. Of two entries that fit the one listed first wins. */
-static const struct jit_op *const lists[] = { jit_integer_ops, jit_stack_ops, jit_branch_ops };
+static const struct jit_op *const lists[] = { jit_integer_ops, jit_stack_ops, jit_branch_ops,
+					      jit_vector_ops };
 
 void jit_table_fill(struct jit *jit)
 {
@@ -23,6 +24,7 @@ void jit_table_fill(struct jit *jit)
 const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x)
 {
 	const struct jit_op *op = jit->table[x->map][x->opcode][x->reg & 7];
-	/* VEX forms are other instructions. */
-	return op && !!(x->prefixes & X86_PREFIX_VEX) == op->vex ? op : NULL;
+	/* VEX forms are other instructions, but for most of the vector ones. */
+	enum jit_encoding encoding = x->prefixes & X86_PREFIX_VEX ? JIT_VEX : JIT_LEGACY;
+	return op && (op->encoding == JIT_EITHER || op->encoding == encoding) ? op : NULL;
 }

@@ -62,6 +62,11 @@ static uint8_t *make_leave(struct jit_emit *e)
 /* Save, and call helper(c, S0) on the thread's stack; back on ours after it. */
 static void call_c(struct jit_emit *e, uintptr_t helper)
 {
+	jit_op_rm(e, 0x80, 7, JIT_FIELD(jit_vectors));
+	jit_byte(e, JIT_VECTORS_OUT);
+	uint8_t *out = jit_jump(e, 4);
+	jit_jump_to(e, JIT_CALL, e->jit->vectors_save);
+	jit_bind(out, e->p);
 	all_registers(e, true);
 	jit_mov(e, X86_RDI, X86_RSP);
 	jit_mov(e, X86_RSI, JIT_S0);
@@ -100,12 +105,27 @@ static uint8_t *make_next(struct jit_emit *e, uintptr_t helper)
 	return at;
 }
 
+/* call with S0 = enum jit_vectors: those registers are in the host then, or still not. */
+static uint8_t *make_vectors(struct jit_emit *e)
+{
+	uint8_t *at = e->p;
+	jit_op_rm(e, 0x8f, 0, jit_field(offsetof(struct soft_vcpu, jit_return)));
+	call_c(e, (uintptr_t)jit_help_vectors);
+	jit_vectors_load_code(e);
+	all_registers(e, false);
+	jit_op_rm(e, 0xff, 4, JIT_FIELD(jit_return));
+	return at;
+}
+
 void jit_thunks_make(struct jit_emit *e)
 {
 	struct jit *jit = e->jit;
 	jit->leave = make_leave(e);
+	jit->vectors_save = jit_vectors_make_save(e);
 	jit->enter = make_enter(e);
 	jit->thunk_insn = make_insn(e);
 	jit->thunk_end = make_next(e, (uintptr_t)jit_help_end);
 	jit->thunk_link = make_next(e, (uintptr_t)jit_help_link);
+	jit->thunk_after = make_next(e, (uintptr_t)jit_help_after);
+	jit->thunk_vectors = make_vectors(e);
 }

@@ -164,6 +164,18 @@ static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 		return;
 	}
 	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
+	if (s->vectors) {
+		jit_const(e, JIT_S0, s->vectors);
+		jit_jump_to(e, JIT_CALL, e->jit->thunk_vectors);
+		jit_op_rm(e, 0x80, 7, JIT_FIELD(jit_vectors));
+		jit_byte(e, s->vectors);
+		uint8_t *there = jit_jump(e, 3 /* not below */);
+		jit_const(e, JIT_S0, (uintptr_t)s->insn);
+		jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_after);
+		if (e->failed)
+			return;
+		jit_bind(there, e->p);
+	}
 	if (s->restore_flags)
 		jit_flags_restore_code(e, JIT_S0);
 	jit_jump_to(e, JIT_ALWAYS, s->back);
@@ -175,6 +187,7 @@ void jit_call_insn(struct jit_emit *e, const struct soft_insn *i)
 	jit_const(e, JIT_S0, (uintptr_t)i);
 	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
 	e->flags_mem = true;
+	e->vectors = JIT_VECTORS_OUT;
 }
 
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
@@ -208,6 +221,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 		s->back = e->p;
 		s->ends = i->ends;
 		s->restore_flags = e->flags_host;
+		s->vectors = e->vectors;
 	}
 }
 
@@ -219,6 +233,7 @@ static void emit_unit(struct jit_emit *e)
 	u->live_in = f.before[0];
 	e->flags_host = false;
 	e->flags_mem = true;
+	e->vectors = JIT_VECTORS_OUT;
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, &f, n);
 	const struct soft_insn *last = &u->insns[u->count - 1];

@@ -22,27 +22,36 @@ static void emit1(struct native_code *out, uint8_t byte)
 struct fields {
 	uint8_t reg, rm;
 	bool mem, w;
+	const struct native_names *names;
 };
 
-static struct fields choose(const struct native_form *form, const struct x86_insn *x)
+static struct fields choose(const struct native_form *form, const struct x86_insn *x,
+			    const struct native_names *names)
 {
-	struct fields f = { .reg = x->reg, .rm = x->rm, .mem = x->mod != 3 };
+	struct fields f = { .reg = x->reg, .rm = x->rm, .mem = x->mod != 3, .names = names };
 	if (form->digit >= 0)
 		f.reg = form->digit;
 	else if (form->reg == O_G)
-		f.reg = HOST_REG;
+		f.reg = names->reg;
 	else if (form->reg == O_M)
 		f.reg &= 7; /* REX.R and REX.B do not reach MMX registers */
 	if (form->rm == O_G)
-		f.rm = HOST_RM;
+		f.rm = names->rm;
 	else if (form->rm == O_M)
 		f.rm &= 7;
 	if (f.mem)
-		f.rm = X86_RSI;
+		f.rm = names->base;
 	/* Outside 64-bit mode VEX.W is ignored where it gives a general register's size. */
 	bool gpr = form->reg == O_G || form->rm == O_G || form->flags & NF_ESTR;
 	f.w = gpr ? x->op_size == 8 : (x->prefixes & X86_PREFIX_REXW) != 0;
 	return f;
+}
+
+/* R, X and B as REX has them. */
+static uint8_t extension_bits(const struct fields *f)
+{
+	bool index = f->mem && f->names->index != NATIVE_NO_INDEX && f->names->index & 8;
+	return (f->reg & 8 ? 4 : 0) | (index ? 2 : 0) | (f->rm & 8 ? 1 : 0);
 }
 
 static void emit_legacy(struct native_code *out, const struct native_form *form,
@@ -51,8 +60,10 @@ static void emit_legacy(struct native_code *out, const struct native_form *form,
 	static const uint8_t mandatory[] = { 0, 0x66, 0xf3, 0xf2 };
 	if (form->pp)
 		emit1(out, mandatory[form->pp]);
-	uint8_t rex = (f->w ? 8 : 0) | (f->reg & 8 ? 4 : 0) | (f->rm & 8 ? 1 : 0);
-	if (rex)
+	uint8_t rex = (f->w ? 8 : 0) | extension_bits(f);
+	/* A byte from SIL or DIL needs one even if it is empty. */
+	bool byte_reg = form->rm == O_G && form->size == S_1 && !f->mem;
+	if (rex || byte_reg)
 		emit1(out, 0x40 | rex);
 	emit1(out, 0x0f);
 	if (form->map != X86_MAP_0F)
@@ -64,30 +75,65 @@ static void emit_vex(struct native_code *out, const struct native_form *form,
 {
 	bool l = x->prefixes & X86_PREFIX_VEXL && !(form->flags & NF_LIG);
 	emit1(out, 0xc4);
-	emit1(out, (f->reg & 8 ? 0 : 0x80) | 0x40 | (f->rm & 8 ? 0 : 0x20) | form->map);
+	emit1(out, (~extension_bits(f) & 7) << 5 | form->map);
 	emit1(out, (f->w ? 0x80 : 0) | (~x->vvvv & 0xf) << 3 | (l ? 4 : 0) | form->pp);
 }
 
-static void emit_x87(struct native_code *out, const struct x86_insn *x)
+/* ModRM, SIB and displacement of the memory operand. */
+static void emit_place(struct native_code *out, unsigned reg, const struct native_names *n)
 {
-	emit1(out, x->opcode);
-	emit1(out, x->mod == 3 ? x->modrm : (x->modrm & 0x38) | X86_RSI);
+	bool sib = n->index != NATIVE_NO_INDEX || (n->base & 7) == X86_RSP;
+	unsigned mod = n->disp == (int8_t)n->disp ? 1 : 2;
+	if (!n->disp && (n->base & 7) != X86_RBP)
+		mod = 0;
+	emit1(out, mod << 6 | (reg & 7) << 3 | (sib ? X86_RSP : n->base & 7));
+	if (sib) {
+		unsigned index = n->index == NATIVE_NO_INDEX ? X86_RSP : n->index & 7;
+		emit1(out, n->scale << 6 | index << 3 | (n->base & 7));
+	}
+	if (mod)
+		native_emit(out, &n->disp, mod == 1 ? 1 : 4);
 }
 
-void native_emit_insn(struct native_code *out, const struct native_form *form,
-		      const struct x86_insn *x)
+static void emit_x87(struct native_code *out, const struct x86_insn *x,
+		     const struct native_names *names)
 {
-	if (!form) {
-		emit_x87(out, x);
+	struct fields f = { .rm = names->base, .mem = x->mod != 3, .names = names };
+	if (!f.mem) {
+		emit1(out, x->opcode);
+		emit1(out, x->modrm);
 		return;
 	}
-	struct fields f = choose(form, x);
+	if (extension_bits(&f))
+		emit1(out, 0x40 | extension_bits(&f));
+	emit1(out, x->opcode);
+	emit_place(out, x->reg, names);
+}
+
+void native_emit_named(struct native_code *out, const struct native_form *form,
+		       const struct x86_insn *x, const struct native_names *names)
+{
+	if (!form) {
+		emit_x87(out, x, names);
+		return;
+	}
+	struct fields f = choose(form, x, names);
 	if (x->prefixes & X86_PREFIX_VEX)
 		emit_vex(out, form, x, &f);
 	else
 		emit_legacy(out, form, &f);
 	emit1(out, form->opcode);
-	emit1(out, (f.mem ? 0 : 0xc0) | (f.reg & 7) << 3 | (f.rm & 7));
+	if (f.mem)
+		emit_place(out, f.reg, names);
+	else
+		emit1(out, 0xc0 | (f.reg & 7) << 3 | (f.rm & 7));
 	if (form->flags & NF_IMM)
 		emit1(out, x->imm);
+}
+
+void native_emit_insn(struct native_code *out, const struct native_form *form,
+		      const struct x86_insn *x)
+{
+	static const struct native_names names = { HOST_REG, HOST_RM, X86_RSI, NATIVE_NO_INDEX, 0, 0 };
+	native_emit_named(out, form, x, &names);
 }

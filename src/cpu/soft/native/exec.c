@@ -270,7 +270,7 @@ static void exec_any(struct soft_vcpu *c, const struct soft_insn *i)
 	run(c, i, i->native);
 }
 
-static bool supported(const struct soft_vcpu *c, const struct native_form *f,
+bool native_supported(const struct soft_vcpu *c, const struct native_form *f,
 		      const struct x86_insn *x)
 {
 	if (!(x->prefixes & X86_PREFIX_VEX))
@@ -295,7 +295,7 @@ void native_exec(struct soft_vcpu *c, const struct soft_insn *i)
 		return;
 	}
 	const struct native_form *f = native_form_find(&i->x);
-	if (!f || i->x.prefixes & X86_PREFIX_LOCK || !supported(c, f, &i->x))
+	if (!f || i->x.prefixes & X86_PREFIX_LOCK || !native_supported(c, f, &i->x))
 		soft_raise(c, X86_EXC_UD);
 	direct = native_move_find(&i->x);
 	if (direct) {

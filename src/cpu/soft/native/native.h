@@ -106,10 +106,21 @@ struct native_code {
 /* Host registers that stand for guest ones inside a stub. */
 enum { HOST_REG = 0 /* rax for ModRM.reg */, HOST_RM = 1 /* rcx for ModRM.rm */ };
 
+/* Where an instruction's general registers and its memory operand are in host code. */
+enum { NATIVE_NO_INDEX = 0xff };
+struct native_names {
+	uint8_t reg, rm;            /* host registers for ModRM.reg and ModRM.rm, if they are general */
+	uint8_t base, index, scale; /* of the memory operand; NATIVE_NO_INDEX, scale 0-3 */
+	int32_t disp;
+};
+
 /*
- * Emit the instruction: the memory operand, if any, as [rsi]; general registers renamed to
- * HOST_REG and HOST_RM; vector, MMX and x87 registers as they are. `form` is NULL for x87.
+ * Emit the instruction with general registers and memory operand as `names` has them; vector, MMX
+ * and x87 registers stay as they are. `form` is NULL for x87.
  */
+void native_emit_named(struct native_code *out, const struct native_form *form,
+		       const struct x86_insn *x, const struct native_names *names);
+/* The same with the memory operand at [rsi], general registers HOST_REG and HOST_RM. */
 void native_emit_insn(struct native_code *out, const struct native_form *form,
 		      const struct x86_insn *x);
 void native_emit(struct native_code *out, const void *bytes, unsigned length);
@@ -174,6 +185,10 @@ bool native_has(const struct soft_vcpu *c, enum native_feature feature);
 struct native_entry *native_stub_get(struct soft_vcpu *c, const struct native_form *form,
 				     const struct x86_insn *x, bool *cached);
 
+/* What the entry says about the instruction itself: size, align, unit, fp, store, half. */
+void native_describe(struct native_entry *e, const struct native_form *form,
+		     const struct x86_insn *x);
+
 /* --- exec.c ------------------------------------------------------------------------------------*/
 
 /* CR0, CR4 and XCR0 checks before an instruction of `unit`: #UD, #NM. */
@@ -199,6 +214,9 @@ static inline void native_check_avx(struct soft_vcpu *c)
 bool native_mxcsr_load(struct soft_vcpu *c);
 
 void native_check_unit(struct soft_vcpu *c, enum native_unit unit);
+/* Does the guest's CPU have the instruction in this form? */
+bool native_supported(const struct soft_vcpu *c, const struct native_form *form,
+		      const struct x86_insn *x);
 /* Executes anything that has a form. */
 void native_exec(struct soft_vcpu *c, const struct soft_insn *i);
 

@@ -269,7 +269,7 @@ static unsigned insn_size(const struct native_form *f, const struct x86_insn *x)
 	return 0;
 }
 
-static void describe(struct native_entry *e, const struct native_form *f, const struct x86_insn *x)
+void native_describe(struct native_entry *e, const struct native_form *f, const struct x86_insn *x)
 {
 	if (!f) {
 		e->unit = UNIT_X87;
@@ -331,7 +331,7 @@ struct native_entry *native_stub_get(struct soft_vcpu *c, const struct native_fo
 	}
 	memcpy(e->key, key, 20);
 	e->code = (native_stub_fn *)(uintptr_t)(n->exec + at);
-	describe(e, form, x);
+	native_describe(e, form, x);
 	return e;
 }
 
