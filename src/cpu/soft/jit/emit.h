@@ -137,7 +137,7 @@ struct jit_op {
 
 /* Lists ended by emit == NULL; table.c names them all. */
 extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[],
-	jit_vector_ops[];
+	jit_vector_ops[], jit_bmi_ops[];
 struct jit;
 void jit_table_fill(struct jit *jit);
 const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x);
