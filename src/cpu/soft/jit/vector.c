@@ -214,6 +214,33 @@ static bool emit_vzero(struct jit_emit *e, const struct x86_insn *x)
 	return true;
 }
 
+/*
+ * STMXCSR, and LDMXCSR if all exceptions stay masked: mathematical functions change the rounding mode
+ * on their way in and out.
+ */
+static bool emit_mxcsr(struct jit_emit *e, const struct x86_insn *x)
+{
+	uint16_t other = X86_PREFIX_OPSIZE | X86_PREFIX_REP | X86_PREFIX_REPNE | X86_PREFIX_LOCK;
+	bool load = (x->reg & 7) == 2;
+	struct jit_mem m;
+	if (x->mod == 3 || x->prefixes & (other | X86_PREFIX_VEX) || !jit_mem_supported(e, x))
+		return false;
+	need_level(e, JIT_VECTORS_LOW);
+	if (!jit_mem(e, x, 4, load ? SOFT_READ : SOFT_WRITE, &m))
+		return false;
+	if (load) {
+		/* Masks inverted must be clear, and so must what does not exist. */
+		jit_op_rm(e, 0x8b, m.free, m.at);
+		jit_op_rr(e, 0x81, 6, m.free); /* xor */
+		jit_u32(e, MXCSR_MASKS);
+		jit_op_rr(e, 0xf7, 0, m.free); /* test */
+		jit_u32(e, MXCSR_MASKS | ~e->c->native->mxcsr_mask);
+		jit_slow_jump(e, CC_NE);
+	}
+	jit_op_rm(e, 0x0fae, x->reg & 7, m.at);
+	return true;
+}
+
 #define RANGE(m, a, b) { .map = X86_MAP_##m, .first = a, .last = b, .digit = -1,                  \
 			 .emit = emit_vector, .no_flags = true, .encoding = JIT_EITHER }
 #define FLAGS(m, a, b) { .map = X86_MAP_##m, .first = a, .last = b, .digit = -1,                  \
@@ -223,6 +250,10 @@ const struct jit_op jit_vector_ops[] = {
 	RANGE(0F, 0x10, 0x17), RANGE(0F, 0x28, 0x2d), FLAGS(0F, 0x2e, 0x2f), RANGE(0F, 0x50, 0x76),
 	{ .map = X86_MAP_0F, .first = 0x77, .last = 0x77, .digit = -1, .emit = emit_vzero,
 	  .no_flags = true, .encoding = JIT_VEX },
+	{ .map = X86_MAP_0F, .first = 0xae, .last = 0xae, .digit = 2, .emit = emit_mxcsr,
+	  .no_flags = true },
+	{ .map = X86_MAP_0F, .first = 0xae, .last = 0xae, .digit = 3, .emit = emit_mxcsr,
+	  .no_flags = true },
 	RANGE(0F, 0x7c, 0x7f), RANGE(0F, 0xc2, 0xc2), RANGE(0F, 0xc4, 0xc6), RANGE(0F, 0xd0, 0xfe),
 	RANGE(0F38, 0x00, 0x0d), FLAGS(0F38, 0x0e, 0x0f), RANGE(0F38, 0x10, 0x16),
 	FLAGS(0F38, 0x17, 0x17), RANGE(0F38, 0x18, 0xdf),
