@@ -32,6 +32,15 @@ static void add_text(xmlNode *parent, xmlNode *before, const char *name, const c
 		xmlAddChild(parent, node);
 }
 
+static bool is_name(const char *text)
+{
+	for (const char *c = text; *c; c++) {
+		if (*c == '/' || g_ascii_iscntrl(*c))
+			return false;
+	}
+	return *text;
+}
+
 static bool read_identity(struct conf_domain *conf, xmlNode *root, GError **error)
 {
 	g_autofree char *type = xml_attribute(root, "type");
@@ -44,9 +53,9 @@ static bool read_identity(struct conf_domain *conf, xmlNode *root, GError **erro
 	conf->kvm = strcmp(type, "kvm") == 0;
 	xmlNode *name = xml_child(root, "name");
 	conf->name = name ? xml_text(name) : NULL;
-	if (!name || !*conf->name || strchr(conf->name, '/') || strchr(conf->name, '\n'))
+	if (!name || !is_name(conf->name))
 		return conf_domain_error(error, BERTH_ERR_INVALID, name ? name : root,
-					 "a domain needs a name without '/' and line ends");
+					 "a domain needs a name without '/' and control characters");
 	conf->title = xml_child_text(root, "title");
 	g_autofree char *uuid = xml_child_text(root, "uuid");
 	if (!uuid) {

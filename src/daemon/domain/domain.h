@@ -44,6 +44,7 @@ struct domain {
 	int reason;
 	int id;                         /* -1: not running */
 	bool autostart;
+	bool pinned;                    /* in use on the stack: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */
 	GQueue jobs;                    /* struct domain_job; the first one runs */
 };

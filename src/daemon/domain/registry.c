@@ -10,6 +10,7 @@
 
 static void domain_free(struct domain *dom)
 {
+	domain_fail_waiting(dom);
 	vmm_detach(dom);
 	conf_domain_free(dom->definition);
 	conf_domain_free(dom->live);
@@ -34,7 +35,7 @@ struct domain *domain_add(struct domains *domains, const struct conf_domain *con
 
 void domain_release(struct domain *dom)
 {
-	if (dom->removed && g_queue_is_empty(&dom->jobs))
+	if (dom->removed && !dom->pinned && g_queue_is_empty(&dom->jobs))
 		domain_free(dom);
 }
 

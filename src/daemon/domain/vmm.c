@@ -25,6 +25,7 @@ enum {
 	CONNECT_RETRY_MS = 3,
 	START_TIMEOUT_MS = 30000,
 	COMMAND_TIMEOUT_MS = 20000,
+	RECONNECT_MS = 200,
 	KILL_AFTER_MS = 300, /* between SIGTERM and SIGKILL */
 };
 
@@ -120,19 +121,18 @@ static void ended(struct vmm *vmm)
 	dom->id = -1;
 	dom->vmm = NULL;
 	g_clear_pointer(&dom->live, conf_domain_free);
-	/* Commands of the job under way fail in here. */
-	qmp_free(g_steal_pointer(&vmm->qmp));
 	domain_emit(dom, EVENT_STOPPED, detail);
 	for (unsigned i = 0; i < vmm->destroyers->len; i++)
 		rpc_call_reply(vmm->destroyers->pdata[i], NULL);
+	dom->pinned = true;
 	if (!dom->definition)
 		domain_remove(dom);
-	/* The end of the last job of a removed domain frees it. */
+	/* The job under way fails here, and the next one may start the domain again. */
 	if (vmm->job)
 		fail_start(vmm);
-	else
-		domain_release(dom);
 	vmm_free(vmm);
+	dom->pinned = false;
+	domain_release(dom);
 }
 
 static void on_process_end(void *opaque, int fd, uint32_t events)
@@ -195,14 +195,15 @@ static void on_event(void *opaque, const char *name, const json_t *data)
 	}
 }
 
-/* The process's end comes right after, or its socket broke: without control it cannot stay. */
+static void try_connect(void *opaque);
+
+/* Mostly the process's end follows; if it does not, the guest goes on and we try again. */
 static void on_closed(void *opaque)
 {
 	struct vmm *vmm = opaque;
 	vmm->qmp = NULL;
-	if (!vmm->was_shutdown)
-		vmm->failed = true;
-	kill_soon(vmm);
+	if (!vmm->destroyed)
+		aio_timer_arm(&vmm->timer, aio_now_ns() + RECONNECT_MS * INT64_C(1000000));
 }
 
 static const struct qmp_ops qmp_ops = {on_event, on_closed};
@@ -291,11 +292,27 @@ static bool connect_qmp(struct vmm *vmm)
 	return vmm->qmp != NULL;
 }
 
+static void on_status(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	struct domain *dom = vmm->dom;
+	if (error || dom->vmm != vmm)
+		return;
+	bool running = json_is_true(json_object_get(result, "running"));
+	dom->state = running ? DOMAIN_RUNNING : DOMAIN_PAUSED;
+	dom->reason = running ? (int)RUNNING_BOOTED : (int)PAUSED_USER;
+}
+
 static void try_connect(void *opaque)
 {
 	struct vmm *vmm = opaque;
-	if (connect_qmp(vmm))
+	bool connected = connect_qmp(vmm);
+	if (connected && vmm->job)
 		qmp_execute(vmm->qmp, "query-chardev", NULL, START_TIMEOUT_MS, on_chardevs, vmm);
+	else if (connected)
+		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
+	else if (!vmm->job)
+		aio_timer_arm(&vmm->timer, aio_now_ns() + RECONNECT_MS * INT64_C(1000000));
 	else if (aio_now_ns() < vmm->deadline_ns)
 		aio_timer_arm(&vmm->timer, aio_now_ns() + CONNECT_RETRY_MS * INT64_C(1000000));
 	else
@@ -419,7 +436,8 @@ void vmm_command(struct domain_job *job, const char *command)
 		return;
 	}
 	GError *error = NULL;
-	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "domain is not running");
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+		   "domain '%s': its VMM's control socket is closed: try again", job->dom->name);
 	job_fail(job, error);
 }
 
@@ -444,17 +462,6 @@ static bool is_ours(const struct vmm *vmm)
 	}
 	g_autofree char *socket = g_strdup_printf("%s/qmp.sock", vmm->run_dir);
 	return strstr(text, socket) != NULL;
-}
-
-static void on_status(void *opaque, json_t *result, const GError *error)
-{
-	struct vmm *vmm = opaque;
-	struct domain *dom = vmm->dom;
-	if (error || dom->vmm != vmm)
-		return;
-	bool running = json_is_true(json_object_get(result, "running"));
-	dom->state = running ? DOMAIN_RUNNING : DOMAIN_PAUSED;
-	dom->reason = running ? (int)RUNNING_BOOTED : (int)PAUSED_USER;
 }
 
 static void on_terminals(void *opaque, json_t *result, const GError *error)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A private berthd for a test: its own sockets, state and log, ended with the `with` block."""
+import glob
 import os
 import re
 import signal
@@ -55,7 +56,12 @@ class Daemon:
 
     def end_vms(self):
         """VMs outlive the daemon; none may outlive the test."""
-        subprocess.run(["pkill", "-KILL", "-f", f"^[^ ]*berth-vmm .*{self.top}/state/"], check=False)
+        for path in glob.glob(os.path.join(self.top, "state", "run", "*", "pid")):
+            with open(path) as file:
+                pid = int(file.read())
+            with open(f"/proc/{pid}/cmdline") as file:
+                if self.top in file.read():
+                    os.kill(pid, signal.SIGKILL)
 
     def wait(self, condition, what):
         deadline = time.monotonic() + LIMIT

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/domain.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+/* A domain around what a test is about. */
+static struct conf_domain *parse(const char *extra, const char *devices, GError **error)
+{
+	g_autofree char *xml = g_strdup_printf(
+		"<domain type='qemu' id='5'><name>t</name><memory unit='MiB'>64</memory>"
+		"<os><type machine='q35'>hvm</type></os>%s<devices>%s</devices></domain>",
+		extra, devices);
+	return conf_domain_parse(xml, error);
+}
+
+static void test_defaults(void)
+{
+	struct conf_domain *conf = parse("", "<interface type='user'/><console/>", NULL);
+	g_assert_nonnull(conf);
+	g_assert_cmpuint(conf->memory_kib, ==, 65536);
+	g_assert_cmpuint(conf->vcpus, ==, 1);
+	g_assert_cmpstr(conf->machine, ==, "pc-q35-7.2");
+	g_assert_false(conf->kvm);
+	const struct conf_domain_char *chr = conf->chars->pdata[0];
+	g_assert_cmpuint(conf->chars->len, ==, 1);
+	g_assert_cmpstr(chr->alias, ==, "serial0");
+	g_autofree char *xml = conf_domain_format(conf, -1), *live = conf_domain_format(conf, 9);
+	g_assert_nonnull(strstr(xml, "<domain type='qemu'>\n  <name>t</name>\n  <uuid>"));
+	g_assert_nonnull(strstr(xml, "<memory unit='KiB'>65536</memory>"));
+	g_assert_nonnull(strstr(xml, "<mac address='52:54:00:"));
+	g_assert_nonnull(strstr(live, "<domain type='qemu' id='9'>"));
+	/* UUID and MAC address are chosen once. */
+	struct conf_domain *again = conf_domain_parse(xml, NULL);
+	g_autofree char *same = conf_domain_format(again, -1);
+	g_assert_cmpstr(xml, ==, same);
+	conf_domain_free(again);
+	conf_domain_free(conf);
+}
+
+static void test_foreign_metadata(void)
+{
+	static const char metadata[] = "<metadata><l:os xmlns:l='http://l/1.0' id='a&amp;b'><l:x/></l:os>"
+				       "</metadata>";
+	struct conf_domain *conf = parse(metadata, "", NULL);
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	g_assert_nonnull(strstr(xml, "<l:os xmlns:l='http://l/1.0' id='a&amp;b'>\n      <l:x/>\n"));
+	conf_domain_free(conf);
+}
+
+static void test_disks(void)
+{
+	struct conf_domain *conf = parse(
+		"", "<disk type='file'><driver name='qemu' type='qcow2' cache='none'/>"
+		    "<source file='/x/a.qcow2'/><target dev='vda'/><boot order='2'/></disk>"
+		    "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>", NULL);
+	const struct conf_domain_disk *disk = conf->disks->pdata[0], *cd = conf->disks->pdata[1];
+	g_assert_true(disk->virtio && !disk->readonly && disk->boot_order == 2);
+	g_assert_cmpstr(disk->format, ==, "qcow2");
+	g_assert_cmpstr(disk->cache, ==, "none");
+	g_assert_true(cd->cdrom && cd->readonly && !cd->file && !cd->virtio);
+	conf_domain_free(conf);
+}
+
+static void test_refusals(void)
+{
+	static const struct {
+		const char *extra, *devices, *words;
+	} cases[] = {
+		{"<cputune/>", "", "does not support <cputune> in <domain>"},
+		{"", "<tpm/>", "does not support <tpm> in <devices>"},
+		{"", "<disk type='network'/>", "disk type 'network': there is file, block"},
+		{"", "<disk type='file'><target dev='vda'/></disk>", "<source> is missing"},
+		{"", "<disk type='file'><source file='/x'/></disk>", "<target dev=...> is missing"},
+		{"", "<disk type='file' device='cdrom'><target dev='vda' bus='virtio'/></disk>", "sata"},
+		{"", "<interface type='user'><mac address='01:00:00:00:00:00'/></interface>",
+		 "no MAC address"},
+		{"", "<interface type='bridge'/>", "<source bridge=...> is missing"},
+		{"<vcpu>0</vcpu>", "", "must be a number from 1"},
+		{"<vcpu current='1'>2</vcpu>", "", "cannot be plugged"},
+		{"<currentMemory>999999999</currentMemory>", "", "more than <memory>"},
+		{"<on_poweroff>restart</on_poweroff>", "", "only destroy"},
+		{"<cpu mode='host-model'/>", "", "mode 'host-model'"},
+		{"<clock offset='variable'/>", "", "offset 'variable'"},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		g_assert_null(parse(cases[i].extra, cases[i].devices, &error));
+		if (!strstr(error->message, cases[i].words))
+			g_error("'%s' is not in '%s'", cases[i].words, error->message);
+	}
+}
+
+static void test_terminal(void)
+{
+	struct conf_domain *conf = parse("", "<serial type='pty'/><console type='pty'/>", NULL);
+	conf_domain_set_tty(conf, conf->chars->pdata[0], "/dev/pts/7");
+	g_autofree char *xml = conf_domain_format(conf, 1);
+	g_assert_nonnull(strstr(xml, "<serial type='pty'>\n      <source path='/dev/pts/7'/>"));
+	g_assert_nonnull(strstr(xml, "<console type='pty' tty='/dev/pts/7'>"));
+	conf_domain_free(conf);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/domain/defaults", test_defaults);
+	g_test_add_func("/domain/foreign-metadata", test_foreign_metadata);
+	g_test_add_func("/domain/disks", test_disks);
+	g_test_add_func("/domain/refusals", test_refusals);
+	g_test_add_func("/domain/terminal", test_terminal);
+	return g_test_run();
+}
