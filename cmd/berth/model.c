@@ -23,6 +23,13 @@ static struct conf_item *new_device(const struct wishes *wishes, const char *vir
 
 /* --- disks ------------------------------------------------------------------------------------------ */
 
+/* Formats that berth-vmm reads and writes. */
+static bool is_disk_format(const char *format)
+{
+	static const char *const formats[] = {"qcow2", "vmdk", "vdi", "vhdx", "vpc", "qed", NULL};
+	return g_strv_contains(formats, format);
+}
+
 static bool refuse_format(const char *path, const char *format, GError **error)
 {
 	bool packed = strcmp(format, "gzip") == 0 || strcmp(format, "xz") == 0 ||
@@ -43,7 +50,8 @@ static bool add_disk(struct conf_vm *conf, const struct wishes *wishes, const ch
 	const char *format;
 	if (!image_detect(path, &kind, &format, error))
 		return false;
-	if (kind == IMAGE_OTHER)
+	bool image = kind == IMAGE_OTHER && is_disk_format(format);
+	if (kind == IMAGE_OTHER && !image)
 		return refuse_format(path, format, error);
 	if (kind == IMAGE_KERNEL)
 		return error_set(error, BERTH_ERR_INVALID,
@@ -53,7 +61,7 @@ static bool add_disk(struct conf_vm *conf, const struct wishes *wishes, const ch
 	drive->interface = CONF_IF_NONE;
 	drive->id = g_strdup_printf("disk%u", number);
 	drive->file = g_strdup(path);
-	drive->format = g_strdup("raw");
+	drive->format = g_strdup(image ? format : "raw");
 	drive->media = cdrom ? CONF_MEDIA_CDROM : CONF_MEDIA_DISK;
 	drive->readonly = cdrom ? CONF_SWITCH_ON : CONF_SWITCH_AUTO;
 	drive->discard = cdrom ? CONF_DISCARD_DEFAULT : CONF_DISCARD_UNMAP;

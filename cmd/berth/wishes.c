@@ -20,7 +20,7 @@ static const struct wish table[] = {
 	{"memory", "SIZE", "RAM, as in 512M or 2G (default: 2G, or half of the host's)", ONE(memory)},
 	{"cpus", "N", "number of vCPUs (default: 2, or 1 on a host with one)", ONE(cpus)},
 	{"cpu", "MODEL", "CPU model; berth-vmm -cpu help lists them (default: max)", ONE(cpu)},
-	{"disk", "FILE", "one more disk: a raw image or a block device; may be repeated", MANY(disks)},
+	{"disk", "FILE", "one more disk: an image (raw, qcow2, vmdk...) or a block device; may be repeated", MANY(disks)},
 	{"cdrom", "FILE", "a CD-ROM image; may be repeated", MANY(cdroms)},
 	{"kernel", "FILE", "start this Linux kernel instead of what the disk has", ONE(kernel)},
 	{"initrd", "FILE", "initial RAM disk for the kernel", ONE(initrd)},

@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "block/core/image.h"
+#include "block/core/options.h"
 #include "dev/storage/ata.h"
 
 #include <string.h>
@@ -170,6 +172,42 @@ static void apply_cache(const struct conf_drive *conf, struct block_open_options
 	options->no_flush = conf->no_flush || conf->cache == CONF_CACHE_UNSAFE;
 }
 
+/* The dictionary of a node with options that only its drivers know. */
+static json_t *node_dict(const struct conf_drive *conf, const struct conf_drive *file,
+			 const char *format, GError **error)
+{
+	json_t *flat = json_object();
+	if (format)
+		json_object_set_new(flat, "driver", json_string(format));
+	json_t *bytes = file->file ? block_parse_filename(file->file, error) : json_object();
+	if (!bytes) {
+		json_decref(flat);
+		return NULL;
+	}
+	const char *key;
+	json_t *value;
+	json_object_foreach(bytes, key, value)
+	{
+		g_autofree char *below = g_strconcat("file.", key, NULL);
+		json_object_set(flat, below, value);
+	}
+	json_decref(bytes);
+	for (unsigned i = 0; i < keyval_count(file->node_options) && file != conf; i++) {
+		g_autofree char *below = g_strconcat("file.", file->node_options->keys->pdata[i], NULL);
+		json_object_set_new(flat, below, json_string(file->node_options->values->pdata[i]));
+	}
+	for (unsigned i = 0; i < keyval_count(conf->node_options); i++) {
+		const char *text = conf->node_options->values->pdata[i];
+		/* "backing": null, and "backing=" as QEMU takes it on the command line: no backing file */
+		bool none = strcmp(conf->node_options->keys->pdata[i], "backing") == 0 && !*text;
+		json_object_set_new(flat, conf->node_options->keys->pdata[i],
+				    none ? json_null() : json_string(text));
+	}
+	json_t *dict = block_unflatten(flat, error);
+	json_decref(flat);
+	return dict;
+}
+
 static struct block_node *open_disk(struct backends *b, const struct conf_drive *conf,
 				    const GPtrArray *all, GError **error)
 {
@@ -206,7 +244,13 @@ static struct block_node *open_disk(struct backends *b, const struct conf_drive 
 	apply_cache(conf, &options);
 	options.direct |= file->direct;
 	options.no_flush |= file->no_flush;
-	return block_open(&options, b->loop, error);
+	if (!keyval_count(conf->node_options) && !keyval_count(file->node_options))
+		return block_open(&options, b->loop, error);
+	json_t *dict = node_dict(conf, file, options.format, error);
+	options.dict = dict;
+	struct block_node *node = dict ? block_open(&options, b->loop, error) : NULL;
+	json_decref(dict);
+	return node;
 }
 
 bool backends_add_disk(struct backends *b, struct conf_drive *conf, const GPtrArray *all,

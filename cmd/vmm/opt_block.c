@@ -99,7 +99,7 @@ static bool apply_virtfs(struct options *o, const char *value, GError **error)
 
 const struct option options_block[] = {
 	{"drive",
-	 "file=FILE[,if=virtio|ide|none|pflash][,format=raw][,media=disk|cdrom][,id=ID]"
+	 "file=FILE[,if=virtio|ide|none|pflash][,format=raw|qcow2|...][,media=disk|cdrom][,id=ID]"
 	 "[,index=N][,cache=MODE][,aio=io_uring|threads|native][,readonly=on|off]"
 	 "[,snapshot=on|off][,discard=unmap|ignore]",
 	 "A disk. if=virtio is the fast one; if=none leaves the device to -device ...,drive=ID. "
@@ -107,7 +107,9 @@ const struct option options_block[] = {
 	 "in a file name twice.",
 	 apply_drive},
 	{"blockdev", "DRIVER,node-name=NAME[,PROPERTY=VALUE...]",
-	 "A disk image without a device; drivers are raw, file and host_device. JSON works too.",
+	 "A disk image without a device: a format (raw, qcow2, vmdk...) on a file, or file and "
+	 "host_device by themselves. Options of children are file.KEY and backing.KEY. JSON works "
+	 "too.",
 	 apply_blockdev},
 	{"hda", "FILE", "Hard disk 0; -hdb, -hdc and -hdd are 1 to 3.", apply_hda},
 	{"hdb", "FILE", "Hard disk 1.", apply_hdb},

@@ -3,6 +3,7 @@
 #include "vmm.h"
 
 #include "base/error.h"
+#include "block/core/image.h"
 #include "codec/json.h"
 #include "dev/virtio/devices.h"
 
@@ -18,13 +19,29 @@ static struct device *disk_user(struct vmm *vmm, const struct backend_disk *disk
 	return backends_user(vmm->machine->devices, disk->node);
 }
 
+/* ImageInfo of a node and of the backing files below it. */
+static json_t *describe_image(struct block_node *node)
+{
+	json_t *info = block_info(node, NULL);
+	if (!info)
+		return json_pack("{s:s, s:s, s:I}", "filename", block_filename(node), "format",
+				 block_format_name(node), "virtual-size",
+				 (json_int_t)block_size(node));
+	if (block_backing(node))
+		json_object_set_new(info, "backing-image", describe_image(block_backing(node)));
+	return info;
+}
+
 static json_t *describe_medium(const struct backend_disk *disk)
 {
-	const struct block_node *node = disk->node;
+	struct block_node *node = disk->node;
 	const char *file = block_filename(node);
-	return json_pack("{s:s, s:s, s:s, s:b, s:b, s:i, s:{s:b, s:b, s:b}, s:{s:s, s:s, s:I, s:b}}",
+	int depth = 0;
+	for (struct block_node *n = node; block_backing(n); n = block_backing(n))
+		depth++;
+	json_t *medium = json_pack("{s:s, s:s, s:s, s:b, s:b, s:i, s:{s:b, s:b, s:b}, s:o}",
 			 "file", file, "node-name", disk->id, "drv", block_format_name(node), "ro",
-			 (int)block_is_readonly(node), "encrypted", 0, "backing_file_depth", 0,
+			 (int)block_is_readonly(node), "encrypted", 0, "backing_file_depth", depth,
 			 "cache", "writeback",
 			 (int)(disk->conf->cache != CONF_CACHE_WRITETHROUGH &&
 			       disk->conf->cache != CONF_CACHE_DIRECTSYNC),
@@ -33,8 +50,22 @@ static json_t *describe_medium(const struct backend_disk *disk)
 			       disk->conf->cache == CONF_CACHE_DIRECTSYNC),
 			 "no-flush",
 			 (int)(disk->conf->no_flush || disk->conf->cache == CONF_CACHE_UNSAFE),
-			 "image", "filename", file, "format", block_format_name(node),
-			 "virtual-size", (json_int_t)block_size(node), "dirty-flag", 0);
+			 "image", describe_image(node));
+	if (block_backing_name(node))
+		json_object_set_new(medium, "backing_file", json_string(block_backing_name(node)));
+	return medium;
+}
+
+static json_t *run_query_named_nodes(void *opaque, const json_t *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	json_t *list = json_array();
+	for (unsigned i = 0; i < vmm->backends.disks->len; i++) {
+		const struct backend_disk *disk = vmm->backends.disks->pdata[i];
+		if (disk->node)
+			json_array_append_new(list, describe_medium(disk));
+	}
+	return list;
 }
 
 static json_t *run_query_block(void *opaque, const json_t *args, GError **error)
@@ -382,6 +413,7 @@ static json_t *run_object_del(void *opaque, const json_t *args, GError **error)
 }
 
 static const struct qmp_command commands[] = {
+	{"query-named-block-nodes", "flat?:bool", "[BlockDeviceInfo]", run_query_named_nodes},
 	{"query-block", NULL, "[BlockInfo]", run_query_block},
 	{"query-blockstats", "query-nodes?:bool", "[BlockStats]", run_query_blockstats},
 	{"blockdev-add", "driver:str node-name:str", NULL, run_blockdev_add, true},

@@ -52,6 +52,7 @@ struct conf_drive {
 	/* -blockdev */
 	bool is_blockdev;         /* `id` is the node's name */
 	char *file_node;          /* the node that holds the bytes, or NULL: `file` does */
+	struct keyval *node_options; /* what only the image's driver knows: backing.*, data-file... */
 	bool direct, no_flush;
 	enum conf_switch auto_readonly;
 };

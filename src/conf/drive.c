@@ -49,7 +49,6 @@ static const struct keyval_field drive_fields[] = {
 	{NULL},
 };
 
-/* The nodes that there are: raw on a file or a block device. */
 static const struct keyval_field blockdev_fields[] = {
 	{"driver", KEYVAL_STRING, FIELD(format)},
 	{"node-name", KEYVAL_STRING, FIELD(id)},
@@ -70,13 +69,14 @@ static const struct keyval_field blockdev_fields[] = {
 	{"discard", KEYVAL_ENUM, FIELD(discard), .names = discards},
 	{"detect-zeroes", KEYVAL_ENUM, FIELD(detect_zeroes), .names = zeroes},
 	{"force-share", KEYVAL_OFF, .help = NOT_YET},
-	{"backing", KEYVAL_REFUSED, .help = NOT_YET},
 	{NULL},
 };
 
 struct conf_drive *conf_drive_new(void)
 {
-	return g_new0(struct conf_drive, 1);
+	struct conf_drive *drive = g_new0(struct conf_drive, 1);
+	drive->node_options = keyval_new();
+	return drive;
 }
 
 void conf_drive_free(struct conf_drive *drive)
@@ -85,6 +85,7 @@ void conf_drive_free(struct conf_drive *drive)
 		return;
 	keyval_clear(drive_fields, drive);
 	g_free(drive->file_node);
+	keyval_free(drive->node_options);
 	g_free(drive);
 }
 
@@ -98,6 +99,7 @@ struct conf_drive *conf_drive_copy(const struct conf_drive *drive)
 	copy->bus = g_strdup(drive->bus);
 	copy->unit = g_strdup(drive->unit);
 	copy->file_node = g_strdup(drive->file_node);
+	copy->node_options = keyval_copy(drive->node_options);
 	return copy;
 }
 
@@ -117,19 +119,28 @@ static bool refuse_interface(const char *name, GError **error)
 	return true;
 }
 
-/* Take `key` out if it is there and stands for what happens in any case. */
-static bool take_expected(struct keyval *kv, const char *key, const char *const *accepted,
-			  const char *option, GError **error)
+/*
+ * Keys that no field has belong to the image's driver if they look like it: those of children, and
+ * those that qcow2 has. The driver refuses what it does not know. Anything else is a mistake here.
+ */
+static bool bind(struct keyval *kv, const struct keyval_field *fields, struct conf_drive *drive,
+		 const char *option, GError **error)
 {
-	g_autofree char *value = keyval_take(kv, key);
-	if (!value || g_strv_contains(accepted, value))
-		return true;
-	return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-			 "%s: %s=%s is not supported yet: only plain files and block devices are",
-			 option, key, value);
+	static const char *const prefixes[] = {
+		"file.", "backing", "data-file", "l2-cache-", "refcount-cache-", "cache-size",
+		"cache-clean-interval", "lazy-refcounts", "pass-discard-", "offset", "size", NULL};
+	auto_keyval own = keyval_new();
+	for (unsigned i = 0; i < keyval_count(kv); i++) {
+		const char *key = kv->keys->pdata[i];
+		bool field = false, image = false;
+		for (const struct keyval_field *f = fields; f->name && !field; f++)
+			field = strcmp(f->name, key) == 0;
+		for (unsigned p = 0; prefixes[p] && !image; p++)
+			image = g_str_has_prefix(key, prefixes[p]);
+		keyval_add(image && !field ? drive->node_options : own, key, kv->values->pdata[i]);
+	}
+	return keyval_bind(own, fields, drive, option, NULL, error);
 }
-
-static const char *const file_drivers[] = {"file", "host_device", "host_cdrom", NULL};
 
 struct conf_drive *conf_drive_parse(const char *text, GError **error)
 {
@@ -141,8 +152,7 @@ struct conf_drive *conf_drive_parse(const char *text, GError **error)
 	struct conf_drive *drive = conf_drive_new();
 	uint64_t number;
 	bool good = !refuse_interface(keyval_get(kv, "if"), error) &&
-		    take_expected(kv, "file.driver", file_drivers, "-drive", error) &&
-		    keyval_bind(kv, drive_fields, drive, "-drive", NULL, error);
+		    bind(kv, drive_fields, drive, "-drive", error);
 	keyval_free(kv);
 	const char *const places[] = {drive->index, drive->bus, drive->unit};
 	for (unsigned i = 0; good && i < G_N_ELEMENTS(places); i++) {
@@ -168,14 +178,14 @@ struct conf_drive *conf_blockdev_from_keyval(struct keyval *kv, GError **error)
 	struct conf_drive *drive = conf_drive_new();
 	drive->is_blockdev = true;
 	drive->interface = CONF_IF_NONE;
-	bool good = take_expected(kv, "file.driver", file_drivers, "-blockdev", error) &&
-		    keyval_bind(kv, blockdev_fields, drive, "-blockdev", NULL, error);
+	bool good = bind(kv, blockdev_fields, drive, "-blockdev", error);
 	keyval_free(kv);
 	normalize_discard(drive);
 	if (good && (!drive->format || !drive->id))
 		good = error_set(error, BERTH_ERR_INVALID,
 				 "-blockdev needs driver=DRIVER and node-name=NAME");
-	else if (good && !drive->file == !drive->file_node)
+	else if (good && !drive->file == !drive->file_node &&
+		 (drive->file || !keyval_get(drive->node_options, "file.driver")))
 		good = error_set(error, BERTH_ERR_INVALID,
 				 "-blockdev %s: it needs a file: driver=file,filename=PATH, or "
 				 "driver=raw,file=NODE",
@@ -200,5 +210,8 @@ char *conf_drive_format(const struct conf_drive *drive)
 {
 	auto_keyval kv = keyval_new();
 	keyval_unbind(kv, drive->is_blockdev ? blockdev_fields : drive_fields, drive);
+	for (unsigned i = 0; i < keyval_count(drive->node_options); i++)
+		keyval_add(kv, drive->node_options->keys->pdata[i],
+			   drive->node_options->values->pdata[i]);
 	return keyval_format(kv, drive->is_blockdev ? "driver" : NULL);
 }

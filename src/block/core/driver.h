@@ -120,6 +120,9 @@ struct block_node {
 extern const struct block_driver *const block_drivers[];
 const struct block_driver *block_driver_find(const char *name);
 
+/* Make the node known by its name in its graph, if it has both. */
+bool block_graph_add(struct block_node *node, GError **error);
+
 /*
  * Open what `dict` says under `key` (a dictionary, a node's name, or "KEY.filename" given as a
  * string in fallback_name) as a child of `parent`. The caller stores and the core closes it.

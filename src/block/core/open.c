@@ -285,7 +285,7 @@ static const struct block_driver *choose_driver(struct open_call *call, struct b
 	return *file ? probe_driver(*file, !options.readonly, call->error) : NULL;
 }
 
-static bool register_name(struct block_node *node, GError **error)
+bool block_graph_add(struct block_node *node, GError **error)
 {
 	if (!node->graph || !node->node_name)
 		return true;
@@ -361,7 +361,7 @@ static void open_body(void *opaque)
 	node->chain_depth = call->depth;
 	node->probed = probed;
 	adopt_file(node, file);
-	if (register_name(node, call->error) && finish_open(call, node))
+	if (block_graph_add(node, call->error) && finish_open(call, node))
 		call->result = node;
 	else
 		free_node(node);

@@ -119,7 +119,13 @@ static void test_drive(void)
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++)
 		g_assert_null(conf_drive_parse(bad[i], NULL));
 	g_assert_null(conf_blockdev_parse("driver=qcow2", NULL));
-	g_assert_null(conf_blockdev_parse("driver=file,node-name=x,filename=a,file.driver=nbd", NULL));
+	g_assert_null(conf_blockdev_parse("driver=qcow2,node-name=x,file=a,filename=b", NULL));
+	g_assert_null(conf_blockdev_parse("driver=raw,node-name=x,filename=b,bakcing=c", NULL));
+	drive = conf_blockdev_parse("driver=qcow2,node-name=x,file.driver=file,file.filename=a,"
+				    "backing.driver=qcow2,backing.file.filename=b", &error);
+	g_assert_no_error(error);
+	g_assert_cmpstr(keyval_get(drive->node_options, "backing.file.filename"), ==, "b");
+	conf_drive_free(drive);
 }
 
 int main(int argc, char **argv)

@@ -51,8 +51,8 @@ static void test_images(void)
 		{"cd", "CD001", 5, 0x8001, 65536, "-device ide-cd,drive=disk0,bootindex=0"},
 		{"linux", "HdrS", 4, 0x202, 4096, " -append console=ttyS0 "},
 		{"vmlinux", "\x7f" "ELF", 4, 0, 4096, " -append console=ttyS0 "},
-		{"a.qcow2", "QFI\xfb", 4, 0, 4096, "is a qcow2 image, which is not supported yet"},
-		{"a.vmdk", "KDMV", 4, 0, 4096, "is a vmdk image"},
+		{"a.qcow2", "QFI\xfb", 4, 0, 4096, "format=qcow2"},
+		{"a.vmdk", "KDMV", 4, 0, 4096, "format=vmdk"},
 		{"a.gz", "\x1f\x8b", 2, 0, 4096, "is compressed with gzip: unpack it first"},
 		{"empty", "", 0, 0, 0, "is empty"},
 	};
