@@ -125,6 +125,8 @@ static bool needs_bounce(struct file_node *file, const struct block_request *req
 	uint32_t mask = file->node.limits.request_alignment - 1;
 	if (!file->direct || (request->op != BLOCK_READ && request->op != BLOCK_WRITE))
 		return false;
+	if (request->offset & mask)
+		return true;
 	for (unsigned i = 0; i < request->iov_count; i++) {
 		if (((uintptr_t)request->iov[i].iov_base | request->iov[i].iov_len) & mask)
 			return true;
@@ -132,27 +134,57 @@ static bool needs_bounce(struct file_node *file, const struct block_request *req
 	return false;
 }
 
+/* Into the first and the last block of `whole`, what the file holds around [offset, end). */
+static int read_edges(struct file_node *file, struct block_request *whole, uint64_t offset,
+		      uint64_t end)
+{
+	uint32_t block = file->node.limits.request_alignment;
+	uint64_t last = whole->offset + whole->length - block;
+	struct iovec iov = *whole->iov;
+	struct block_request edge = {.op = BLOCK_READ, .offset = whole->offset, .length = block,
+				     .iov = &iov, .iov_count = 1};
+	int rc = 0;
+	iov.iov_len = block;
+	if (offset != whole->offset || (end != last + block && last == whole->offset))
+		rc = file_transfer_rest(file, &edge, 0);
+	edge.offset = last;
+	iov.iov_base = (char *)iov.iov_base + (last - whole->offset);
+	if (rc == 0 && end != last + block && last != whole->offset)
+		rc = file_transfer_rest(file, &edge, 0);
+	return rc;
+}
+
+/*
+ * Through a buffer that O_DIRECT takes. What is no multiple of a block is widened; a write then
+ * keeps the bytes around it, under a lock, since a neighbour may be doing the same.
+ */
 static int transfer_bounced(struct file_node *file, struct block_request *request)
 {
+	uint32_t block = file->node.limits.request_alignment;
+	uint64_t start = align_down(request->offset, block), end = request->offset + request->length;
+	uint64_t length = align_up(end, block) - start, skip = request->offset - start;
+	bool widened = length != request->length, write = request->op == BLOCK_WRITE;
 	void *buffer;
-	uint64_t at = 0;
-	if ((request->offset | request->length) & (file->node.limits.request_alignment - 1))
-		return -EINVAL;
-	if (posix_memalign(&buffer, MAX(4096, file->node.limits.request_alignment), request->length))
+	if (posix_memalign(&buffer, MAX(4096, block), length))
 		return -ENOMEM;
-	struct iovec whole = {buffer, request->length};
+	struct iovec whole = {buffer, length};
 	struct block_request bounced = *request;
+	bounced.offset = start;
+	bounced.length = length;
 	bounced.iov = &whole;
 	bounced.iov_count = 1;
-	for (unsigned i = 0; request->op == BLOCK_WRITE && i < request->iov_count; i++) {
-		memcpy((char *)buffer + at, request->iov[i].iov_base, request->iov[i].iov_len);
-		at += request->iov[i].iov_len;
-	}
-	int rc = file_transfer_rest(file, &bounced, 0);
-	for (unsigned i = 0; request->op == BLOCK_READ && rc == 0 && i < request->iov_count; i++) {
-		memcpy(request->iov[i].iov_base, (char *)buffer + at, request->iov[i].iov_len);
-		at += request->iov[i].iov_len;
-	}
+	if (widened && write)
+		g_mutex_lock(&file->widen_lock);
+	int rc = widened && write ? read_edges(file, &bounced, request->offset, end) : 0;
+	if (rc == 0 && write)
+		block_iov_copy(request->iov, request->iov_count, 0, (char *)buffer + skip,
+			       request->length, true);
+	rc = rc < 0 ? rc : file_transfer_rest(file, &bounced, 0);
+	if (widened && write)
+		g_mutex_unlock(&file->widen_lock);
+	if (rc == 0 && !write)
+		block_iov_copy(request->iov, request->iov_count, 0, (char *)buffer + skip,
+			       request->length, false);
 	free(buffer);
 	return rc;
 }

@@ -18,6 +18,7 @@ struct file_node {
 	struct file_uring *uring; /* NULL: threads */
 	struct aio_pool *pool;    /* made when first needed */
 	struct file_job *free_jobs;
+	GMutex widen_lock;        /* writes that O_DIRECT wants widened: read, change, write */
 };
 
 /* Do the whole request on this thread: 0 or -errno. */
