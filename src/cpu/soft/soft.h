@@ -71,8 +71,8 @@ extern const struct soft_opcode soft_system_ops[]; /* system/; interp/ has a lis
 extern const struct soft_opcode soft_native_ops[]; /* native/ */
 
 /*
- * The TLB: direct-mapped by page number. A tag is the page's linear base; SOFT_TLB_EMPTY matches no
- * page. A tag is present only when the access needs no further check: page present, permitted at
+ * The TLB: direct-mapped by page number. A tag is the page's linear base; an empty one
+ * is that of a page which belongs into another slot, so that no address whatever can match it. A tag is present only when the access needs no further check: page present, permitted at
  * this table's privilege, A (and for writes D) set, plain RAM, and for writes no code on the page
  * and no dirty logging. Everything else takes the slow path. One table per privilege: a supervisor
  * with CR4.SMAP and EFLAGS.AC has its own, so that STAC and CLAC need no flush. System structures
@@ -83,7 +83,6 @@ enum soft_tlb_table {
 	SOFT_TLB_SUPERVISOR, SOFT_TLB_USER, SOFT_TLB_SMAP_OFF, SOFT_TLB_ALIGNED, SOFT_TLB_TABLES
 };
 enum { SOFT_TLB_BITS = 12, SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS };
-#define SOFT_TLB_EMPTY UINT64_C(0x8000000000000fff)
 
 struct soft_tlb_entry {
 	uint64_t read, write, fetch;
@@ -92,10 +91,21 @@ struct soft_tlb_entry {
 
 /* Where an indirect jump to `rip` leads in translated code; a side per TLB table (jit/). */
 struct soft_jump {
-	uint64_t rip; /* SOFT_TLB_EMPTY: none */
+	uint64_t rip; /* soft_jump_empty(): none */
 	const uint8_t *code;
 };
 enum { SOFT_JUMPS = 4096, SOFT_JUMP_SIDES = SOFT_TLB_SMAP_OFF + 1 };
+
+/* Code tests tags and these before anything else: an address that is not canonical may come along. */
+static inline uint64_t soft_tlb_empty(unsigned slot)
+{
+	return UINT64_C(1) << 63 | (uint64_t)!slot << PAGE_BITS;
+}
+
+static inline uint64_t soft_jump_empty(unsigned slot)
+{
+	return UINT64_C(1) << 63 | !slot;
+}
 
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };
 

@@ -165,7 +165,7 @@ void interp_tlb_protect(struct soft_vcpu *c, const uint8_t *host_page)
 		for (unsigned n = 0; n < SOFT_TLB_SIZE; n++) {
 			struct soft_tlb_entry *e = &c->tlbs[t][n];
 			if (e->write + e->addend == (uintptr_t)host_page)
-				e->write = SOFT_TLB_EMPTY;
+				e->write = soft_tlb_empty(n);
 		}
 	}
 }

@@ -16,7 +16,7 @@ static void jumps_clear(struct soft_vcpu *c)
 {
 	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++) {
 		for (unsigned n = 0; n < SOFT_JUMPS; n++)
-			c->jit_jumps[side][n].rip = SOFT_TLB_EMPTY;
+			c->jit_jumps[side][n].rip = soft_jump_empty(n);
 	}
 }
 
@@ -100,9 +100,10 @@ static unsigned page_bit(uint64_t linear)
 static void jump_note(struct soft_vcpu *c, uint64_t rip, const uint8_t *code)
 {
 	struct jit_notes *notes = &c->jit->notes[c->tlb_table];
-	struct soft_jump *j = &c->jit_jumps[c->tlb_table][rip & (SOFT_JUMPS - 1)];
-	if (j->rip == SOFT_TLB_EMPTY)
-		notes->slot[notes->count++] = rip & (SOFT_JUMPS - 1);
+	unsigned slot = rip & (SOFT_JUMPS - 1);
+	struct soft_jump *j = &c->jit_jumps[c->tlb_table][slot];
+	if (j->rip == soft_jump_empty(slot))
+		notes->slot[notes->count++] = slot;
 	*j = (struct soft_jump){ rip, code };
 	if (!soft_tlb_slot_global(c, rip))
 		notes->local = true;
@@ -122,7 +123,7 @@ void jit_jumps_forget(struct soft_vcpu *c, bool global)
 			continue;
 		}
 		for (unsigned n = 0; n < notes->count; n++)
-			c->jit_jumps[side][notes->slot[n]].rip = SOFT_TLB_EMPTY;
+			c->jit_jumps[side][notes->slot[n]].rip = soft_jump_empty(notes->slot[n]);
 		notes->count = 0;
 		notes->local = false;
 	}

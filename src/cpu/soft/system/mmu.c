@@ -16,10 +16,9 @@
 
 #include <string.h>
 
-static void table_clear(struct soft_tlb_entry *table)
+static void slot_clear(struct soft_tlb_entry *table, unsigned slot)
 {
-	for (unsigned i = 0; i < SOFT_TLB_SIZE; i++)
-		table[i].read = table[i].write = table[i].fetch = SOFT_TLB_EMPTY;
+	table[slot].read = table[slot].write = table[slot].fetch = soft_tlb_empty(slot);
 }
 
 struct soft_mmu *soft_mmu_new(void)
@@ -93,11 +92,6 @@ void soft_mmio_write(struct soft_vcpu *c, uint64_t phys, uint64_t value, unsigne
 
 /* --- first-level TLB -------------------------------------------------------------------------- */
 
-static void slot_clear(struct soft_tlb_entry *e)
-{
-	e->read = e->write = e->fetch = SOFT_TLB_EMPTY;
-}
-
 static void flush_local(struct soft_vcpu *c)
 {
 	jit_jumps_forget(c, false);
@@ -107,7 +101,7 @@ static void flush_local(struct soft_vcpu *c)
 			unsigned slot = log->local[i];
 			log->meta[slot] &= ~SLOT_IN_LOCAL;
 			if (!(log->meta[slot] & SLOT_IS_GLOBAL))
-				slot_clear(&c->tlbs[t][slot]);
+				slot_clear(c->tlbs[t], slot);
 		}
 		log->local_count = 0;
 	}
@@ -122,7 +116,7 @@ static void flush_first_level(struct soft_vcpu *c)
 		for (unsigned i = 0; i < log->global_count; i++) {
 			unsigned slot = log->global[i];
 			log->meta[slot] = 0;
-			slot_clear(&c->tlbs[t][slot]);
+			slot_clear(c->tlbs[t], slot);
 		}
 		log->global_count = 0;
 	}
@@ -186,7 +180,7 @@ static void fill(struct soft_vcpu *c, uint64_t linear, uint64_t page, enum soft_
 	bool watched = table == SOFT_TLB_ALIGNED || page_watched(c, linear);
 	bool followed = writes_followed(c, r, phys);
 
-	slot_clear(e);
+	slot_clear(c->tlbs[table], slot);
 	e->addend = (uintptr_t)(r->host + ((phys & ~PAGE_MASK) - r->base)) - base;
 	if (!watched && mmu_allowed(c, page, SOFT_READ, table))
 		e->read = base;
@@ -326,10 +320,10 @@ static void first_level_flush_page(struct soft_vcpu *c, uint64_t linear)
 
 	jit_jumps_forget_page(c, linear);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
-		struct soft_tlb_entry *e =
-			&c->tlbs[t][linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1)];
+		unsigned slot = linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1);
+		const struct soft_tlb_entry *e = &c->tlbs[t][slot];
 		if (e->read == base || e->write == base || e->fetch == base)
-			slot_clear(e);
+			slot_clear(c->tlbs[t], slot);
 	}
 }
 
@@ -410,6 +404,7 @@ bool soft_probe(struct soft_vcpu *c, uint64_t linear, uint64_t *phys)
 void soft_tlb_init(struct soft_vcpu *c)
 {
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++)
-		table_clear(c->tlbs[t]);
+		for (unsigned slot = 0; slot < SOFT_TLB_SIZE; slot++)
+			slot_clear(c->tlbs[t], slot);
 	c->tlb = c->tlbs[SOFT_TLB_SUPERVISOR];
 }
