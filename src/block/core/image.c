@@ -90,15 +90,16 @@ static bool run_status(struct call *call)
 		call->result = node->driver->status(node, call->offset, call->length, extent);
 	else if (call->length && node->driver->kind == BLOCK_FILTER && node->file)
 		call->result = block_status(node->file, call->offset, call->length, extent);
-	/* Where the file has a hole below allocated bytes, they are zeroes too. */
+	/* Where the file has a hole below what was there from the start, that is zeroes too. */
 	struct block_extent below;
 	if (call->result == 0 && extent->file && extent->file != node &&
-	    extent->flags & BLOCK_STATUS_DATA && extent->flags & BLOCK_STATUS_OFFSET &&
+	    extent->flags & BLOCK_STATUS_RECURSE &&
 	    extent->host_offset < extent->file->size &&
 	    block_status(extent->file, extent->host_offset, extent->length, &below) == 0) {
 		extent->length = MIN(extent->length, below.length);
 		extent->flags |= below.flags & BLOCK_STATUS_ZERO;
 	}
+	extent->flags &= ~(unsigned)BLOCK_STATUS_RECURSE;
 	return true;
 }
 

@@ -40,6 +40,7 @@ enum block_status_flags {
 	BLOCK_STATUS_OFFSET = 1 << 2,     /* host_offset in `file` holds the bytes as they are */
 	BLOCK_STATUS_ALLOCATED = 1 << 3,  /* decided by this node, not by its backing file */
 	BLOCK_STATUS_COMPRESSED = 1 << 4,
+	BLOCK_STATUS_RECURSE = 1 << 5,    /* from drivers: holes of `file` there are zeroes here too */
 };
 struct block_extent {
 	unsigned flags;

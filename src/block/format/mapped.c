@@ -338,10 +338,7 @@ int mapped_status(struct block_node *node, uint64_t offset, uint64_t length,
 		run.length += next.length;
 	*extent = (struct block_extent){flags[run.kind], run.length, run.host,
 					run.kind == RUN_DATA ? run.file : NULL};
-	struct block_extent below;
-	if (run.flat && block_status(run.file, run.host, run.length, &below) == 0) {
-		extent->length = below.length;
-		extent->flags |= below.flags & BLOCK_STATUS_ZERO;
-	}
+	if (run.flat)
+		extent->flags |= BLOCK_STATUS_RECURSE;
 	return 0;
 }

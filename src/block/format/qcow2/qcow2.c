@@ -73,7 +73,8 @@ static int qcow2_status(struct block_node *node, uint64_t offset, uint64_t lengt
 	*extent = (struct block_extent){.length = map.length};
 	switch (map.type) {
 	case QCOW2_NORMAL:
-		extent->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET;
+		extent->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET |
+				BLOCK_STATUS_RECURSE;
 		break;
 	case QCOW2_PACKED:
 		extent->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_COMPRESSED;
