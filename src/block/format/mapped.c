@@ -317,6 +317,12 @@ static bool continues(const struct run *run, const struct run *next, uint64_t le
 	       (run->kind != RUN_DATA || (next->file == run->file && next->host == run->host + length));
 }
 
+bool mapped_plain_info(struct block_node *node, json_t *info, GError **error)
+{
+	json_object_del(info, "dirty-flag");
+	return true;
+}
+
 int mapped_status(struct block_node *node, uint64_t offset, uint64_t length,
 		  struct block_extent *extent)
 {

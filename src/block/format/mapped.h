@@ -60,6 +60,9 @@ int mapped_perform(struct block_node *node, struct block_request *request);
 int mapped_status(struct block_node *node, uint64_t offset, uint64_t length,
 		  struct block_extent *extent);
 
+/* For formats that are only read: qemu-img does not say whether they were closed. */
+bool mapped_plain_info(struct block_node *node, json_t *info, GError **error);
+
 /* Set what a format's open() has to set; the image's file is node->file. */
 void mapped_init(struct mapped *image, const struct mapped_ops *ops, uint64_t size, uint64_t unit);
 
