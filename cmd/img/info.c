@@ -98,7 +98,8 @@ static json_t *collect(struct image_env *env, const char *name, const char *form
 			json_decref(list);
 			return NULL;
 		}
-		json_object_set_new(info, "filename", json_string(next));
+		json_object_set_new(info, "filename",
+				    json_string(block_filename(node) ? block_filename(node) : next));
 		json_array_append_new(list, info);
 		g_free(next);
 		g_free(next_format);

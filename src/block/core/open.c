@@ -165,6 +165,23 @@ static struct block_open_options inherit(const struct block_node *parent, bool b
 	return options;
 }
 
+/*
+ * What a format lies on is a protocol: options without a driver, {"filename": NAME}, are those of
+ * the protocol that NAME speaks of and never of an image to probe. Takes `dict`; NULL: error.
+ */
+static json_t *as_protocol(json_t *dict, GError **error)
+{
+	const char *filename = json_string_value(json_object_get(dict, "filename"));
+	if (!filename || json_object_get(dict, "driver"))
+		return dict;
+	json_t *named = block_parse_filename(filename, error);
+	json_object_del(dict, "filename");
+	if (named)
+		json_object_update_missing(named, dict);
+	json_decref(dict);
+	return named;
+}
+
 struct block_node *block_open_child(struct block_node *parent, json_t *dict, const char *key,
 				    const char *fallback_name, GError **error)
 {
@@ -174,15 +191,15 @@ struct block_node *block_open_child(struct block_node *parent, json_t *dict, con
 	if (child) {
 		json_incref(child);
 		json_object_del(dict, key);
+		child = as_protocol(child, error);
 	} else if (fallback_name) {
 		child = block_parse_filename(fallback_name, error);
-		if (!child)
-			return NULL;
 	} else {
 		error_set(error, BERTH_ERR_INVALID, "driver '%s' needs %s: a node or its options",
 			  parent->driver->name, key);
-		return NULL;
 	}
+	if (!child)
+		return NULL;
 	struct block_open_options options = inherit(parent, false);
 	struct block_node *node =
 		open_dict(parent->loop, child, &options, parent->chain_depth, error);
@@ -266,13 +283,16 @@ static const struct block_driver *choose_driver(struct open_call *call, struct b
 		return driver;
 	}
 	json_t *child = json_incref(json_object_get(call->dict, "file"));
-	if (child)
+	bool given = child;
+	if (given) {
 		json_object_del(call->dict, "file");
-	g_autofree char *filename = child ? NULL : block_take_string(call->dict, "filename");
+		child = as_protocol(child, call->error);
+	}
+	g_autofree char *filename = given ? NULL : block_take_string(call->dict, "filename");
 	if (filename)
 		child = block_parse_filename(filename, call->error);
 	if (!child) {
-		if (!filename)
+		if (!filename && !given)
 			error_set(call->error, BERTH_ERR_INVALID, "an image needs driver=, file= "
 				  "or filename=");
 		return NULL;

@@ -37,6 +37,8 @@ info --output=xml a.vdi
 info --strange a.vdi
 info -Z a.vdi
 info --image-opts -f raw a.vdi
+info --image-opts driver=vdi,file.filename=a.vdi
+info --image-opts --output=json file.filename=a.qed
 info a.vdi
 info --output=json a.qed
 info a.vhdx
