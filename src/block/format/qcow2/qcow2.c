@@ -165,24 +165,17 @@ static bool load_l1(struct qcow2_node *q, GError **error)
 					  q->node.file->filename);
 }
 
-/* Options that tune QEMU's caches. One of them bounds ours; the others have no counterpart. */
+/*
+ * Tables of all kinds share one cache, so QEMU's two names for its size mean the same here. QEMU's
+ * other tuning options have no counterpart and are refused as unknown.
+ */
 static bool take_options(struct qcow2_node *q, json_t *dict, GError **error)
 {
-	uint64_t cache = QCOW2_CACHE_DEFAULT, ignored = 0;
-	bool flag = false;
-	static const char *const tuning[] = {"l2-cache-size", "refcount-cache-size",
-					     "l2-cache-entry-size", "cache-clean-interval", NULL};
-	static const char *const flags[] = {"pass-discard-request", "pass-discard-snapshot",
-					    "pass-discard-other", "discard-no-unref", NULL};
+	uint64_t cache = QCOW2_CACHE_DEFAULT;
 	if (!block_take_size(dict, "cache-size", &cache, error) ||
+	    !block_take_size(dict, "l2-cache-size", &cache, error) ||
 	    !block_take_bool(dict, "lazy-refcounts", &q->lazy, error))
 		return false;
-	for (unsigned i = 0; tuning[i]; i++)
-		if (!block_take_size(dict, tuning[i], i == 0 ? &cache : &ignored, error))
-			return false;
-	for (unsigned i = 0; flags[i]; i++)
-		if (!block_take_bool(dict, flags[i], &flag, error))
-			return false;
 	q->page_limit = MAX(cache / q->page_size, 64);
 	return true;
 }
