@@ -35,9 +35,12 @@ static bool map_code(struct jit *jit, GError **error)
 bool jit_create(struct soft_vcpu *c, GError **error)
 {
 	const struct vm_config *config = &c->vm->config;
-	/* The TLB lookup is written with RORX. */
-	if (!config->translate || !__builtin_cpu_supports("bmi2"))
+	if (!config->translate)
 		return true;
+	/* The TLB lookup is written with RORX. */
+	if (!__builtin_cpu_supports("bmi2"))
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "jit=on needs a host CPU with BMI2; use -accel soft,jit=off");
 	struct jit *jit = c->jit = g_new0(struct jit, 1);
 	jit->write = jit->exec = MAP_FAILED;
 	if (!map_code(jit, error)) {
