@@ -56,8 +56,7 @@ static void print_version(void)
 }
 
 static const char explanations[] =
-	"Names: a path; nbd:unix:SOCKET[:exportname=NAME], nbd:HOST:PORT, nbd://HOST[:PORT]/NAME,\n"
-	"nbd+unix:///NAME?socket=SOCKET; json:{...}; with --image-opts driver=FORMAT,file.filename=PATH.\n"
+	"Names: a path; json:{...}; with --image-opts driver=FORMAT,file.filename=PATH.\n"
 	"Sizes: a number and k, M, G, T, P or E (1024 each). Cache modes (-t, -T): none, writeback,\n"
 	"writethrough, directsync, unsafe. -o help lists a format's options. -p shows progress (SIGUSR1\n"
 	"prints it once), -q is quiet, -U opens images that another process uses.\n"
