@@ -79,6 +79,19 @@ static const char *const grammar[] = {
 	"domain/devices/rng/alias name",
 };
 
+/*
+ * Attributes whose only value that we can keep is the one here: management programs write them out
+ * to say that a thing is off, and it is.
+ */
+static const struct only_value {
+	const char *path, *attribute, *value;
+} only_values[] = {
+	{ "domain/os/loader", "secure", "no" },
+	{ "domain/os/bootmenu", "enable", "no" },
+	{ "domain/pm/suspend-to-mem", "enabled", "no" },
+	{ "domain/pm/suspend-to-disk", "enabled", "no" },
+};
+
 bool conf_domain_error(GError **error, int code, const xmlNode *node, const char *format, ...)
 {
 	va_list args;
@@ -111,6 +124,25 @@ static bool has_word(const char *words, const char *word)
 	return false;
 }
 
+static bool check_values(const xmlNode *node, const char *path, GError **error)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(only_values); i++) {
+		const struct only_value *only = &only_values[i];
+		if (strcmp(only->path, path))
+			continue;
+		xmlChar *value = xmlGetProp(node, (const xmlChar *)only->attribute);
+		bool kept = !value || strcmp((const char *)value, only->value) == 0;
+		if (!kept)
+			conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					  "Berth does not support %s='%s', only '%s'",
+					  only->attribute, value, only->value);
+		xmlFree(value);
+		if (!kept)
+			return false;
+	}
+	return true;
+}
+
 static bool check(const xmlNode *node, const char *parent, GError **error)
 {
 	g_autofree char *path = *parent ? g_strconcat(parent, "/", node->name, NULL)
@@ -129,6 +161,8 @@ static bool check(const xmlNode *node, const char *parent, GError **error)
 						 "Berth does not support the attribute '%s'",
 						 attribute->name);
 	}
+	if (!check_values(node, path, error))
+		return false;
 	xml_for_each(child, node, NULL) {
 		if (!check(child, path, error))
 			return false;

@@ -68,6 +68,7 @@ static void test_refusals(void)
 	static const struct {
 		const char *extra, *devices, *words;
 	} cases[] = {
+		{"<pm><suspend-to-mem enabled='yes'/></pm>", "", "enabled='yes', only 'no'"},
 		{"<cputune/>", "", "does not support <cputune> in <domain>"},
 		{"", "<tpm/>", "does not support <tpm> in <devices>"},
 		{"", "<disk type='network'/>", "disk type 'network': there is file, block"},
