@@ -300,7 +300,7 @@ static int read_arguments(struct convert *c, int argc, char **argv)
 		{'F', "backing-format", OPTION_TEXT, &c->backing_format, "FORMAT", "of FILE"},
 		{'c', NULL, OPTION_FLAG, &c->compress, NULL, "compress the target"},
 		{'n', NULL, OPTION_FLAG, &c->no_create, NULL, "the target exists: only fill it"},
-		{'C', NULL, OPTION_FLAG, &c->offload, NULL, "let the host copy where it can"},
+		{'C', NULL, OPTION_FLAG, &c->offload, NULL, "as in qemu-img; the data is copied all the same"},
 		{'S', NULL, OPTION_TEXT, &c->sparse_text, "SIZE",
 		 "zero runs this long are not stored (default: 4k; 0: store everything)"},
 		{'l', "snapshot", OPTION_TEXT, &c->snapshot, "SNAPSHOT", "convert an internal snapshot"},
