@@ -29,6 +29,7 @@ void block_node_init(struct block_node *node, const struct block_driver *driver,
 	node->options.dict = NULL;
 	node->options.snapshot = false;
 	node->references = 1;
+	block_graph_enter(node->graph, node);
 }
 
 static bool all_zero(const struct block_request *request)

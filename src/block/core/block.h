@@ -61,6 +61,7 @@ struct block_open_options {
 	bool no_backing;        /* do not open the backing file */
 	bool check_later;       /* open even if marked corrupt: for check and repair */
 	struct block_graph *graph; /* where node names are looked up and registered, or NULL */
+	bool anonymous;         /* in the graph, but names are neither looked up nor registered */
 	const struct json_t *dict; /* a node dictionary instead of filename and format, or NULL */
 	enum { BLOCK_AIO_URING, BLOCK_AIO_THREADS } aio;
 };

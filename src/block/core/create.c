@@ -15,10 +15,49 @@ struct create_call {
 	GError **error;
 };
 
+/* Where there is nothing to make, as on a server: what is there already must do, and is emptied. */
+static struct block_node *take_existing(const char *filename, struct aio_loop *loop, GError **error)
+{
+	const struct block_open_options open = {.filename = filename, .format = "raw", .discard = true};
+	struct block_node *node = block_open(&open, loop, error);
+	uint64_t head = node ? MIN(node->size, 65536) : 0;
+	g_autofree uint8_t *zeroes = g_malloc0(head);
+	if (node && !block_write_sync(node, 0, zeroes, head, error)) {
+		block_close(node);
+		return NULL;
+	}
+	return node;
+}
+
+/* The protocol that the name speaks of can be opened, but not made. */
+static bool must_exist(const char *filename)
+{
+	json_t *dict = block_parse_filename(filename, NULL);
+	const char *name = json_string_value(json_object_get(dict, "driver"));
+	const struct block_driver *driver = name ? block_driver_find(name) : NULL;
+	json_decref(dict);
+	return driver && driver->kind == BLOCK_PROTOCOL && !driver->create;
+}
+
+/* A raw image on what cannot be made: it must be there, and have the room. */
+static bool check_existing(const struct block_create *create, GError **error)
+{
+	struct block_node *node = take_existing(create->filename, create->loop, error);
+	uint64_t have = node ? node->size : 0;
+	block_close(node);
+	json_object_clear(create->options);
+	return node && (have >= create->size ||
+			error_set(error, BERTH_ERR_INVALID,
+				  "'%s' has %" G_GUINT64_FORMAT " bytes, and %" G_GUINT64_FORMAT
+				  " are needed",
+				  create->filename, have, create->size));
+}
+
 static void run_create(void *opaque)
 {
 	struct create_call *call = opaque;
-	call->ok = call->driver->create(&call->create, call->error) &&
+	bool plain = call->driver == block_driver_find("file") && must_exist(call->create.filename);
+	call->ok = (plain ? check_existing : call->driver->create)(&call->create, call->error) &&
 		   block_refuse_rest(call->create.options, call->driver->name, call->error);
 }
 
@@ -43,6 +82,10 @@ static struct block_node *make_file(const char *filename, json_t *options, struc
 		json_object_set(file_options, "nocow", nocow);
 		json_object_del(options, "nocow");
 	}
+	if (must_exist(filename)) {
+		json_decref(file_options);
+		return take_existing(filename, loop, error);
+	}
 	bool made = block_create(filename, "file", 0, file_options, loop, error);
 	json_decref(file_options);
 	if (!made)
@@ -64,7 +107,7 @@ bool block_create(const char *filename, const char *format, uint64_t size, const
 	struct create_call call = {.driver = driver, .error = error,
 				   .create = {.filename = filename, .loop = loop, .size = size}};
 	call.create.options = options ? json_deep_copy(options) : json_object();
-	bool existed = access(filename, F_OK) == 0;
+	bool existed = access(filename, F_OK) == 0 || must_exist(filename);
 	bool good = block_take_size(call.create.options, "size", &call.create.size, error);
 	if (good && call.create.size == UINT64_MAX)
 		good = error_set(error, BERTH_ERR_INVALID, "'%s': the image needs a size", filename);

@@ -41,6 +41,7 @@ struct block_create {
 struct block_driver {
 	const char *name;
 	enum block_kind kind;
+	bool transparent; /* a filter that shows the bytes of its file child */
 	size_t node_size;
 	/* How sure (0 to 100) that a file that begins with `head` has this format. May be NULL. */
 	unsigned (*probe)(const uint8_t *head, size_t length, const char *filename);
@@ -122,6 +123,9 @@ const struct block_driver *block_driver_find(const char *name);
 
 /* Make the node known by its name in its graph, if it has both. */
 bool block_graph_add(struct block_node *node, GError **error);
+/* Every node is in its graph from block_node_init() until it is freed. `graph` may be NULL. */
+void block_graph_enter(struct block_graph *graph, struct block_node *node);
+void block_graph_leave(struct block_graph *graph, struct block_node *node);
 
 /*
  * Open what `dict` says under `key` (a dictionary, a node's name, or "KEY.filename" given as a

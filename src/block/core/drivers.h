@@ -5,6 +5,7 @@
 #include "block/core/driver.h"
 
 extern const struct block_driver block_file_driver, block_host_device_driver, block_host_cdrom_driver;
+extern const struct block_driver block_nbd_driver;
 extern const struct block_driver block_raw_driver, block_qcow2_driver;
 extern const struct block_driver block_qed_driver, block_vdi_driver, block_vhdx_driver,
 	block_vmdk_driver, block_vpc_driver;

@@ -259,6 +259,14 @@ void fiber_pause(struct aio_loop *loop)
 	fiber_yield();
 }
 
+void fiber_sleep(struct aio_loop *loop, int64_t ns)
+{
+	struct aio_timer timer;
+	aio_timer_init(&timer, loop, resume_posted, fiber_self());
+	aio_timer_arm(&timer, aio_now_ns() + ns);
+	fiber_yield();
+}
+
 struct run {
 	fiber_fn *fn;
 	void *opaque;

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct aio_loop;
 struct aio_pool;
@@ -35,6 +36,8 @@ void fiber_yield(void);
 void fiber_resume(struct fiber *fiber);
 /* Let the loop go on and continue from its top: what is on the stack below has returned by then. */
 void fiber_pause(struct aio_loop *loop);
+/* Continue from the loop's top when `ns` nanoseconds have passed. */
+void fiber_sleep(struct aio_loop *loop, int64_t ns);
 /*
  * Run fn(opaque) to its end: directly if already on a fiber, else on a new one while `loop`
  * iterates. This is how a plain stack calls code that waits.

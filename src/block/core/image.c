@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What users may ask of an image: each call goes to the driver on a fiber, or is refused by name. */
 #include "block/core/drivers.h"
+#include "block/core/graph.h"
 #include "block/core/options.h"
 
 #include "base/error.h"
@@ -88,7 +89,7 @@ static bool run_status(struct call *call)
 		.flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED, .length = call->length};
 	if (call->length && node->driver->status)
 		call->result = node->driver->status(node, call->offset, call->length, extent);
-	else if (call->length && node->driver->kind == BLOCK_FILTER && node->file)
+	else if (call->length && node->driver->transparent && node->file)
 		call->result = block_status(node->file, call->offset, call->length, extent);
 	/* Where the file has a hole below what was there from the start, that is zeroes too. */
 	struct block_extent below;
@@ -119,7 +120,7 @@ int block_status_above(struct block_node *node, struct block_node *base, uint64_
 		       uint64_t length, struct block_extent *extent, unsigned *depth)
 {
 	unsigned level = 0;
-	struct block_node *n = node;
+	struct block_node *n = block_below_filters(node);
 	for (;;) {
 		int rc = block_status(n, offset, length, extent);
 		if (rc < 0)
@@ -127,7 +128,7 @@ int block_status_above(struct block_node *node, struct block_node *base, uint64_
 		length = extent->length;
 		if (extent->flags & BLOCK_STATUS_ALLOCATED)
 			break;
-		struct block_node *next = n->backing;
+		struct block_node *next = block_below_filters(n->backing);
 		if (!next || next == base) {
 			if (!next)
 				extent->flags |= BLOCK_STATUS_ZERO;
@@ -247,7 +248,12 @@ bool block_resize(struct block_node *node, uint64_t size, GError **error)
 				 node->filename, node->readonly ? "read-only" : "not a file");
 	block_drain(node);
 	struct call call = {.run = run_resize, .size = size, .error = error};
-	return dispatch(node, &call);
+	bool good = dispatch(node, &call);
+	if (node->graph)
+		block_graph_refresh(node->graph);
+	else if (good && node->driver->transparent)
+		node->size = node->file->size;
+	return good;
 }
 
 /* --- snapshots ----------------------------------------------------------------------------------------*/

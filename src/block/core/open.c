@@ -15,45 +15,6 @@
 /* A chain longer than this is a loop or an attack: it would only exhaust memory. */
 #define DEPTH_MAX 500
 
-/* --- names ------------------------------------------------------------------------------------------*/
-
-struct block_graph {
-	struct aio_loop *loop;
-	GPtrArray *nodes;
-};
-
-struct block_graph *block_graph_new(struct aio_loop *loop)
-{
-	struct block_graph *graph = g_new0(struct block_graph, 1);
-	graph->loop = loop;
-	graph->nodes = g_ptr_array_new();
-	return graph;
-}
-
-void block_graph_free(struct block_graph *graph)
-{
-	if (!graph)
-		return;
-	g_assert(graph->nodes->len == 0);
-	g_ptr_array_free(graph->nodes, true);
-	g_free(graph);
-}
-
-struct block_node *block_graph_find(struct block_graph *graph, const char *node_name)
-{
-	for (unsigned i = 0; graph && i < graph->nodes->len; i++) {
-		struct block_node *node = graph->nodes->pdata[i];
-		if (strcmp(node->node_name, node_name) == 0)
-			return node;
-	}
-	return NULL;
-}
-
-const GPtrArray *block_graph_nodes(struct block_graph *graph)
-{
-	return graph->nodes;
-}
-
 /* --- closing ----------------------------------------------------------------------------------------*/
 
 static void free_node(struct block_node *node)
@@ -70,8 +31,7 @@ static void free_node(struct block_node *node)
 		node->free_forwards = block_forward_next(forward);
 		g_free(forward);
 	}
-	if (node->graph && node->node_name)
-		g_ptr_array_remove(node->graph->nodes, node);
+	block_graph_leave(node->graph, node);
 	g_free(node->node_name);
 	g_free(node->filename);
 	g_free(node->backing_name);
@@ -232,7 +192,7 @@ static bool open_backing(struct block_node *node, json_t *dict, GError **error)
 	if (path) {
 		options.filename = path;
 		options.format = node->backing_format;
-		options.graph = NULL; /* what the image names is private to its chain */
+		options.anonymous = true; /* what the image names is private to its chain */
 		struct block_open_options named = options;
 		backing = block_parse_filename(path, error);
 		if (backing && !g_str_has_prefix(path, "json:"))
@@ -305,20 +265,6 @@ static const struct block_driver *choose_driver(struct open_call *call, struct b
 	return *file ? probe_driver(*file, !options.readonly, call->error) : NULL;
 }
 
-bool block_graph_add(struct block_node *node, GError **error)
-{
-	if (!node->graph || !node->node_name)
-		return true;
-	if (block_graph_find(node->graph, node->node_name)) {
-		g_clear_pointer(&node->node_name, g_free);
-		return error_set(error, BERTH_ERR_INVALID,
-				 "there is a block node of that name already: choose another "
-				 "node-name");
-	}
-	g_ptr_array_add(node->graph->nodes, node);
-	return true;
-}
-
 static void adopt_file(struct block_node *node, struct block_node *file)
 {
 	if (!file)
@@ -349,7 +295,8 @@ static void open_body(void *opaque)
 	struct open_call *call = opaque;
 	if (json_is_string(call->dict)) {
 		const char *name = json_string_value(call->dict);
-		call->result = block_graph_find(call->options.graph, name);
+		call->result = call->options.anonymous ? NULL
+						       : block_graph_find(call->options.graph, name);
 		if (call->result)
 			block_ref(call->result);
 		else
