@@ -106,6 +106,8 @@ struct block_node *image_try_open(struct image_env *env, const char *name, const
 		return NULL;
 	struct block_open_options options = {
 		.filename = opts ? NULL : name,
+		.graph = env->graph,
+		.node_name = env->graph ? "image" : NULL,
 		.format = opts ? NULL : format,
 		.dict = dict,
 		.readonly = !(flags & IMAGE_WRITE),

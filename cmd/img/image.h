@@ -13,6 +13,7 @@ struct aio_loop;
 struct image_env {
 	struct aio_loop *loop;
 	GPtrArray *objects; /* --object, as given */
+	struct block_graph *graph; /* NULL: nodes are not found by name */
 	bool image_opts, force_share, quiet, progress;
 };
 
