@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-enum { ARENA_SIZE = 96 << 20 };
+enum { ARENA_SIZE = 512 << 20 };
 
 bool interp_blocks_create(struct soft_vcpu *c, GError **error)
 {

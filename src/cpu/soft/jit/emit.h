@@ -38,7 +38,7 @@ enum {
 
 enum {
 	JIT_INSNS_MAX = 64,
-	JIT_CODE_SIZE = 64 << 20,
+	JIT_CODE_SIZE = 256 << 20,
 	JIT_UNIT_MAX = 48 << 10, /* bytes of code that a unit may need */
 	JIT_SLOW_MAX = 3 * JIT_INSNS_MAX,
 	JIT_EXITS_MAX = JIT_INSNS_MAX + 2,
