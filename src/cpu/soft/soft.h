@@ -89,23 +89,27 @@ struct soft_tlb_entry {
 	uintptr_t addend; /* host address = linear + addend */
 };
 
-/* Where an indirect jump to `rip` leads in translated code; a side per TLB table (jit/). */
-struct soft_jump {
-	uint64_t rip; /* soft_jump_empty(): none */
-	const uint8_t *code;
-};
-enum { SOFT_JUMPS = 4096, SOFT_JUMP_SIDES = SOFT_TLB_SMAP_OFF + 1 };
-
-/* Code tests tags and these before anything else: an address that is not canonical may come along. */
+/* Code tests tags before anything else: an address that is not canonical may come along. */
 static inline uint64_t soft_tlb_empty(unsigned slot)
 {
 	return UINT64_C(1) << 63 | (uint64_t)!slot << PAGE_BITS;
 }
 
-static inline uint64_t soft_jump_empty(unsigned slot)
-{
-	return UINT64_C(1) << 63 | !slot;
-}
+/*
+ * Where indirect jumps lead in translated code, a side per TLB table (jit/). A jump's memory is good
+ * in its generation only: a new one begins when executable mappings change. An entry point is found
+ * by its host address, so that it stays what it is until the code there is dropped.
+ */
+struct soft_jump {
+	uint64_t rip;
+	const uint8_t *code;
+	uint64_t page; /* rip's */
+	uint64_t generation;
+};
+struct soft_entry {
+	const uint8_t *host, *code;
+};
+enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JUMP_SIDES = SOFT_TLB_SMAP_OFF + 1 };
 
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };
 
@@ -137,7 +141,9 @@ struct soft_vcpu {
 	struct soft_tlb_entry tlbs[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
 	/* Translated code addresses these, like everything here, by their offset. */
 	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
-	uint64_t jit_host_rsp, jit_return, jit_target;
+	struct soft_entry jit_entries[SOFT_JUMP_SIDES][SOFT_ENTRIES];
+	uint64_t jit_generation[SOFT_JUMP_SIDES]; /* of jit_jumps, from 1 */
+	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill;
 	uint8_t jit_vectors; /* enum jit_vectors: which vector registers are in the host's */
 	bool watching; /* data breakpoints or alignment checks: slow accesses call soft_watch() */
 
@@ -260,8 +266,6 @@ void soft_tlb_flush_non_global(struct soft_vcpu *c);
 void soft_tlb_flush_page(struct soft_vcpu *c, uint64_t linear);
 /* The memory map or page states have changed: first-level TLB and cached ranges go. */
 void soft_memory_changed(struct soft_vcpu *c);
-/* Is the page whose tag has just been looked at a global one? */
-bool soft_tlb_slot_global(const struct soft_vcpu *c, uint64_t linear);
 
 /*
  * Data breakpoints: pages that hold one never get a tag, so every access to them is a slow one.

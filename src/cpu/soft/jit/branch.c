@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+enum { CC_NE = 5 };
+
 static int64_t next_of(const struct jit_emit *e, const struct x86_insn *x)
 {
 	return (int64_t)e->insn->offset + x->length;
@@ -95,32 +97,115 @@ static bool emit_ret(struct jit_emit *e, const struct x86_insn *x)
 	return true;
 }
 
-static struct jit_at jump_field(const struct jit_emit *e, size_t field)
+/* --- indirect jumps ---------------------------------------------------------------------------------*/
+
+enum { JUMP_SHIFT = 5, ENTRY_SHIFT = 4 };
+_Static_assert(sizeof(struct soft_jump) == 1 << JUMP_SHIFT, "slots are found by shifting");
+_Static_assert(sizeof(struct soft_entry) == 1 << ENTRY_SHIFT, "slots are found by shifting");
+
+static struct jit_at jump_field(enum soft_tlb_table side, size_t field)
 {
-	size_t side = offsetof(struct soft_vcpu, jit_jumps) +
-		      e->unit->table * sizeof(((struct soft_vcpu *)0)->jit_jumps[0]);
-	return (struct jit_at){ JIT_STATE, JIT_S1, 0, (int32_t)(side + field) };
+	size_t at = offsetof(struct soft_vcpu, jit_jumps) +
+		    side * sizeof(((struct soft_vcpu *)0)->jit_jumps[0]) + field;
+	return (struct jit_at){ JIT_STATE, JIT_S1, 0, (int32_t)at };
+}
+#define JUMP_FIELD(side, name) jump_field(side, offsetof(struct soft_jump, name))
+
+static struct jit_at entry_field(enum soft_tlb_table side, size_t field)
+{
+	size_t at = offsetof(struct soft_vcpu, jit_entries) +
+		    side * sizeof(((struct soft_vcpu *)0)->jit_entries[0]) + field;
+	return (struct jit_at){ JIT_STATE, JIT_S1, 0, (int32_t)at };
+}
+#define ENTRY_FIELD(side, name) entry_field(side, offsetof(struct soft_entry, name))
+
+static struct jit_at generation_of(enum soft_tlb_table side)
+{
+	return jit_field(offsetof(struct soft_vcpu, jit_generation) + side * sizeof(uint64_t));
 }
 
 /* S1 = the offset of the slot for the address in S0: its low bits. */
 static void jump_slot(struct jit_emit *e)
 {
-	/* rorx S1, S0, 60 */
-	static const uint8_t rorx[] = { 0xc4, 0x43, 0xfb, 0xf0, 0xfe, 60 };
-	jit_bytes(e, rorx, sizeof(rorx));
-	jit_op_rr(e, 0x81, 4, JIT_S1);
-	jit_u32(e, (SOFT_JUMPS - 1) << 4);
+	jit_rorx(e, JIT_S1, JIT_S0, 64 - JUMP_SHIFT);
+	jit_op_rr(e, 0x81, 4, JIT_S1); /* and */
+	jit_u32(e, (SOFT_JUMPS - 1) << JUMP_SHIFT);
+}
+
+static void and_page(struct jit_emit *e, unsigned reg)
+{
+	jit_op_rr(e, 0x81 | JIT_W64, 4, reg);
+	jit_u32(e, ~(uint32_t)PAGE_MASK);
+}
+
+/* S1 = the offset of the slot in jit_entries for the host address in RAX. */
+static void entry_slot(struct jit_emit *e)
+{
+	jit_mov(e, JIT_S1, X86_RAX);
+	jit_op_rr(e, 0xc1 | JIT_W64, 5, JIT_S1); /* shr */
+	jit_byte(e, JIT_ENTRY_SHIFT);
+	jit_op_rr(e, 0x31, X86_RAX, JIT_S1); /* xor */
+	jit_op_rr(e, 0x81, 4, JIT_S1);       /* and */
+	jit_u32(e, SOFT_ENTRIES - 1);
+	jit_op_rr(e, 0xc1, 4, JIT_S1); /* shl */
+	jit_byte(e, ENTRY_SHIFT);
+}
+
+/* RAX is free. Jumps that find nothing go into fail[]. */
+static void find_entry(struct jit_emit *e, enum soft_tlb_table side, uint8_t *fail[2])
+{
+	jit_tlb_slot(e, JIT_S0);
+	jit_mov(e, X86_RAX, JIT_S0);
+	and_page(e, X86_RAX);
+	jit_op_rm(e, 0x3b | JIT_W64, X86_RAX,
+		  jit_tlb_field_of(side, offsetof(struct soft_tlb_entry, fetch)));
+	fail[0] = jit_jump(e, CC_NE);
+	jit_load(e, X86_RAX, jit_tlb_field_of(side, offsetof(struct soft_tlb_entry, addend)));
+	jit_op_rr(e, 0x01 | JIT_W64, JIT_S0, X86_RAX); /* add */
+	entry_slot(e);
+	jit_op_rm(e, 0x3b | JIT_W64, X86_RAX, ENTRY_FIELD(side, host));
+	fail[1] = jit_jump(e, CC_NE);
+	jit_load(e, X86_RAX, ENTRY_FIELD(side, code));
+}
+
+uint8_t *jit_jump_make(struct jit_emit *e, enum soft_tlb_table side)
+{
+	uint8_t *at = e->p, *fail[2];
+	/* pop: state is addressed by rsp */
+	jit_op_rm(e, 0x8f, 0, JIT_FIELD(jit_return));
+	jit_store(e, X86_RAX, JIT_FIELD(jit_spill));
+	find_entry(e, side, fail);
+	jump_slot(e);
+	jit_store(e, JIT_S0, JUMP_FIELD(side, rip));
+	jit_store(e, X86_RAX, JUMP_FIELD(side, code));
+	jit_load(e, X86_RAX, generation_of(side));
+	jit_store(e, X86_RAX, JUMP_FIELD(side, generation));
+	jit_mov(e, X86_RAX, JIT_S0);
+	and_page(e, X86_RAX);
+	jit_store(e, X86_RAX, JUMP_FIELD(side, page));
+	jit_op_rr(e, 0x39, X86_RAX, X86_RAX); /* cmp: ZF */
+	jit_bind(fail[0], e->p);
+	jit_bind(fail[1], e->p);
+	jit_load(e, X86_RAX, JIT_FIELD(jit_spill));
+	jit_op_rm(e, 0xff, 4, JIT_FIELD(jit_return));
+	return at;
 }
 
 void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 {
+	enum soft_tlb_table side = e->unit->table;
 	jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
 	jit_byte(e, 0);
-	jit_slow_jump(e, 5);
+	jit_slow_jump(e, CC_NE);
 	jump_slot(e);
-	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, jump_field(e, offsetof(struct soft_jump, rip)));
-	jit_slow_jump(e, 5);
+	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, JUMP_FIELD(side, rip));
+	uint8_t *other = jit_jump(e, CC_NE);
+	jit_load(e, JIT_S0, JUMP_FIELD(side, generation));
+	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, generation_of(side));
+	uint8_t *old = jit_jump(e, CC_NE);
+	const uint8_t *found = e->p;
 	if (call) {
+		jit_load(e, JIT_S0, JUMP_FIELD(side, rip));
 		jit_store(e, JIT_S0, JIT_FIELD(jit_target));
 		push_return(e, &e->insn->x);
 		jit_load(e, JIT_S0, JIT_FIELD(jit_target));
@@ -129,10 +214,20 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 		jit_lea(e, JIT_GUEST_RSP,
 			(struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, (int32_t)pop });
 	}
-	jit_op_rr(e, 0x81 | JIT_W64, 4, JIT_S0); /* and S0, page */
-	jit_u32(e, ~(uint32_t)PAGE_MASK);
+	jit_load(e, JIT_S0, JUMP_FIELD(side, page));
 	jit_store(e, JIT_S0, JIT_FIELD(block_rip));
-	jit_op_rm(e, 0xff, 4, jump_field(e, offsetof(struct soft_jump, code)));
+	jit_op_rm(e, 0xff, 4, JUMP_FIELD(side, code));
+	/* Not remembered: then where it leads is looked for. */
+	uint8_t *again = e->p;
+	jit_load(e, JIT_S0, JUMP_FIELD(side, rip));
+	uint8_t *look = e->p;
+	jit_jump_to(e, JIT_CALL, e->jit->thunk_jump[side]);
+	jit_slow_jump(e, CC_NE);
+	jit_jump_to(e, JIT_ALWAYS, found);
+	if (e->failed)
+		return;
+	jit_bind(old, again);
+	jit_bind(other, look);
 }
 
 #define OPX(m, a, b, d, f, ...)                                                                    \

@@ -42,10 +42,12 @@ enum {
 	JIT_UNIT_MAX = 48 << 10, /* bytes of code that a unit may need */
 	JIT_SLOW_MAX = 3 * JIT_INSNS_MAX,
 	JIT_EXITS_MAX = JIT_INSNS_MAX + 2,
+	JIT_ENTRY_SHIFT = 11,
 };
 
 struct jit_link;
 
+/* The eight bytes before its code name the unit. */
 struct jit_unit {
 	const uint8_t *code; /* where to enter it */
 	struct block *block;
@@ -177,6 +179,8 @@ void jit_load(struct jit_emit *e, unsigned to, struct jit_at at);
 void jit_store(struct jit_emit *e, unsigned from, struct jit_at at);
 void jit_lea(struct jit_emit *e, unsigned to, struct jit_at at);
 void jit_const(struct jit_emit *e, unsigned to, uint64_t v);
+/* RORX to, from, count. */
+void jit_rorx(struct jit_emit *e, unsigned to, unsigned from, unsigned count);
 /* Jumps: returns the rel32 to be bound; cc is Jcc's low nibble, or JIT_ALWAYS. */
 enum { JIT_ALWAYS = 16, JIT_CALL = 17 };
 uint8_t *jit_jump(struct jit_emit *e, unsigned cc);
@@ -214,6 +218,7 @@ bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum s
 /* S1 = the slot's offset for the address in `linear`; a field of that slot in the unit's table. */
 void jit_tlb_slot(struct jit_emit *e, unsigned linear);
 struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field);
+struct jit_at jit_tlb_field_of(enum soft_tlb_table table, size_t field);
 /* The same for [guest rsp + disp]. */
 void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,
 		   struct jit_mem *m);
@@ -257,6 +262,7 @@ struct jit {
 	uint8_t *write, *exec; /* code memory's two views */
 	size_t used, first;    /* first: behind the thunks */
 	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;
+	const uint8_t *thunk_jump[SOFT_JUMP_SIDES];
 	const uint8_t *thunk_vectors, *thunk_after, *vectors_save; /* in the write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
@@ -264,20 +270,25 @@ struct jit {
 	unsigned threshold;
 	struct jit_emit emit;
 	const struct jit_op *table[4][256][8]; /* by map, opcode, ModRM digit */
-	/* Indirect jumps' memory, c->jit_jumps: which slots are used, by side. */
-	struct jit_notes {
-		unsigned count;
-		bool local; /* some are for pages that are not global */
-		uint16_t slot[SOFT_JUMPS];
-	} notes[SOFT_JUMP_SIDES];
-	uint64_t noted_pages; /* a bit by hash */
 	uint64_t units, insns, fallbacks, bytes, links, resets;
 	uint64_t fallback_of[4][256];
 };
 
 void jit_thunks_make(struct jit_emit *e);
+/*
+ * Called with S0 = an address: remembers in the jump table where it leads. ZF: done. Else only a fetch
+ * or the interpreter can tell. Clobbers flags and S1.
+ */
+uint8_t *jit_jump_make(struct jit_emit *e, enum soft_tlb_table side);
 /* NULL: not now, or, with *refused, never. May raise the fetch's fault. */
 struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refused);
+/* A slot of c->jit_entries[]. */
+static inline unsigned jit_entry_slot(const uint8_t *host)
+{
+	uintptr_t h = (uintptr_t)host;
+	return (h ^ h >> JIT_ENTRY_SHIFT) & (SOFT_ENTRIES - 1);
+}
+
 /* Called by thunks; return the code to go on with, or NULL to leave. */
 const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link);
 const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i);

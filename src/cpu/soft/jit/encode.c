@@ -116,6 +116,14 @@ void jit_const(struct jit_emit *e, unsigned to, uint64_t v)
 	}
 }
 
+void jit_rorx(struct jit_emit *e, unsigned to, unsigned from, unsigned count)
+{
+	/* VEX.R, .B; map 0F3A; W1, F2 */
+	const uint8_t code[] = { 0xc4, (to & 8 ? 0 : 0x80) | 0x40 | (from & 8 ? 0 : 0x20) | 3, 0xfb,
+				 0xf0, 0xc0 | (to & 7) << 3 | (from & 7), count };
+	jit_bytes(e, code, sizeof(code));
+}
+
 uint8_t *jit_jump(struct jit_emit *e, unsigned cc)
 {
 	if (cc == JIT_CALL) {

@@ -12,14 +12,6 @@ enum { HEAT_NEVER = 0x8000 };
 
 /* --- life -----------------------------------------------------------------------------------------*/
 
-static void jumps_clear(struct soft_vcpu *c)
-{
-	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++) {
-		for (unsigned n = 0; n < SOFT_JUMPS; n++)
-			c->jit_jumps[side][n].rip = soft_jump_empty(n);
-	}
-}
-
 static bool map_code(struct jit *jit, GError **error)
 {
 	jit->fd = memfd_create("berth-jit", MFD_CLOEXEC);
@@ -30,6 +22,14 @@ static bool map_code(struct jit *jit, GError **error)
 	if (jit->write == MAP_FAILED || jit->exec == MAP_FAILED)
 		return error_set_errno(error, errno, "mapping memory for translated code");
 	return true;
+}
+
+static void entries_clear(struct soft_vcpu *c)
+{
+	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++) {
+		c->jit_generation[side]++;
+		memset(c->jit_entries[side], 0, sizeof(c->jit_entries[side]));
+	}
 }
 
 bool jit_create(struct soft_vcpu *c, GError **error)
@@ -57,7 +57,7 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 	jit_thunks_make(e);
 	g_assert(!e->failed);
 	jit->first = jit->used = (size_t)(e->p - jit->write + 63) & ~(size_t)63;
-	jumps_clear(c);
+	entries_clear(c);
 	return true;
 }
 
@@ -86,74 +86,51 @@ void jit_reset(struct soft_vcpu *c)
 	struct jit *jit = c->jit;
 	if (!jit)
 		return;
-	jit_jumps_forget(c, true);
+	entries_clear(c);
 	jit->used = jit->first;
 	jit->full = false;
 	jit->resets++;
 }
 
-/* --- indirect jumps -------------------------------------------------------------------------------*/
-
-static unsigned page_bit(uint64_t linear)
-{
-	uint64_t page = linear >> PAGE_BITS;
-	return (page ^ page >> 6 ^ page >> 12) & 63;
-}
-
-static void jump_note(struct soft_vcpu *c, uint64_t rip, const uint8_t *code)
-{
-	struct jit_notes *notes = &c->jit->notes[c->tlb_table];
-	unsigned slot = rip & (SOFT_JUMPS - 1);
-	struct soft_jump *j = &c->jit_jumps[c->tlb_table][slot];
-	if (j->rip == soft_jump_empty(slot))
-		notes->slot[notes->count++] = slot;
-	*j = (struct soft_jump){ rip, code };
-	if (!soft_tlb_slot_global(c, rip))
-		notes->local = true;
-	c->jit->noted_pages |= UINT64_C(1) << page_bit(rip);
-}
-
-void jit_jumps_forget(struct soft_vcpu *c, bool global)
-{
-	struct jit *jit = c->jit;
-	if (!jit)
-		return;
-	bool all = true;
-	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++) {
-		struct jit_notes *notes = &jit->notes[side];
-		if (!global && !notes->local) {
-			all &= notes->count == 0;
-			continue;
-		}
-		for (unsigned n = 0; n < notes->count; n++)
-			c->jit_jumps[side][notes->slot[n]].rip = soft_jump_empty(notes->slot[n]);
-		notes->count = 0;
-		notes->local = false;
-	}
-	if (all)
-		jit->noted_pages = 0;
-}
-
-void jit_jumps_forget_page(struct soft_vcpu *c, uint64_t linear)
-{
-	if (c->jit && c->jit->noted_pages >> page_bit(linear) & 1)
-		jit_jumps_forget(c, true);
-}
-
 /* --- finding and linking --------------------------------------------------------------------------*/
+
+static struct jit_unit *unit_of(const struct soft_vcpu *c, const uint8_t *code)
+{
+	struct jit_unit *u;
+	memcpy(&u, c->jit->write + (code - c->jit->exec) - sizeof(u), sizeof(u));
+	return u;
+}
+
+/* The unit at the host address, in 64-bit code. */
+static struct jit_unit *unit_at(struct soft_vcpu *c, const uint8_t *host)
+{
+	struct soft_entry *entry = &c->jit_entries[c->tlb_table][jit_entry_slot(host)];
+	if (entry->host == host)
+		return unit_of(c, entry->code);
+	uint32_t mode = X86_DECODE_64 | BLOCK_MODE_VEX;
+	const struct block_slot *slot = &c->blocks->table[block_hash(host, mode)];
+	if (slot->key != block_key(host, mode) || !slot->block->unit[c->tlb_table])
+		return NULL;
+	struct jit_unit *u = slot->block->unit[c->tlb_table];
+	*entry = (struct soft_entry){ host, u->code };
+	return u;
+}
 
 /* The unit for c->s.rip, if it is there and nothing is pending. */
 static struct jit_unit *find(struct soft_vcpu *c)
 {
 	c->jit->stop = false;
 	/* The instruction before may have been HLT. */
-	if (c->tlb_table >= SOFT_JUMP_SIDES || c->s.activity != X86_RUNNING)
+	if (c->tlb_table >= SOFT_JUMP_SIDES || !c->long64 || c->s.activity != X86_RUNNING ||
+	    atomic_load_explicit(&c->pending, memory_order_relaxed))
 		return NULL;
-	struct block *b = block_quick(c, c->s.rip);
-	if (!b || !b->unit[c->tlb_table])
+	const struct soft_tlb_entry *e = soft_tlb_at(c, c->s.rip);
+	if (e->fetch != (c->s.rip & ~(uint64_t)PAGE_MASK))
 		return NULL;
-	c->block_rip = c->s.rip & ~(uint64_t)PAGE_MASK;
-	return b->unit[c->tlb_table];
+	struct jit_unit *u = unit_at(c, (const uint8_t *)(c->s.rip + e->addend));
+	if (u)
+		c->block_rip = c->s.rip & ~(uint64_t)PAGE_MASK;
+	return u;
 }
 
 static uint8_t *writable(const struct soft_vcpu *c, const uint8_t *code)
@@ -210,8 +187,11 @@ void jit_block_drop(struct soft_vcpu *c, struct block *b)
 		if (!b->unit[t])
 			continue;
 		unlink_all(b->unit[t]);
+		struct soft_entry *entry = &c->jit_entries[t][jit_entry_slot(b->host)];
+		if (entry->code == b->unit[t]->code)
+			*entry = (struct soft_entry){ 0 };
 		b->unit[t] = NULL;
-		jit_jumps_forget(c, true);
+		c->jit_generation[t]++;
 		c->jit->stop = true;
 	}
 }
@@ -228,21 +208,12 @@ const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link)
 	return u->code;
 }
 
-static bool is_indirect(const struct x86_insn *x)
-{
-	return x->map == X86_MAP_1 && (x->opcode == 0xc3 || x->opcode == 0xc2 || x->opcode == 0xff);
-}
-
 const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	c->insn = i;
 	i->fn(c, i);
 	struct jit_unit *u = find(c);
-	if (!u)
-		return NULL;
-	if (is_indirect(&i->x))
-		jump_note(c, c->s.rip, u->code);
-	return u->code;
+	return u ? u->code : NULL;
 }
 
 const uint8_t *jit_help_after(struct soft_vcpu *c, const struct soft_insn *i)

@@ -28,8 +28,5 @@ void jit_block_drop(struct soft_vcpu *c, struct block *b);
 void jit_reset(struct soft_vcpu *c);
 /* Is code memory full? Then the run loop starts again with nothing translated. */
 bool jit_wants_reset(const struct soft_vcpu *c);
-/* Mappings may have changed, of one page or with or without the global ones: forget jumps there. */
-void jit_jumps_forget(struct soft_vcpu *c, bool global);
-void jit_jumps_forget_page(struct soft_vcpu *c, uint64_t linear);
 /* Lines for `info engine`. */
 void jit_describe(const struct soft_vcpu *c, GString *text);

@@ -15,11 +15,16 @@
 enum { ENTRY_SHIFT = 5, SLOT_MASK = (SOFT_TLB_SIZE - 1) << ENTRY_SHIFT };
 _Static_assert(sizeof(struct soft_tlb_entry) == 1 << ENTRY_SHIFT, "slots are found by shifting");
 
+struct jit_at jit_tlb_field_of(enum soft_tlb_table table, size_t field)
+{
+	size_t at = offsetof(struct soft_vcpu, tlbs) +
+		    table * sizeof(((struct soft_vcpu *)0)->tlbs[0]) + field;
+	return (struct jit_at){ .base = JIT_STATE, .index = JIT_S1, .disp = (int32_t)at };
+}
+
 struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field)
 {
-	size_t table = offsetof(struct soft_vcpu, tlbs) +
-		       e->unit->table * sizeof(((struct soft_vcpu *)0)->tlbs[0]);
-	return (struct jit_at){ .base = JIT_STATE, .index = JIT_S1, .disp = (int32_t)(table + field) };
+	return jit_tlb_field_of(e->unit->table, field);
 }
 
 static size_t tag_field(enum soft_access access)
@@ -44,14 +49,7 @@ void jit_slow_jump(struct jit_emit *e, unsigned cc)
 
 void jit_tlb_slot(struct jit_emit *e, unsigned linear)
 {
-	static const unsigned shift = PAGE_BITS - ENTRY_SHIFT;
-	/* rorx S1, linear, shift */
-	jit_byte(e, 0xc4);
-	jit_byte(e, 0x43 | (linear & 8 ? 0 : 0x20)); /* VEX.R for r15, .B; map 0F3A */
-	jit_byte(e, 0xfb);
-	jit_byte(e, 0xf0);
-	jit_byte(e, 0xc0 | (JIT_S1 & 7) << 3 | (linear & 7));
-	jit_byte(e, shift);
+	jit_rorx(e, JIT_S1, linear, PAGE_BITS - ENTRY_SHIFT);
 	jit_op_rr(e, 0x81, 4, JIT_S1); /* and */
 	jit_u32(e, SLOT_MASK);
 }

@@ -260,10 +260,11 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
 	e->failed = false;
 	e->wide = c->long64;
 	e->slow_count = e->exit_count = 0;
+	jit_u64(e, (uintptr_t)u);
 	emit_unit(e);
 	if (e->failed)
 		return NULL;
-	u->code = jit->exec + jit->used;
+	u->code = jit->exec + jit->used + sizeof(u);
 	jit->used += (size_t)(e->p - start + 15) & ~(size_t)15;
 	jit->bytes += e->p - start;
 	jit->units++;

@@ -11,7 +11,6 @@
 
 #include "base/bytes.h"
 #include "cpu/soft/engine.h"
-#include "cpu/soft/jit/jit.h"
 #include "cpu/x86/walk.h"
 
 #include <string.h>
@@ -92,11 +91,41 @@ void soft_mmio_write(struct soft_vcpu *c, uint64_t phys, uint64_t value, unsigne
 
 /* --- first-level TLB -------------------------------------------------------------------------- */
 
+/* Executable mappings of the table have changed: indirect jumps must look at them again. */
+static void jumps_forget(struct soft_vcpu *c, enum soft_tlb_table table)
+{
+	if ((unsigned)table < SOFT_JUMP_SIDES)
+		c->jit_generation[table]++;
+}
+
+static unsigned fetched_bit(uint64_t linear)
+{
+	uint64_t page = linear >> PAGE_BITS;
+	return (page ^ page >> 12) & (FETCHED_SIZE - 1);
+}
+
+static void fetched_add(struct tlb_log *log, uint64_t linear, bool global)
+{
+	unsigned bit = fetched_bit(linear);
+	log->fetched[global][bit / 64] |= UINT64_C(1) << bit % 64;
+	log->fetched_local |= !global;
+}
+
+static bool fetched_has(const struct tlb_log *log, uint64_t linear)
+{
+	unsigned bit = fetched_bit(linear);
+	return (log->fetched[0][bit / 64] | log->fetched[1][bit / 64]) >> bit % 64 & 1;
+}
+
 static void flush_local(struct soft_vcpu *c)
 {
-	jit_jumps_forget(c, false);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		struct tlb_log *log = &c->mmu->log[t];
+		if (log->fetched_local) {
+			jumps_forget(c, t);
+			memset(log->fetched[0], 0, sizeof(log->fetched[0]));
+			log->fetched_local = false;
+		}
 		for (unsigned i = 0; i < log->local_count; i++) {
 			unsigned slot = log->local[i];
 			log->meta[slot] &= ~SLOT_IN_LOCAL;
@@ -109,10 +138,11 @@ static void flush_local(struct soft_vcpu *c)
 
 static void flush_first_level(struct soft_vcpu *c)
 {
-	jit_jumps_forget(c, true);
 	flush_local(c);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		struct tlb_log *log = &c->mmu->log[t];
+		jumps_forget(c, t);
+		memset(log->fetched[1], 0, sizeof(log->fetched[1]));
 		for (unsigned i = 0; i < log->global_count; i++) {
 			unsigned slot = log->global[i];
 			log->meta[slot] = 0;
@@ -139,12 +169,6 @@ static void log_slot(struct tlb_log *log, unsigned slot, bool global)
 		*meta |= SLOT_IN_LOCAL;
 		log->local[log->local_count++] = slot;
 	}
-}
-
-bool soft_tlb_slot_global(const struct soft_vcpu *c, uint64_t linear)
-{
-	return c->mmu->log[c->tlb_table].meta[linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1)] &
-	       SLOT_IS_GLOBAL;
 }
 
 /* Data breakpoints on this page? */
@@ -187,8 +211,10 @@ static void fill(struct soft_vcpu *c, uint64_t linear, uint64_t page, enum soft_
 	if (!watched && page & PAGE_DIRTY && !r->readonly && !followed &&
 	    mmu_allowed(c, page, SOFT_WRITE, table))
 		e->write = base;
-	if (mmu_allowed(c, page, SOFT_FETCH, table))
+	if (mmu_allowed(c, page, SOFT_FETCH, table)) {
 		e->fetch = base;
+		fetched_add(&c->mmu->log[table], base, page & PAGE_GLOBAL);
+	}
 	log_slot(&c->mmu->log[table], slot, page & PAGE_GLOBAL);
 }
 
@@ -318,8 +344,9 @@ static void first_level_flush_page(struct soft_vcpu *c, uint64_t linear)
 {
 	uint64_t base = linear & ~PAGE_MASK;
 
-	jit_jumps_forget_page(c, linear);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
+		if (fetched_has(&c->mmu->log[t], linear))
+			jumps_forget(c, t);
 		unsigned slot = linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1);
 		const struct soft_tlb_entry *e = &c->tlbs[t][slot];
 		if (e->read == base || e->write == base || e->fetch == base)

@@ -15,6 +15,7 @@ enum {
 	L2_BITS = 14, L2_SIZE = 1 << L2_BITS,
 	PCID_COUNT = 4096,
 	ASID_BITS = 28, /* beside 36 bits of page number */
+	FETCHED_SIZE = 4096, /* bits */
 	LARGE_BITS = 16, HUGE_BITS = 12, /* buckets of the large-page filters */
 	RANGE_COUNT = 4,
 };
@@ -45,6 +46,9 @@ struct tlb_log {
 	uint16_t local[SOFT_TLB_SIZE], global[SOFT_TLB_SIZE];
 	unsigned local_count, global_count;
 	uint8_t meta[SOFT_TLB_SIZE]; /* SLOT_* */
+	/* A bit by hash: may have been fetched from since the last flush; [1]: global pages. */
+	uint64_t fetched[2][FETCHED_SIZE / 64];
+	bool fetched_local;
 };
 enum { SLOT_IN_LOCAL = 1, SLOT_IN_GLOBAL = 2, SLOT_IS_GLOBAL = 4 };
 
