@@ -58,6 +58,8 @@ bool kvm_features(struct cpu_features *allowed, GError **error)
 		/* Invariant TSC: the guest stays on this host, and KVM keeps the TSC's rate. */
 		[CPU_WORD_80000007_EDX] = find(e, 0x80000007, 0).edx | 1u << 8,
 		[CPU_WORD_80000008_EBX] = find(e, 0x80000008, 0).ebx,
+		[CPU_WORD_80000021_EAX] = find(e, 0x80000021, 0).eax,
+		[CPU_WORD_80000021_ECX] = find(e, 0x80000021, 0).ecx,
 		[CPU_WORD_KVM] = find(e, 0x40000001, 0).eax,
 		[CPU_WORD_6_EAX] = find(e, 6, 0).eax | 1u << 2 /* ARAT: the APIC timer never stops */,
 	}};

@@ -227,8 +227,10 @@ static void add_extended(struct builder *b)
 			ecx |= 1 << 1; /* CmpLegacy: the threads counted are cores */
 	}
 	memcpy(brand, b->model->model_id, strnlen(b->model->model_id, sizeof(brand)));
+	uint32_t more_eax = b->word[CPU_WORD_80000021_EAX], more_ecx = b->word[CPU_WORD_80000021_ECX];
+	bool more = b->amd && (more_eax | more_ecx);
 	if (b->amd)
-		add(b, 0x80000000, 0x80000008, FOURCC(v[0], v[1], v[2], v[3]),
+		add(b, 0x80000000, more ? 0x80000021 : 0x80000008, FOURCC(v[0], v[1], v[2], v[3]),
 		    FOURCC(v[8], v[9], v[10], v[11]), FOURCC(v[4], v[5], v[6], v[7]));
 	else
 		add(b, 0x80000000, 0x80000008, 0, 0, 0);
@@ -249,6 +251,8 @@ static void add_extended(struct builder *b)
 	unsigned linear_bits = b->word[CPU_WORD_7_0_ECX] & 1 << 16 ? 57 : 48;
 	add(b, 0x80000008, t->phys_bits | linear_bits << 8, b->word[CPU_WORD_80000008_EBX],
 	    b->amd ? package_bits(t) << 12 | (logical - 1) : 0, 0);
+	if (more)
+		add(b, 0x80000021, more_eax, 0, more_ecx, 0);
 }
 
 GArray *cpuid_build(const struct cpu_model *model, const struct cpu_topology *topology,

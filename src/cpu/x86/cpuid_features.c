@@ -67,6 +67,11 @@ const char *const cpuid_feature_table[CPU_WORD_COUNT][32] = {
 		[0] = "clzero", [2] = "xsaveerptr", [9] = "wbnoinvd", [12] = "ibpb", [14] = "ibrs",
 		[15] = "amd-stibp", [24] = "amd-ssbd", [25] = "virt-ssbd", [26] = "amd-no-ssb",
 	},
+	[CPU_WORD_80000021_EAX] = {
+		[0] = "no-nested-data-bp", [2] = "lfence-always-serializing",
+		[6] = "null-sel-clr-base", [8] = "auto-ibrs", [29] = "srso-no",
+	},
+	[CPU_WORD_80000021_ECX] = { [1] = "tsa-sq-no", [2] = "tsa-l1-no" },
 	[CPU_WORD_KVM] = {
 		[0] = "kvmclock", [1] = "kvm-nopiodelay", [2] = "kvm-mmu", [3] = "kvmclock2",
 		[4] = "kvm-asyncpf", [5] = "kvm-steal-time", [6] = "kvm-pv-eoi",
@@ -124,7 +129,8 @@ bool cpu_feature_find(const char *name, enum cpu_feature_word *word, uint32_t *m
 static const enum cpu_feature_word name_order[] = {
 	CPU_WORD_1_EDX, CPU_WORD_1_ECX, CPU_WORD_6_EAX, CPU_WORD_7_0_EBX, CPU_WORD_7_0_ECX,
 	CPU_WORD_7_0_EDX, CPU_WORD_7_1_EAX, CPU_WORD_7_2_EDX, CPU_WORD_D_1_EAX, CPU_WORD_80000001_ECX,
-	CPU_WORD_80000001_EDX, CPU_WORD_80000007_EDX, CPU_WORD_80000008_EBX, CPU_WORD_KVM,
+	CPU_WORD_80000001_EDX, CPU_WORD_80000007_EDX, CPU_WORD_80000008_EBX, CPU_WORD_80000021_EAX,
+	CPU_WORD_80000021_ECX, CPU_WORD_KVM,
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(name_order) == CPU_WORD_COUNT);
 

@@ -38,6 +38,8 @@ void cpu_features_host(struct cpu_features *features)
 		[CPU_WORD_80000001_EDX] = ext1.edx & ~UINT32_C(0x0183f3ff),
 		[CPU_WORD_80000007_EDX] = query(0x80000007, 0).edx,
 		[CPU_WORD_80000008_EBX] = query(0x80000008, 0).ebx,
+		[CPU_WORD_80000021_EAX] = query(0x80000021, 0).eax,
+		[CPU_WORD_80000021_ECX] = query(0x80000021, 0).ecx,
 		[CPU_WORD_6_EAX] = query(6, 0).eax,
 	} };
 	if (hv.eax >= 0x40000001 && hv.ebx == 0x4b4d564b /* "KVMK" */) {

@@ -20,6 +20,11 @@ static const char own_features[] =
 	"bhi-ctrl mcdt-no arch-capabilities ibpb wbnoinvd lahf-lm 3dnowprefetch syscall nx "
 	"pdpe1gb rdtscp lm invtsc arat kvmclock kvm-nopiodelay kvm-pv-unhalt "
 	"kvmclock-stable-bit movbe abm bmi1 bmi2 adx clflushopt clwb avx-vnni";
+/*
+ * And what the guest need not defend itself against: its returns never run as returns of the host's,
+ * and a VERW of its own would do nothing to the host's buffers.
+ */
+static const char immunities[] = "srso-no tsa-sq-no tsa-l1-no";
 /* Executed by the host's own instruction. */
 static const char host_features[] =
 	"pclmulqdq ssse3 fma sse4.1 sse4.2 aes xsave avx f16c rdrand avx2 rdseed sha-ni gfni vaes "
@@ -46,6 +51,7 @@ void soft_features(struct cpu_features *features)
 	memset(features, 0, sizeof(*features));
 	cpu_features_host(&host);
 	names_add(features, own_features, NULL);
+	names_add(features, immunities, NULL);
 	names_add(features, host_features, &host);
 }
 
