@@ -64,14 +64,27 @@ static bool list_choices(const struct conf_vm *conf, GArray *choices, GError **e
 	return true;
 }
 
-bool accel_translates(const struct conf_vm *conf)
+/* The first -accel of the soft engine, or NULL. */
+static const struct conf_accel *soft_options(const struct conf_vm *conf)
 {
 	for (unsigned i = 0; i < conf->accels->len; i++) {
 		const struct conf_accel *accel = conf->accels->pdata[i];
 		if (strcmp(conf_accel_canonical(accel->name, NULL), "soft") == 0)
-			return accel->jit == CONF_JIT_ON;
+			return accel;
 	}
-	return false;
+	return NULL;
+}
+
+bool accel_translates(const struct conf_vm *conf)
+{
+	const struct conf_accel *soft = soft_options(conf);
+	return soft && soft->jit == CONF_JIT_ON;
+}
+
+bool accel_maps_for_perf(const struct conf_vm *conf)
+{
+	const struct conf_accel *soft = soft_options(conf);
+	return soft && soft->perf_map;
 }
 
 bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,

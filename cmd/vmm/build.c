@@ -360,6 +360,7 @@ static bool create_vm(struct vmm *vmm, GError **error)
 		.threads = conf->smp.threads,
 		.translate = accel_translates(conf),
 		.translate_after = SOFT_TRANSLATE_AFTER,
+		.perf_map = accel_maps_for_perf(conf),
 		.kernel_irqchip_split = split,
 		.pause_on_reset_request = conf->action.reboot == CONF_REBOOT_SHUTDOWN,
 	};

@@ -46,9 +46,10 @@ struct device *vmm_add_device(struct vmm *vmm, const struct conf_item *item, GEr
 /* --- accel.c ------------------------------------------------------------------------------------ */
 /* NULL-ended. */
 const struct engine_ops *const *accel_engines(void);
-/* Which engine to use; *split: the interrupt controllers are ours. */
-/* Shall the soft engine translate? */
+/* Shall the soft engine translate, and name what it translates for perf(1)? */
 bool accel_translates(const struct conf_vm *conf);
+bool accel_maps_for_perf(const struct conf_vm *conf);
+/* Which engine to use; *split: the interrupt controllers are ours. */
 bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,
 		  GError **error);
 

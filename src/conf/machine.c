@@ -81,6 +81,8 @@ const struct keyval_field conf_accel_fields[] = {
 	 .help = "kvm: on or split"},
 	{"jit", KEYVAL_ENUM, FIELD(conf_accel, jit), .names = jits,
 	 .help = "soft: on: translate hot code; off (default): interpret only"},
+	{"perfmap", KEYVAL_BOOL, FIELD(conf_accel, perf_map),
+	 .help = "soft: on: name translated code in /tmp/perf-PID.map for perf (off)"},
 	{"tb-size", KEYVAL_UINT, FIELD(conf_accel, tb_size), 1, 4096,
 	 .help = "soft: size of the code cache in MiB; the engine sizes it by itself"},
 	{"thread", KEYVAL_STRING, FIELD(conf_accel, thread),

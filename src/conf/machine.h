@@ -33,6 +33,7 @@ struct conf_accel {
 	char *thread;
 	unsigned tb_size; /* MiB */
 	int jit; /* soft: translate hot code; enum conf_jit */
+	bool perf_map; /* soft: name translated code for perf(1) */
 };
 extern const struct keyval_field conf_accel_fields[];
 struct conf_accel *conf_accel_parse(const char *text, GError **error);

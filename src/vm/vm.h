@@ -80,6 +80,7 @@ struct vm_config {
 	bool translate;          /* engines that can: translate hot code, not only interpret */
 	bool translate_strictly; /* with the flags right at every fault: for tests */
 	unsigned translate_after; /* how many times code has run before */
+	bool perf_map; /* name translated code for perf(1) */
 	bool pause_on_reset_request; /* -no-reboot: a guest's reset pauses as SHUTDOWN does */
 };
 

@@ -258,7 +258,7 @@ void jit_vectors_load_code(struct jit_emit *e);
 const uint8_t *jit_help_vectors(struct soft_vcpu *c, uintptr_t wanted);
 
 struct jit {
-	int fd;
+	int perf_map; /* file, or -1 */
 	uint8_t *write, *exec; /* code memory's two views */
 	size_t used, first;    /* first: behind the thunks */
 	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;

@@ -5,6 +5,7 @@
 #include "cpu/soft/jit/emit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,14 +13,18 @@ enum { HEAT_NEVER = 0x8000 };
 
 /* --- life -----------------------------------------------------------------------------------------*/
 
+/*
+ * One memory, mapped twice. Anonymous, so that perf(1) asks the perf map for names; mremap() of no
+ * bytes makes the second mapping.
+ */
 static bool map_code(struct jit *jit, GError **error)
 {
-	jit->fd = memfd_create("berth-jit", MFD_CLOEXEC);
-	if (jit->fd < 0 || ftruncate(jit->fd, JIT_CODE_SIZE) < 0)
+	jit->write = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (jit->write == MAP_FAILED)
 		return error_set_errno(error, errno, "memory for translated code");
-	jit->write = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, jit->fd, 0);
-	jit->exec = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, jit->fd, 0);
-	if (jit->write == MAP_FAILED || jit->exec == MAP_FAILED)
+	jit->exec = mremap(jit->write, 0, JIT_CODE_SIZE, MREMAP_MAYMOVE);
+	if (jit->exec == MAP_FAILED || mprotect(jit->exec, JIT_CODE_SIZE, PROT_READ | PROT_EXEC) < 0)
 		return error_set_errno(error, errno, "mapping memory for translated code");
 	return true;
 }
@@ -30,6 +35,19 @@ static void entries_clear(struct soft_vcpu *c)
 		c->jit_generation[side]++;
 		memset(c->jit_entries[side], 0, sizeof(c->jit_entries[side]));
 	}
+}
+
+/*
+ * perf(1) looks for the names of code without a file there. All vCPUs add to it, a line at a time.
+ */
+static bool perf_map_open(struct soft_vcpu *c, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", (int)getpid());
+	int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
+	c->jit->perf_map = open(path, c->vcpu->index ? flags : flags | O_TRUNC, 0600);
+	if (c->jit->perf_map < 0)
+		return error_set_errno(error, errno, "perfmap=on: %s", path);
+	return true;
 }
 
 bool jit_create(struct soft_vcpu *c, GError **error)
@@ -43,7 +61,8 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 				 "jit=on needs a host CPU with BMI2; use -accel soft,jit=off");
 	struct jit *jit = c->jit = g_new0(struct jit, 1);
 	jit->write = jit->exec = MAP_FAILED;
-	if (!map_code(jit, error)) {
+	jit->perf_map = -1;
+	if (!map_code(jit, error) || (config->perf_map && !perf_map_open(c, error))) {
 		jit_destroy(c);
 		return false;
 	}
@@ -70,8 +89,8 @@ void jit_destroy(struct soft_vcpu *c)
 		munmap(jit->write, JIT_CODE_SIZE);
 	if (jit->exec != MAP_FAILED)
 		munmap(jit->exec, JIT_CODE_SIZE);
-	if (jit->fd >= 0)
-		close(jit->fd);
+	if (jit->perf_map >= 0)
+		close(jit->perf_map);
 	g_free(jit);
 	c->jit = NULL;
 }

@@ -7,6 +7,8 @@
 #include "cpu/soft/jit/emit.h"
 
 #include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
 
 /* --- decoding -------------------------------------------------------------------------------------*/
 
@@ -247,6 +249,22 @@ static void emit_unit(struct jit_emit *e)
 		emit_exit(e, &e->exits[n]);
 }
 
+/* Guest address, privilege and size, for perf(1). */
+static void name_code(struct jit_emit *e, size_t bytes)
+{
+	static const char *const side[SOFT_JUMP_SIDES] = { "kernel", "user", "kernel-ac" };
+	struct jit_unit *u = e->unit;
+	char line[96];
+	int n = snprintf(line, sizeof(line), "%lx %zx %s:%lx[%u]\n", (unsigned long)(uintptr_t)u->code,
+			 bytes, side[u->table],
+			 (unsigned long)((e->c->block_rip & ~(uint64_t)PAGE_MASK) + u->insns[0].offset),
+			 u->count);
+	if (write(e->jit->perf_map, line, n) != n) {
+		close(e->jit->perf_map);
+		e->jit->perf_map = -1;
+	}
+}
+
 static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
 {
 	struct jit *jit = c->jit;
@@ -269,6 +287,8 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
 	jit->bytes += e->p - start;
 	jit->units++;
 	jit->insns += u->count;
+	if (jit->perf_map >= 0)
+		name_code(e, e->p - start - sizeof(u));
 	return u;
 }
 
