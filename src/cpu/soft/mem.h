@@ -27,6 +27,20 @@ void soft_store_system(struct soft_vcpu *c, uint64_t linear, uint64_t value, uns
  */
 void *soft_rmw_pointer(struct soft_vcpu *c, uint64_t linear, unsigned size);
 
+/* The fetch entry of a table where `linear` is, if it is there. */
+static inline const struct soft_fetch_entry *soft_fetch_at(const struct soft_vcpu *c,
+							   uint64_t linear)
+{
+	return &c->fetches[c->tlb_table][linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1)];
+}
+
+/* The host address of code that the TLB has, or NULL. */
+static inline const uint8_t *soft_fetch_host(const struct soft_vcpu *c, uint64_t linear)
+{
+	const struct soft_fetch_entry *e = soft_fetch_at(c, linear);
+	return e->tag == (linear & ~(uint64_t)PAGE_MASK) ? (const uint8_t *)(linear + e->addend) : NULL;
+}
+
 static inline struct soft_tlb_entry *soft_tlb_at(struct soft_vcpu *c, uint64_t linear)
 {
 	return &c->tlb[(linear >> PAGE_BITS) & (SOFT_TLB_SIZE - 1)];

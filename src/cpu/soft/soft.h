@@ -77,7 +77,7 @@ extern const struct soft_opcode soft_native_ops[]; /* native/ */
  * and no dirty logging. Everything else takes the slow path. One table per privilege: a supervisor
  * with CR4.SMAP and EFLAGS.AC has its own, so that STAC and CLAC need no flush. System structures
  * (GDT, IDT, TSS) are always read through SOFT_TLB_SUPERVISOR: AC does not count for them.
- * SOFT_TLB_ALIGNED, for user mode with alignment checks, has tags for fetches only.
+ * SOFT_TLB_ALIGNED, for user mode with alignment checks, has fetch entries only.
  */
 enum soft_tlb_table {
 	SOFT_TLB_SUPERVISOR, SOFT_TLB_USER, SOFT_TLB_SMAP_OFF, SOFT_TLB_ALIGNED, SOFT_TLB_TABLES
@@ -85,8 +85,15 @@ enum soft_tlb_table {
 enum { SOFT_TLB_BITS = 12, SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS };
 
 struct soft_tlb_entry {
-	uint64_t read, write, fetch;
+	uint64_t read, write;
 	uintptr_t addend; /* host address = linear + addend */
+	uint64_t unused;  /* a power of two: translated code finds slots by shifting */
+};
+
+/* Fetches have slots of their own: kernels' text and data would contend for the same ones. */
+struct soft_fetch_entry {
+	uint64_t tag;
+	uintptr_t addend;
 };
 
 /* Code tests tags before anything else: an address that is not canonical may come along. */
@@ -139,6 +146,7 @@ struct soft_vcpu {
 	struct soft_tlb_entry *tlb;   /* the table for the current privilege */
 	unsigned tlb_table;           /* its number */
 	struct soft_tlb_entry tlbs[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
+	struct soft_fetch_entry fetches[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
 	/* Translated code addresses these, like everything here, by their offset. */
 	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
 	struct soft_entry jit_entries[SOFT_JUMP_SIDES][SOFT_ENTRIES];

@@ -185,15 +185,17 @@ static void set_mode(struct setup *t, bool user, bool ac)
 static void check_tags(struct setup *t, uint64_t linear, bool user, bool ac)
 {
 	struct soft_vcpu *c = t->g->c;
-	struct soft_tlb_entry *e = soft_tlb_at(c, linear);
+	const struct soft_tlb_entry *e = soft_tlb_at(c, linear);
+	const struct soft_fetch_entry *f = soft_fetch_at(c, linear);
 	uint64_t base = linear & ~PAGE_MASK, phys = 0;
 
 	for (enum soft_access a = SOFT_READ; a <= SOFT_FETCH; a++) {
-		uint64_t tag = a == SOFT_READ ? e->read : a == SOFT_WRITE ? e->write : e->fetch;
+		uint64_t tag = a == SOFT_READ ? e->read : a == SOFT_WRITE ? e->write : f->tag;
+		uintptr_t addend = a == SOFT_FETCH ? f->addend : e->addend;
 		if (tag != base)
 			continue;
 		g_assert_cmphex(model(t, linear, a, user, ac, &phys), ==, 0);
-		g_assert_true((uint8_t *)(linear + e->addend) == t->g->ram->host + phys);
+		g_assert_true((uint8_t *)(linear + addend) == t->g->ram->host + phys);
 	}
 }
 

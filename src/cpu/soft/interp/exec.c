@@ -11,10 +11,7 @@ __attribute__((noinline)) struct block *interp_block_crossing(struct soft_vcpu *
 	uint64_t next = (linear & ~PAGE_MASK) + PAGE_SIZE;
 	if (!c->long64)
 		next = (uint32_t)next;
-	struct soft_tlb_entry *e = soft_tlb_at(c, next);
-	if (e->fetch != next || (const uint8_t *)(next + e->addend) != slot->block->host2)
-		return NULL;
-	return slot->block;
+	return soft_fetch_host(c, next) == slot->block->host2 ? slot->block : NULL;
 }
 
 static void exec_plain(struct soft_vcpu *c, const struct soft_insn *i)

@@ -48,12 +48,9 @@ struct block *interp_block_crossing(struct soft_vcpu *c, uint64_t linear, const 
 ALWAYS_INLINE struct block *block_quick(struct soft_vcpu *c, uint64_t rip)
 {
 	uint64_t linear = c->long64 ? rip : (uint32_t)(c->s.seg[X86_CS].base + rip);
-	struct soft_tlb_entry *e = soft_tlb_at(c, linear);
-	if (soft_unlikely(e->fetch != (linear & ~PAGE_MASK)))
+	const uint8_t *host = soft_fetch_host(c, linear);
+	if (soft_unlikely(!host || atomic_load_explicit(&c->pending, memory_order_relaxed)))
 		return NULL;
-	if (soft_unlikely(atomic_load_explicit(&c->pending, memory_order_relaxed)))
-		return NULL;
-	const uint8_t *host = (const uint8_t *)(linear + e->addend);
 	uint32_t mode = c->long64 ? X86_DECODE_64 | BLOCK_MODE_VEX : block_mode(c);
 	const struct block_slot *slot = &c->blocks->table[block_hash(host, mode)];
 	struct block *b = slot->block;

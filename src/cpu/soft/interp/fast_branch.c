@@ -41,10 +41,7 @@ static __attribute__((noinline)) struct block *link_find(struct soft_vcpu *c,
 /* A link out of the page: is its target still mapped where the block is? */
 ALWAYS_INLINE bool far_link_holds(struct soft_vcpu *c, const struct block *to, uint64_t target)
 {
-	uint64_t linear = linear_of(c, target);
-	const struct soft_tlb_entry *e = soft_tlb_at(c, linear);
-	return e->fetch == (linear & ~PAGE_MASK) &&
-	       (const uint8_t *)(linear + e->addend) == to->host;
+	return soft_fetch_host(c, linear_of(c, target)) == to->host;
 }
 
 #define RUN_LINK(c, i, taken, target)                                                              \

@@ -154,13 +154,13 @@ static void entry_slot(struct jit_emit *e)
 /* RAX is free. Jumps that find nothing go into fail[]. */
 static void find_entry(struct jit_emit *e, enum soft_tlb_table side, uint8_t *fail[2])
 {
-	jit_tlb_slot(e, JIT_S0);
+	jit_fetch_slot(e, JIT_S0);
 	jit_mov(e, X86_RAX, JIT_S0);
 	and_page(e, X86_RAX);
 	jit_op_rm(e, 0x3b | JIT_W64, X86_RAX,
-		  jit_tlb_field_of(side, offsetof(struct soft_tlb_entry, fetch)));
+		  jit_fetch_field(side, offsetof(struct soft_fetch_entry, tag)));
 	fail[0] = jit_jump(e, CC_NE);
-	jit_load(e, X86_RAX, jit_tlb_field_of(side, offsetof(struct soft_tlb_entry, addend)));
+	jit_load(e, X86_RAX, jit_fetch_field(side, offsetof(struct soft_fetch_entry, addend)));
 	jit_op_rr(e, 0x01 | JIT_W64, JIT_S0, X86_RAX); /* add */
 	entry_slot(e);
 	jit_op_rm(e, 0x3b | JIT_W64, X86_RAX, ENTRY_FIELD(side, host));

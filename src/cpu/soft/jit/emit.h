@@ -218,7 +218,9 @@ bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum s
 /* S1 = the slot's offset for the address in `linear`; a field of that slot in the unit's table. */
 void jit_tlb_slot(struct jit_emit *e, unsigned linear);
 struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field);
-struct jit_at jit_tlb_field_of(enum soft_tlb_table table, size_t field);
+/* The same for a table's fetch entries. */
+void jit_fetch_slot(struct jit_emit *e, unsigned linear);
+struct jit_at jit_fetch_field(enum soft_tlb_table table, size_t field);
 /* The same for [guest rsp + disp]. */
 void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,
 		   struct jit_mem *m);

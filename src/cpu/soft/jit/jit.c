@@ -143,10 +143,8 @@ static struct jit_unit *find(struct soft_vcpu *c)
 	if (c->tlb_table >= SOFT_JUMP_SIDES || !c->long64 || c->s.activity != X86_RUNNING ||
 	    atomic_load_explicit(&c->pending, memory_order_relaxed))
 		return NULL;
-	const struct soft_tlb_entry *e = soft_tlb_at(c, c->s.rip);
-	if (e->fetch != (c->s.rip & ~(uint64_t)PAGE_MASK))
-		return NULL;
-	struct jit_unit *u = unit_at(c, (const uint8_t *)(c->s.rip + e->addend));
+	const uint8_t *host = soft_fetch_host(c, c->s.rip);
+	struct jit_unit *u = host ? unit_at(c, host) : NULL;
 	if (u)
 		c->block_rip = c->s.rip & ~(uint64_t)PAGE_MASK;
 	return u;

@@ -12,19 +12,22 @@
 
 #include <stddef.h>
 
-enum { ENTRY_SHIFT = 5, SLOT_MASK = (SOFT_TLB_SIZE - 1) << ENTRY_SHIFT };
+enum { ENTRY_SHIFT = 5, FETCH_SHIFT = 4 };
 _Static_assert(sizeof(struct soft_tlb_entry) == 1 << ENTRY_SHIFT, "slots are found by shifting");
-
-struct jit_at jit_tlb_field_of(enum soft_tlb_table table, size_t field)
-{
-	size_t at = offsetof(struct soft_vcpu, tlbs) +
-		    table * sizeof(((struct soft_vcpu *)0)->tlbs[0]) + field;
-	return (struct jit_at){ .base = JIT_STATE, .index = JIT_S1, .disp = (int32_t)at };
-}
+_Static_assert(sizeof(struct soft_fetch_entry) == 1 << FETCH_SHIFT, "slots are found by shifting");
 
 struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field)
 {
-	return jit_tlb_field_of(e->unit->table, field);
+	size_t table = offsetof(struct soft_vcpu, tlbs) +
+		       e->unit->table * sizeof(((struct soft_vcpu *)0)->tlbs[0]);
+	return (struct jit_at){ .base = JIT_STATE, .index = JIT_S1, .disp = (int32_t)(table + field) };
+}
+
+struct jit_at jit_fetch_field(enum soft_tlb_table table, size_t field)
+{
+	size_t at = offsetof(struct soft_vcpu, fetches) +
+		    table * sizeof(((struct soft_vcpu *)0)->fetches[0]);
+	return (struct jit_at){ .base = JIT_STATE, .index = JIT_S1, .disp = (int32_t)(at + field) };
 }
 
 static size_t tag_field(enum soft_access access)
@@ -47,11 +50,21 @@ void jit_slow_jump(struct jit_emit *e, unsigned cc)
 	slow->from[slow->from_count++] = jit_jump(e, cc);
 }
 
+static void find_slot(struct jit_emit *e, unsigned linear, unsigned entry_shift)
+{
+	jit_rorx(e, JIT_S1, linear, PAGE_BITS - entry_shift);
+	jit_op_rr(e, 0x81, 4, JIT_S1); /* and */
+	jit_u32(e, (SOFT_TLB_SIZE - 1) << entry_shift);
+}
+
 void jit_tlb_slot(struct jit_emit *e, unsigned linear)
 {
-	jit_rorx(e, JIT_S1, linear, PAGE_BITS - ENTRY_SHIFT);
-	jit_op_rr(e, 0x81, 4, JIT_S1); /* and */
-	jit_u32(e, SLOT_MASK);
+	find_slot(e, linear, ENTRY_SHIFT);
+}
+
+void jit_fetch_slot(struct jit_emit *e, unsigned linear)
+{
+	find_slot(e, linear, FETCH_SHIFT);
 }
 
 /* S0 is linear, S1 its slot: leave S0 as the offset in the page, or go to the slow piece. */

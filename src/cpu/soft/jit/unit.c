@@ -102,11 +102,12 @@ static void emit_far_check(struct jit_emit *e, struct jit_link *link, uint8_t *t
 	jit_load(e, JIT_S0, JIT_FIELD(block_rip));
 	jit_op_rr(e, 0x81 | JIT_W64, 0, JIT_S0);
 	jit_u32(e, link->target & ~(int32_t)PAGE_MASK);
-	jit_tlb_slot(e, JIT_S0);
+	jit_fetch_slot(e, JIT_S0);
 	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0,
-		  jit_tlb_field(e, offsetof(struct soft_tlb_entry, fetch)));
+		  jit_fetch_field(e->unit->table, offsetof(struct soft_fetch_entry, tag)));
 	to_resolve[0] = jit_jump(e, 5);
-	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+	jit_load(e, JIT_S1,
+		 jit_fetch_field(e->unit->table, offsetof(struct soft_fetch_entry, addend)));
 	jit_op_rr(e, 0x01 | JIT_W64, JIT_S0, JIT_S1);
 	/* cmp S1, [rip + host_page] */
 	jit_byte(e, 0x4c);

@@ -15,9 +15,19 @@
 
 #include <string.h>
 
-static void slot_clear(struct soft_tlb_entry *table, unsigned slot)
+static unsigned slot_of(uint64_t linear)
 {
-	table[slot].read = table[slot].write = table[slot].fetch = soft_tlb_empty(slot);
+	return linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1);
+}
+
+static void slot_clear(struct soft_vcpu *c, unsigned table, unsigned slot)
+{
+	if (slot < SLOT_FETCH) {
+		struct soft_tlb_entry *e = &c->tlbs[table][slot];
+		e->read = e->write = soft_tlb_empty(slot);
+	} else {
+		c->fetches[table][slot - SLOT_FETCH].tag = soft_tlb_empty(slot - SLOT_FETCH);
+	}
 }
 
 struct soft_mmu *soft_mmu_new(void)
@@ -130,7 +140,7 @@ static void flush_local(struct soft_vcpu *c)
 			unsigned slot = log->local[i];
 			log->meta[slot] &= ~SLOT_IN_LOCAL;
 			if (!(log->meta[slot] & SLOT_IS_GLOBAL))
-				slot_clear(c->tlbs[t], slot);
+				slot_clear(c, t, slot);
 		}
 		log->local_count = 0;
 	}
@@ -146,7 +156,7 @@ static void flush_first_level(struct soft_vcpu *c)
 		for (unsigned i = 0; i < log->global_count; i++) {
 			unsigned slot = log->global[i];
 			log->meta[slot] = 0;
-			slot_clear(c->tlbs[t], slot);
+			slot_clear(c, t, slot);
 		}
 		log->global_count = 0;
 	}
@@ -195,27 +205,44 @@ static bool writes_followed(const struct soft_vcpu *c, const struct phys_range *
 	       atomic_load_explicit(&c->engine->dirty_log, memory_order_relaxed);
 }
 
+static void fill_fetch(struct soft_vcpu *c, uint64_t base, enum soft_tlb_table table,
+		       uintptr_t addend, bool global)
+{
+	struct tlb_log *log = &c->mmu->log[table];
+	c->fetches[table][slot_of(base)] = (struct soft_fetch_entry){ base, addend };
+	log_slot(log, SLOT_FETCH + slot_of(base), global);
+	fetched_add(log, base, global);
+}
+
+static void fill_data(struct soft_vcpu *c, uint64_t base, uint64_t page, enum soft_tlb_table table,
+		      uintptr_t addend, bool writable)
+{
+	unsigned slot = slot_of(base);
+	struct soft_tlb_entry *e = &c->tlbs[table][slot];
+
+	slot_clear(c, table, slot);
+	e->addend = addend;
+	if (table == SOFT_TLB_ALIGNED || page_watched(c, base))
+		return;
+	if (mmu_allowed(c, page, SOFT_READ, table))
+		e->read = base;
+	if (page & PAGE_DIRTY && writable && mmu_allowed(c, page, SOFT_WRITE, table))
+		e->write = base;
+	log_slot(&c->mmu->log[table], slot, page & PAGE_GLOBAL);
+}
+
+/* After a successful access: a fetch's rights are those of the access. */
 static void fill(struct soft_vcpu *c, uint64_t linear, uint64_t page, enum soft_tlb_table table,
-		 const struct phys_range *r, uint64_t phys)
+		 enum soft_access access, const struct phys_range *r, uint64_t phys)
 {
 	uint64_t base = linear & ~PAGE_MASK;
-	unsigned slot = linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1);
-	struct soft_tlb_entry *e = &c->tlbs[table][slot];
-	bool watched = table == SOFT_TLB_ALIGNED || page_watched(c, linear);
-	bool followed = writes_followed(c, r, phys);
+	uintptr_t addend = (uintptr_t)(r->host + ((phys & ~PAGE_MASK) - r->base)) - base;
 
-	slot_clear(c->tlbs[table], slot);
-	e->addend = (uintptr_t)(r->host + ((phys & ~PAGE_MASK) - r->base)) - base;
-	if (!watched && mmu_allowed(c, page, SOFT_READ, table))
-		e->read = base;
-	if (!watched && page & PAGE_DIRTY && !r->readonly && !followed &&
-	    mmu_allowed(c, page, SOFT_WRITE, table))
-		e->write = base;
-	if (mmu_allowed(c, page, SOFT_FETCH, table)) {
-		e->fetch = base;
-		fetched_add(&c->mmu->log[table], base, page & PAGE_GLOBAL);
-	}
-	log_slot(&c->mmu->log[table], slot, page & PAGE_GLOBAL);
+	if (access == SOFT_FETCH)
+		fill_fetch(c, base, table, addend, page & PAGE_GLOBAL);
+	else
+		fill_data(c, base, page, table, addend,
+			  !r->readonly && !writes_followed(c, r, phys));
 }
 
 /* --- faults and translation ------------------------------------------------------------------- */
@@ -267,7 +294,7 @@ static void *translate(struct soft_vcpu *c, uint64_t linear, enum soft_access ac
 	const struct phys_range *r = mmu_range(c, phys);
 	if (!r || (access == SOFT_WRITE && r->readonly))
 		return NULL;
-	fill(c, linear, page, table, r, phys);
+	fill(c, linear, page, table, access, r, phys);
 	*watched = access == SOFT_WRITE && writes_followed(c, r, phys);
 	return r->host + (phys - r->base);
 }
@@ -347,10 +374,12 @@ static void first_level_flush_page(struct soft_vcpu *c, uint64_t linear)
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		if (fetched_has(&c->mmu->log[t], linear))
 			jumps_forget(c, t);
-		unsigned slot = linear >> PAGE_BITS & (SOFT_TLB_SIZE - 1);
+		unsigned slot = slot_of(linear);
 		const struct soft_tlb_entry *e = &c->tlbs[t][slot];
-		if (e->read == base || e->write == base || e->fetch == base)
-			slot_clear(c->tlbs[t], slot);
+		if (e->read == base || e->write == base)
+			slot_clear(c, t, slot);
+		if (c->fetches[t][slot].tag == base)
+			slot_clear(c, t, SLOT_FETCH + slot);
 	}
 }
 
@@ -431,7 +460,7 @@ bool soft_probe(struct soft_vcpu *c, uint64_t linear, uint64_t *phys)
 void soft_tlb_init(struct soft_vcpu *c)
 {
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++)
-		for (unsigned slot = 0; slot < SOFT_TLB_SIZE; slot++)
-			slot_clear(c->tlbs[t], slot);
+		for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+			slot_clear(c, t, slot);
 	c->tlb = c->tlbs[SOFT_TLB_SUPERVISOR];
 }

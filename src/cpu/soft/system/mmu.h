@@ -41,11 +41,14 @@ struct phys_range {
 	bool readonly;
 };
 
+/* Data entries' slots, and behind them fetch entries'. */
+enum { SLOT_FETCH = SOFT_TLB_SIZE, SLOT_COUNT = 2 * SOFT_TLB_SIZE };
+
 /* Which first-level slots may hold something, so that flushing costs what was filled. */
 struct tlb_log {
-	uint16_t local[SOFT_TLB_SIZE], global[SOFT_TLB_SIZE];
+	uint16_t local[SLOT_COUNT], global[SLOT_COUNT];
 	unsigned local_count, global_count;
-	uint8_t meta[SOFT_TLB_SIZE]; /* SLOT_* */
+	uint8_t meta[SLOT_COUNT]; /* SLOT_* */
 	/* A bit by hash: may have been fetched from since the last flush; [1]: global pages. */
 	uint64_t fetched[2][FETCHED_SIZE / 64];
 	bool fetched_local;
