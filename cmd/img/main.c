@@ -95,7 +95,6 @@ int img_args_status(const char *command, const struct option_row *rows, int resu
 
 bool img_size_in(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *bytes)
 {
-	g_autoptr(GError) error = NULL;
 	if (!image_parse_size(text, bytes)) {
 		img_fail("Invalid %s specified. You may use k, M, G, T, P or E suffixes for", what);
 		img_fail("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");

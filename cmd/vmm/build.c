@@ -18,74 +18,6 @@ static void *keep(struct vmm *vmm, void *memory)
 	return memory;
 }
 
-/* --- memory ----------------------------------------------------------------------------------------- */
-
-struct memory_backend {
-	uint64_t size, hugetlb_size;
-	bool prealloc, share, hugetlb, merge, dump, discard, pmem;
-	char *path;
-};
-
-#define FIELD(member) offsetof(struct memory_backend, member)
-static const struct keyval_field memory_backend_fields[] = {
-	{"size", KEYVAL_SIZE, FIELD(size), 1},
-	{"prealloc", KEYVAL_BOOL, FIELD(prealloc)},
-	{"share", KEYVAL_BOOL, FIELD(share)},
-	{"hugetlb", KEYVAL_BOOL, FIELD(hugetlb)},
-	{"hugetlbsize", KEYVAL_SIZE, FIELD(hugetlb_size), 1},
-	{"mem-path", KEYVAL_STRING, FIELD(path)},
-	{"merge", KEYVAL_BOOL, FIELD(merge)},
-	{"dump", KEYVAL_BOOL, FIELD(dump)},
-	{"discard-data", KEYVAL_BOOL, FIELD(discard)},
-	{"pmem", KEYVAL_OFF, .help = "there is no persistent memory device"},
-	{"host-nodes", KEYVAL_REFUSED, .help = "start the program with numactl"},
-	{"policy", KEYVAL_REFUSED, .help = "start the program with numactl"},
-	{NULL},
-};
-
-static bool use_memory_backend(struct vmm *vmm, const char *id, GError **error)
-{
-	struct machine_config *config = &vmm->config;
-	struct memory_backend backend = {0};
-	const struct conf_item *item = backends_find_object(&vmm->backends, id);
-	if (!item || !g_str_has_prefix(item->type, "memory-backend-"))
-		return error_set(error, BERTH_ERR_NOT_FOUND,
-				 "-machine memory-backend=%s: there is no -object memory-backend-* "
-				 "with that id",
-				 id);
-	bool good = keyval_bind(item->props, memory_backend_fields, &backend, "-object", NULL, error);
-	if (backend.path)
-		keep(vmm, backend.path);
-	if (!good)
-		return false;
-	if (!vmm->conf->memory_given)
-		config->memory = backend.size;
-	if (backend.size != config->memory)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "-object %s: its size differs from -m: make them equal", id);
-	config->ram.share = backend.share;
-	config->ram.prealloc = backend.prealloc;
-	config->ram.path = backend.path;
-	if (backend.hugetlb)
-		config->ram.page_size = backend.hugetlb_size ? backend.hugetlb_size : 2 * MIB;
-	return true;
-}
-
-static bool set_memory(struct vmm *vmm, GError **error)
-{
-	const struct conf_vm *conf = vmm->conf;
-	vmm->config.memory = conf->memory.size;
-	vmm->config.ram.path = conf->memory.path;
-	vmm->config.ram.prealloc = conf->memory.prealloc;
-	vmm->config.ram.share = conf->memory.share;
-	if (conf->machine.memory_backend &&
-	    !use_memory_backend(vmm, conf->machine.memory_backend, error))
-		return false;
-	if (vmm->config.memory % MIB)
-		vmm->config.memory = (vmm->config.memory + MIB - 1) / MIB * MIB;
-	return true;
-}
-
 /* --- the rest of the configuration --------------------------------------------------------------------- */
 
 static bool load_blobs(struct vmm *vmm, const GPtrArray *blobs, const char *option,
@@ -225,7 +157,7 @@ static bool set_config(struct vmm *vmm, GError **error)
 			  error) &&
 	       load_blobs(vmm, conf->acpitables, "-acpitable", &config->acpi_tables,
 			  &config->acpi_table_count, error) &&
-	       set_memory(vmm, error) && set_flashes(vmm, error) && set_streams(vmm, error);
+	       memory_configure(vmm, error) && set_flashes(vmm, error) && set_streams(vmm, error);
 }
 
 /* --- devices -------------------------------------------------------------------------------------------- */
@@ -368,22 +300,6 @@ static bool create_vm(struct vmm *vmm, GError **error)
 	return vmm->vm != NULL;
 }
 
-static bool apply_memory_advice(struct vmm *vmm, GError **error)
-{
-	const struct conf_machine *machine = &vmm->conf->machine;
-	struct ram_block *ram = vmm->machine->ram;
-	if (machine->dump_guest_core == CONF_SWITCH_OFF &&
-	    madvise(ram->host, ram->size, MADV_DONTDUMP) < 0)
-		return error_set_errno(error, errno, "-machine dump-guest-core=off");
-	if (machine->mem_merge == CONF_SWITCH_ON &&
-	    madvise(ram->host, ram->size, MADV_MERGEABLE) < 0)
-		return error_set_errno(error, errno, "-machine mem-merge=on");
-	if (vmm->conf->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
-		return error_set_errno(error, errno,
-				       "-overcommit mem-lock=on: cannot lock memory (raise ulimit -l)");
-	return true;
-}
-
 static bool attach_monitor(struct vmm *vmm, struct chardev *chr, bool control, bool pretty,
 			   GError **error)
 {
@@ -446,7 +362,7 @@ bool vmm_build(struct vmm *vmm, GError **error)
 		return false;
 	life_connect(vmm);
 	vmm->machine = machine_new(&vmm->config, vmm->vm, error);
-	if (!vmm->machine || !apply_memory_advice(vmm, error))
+	if (!vmm->machine || !memory_lock(vmm, error))
 		return false;
 	vmm->monitor = monitor_server_new(vmm->loop, "Berth " BERTH_VERSION);
 	commands_register(vmm);

@@ -49,6 +49,11 @@ static bool apply_memory(struct options *o, const char *value, GError **error)
 	return conf_memory_merge(&o->conf->memory, value, error);
 }
 
+static bool apply_numa(struct options *o, const char *value, GError **error)
+{
+	return conf_numa_merge(&o->conf->numa, value, error);
+}
+
 static bool apply_mem_path(struct options *o, const char *value, GError **error)
 {
 	return options_set(&o->conf->memory.path, value);
@@ -224,6 +229,11 @@ const struct option options_machine[] = {
 	 "Number of vCPUs (default 1) and how they are arranged.", apply_smp},
 	{"m", "[size=]MEGABYTES", "Guest RAM; K, M, G, T may follow the number (default 128).",
 	 apply_memory},
+	{"numa", "node[,nodeid=N][,cpus=FIRST[-LAST]][,mem=SIZE|,memdev=ID] | dist,src=N,dst=N,val=V | "
+	 "cpu,node-id=N[,socket-id=S][,die-id=D][,core-id=C][,thread-id=T]",
+	 "Memory nodes: which CPUs and which memory (a -object memory-backend-*) are near to each "
+	 "other, and the distances between nodes.",
+	 apply_numa},
 	{"mem-path", "FILE", "Take guest RAM from a file or a hugetlbfs folder.", apply_mem_path},
 	{"mem-prealloc", NULL, "Take all guest RAM from the host at start.", apply_mem_prealloc},
 	{"overcommit", "[mem-lock=on|off][,cpu-pm=off]",

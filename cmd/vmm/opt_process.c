@@ -179,7 +179,6 @@ const struct option options_missing[] = {
 	{"usb", NULL, .missing = NO_USB},
 	{"usbdevice", "NAME", .missing = NO_USB},
 	{"tpmdev", "OPTIONS", .missing = "there is no TPM device; leave it out"},
-	{"numa", "OPTIONS", .missing = "guests have one memory node; leave it out"},
 	{"add-fd", "fd=N,set=N", .missing = "give the file's path"},
 	{"gdb", "STREAM", .missing = LATER_GDB},
 	{"s", NULL, .missing = LATER_GDB},

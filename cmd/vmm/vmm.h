@@ -43,6 +43,11 @@ void vmm_destroy(struct vmm *vmm);
 /* A -device, at start or by device_add: sees to properties that name things of the command line. */
 struct device *vmm_add_device(struct vmm *vmm, const struct conf_item *item, GError **error);
 
+/* --- memory.c: guest RAM ------------------------------------------------------------------------ */
+bool memory_configure(struct vmm *vmm, GError **error);
+/* -overcommit mem-lock: after the machine has its memory. */
+bool memory_lock(const struct vmm *vmm, GError **error);
+
 /* --- accel.c ------------------------------------------------------------------------------------ */
 /* NULL-ended. */
 const struct engine_ops *const *accel_engines(void);

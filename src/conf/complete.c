@@ -396,7 +396,8 @@ bool conf_vm_complete(struct conf_vm *conf, const struct conf_board *board, GErr
 	conf->memory_given = conf->memory.size != 0;
 	if (!conf->memory_given)
 		conf->memory.size = 128 * MIB;
-	if (!conf_smp_complete(&conf->smp, error))
+	if (!conf_smp_complete(&conf->smp, error) ||
+	    !conf_numa_complete(&conf->numa, &conf->smp, error))
 		return false;
 	complete_streams(conf);
 	if (!complete_drives(conf, board, error))

@@ -95,6 +95,10 @@ static void put_system(GPtrArray *args, const struct conf_vm *conf)
 	put_fields(args, "-m", conf_memory_fields, &conf->memory, "size");
 	put(args, "-mem-path", conf->memory.path);
 	put_flag(args, "-mem-prealloc", conf->memory.prealloc);
+	g_autoptr(GPtrArray) numa = g_ptr_array_new_with_free_func(g_free);
+	conf_numa_format(&conf->numa, numa);
+	for (unsigned i = 0; i < numa->len; i++)
+		put(args, "-numa", numa->pdata[i]);
 	put_fields(args, "-boot", conf_boot_fields, &conf->boot, "order");
 	put_fields(args, "-rtc", conf_rtc_fields, &conf->rtc, "base");
 	put_fields(args, "-action", conf_action_fields, &conf->action, NULL);

@@ -39,6 +39,7 @@ void conf_vm_free(struct conf_vm *conf)
 	keyval_clear(conf_boot_fields, &conf->boot);
 	keyval_clear(conf_rtc_fields, &conf->rtc);
 	g_free(conf->memory.path);
+	conf_numa_clear(&conf->numa);
 	GPtrArray *const lists[] = {conf->accels,    conf->drives,   conf->nics,    conf->serials,
 				    conf->parallels, conf->smbios,   conf->monitors, conf->globals,
 				    conf->fw_cfg,    conf->acpitables};

@@ -8,6 +8,7 @@
 
 #include "conf/device.h"
 #include "conf/machine.h"
+#include "conf/numa.h"
 
 struct conf_vm {
 	struct conf_name name;
@@ -18,6 +19,7 @@ struct conf_vm {
 	struct conf_smp smp;
 	struct conf_memory memory;
 	bool memory_given; /* -m; set by conf_vm_complete() */
+	struct conf_numa numa;
 	struct conf_boot boot;
 	struct conf_rtc rtc;
 	struct conf_action action;

@@ -57,6 +57,13 @@ struct machine_fw_cfg_entry {
 	size_t size;
 };
 
+/* -numa: a memory node. */
+struct machine_node {
+	const char *name;              /* of its block of RAM */
+	uint64_t memory;               /* bytes, a multiple of 1 MiB; may be 0 */
+	const struct ram_options *ram; /* a block of its own; NULL (then for all nodes): part of one */
+};
+
 /*
  * Everything is borrowed and must outlive the machine. machine_config_init() gives the defaults;
  * "or NULL" says what may be left so.
@@ -69,6 +76,10 @@ struct machine_config {
 
 	uint64_t memory;         /* bytes; a multiple of 1 MiB */
 	struct ram_options ram;  /* -mem-path, -mem-prealloc, memory backends */
+	const struct machine_node *nodes; /* their sizes add up to `memory` */
+	unsigned node_count;              /* 0: no NUMA */
+	const uint32_t *cpu_nodes;        /* of max_cpus CPUs */
+	const uint8_t *node_distances;    /* node_count squared, or NULL: the usual ones */
 	/* vCPUs and their topology are in vm->config. */
 	unsigned max_cpus;       /* -smp maxcpus; 0: vm->config.vcpus */
 
@@ -141,8 +152,10 @@ struct machine {
 	const struct machine_config *config;
 	struct vm *vm;
 	void *board;             /* struct q35 *, struct microvm * */
-	struct ram_block *ram;
+	GPtrArray *rams;         /* struct ram_block *, by address: the first one begins at 0 */
+	GArray *ram_addresses;   /* uint64_t: where they are mapped (ram.c) */
 	uint64_t low_ram, high_ram; /* bytes from 0 and from 4 GiB up */
+	bool ram_hole;           /* none from 640 KiB to 1 MiB */
 	uint64_t firmware_base;  /* where m->firmware is mapped */
 	struct ram_block *firmware; /* or NULL */
 	struct fw_cfg *fw_cfg;   /* or NULL */

@@ -16,12 +16,14 @@ bool machine_switch_check(const struct machine *m, const char *name, enum machin
 enum { MACHINE_E820_RAM = 1, MACHINE_E820_RESERVED = 2, MACHINE_E820_ACPI = 3 };
 
 /*
- * Allocate m->ram and map it: all of it below 4 GiB if it is less than `threshold`, else `low_max`
+ * Allocate m->rams and map them: all of it below 4 GiB if it is less than `threshold`, else `low_max`
  * there and the rest from 4 GiB up. With `hole`, 0xa0000 to 0xfffff is left to others (video, PAM).
  */
 bool machine_ram_create(struct machine *m, uint64_t threshold, uint64_t low_max, bool hole,
 			GError **error);
 void machine_ram_free(struct machine *m);
+/* Append where each node's memory is: struct acpi_numa_memory. */
+void machine_ram_nodes(const struct machine *m, GArray *ranges);
 
 /* --- devices.c ----------------------------------------------------------------------------------- */
 void machine_add_bus(struct machine *m, const char *type, const char *name, void *bus,

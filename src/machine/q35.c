@@ -208,7 +208,7 @@ static void prepare_mch(struct machine *m, struct device *dev)
 	struct q35 *q = q35_of(m);
 	q->mch = (struct mch *)dev;
 	q->mch->host = &q->host;
-	q->mch->ram = m->ram;
+	q->mch->ram = m->rams->pdata[0];
 	q->mch->rom = q->flash[0] ? pflash_ram(q->flash[0]) : m->firmware;
 }
 

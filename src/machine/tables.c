@@ -28,9 +28,16 @@ struct acpi_tables *machine_acpi_build(struct machine *m, machine_acpi_fn *descr
 	for (unsigned i = 0; i < m->config->acpi_table_count; i++)
 		g_ptr_array_add(extra, g_bytes_new_static(m->config->acpi_tables[i].data,
 							  m->config->acpi_tables[i].size));
+	g_autoptr(GArray) memory = g_array_new(FALSE, FALSE, sizeof(struct acpi_numa_memory));
+	machine_ram_nodes(m, memory);
 	struct acpi_config config = {
 		.apic_ids = (const uint32_t *)apic_ids->data,
 		.cpu_count = apic_ids->len,
+		.numa_nodes = m->config->node_count,
+		.numa_memory = (const struct acpi_numa_memory *)memory->data,
+		.numa_memory_count = memory->len,
+		.cpu_nodes = m->config->cpu_nodes,
+		.numa_distances = m->config->node_distances,
 		.extra = (const GBytes *const *)extra->pdata,
 		.extra_count = extra->len,
 	};

@@ -19,8 +19,10 @@
 #include <inttypes.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #define HUGE_2M         (2 * MIB)
@@ -123,11 +125,28 @@ static uint8_t *map_backing(struct ram_block *block, const struct ram_options *o
 }
 
 /* Hints; each is only an optimisation, so their failure means nothing. */
-static void advise(struct ram_block *block)
+static void advise(struct ram_block *block, const struct ram_options *o)
 {
-	madvise(block->host, block->size, MADV_DONTDUMP);
+	if (!o->dump)
+		madvise(block->host, block->size, MADV_DONTDUMP);
+	if (o->merge)
+		madvise(block->host, block->size, MADV_MERGEABLE);
 	if (block->size >= THP_WORTH_BYTES && block->fd < 0)
 		madvise(block->host, block->size, MADV_HUGEPAGE);
+}
+
+/* Before the first touch: pages are taken by the policy of then. */
+static bool apply_policy(struct ram_block *block, const struct ram_options *o, GError **error)
+{
+	static const int modes[] = {MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE};
+	unsigned long mask = o->host_nodes;
+	if (o->policy == RAM_POLICY_DEFAULT ||
+	    syscall(SYS_mbind, block->host, block->size, modes[o->policy], &mask, 64 + 1,
+		    MPOL_MF_STRICT | MPOL_MF_MOVE) == 0)
+		return true;
+	return error_set_errno(error, errno,
+			       "guest memory '%s' cannot be bound to the host's memory nodes (host-nodes)",
+			       block->name);
 }
 
 static bool populate(struct ram_block *block, GError **error)
@@ -174,7 +193,10 @@ struct ram_block *ram_block_new(const char *name, uint64_t size, const struct ra
 	block->host = map_backing(block, o, error);
 	if (!block->host)
 		goto fail;
-	advise(block);
+	advise(block, o);
+	block->discard = o->discard;
+	if (!apply_policy(block, o, error))
+		goto fail;
 	block->page_state = mmap(NULL, align_up(size >> PAGE_BITS, PAGE_SIZE), PROT_READ | PROT_WRITE,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (block->page_state == MAP_FAILED) {
@@ -195,6 +217,8 @@ void ram_block_free(struct ram_block *block)
 		return;
 	if (block->code_freed)
 		block->code_freed(block->code_opaque);
+	if (block->discard && block->fd >= 0 && block->host)
+		madvise(block->host, block->size, MADV_REMOVE);
 	if (block->area)
 		munmap(block->area, block->area_size);
 	if (block->page_state != MAP_FAILED)

@@ -37,13 +37,22 @@ struct ram_block {
 	void *code_opaque;
 	uint8_t *area; /* the reserved address space round `host`, with guard pages */
 	uint64_t area_size;
+	bool discard;
 };
+
+/* Where the host takes the pages from: mbind(2). */
+enum ram_policy { RAM_POLICY_DEFAULT, RAM_POLICY_PREFERRED, RAM_POLICY_BIND, RAM_POLICY_INTERLEAVE };
 
 struct ram_options {
 	bool share;         /* MAP_SHARED: visible to other processes that map the memfd */
 	bool prealloc;      /* touch every page now; fails if the host has not the memory */
 	uint64_t page_size; /* huge pages of this size (2 MiB, 1 GiB), or 0 for normal ones */
 	const char *path;   /* a file or hugetlbfs folder to use instead of a memfd, or NULL */
+	bool dump;          /* in core dumps of the process */
+	bool merge;         /* let KSM merge equal pages; a hint */
+	bool discard;       /* `path`: at the end its contents are of no use and need not be written */
+	int policy;         /* enum ram_policy */
+	uint64_t host_nodes; /* bit n: node n of the host; 0 if and only if the policy is DEFAULT */
 };
 
 /* `options` may be NULL. The block is zero-filled. */

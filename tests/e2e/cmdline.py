@@ -47,6 +47,13 @@ def test_unknown():
     refuse("berth-vmm", *VMM, "-cpu", "qemu46", says=["qemu46", "qemu64"])
     refuse("berth-vmm", "-vnc", ":1", says=["-vnc is not supported yet"])
     refuse("berth-vmm", "-incoming", "tcp:0:1", says=["-incoming is not supported yet"])
+    refuse("berth-vmm", "-numa", "nod", says=["-numa 'nod'", "node, dist or cpu"])
+    refuse("berth-vmm", "-numa", "node", "-numa", "node,nodeid=2", says=["no node 1"])
+    refuse("berth-vmm", "-numa", "node,cpus=1", says=["cpus=1-1", "1 CPUs"])
+    refuse("berth-vmm", *VMM, "-numa", "node,mem=64M", says=["64 MiB", "128"])
+    refuse("berth-vmm", *VMM, "-numa", "node,memdev=m", says=["memdev=m", "-object memory-backend-"])
+    refuse("berth-vmm", *VMM, "-m", "64M", "-object", "memory-backend-ram,id=m,size=64M,policy=bind",
+           "-machine", "memory-backend=m", says=["policy=bind", "host-nodes"])
     refuse("berth", "rnu", says=["rnu", "'run'"])
     refuse("berth", "run", "--memroy", "1G", says=["--memroy", "--memory"])
 

@@ -114,7 +114,9 @@ static void test_round_trip(void)
 		"-blockdev driver=raw,node-name=n0,file=n1 -blockdev "
 		"file,node-name=n1,filename=/dev/null -nic tap,ifname=t0,script=no -debugcon null",
 		"-machine microvm,pit=off,rtc=on -kernel k -nodefaults -no-user-config -S "
-		"-sandbox off -display none -snapshot -mem-path /dev/hugepages -mem-prealloc",
+		"-sandbox off -display none -snapshot -mem-path /dev/hugepages -mem-prealloc "
+		"-numa node,cpus=0,cpus=2-3,mem=64M -numa node,memdev=r0 -numa dist,src=0,dst=1,val=21 "
+		"-numa cpu,node-id=1,socket-id=0,thread-id=1",
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lines); i++) {
 		g_autoptr(GError) error = NULL;
