@@ -19,7 +19,7 @@ static const char own_features[] =
 	"tsc-adjust smep erms invpcid smap umip rdpid fsrm md-clear spec-ctrl stibp ssbd "
 	"bhi-ctrl mcdt-no arch-capabilities ibpb wbnoinvd lahf-lm 3dnowprefetch syscall nx "
 	"pdpe1gb rdtscp lm invtsc arat kvmclock kvm-nopiodelay kvm-pv-unhalt "
-	"kvmclock-stable-bit movbe abm bmi1 bmi2 adx clflushopt clwb avx-vnni";
+	"kvmclock-stable-bit movbe abm bmi1 bmi2 adx clflushopt clwb";
 /*
  * And what the guest need not defend itself against: its returns never run as returns of the host's,
  * and a VERW of its own would do nothing to the host's buffers.
