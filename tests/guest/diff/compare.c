@@ -65,7 +65,7 @@ static uint32_t undefined_0f(const struct x86_insn *x, const struct diff_case *c
 	return 0;
 }
 
-static uint32_t undefined_flags(const struct x86_insn *x, const struct diff_case *c)
+uint32_t diff_undefined_flags(const struct x86_insn *x, const struct diff_case *c)
 {
 	uint16_t pp = X86_PREFIX_OPSIZE | X86_PREFIX_REP | X86_PREFIX_REPNE;
 	if (x->map == X86_MAP_0F)
@@ -163,7 +163,9 @@ static void compare_fpu(GString *s, const struct x86_fpu *n, const struct x86_fp
 	differ_bytes(s, "fcw", n->legacy, f->legacy, 2);
 	differ_bytes(s, "fsw", n->legacy + 2, f->legacy + 2, 2);
 	differ_bytes(s, "ftw", n->legacy + 4, f->legacy + 4, 1);
-	differ_bytes(s, "fip", n->legacy + 8, f->legacy + 8, 6); /* made canonical when loaded */
+	/* AMD's FXSAVE shows pointers only of pending exceptions. */
+	if (!__builtin_cpu_is("amd"))
+		differ_bytes(s, "fip", n->legacy + 8, f->legacy + 8, 6); /* canonical when loaded */
 	memcpy(&native_mxcsr, n->legacy + 24, 4);
 	memcpy(&soft_mxcsr, f->legacy + 24, 4);
 	differ64(s, "mxcsr", native_mxcsr & mxcsr, soft_mxcsr & mxcsr);
@@ -233,6 +235,37 @@ static bool address_is_vague(const struct x86_insn *x)
 				       (x->opcode == 0xdd && (digit == 4 || digit == 6)));
 }
 
+/*
+ * Where the SDM leaves a choice the engine does as Intel's CPUs. AMD's choose otherwise:
+ * - strings: with 32-bit addresses upper halves are cleared only with the first element, and a fault
+ *   on the way shows the flags of the last comparison;
+ * - SHA's memory operands need no alignment;
+ * - gathers that fault keep their mask, BOUND and VCVTPS2PH look at memory first;
+ * - x87 stores fault although an unmasked exception keeps them from storing;
+ * - VPERMQ and VPERMPD ignore VEX.W, VPINSRD and VPEXTRD outside 64-bit mode do not.
+ */
+static bool is_amd_string(const struct x86_insn *x)
+{
+	return __builtin_cpu_is("amd") && x->map == X86_MAP_1 && x->opcode >= 0xa4 &&
+	       x->opcode <= 0xaf;
+}
+
+static bool amd_faults_otherwise(const struct diff_case *c, const struct x86_insn *x)
+{
+	if (!__builtin_cpu_is("amd") ||
+	    (c->native.fault == DIFF_NO_FAULT && c->soft.fault == DIFF_NO_FAULT))
+		return false;
+	switch (x->map) {
+	case X86_MAP_1: return x->opcode == 0x62 ||
+			       (x->mod != 3 && x->opcode > 0xd8 && x->opcode <= 0xdf && x->opcode & 1);
+	case X86_MAP_0F38: return (x->opcode & 0xfc) == 0x90 ||
+				  (x->opcode >= 0xc8 && x->opcode <= 0xcd);
+	case X86_MAP_0F3A: return x->opcode <= 1 || x->opcode == 0x16 || x->opcode == 0x1d ||
+				  x->opcode == 0x22 || x->opcode == 0xcc;
+	}
+	return false;
+}
+
 /* MMX instructions that fault: the transition from x87 may be done already. */
 static bool fpu_is_open(const struct diff_case *c, const struct x86_insn *x)
 {
@@ -241,16 +274,19 @@ static bool fpu_is_open(const struct diff_case *c, const struct x86_insn *x)
 }
 
 /*
- * The instruction whose undefined results are masked: the only one, or that of a sequence which
- * faults. False if there is none, or if its bytes are not known.
+ * The instruction whose undefined results are masked: the only one, or that of a sequence in which
+ * either side has stopped. False if there is none, or if its bytes are not known.
  */
 static bool decode_subject(const struct diff_case *c, struct x86_insn *x)
 {
 	enum x86_decode_mode mode = c->bits32 ? X86_DECODE_32 : X86_DECODE_64;
 	uint64_t at = 0;
 	if (c->sequence) {
-		at = c->native.rip - c->in.rip;
-		if (c->native.fault == DIFF_NO_FAULT || c->patches || at >= c->length)
+		const struct diff_state *stopped = &c->native;
+		if (stopped->fault == DIFF_NO_FAULT || c->soft.rip - c->in.rip < stopped->rip - c->in.rip)
+			stopped = &c->soft;
+		at = stopped->rip - c->in.rip;
+		if (stopped->fault == DIFF_NO_FAULT || c->patches || at >= c->length)
 			return false;
 	}
 	return x86_decode(c->code + at, c->length - at, mode, x) == X86_DECODE_OK;
@@ -277,12 +313,14 @@ char *diff_compare(const struct diff_case *c)
 	int skip = decoded && !c->sequence ? undefined_register(&x, c) : -1;
 	uint32_t mask = X86_FLAGS_ARITH | X86_FLAG_DF;
 	if (decoded)
-		mask &= ~undefined_flags(&x, c);
+		mask &= ~diff_undefined_flags(&x, c);
 	/* Of a bad operand across 4 GiB, whether misalignment or the limit comes first. */
 	if (c->bits32 && n->fault == X86_EXC_GP && f->fault == X86_EXC_SS)
 		return NULL;
 	/* POPA may have loaded some registers when it faults. */
 	if (decoded && x.map == X86_MAP_1 && x.opcode == 0x61 && n->fault == X86_EXC_PF)
+		return NULL;
+	if (decoded && amd_faults_otherwise(c, &x))
 		return NULL;
 	GString *s = g_string_new(NULL);
 	if (!is_fetch_fault(c))
@@ -300,10 +338,14 @@ char *diff_compare(const struct diff_case *c)
 		/* A fault that undid the instruction has all flags of before it. */
 		mask = X86_FLAGS_ARITH | X86_FLAG_DF;
 	}
+	bool amd_string = decoded && is_amd_string(&x);
+	if (amd_string && n->fault != DIFF_NO_FAULT)
+		mask = X86_FLAG_DF;
 	if (n->fault != X86_EXC_BP || !is_fetch_fault(c))
 		differ64(s, "rip", n->rip, f->rip);
 	/* The upper halves mean nothing to 32-bit code. */
-	uint64_t width = c->bits32 ? UINT32_MAX : UINT64_MAX;
+	bool half = c->bits32 || (amd_string && x.addr_size == 4);
+	uint64_t width = half ? UINT32_MAX : UINT64_MAX;
 	for (unsigned i = 0; i < (c->bits32 ? 8 : 16); i++) {
 		if ((int)i != skip)
 			differ64(s, names[i], n->gpr[i] & width, f->gpr[i] & width);

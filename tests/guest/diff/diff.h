@@ -119,6 +119,8 @@ const struct diff_way *diff_engine_way(const struct diff_engine *engine);
 void diff_engine_run(struct diff_engine *engine, struct diff_case *c);
 
 /* --- compare.c ---------------------------------------------------------------------------------*/
+/* Flags that the instruction leaves undefined. */
+uint32_t diff_undefined_flags(const struct x86_insn *x, const struct diff_case *c);
 /* NULL if native and soft agree, else what differs. Free with g_free(). */
 char *diff_compare(const struct diff_case *c);
 /* The case in words: bytes and input registers. */

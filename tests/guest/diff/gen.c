@@ -113,6 +113,9 @@ static void choose_prefixes(struct build *b)
 	} else if (integer && rng_percent(b->r, 25)) {
 		b->pp = 1;
 	}
+	/* MOVNTSS and MOVNTSD, which AMD's CPUs have, whatever the guest's CPUID says. */
+	if (b->p->map == X86_MAP_0F && b->opcode == 0x2b && !(flags & GEN_VEX) && b->pp > 1)
+		b->pp = 0;
 	bool wide = !b->c->bits32;
 	b->addr32 = wide && rng_percent(b->r, 5) && !(flags & GEN_VSIB);
 	if (wide && rng_percent(b->r, 55)) {

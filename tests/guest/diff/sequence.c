@@ -36,12 +36,39 @@ static void choose_part(struct build *b, const struct diff_class *class)
 	} while (b->p->flags & ALONE);
 }
 
+/*
+ * Does the last instruction of [start, b->at) leave flags undefined? The engine leaves them as Intel's
+ * CPUs do, and in the middle of a sequence nothing can be masked. AF after logic is 0 everywhere.
+ */
+static bool is_undefined_here(const struct build *b, unsigned start)
+{
+	enum x86_decode_mode mode = b->c->bits32 ? X86_DECODE_32 : X86_DECODE_64;
+	struct x86_insn x = { 0 };
+	if (!__builtin_cpu_is("amd"))
+		return false;
+	while (start < b->at) {
+		if (x86_decode(b->c->code + start, b->at - start, mode, &x) != X86_DECODE_OK)
+			return false;
+		start += x.length;
+	}
+	/* Shifts by CL: what it will be is not known. */
+	bool by_cl = x.map == X86_MAP_1 && (x.opcode & 0xfe) == 0xd2;
+	return by_cl || diff_undefined_flags(&x, b->c) & ~(uint32_t)X86_FLAG_AF;
+}
+
 static void put_part(struct sequence *s)
 {
-	do
-		choose_part(s->b, s->class);
-	while (!gen_insn(s->b));
-	s->b->later = true;
+	struct build *b = s->b;
+	for (;;) {
+		unsigned start = b->at;
+		choose_part(b, s->class);
+		if (!gen_insn(b))
+			continue;
+		if (!is_undefined_here(b, start))
+			break;
+		b->at = start;
+	}
+	b->later = true;
 }
 
 /* --- flow --------------------------------------------------------------------------------------*/
