@@ -3,8 +3,8 @@
  * String instructions: MOVS, STOS, LODS, CMPS, SCAS.
  *
  * Registers are brought up to date after every piece, so that a fault or an interrupt between two
- * elements leaves a restartable state. A piece is as much as fits in one page on both sides when
- * going forward through plain RAM (done with the host's block operations), else one element.
+ * elements leaves a restartable state. A piece is as much as fits in one page of plain RAM on both
+ * sides (done by the host's own instruction), else one element.
  */
 #include "cpu/soft/interp/string.h"
 
@@ -88,20 +88,26 @@ void interp_string_advance(struct soft_vcpu *c, const struct soft_insn *i,
 static uint64_t host_run(struct soft_vcpu *c, const struct string_state *st, unsigned reg,
 			 enum x86_seg_index seg, enum soft_access access, void **p)
 {
-	if (st->backward || st->count < 4 || c->watching)
+	if (st->count < 4 || c->watching)
 		return 0;
 	uint64_t offset = c->s.gpr[reg] & st->addr_mask;
 	uint64_t linear = soft_linear(c, seg, offset, st->size, access);
-	uint64_t room = PAGE_SIZE - (linear & PAGE_MASK);
-	if (st->addr_mask - offset < room)
-		room = st->addr_mask - offset;
-	uint64_t n = room / st->size;
+	uint64_t room = PAGE_SIZE - (linear & PAGE_MASK), limit = st->addr_mask - offset;
+	if (room < st->size)
+		return 0;
+	if (st->backward) {
+		room = (linear & PAGE_MASK) + st->size;
+		limit = offset + st->size;
+	}
+	uint64_t n = (limit < room ? limit : room) / st->size;
 	if (n > st->count)
 		n = st->count;
 	if (n < 2)
 		return 0;
-	if (!c->long64)
-		soft_linear(c, seg, offset + (n - 1) * st->size, st->size, access);
+	if (!c->long64) {
+		uint64_t bytes = (n - 1) * st->size;
+		soft_linear(c, seg, st->backward ? offset - bytes : offset + bytes, st->size, access);
+	}
 	struct soft_tlb_entry *e = soft_tlb_at(c, linear);
 	if ((access == SOFT_WRITE ? e->write : e->read) == (linear & ~PAGE_MASK)) {
 		*p = (void *)(linear + e->addend);
@@ -113,6 +119,24 @@ static uint64_t host_run(struct soft_vcpu *c, const struct string_state *st, uns
 	return *p && !watched ? n : 0;
 }
 
+/* `insn` is a string instruction without its size, `ops` its operands and clobbers. */
+#define HOST_STRING_SIZES(prefix, insn, ...)                                                       \
+	switch (st->size) {                                                                        \
+	case 1: __asm__ volatile(prefix insn "b" __VA_ARGS__); break;                              \
+	case 2: __asm__ volatile(prefix insn "w" __VA_ARGS__); break;                              \
+	case 4: __asm__ volatile(prefix insn "l" __VA_ARGS__); break;                              \
+	default: __asm__ volatile(prefix insn "q" __VA_ARGS__); break;                             \
+	}
+/* The host's own instruction, in the guest's direction: it knows all about overlapping. */
+#define HOST_STRING(prefix, insn, ...)                                                             \
+	do {                                                                                       \
+		if (st->backward)                                                                  \
+			__asm__ volatile("std");                                                   \
+		HOST_STRING_SIZES(prefix, insn, __VA_ARGS__)                                       \
+		if (st->backward)                                                                  \
+			__asm__ volatile("cld");                                                   \
+	} while (0)
+
 static bool movs_piece(struct soft_vcpu *c, const struct soft_insn *i, struct string_state *st)
 {
 	void *from, *to;
@@ -121,15 +145,8 @@ static bool movs_piece(struct soft_vcpu *c, const struct soft_insn *i, struct st
 	if (m < n)
 		n = m;
 	if (n) {
-		uint64_t bytes = n * st->size, distance = (uint8_t *)to - (uint8_t *)from;
-		/* Forward over its own source it repeats a pattern; that is not memmove(). */
-		if (distance != 0 && distance < bytes) {
-			for (uint64_t k = 0; k < bytes; k += st->size)
-				memmove((uint8_t *)to + k, (uint8_t *)from + k, st->size);
-		} else {
-			memmove(to, from, bytes);
-		}
 		st->done = n;
+		HOST_STRING("rep ", "movs", : "+S"(from), "+D"(to), "+c"(n) : : "memory");
 	} else {
 		uint64_t v = soft_load(c, string_linear(c, st, X86_RSI, i->x.seg, SOFT_READ),
 				       st->size);
@@ -141,28 +158,14 @@ static bool movs_piece(struct soft_vcpu *c, const struct soft_insn *i, struct st
 	return false;
 }
 
-static void fill(void *to, uint64_t v, unsigned size, uint64_t n)
-{
-	uint8_t *p = to;
-	if (size == 1) {
-		memset(p, (uint8_t)v, n);
-		return;
-	}
-	if (v == 0) {
-		memset(p, 0, n * size);
-		return;
-	}
-	for (uint64_t k = 0; k < n; k++)
-		memcpy(p + k * size, &v, size);
-}
-
 static bool stos_piece(struct soft_vcpu *c, const struct soft_insn *i, struct string_state *st)
 {
 	void *to;
 	uint64_t n = host_run(c, st, X86_RDI, X86_ES, SOFT_WRITE, &to);
 	if (n) {
-		fill(to, c->s.gpr[X86_RAX], st->size, n);
 		st->done = n;
+		HOST_STRING("rep ", "stos",
+			    : "+D"(to), "+c"(n) : "a"(c->s.gpr[X86_RAX]) : "memory");
 	} else {
 		soft_store(c, string_linear(c, st, X86_RDI, X86_ES, SOFT_WRITE),
 			   c->s.gpr[X86_RAX], st->size);
@@ -172,11 +175,24 @@ static bool stos_piece(struct soft_vcpu *c, const struct soft_insn *i, struct st
 	return false;
 }
 
+/* Element n of a run of the host's memory. */
+static uint64_t element(const struct string_state *st, const void *p, uint64_t n)
+{
+	uint64_t bytes = n * st->size;
+	return host_read((const uint8_t *)p + (st->backward ? -bytes : bytes), st->size);
+}
+
+/* Of several elements only the last one shows. */
 static bool lods_piece(struct soft_vcpu *c, const struct soft_insn *i, struct string_state *st)
 {
-	uint64_t v = soft_load(c, string_linear(c, st, X86_RSI, i->x.seg, SOFT_READ), st->size);
+	void *from;
+	uint64_t n = host_run(c, st, X86_RSI, i->x.seg, SOFT_READ, &from), v;
+	if (n)
+		v = element(st, from, n - 1);
+	else
+		v = soft_load(c, string_linear(c, st, X86_RSI, i->x.seg, SOFT_READ), st->size);
 	gpr_write(c, X86_RAX, st->size, v);
-	st->done = 1;
+	st->done = n ? n : 1;
 	interp_string_advance(c, i, st, X86_RSI);
 	return false;
 }
@@ -190,11 +206,27 @@ static bool compare_done(const struct soft_insn *i, const struct string_state *s
 
 static bool cmps_piece(struct soft_vcpu *c, const struct soft_insn *i, struct string_state *st)
 {
-	/* Which operand faults first is the CPU's choice; Intel's read the destination first. */
-	uint64_t b = soft_load(c, string_linear(c, st, X86_RDI, X86_ES, SOFT_READ), st->size);
-	uint64_t a = soft_load(c, string_linear(c, st, X86_RSI, i->x.seg, SOFT_READ), st->size);
+	void *first, *second;
+	uint64_t n = host_run(c, st, X86_RDI, X86_ES, SOFT_READ, &second), a, b;
+	uint64_t m = n ? host_run(c, st, X86_RSI, i->x.seg, SOFT_READ, &first) : 0;
+	if (m < n)
+		n = m;
+	st->done = n ? n : 1;
+	if (n) {
+		const void *s = first, *d = second;
+		if (i->x.prefixes & X86_PREFIX_REP)
+			HOST_STRING("repe ", "cmps", : "+S"(s), "+D"(d), "+c"(n) : : "memory", "cc");
+		else
+			HOST_STRING("repne ", "cmps", : "+S"(s), "+D"(d), "+c"(n) : : "memory", "cc");
+		st->done -= n;
+		a = element(st, first, st->done - 1);
+		b = element(st, second, st->done - 1);
+	} else {
+		/* Which operand faults first is the CPU's choice; Intel's read the destination first. */
+		b = soft_load(c, string_linear(c, st, X86_RDI, X86_ES, SOFT_READ), st->size);
+		a = soft_load(c, string_linear(c, st, X86_RSI, i->x.seg, SOFT_READ), st->size);
+	}
 	alu_sub(&st->flags, a, b, st->size);
-	st->done = 1;
 	interp_string_advance(c, i, st, X86_RSI);
 	interp_string_advance(c, i, st, X86_RDI);
 	return compare_done(i, st);
@@ -202,9 +234,21 @@ static bool cmps_piece(struct soft_vcpu *c, const struct soft_insn *i, struct st
 
 static bool scas_piece(struct soft_vcpu *c, const struct soft_insn *i, struct string_state *st)
 {
-	uint64_t b = soft_load(c, string_linear(c, st, X86_RDI, X86_ES, SOFT_READ), st->size);
-	alu_sub(&st->flags, c->s.gpr[X86_RAX], b, st->size);
-	st->done = 1;
+	void *to;
+	uint64_t n = host_run(c, st, X86_RDI, X86_ES, SOFT_READ, &to), a = c->s.gpr[X86_RAX], b;
+	st->done = n ? n : 1;
+	if (n) {
+		const void *d = to;
+		if (i->x.prefixes & X86_PREFIX_REP)
+			HOST_STRING("repe ", "scas", : "+D"(d), "+c"(n) : "a"(a) : "memory", "cc");
+		else
+			HOST_STRING("repne ", "scas", : "+D"(d), "+c"(n) : "a"(a) : "memory", "cc");
+		st->done -= n;
+		b = element(st, to, st->done - 1);
+	} else {
+		b = soft_load(c, string_linear(c, st, X86_RDI, X86_ES, SOFT_READ), st->size);
+	}
+	alu_sub(&st->flags, a, b, st->size);
 	interp_string_advance(c, i, st, X86_RDI);
 	return compare_done(i, st);
 }
