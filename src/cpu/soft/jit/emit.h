@@ -75,7 +75,7 @@ struct jit_link {
 /* An out-of-line piece: a failed TLB lookup. */
 struct jit_slow {
 	const struct soft_insn *insn;
-	uint8_t *from[4];     /* rel32s of the jumps that come here */
+	uint8_t *from[8];     /* rel32s of the jumps that come here */
 	uint8_t from_count;
 	bool ends;            /* the instruction ends the block: it does not come back */
 	bool restore_flags;   /* the code behind wants the flags in the host */
@@ -139,7 +139,7 @@ struct jit_op {
 
 /* Lists ended by emit == NULL; table.c names them all. */
 extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[],
-	jit_vector_ops[], jit_bmi_ops[];
+	jit_vector_ops[], jit_bmi_ops[], jit_string_ops[];
 struct jit;
 void jit_table_fill(struct jit *jit);
 const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x);
@@ -221,6 +221,11 @@ struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field);
 /* The same for a table's fetch entries. */
 void jit_fetch_slot(struct jit_emit *e, unsigned linear);
 struct jit_at jit_fetch_field(enum soft_tlb_table table, size_t field);
+/*
+ * S0 = the linear address in `linear`, less its page's; S1 = its slot's offset. By the slow piece
+ * unless an access of `size` bytes may go there directly.
+ */
+void jit_tlb_check(struct jit_emit *e, unsigned linear, unsigned size, enum soft_access access);
 /* The same for [guest rsp + disp]. */
 void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,
 		   struct jit_mem *m);
@@ -241,6 +246,11 @@ void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target);
  * it leaves: `call` pushes the return address, else `pop` bytes are added to the guest's rsp.
  */
 void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop);
+/*
+ * Does the instruction end the unit? String instructions end a block of the interpreter, since they
+ * may be left for an event before they are done; here that is an exit on the side.
+ */
+bool jit_ends(const struct soft_insn *i);
 /* The interpreter's fn, called. */
 void jit_call_insn(struct jit_emit *e, const struct soft_insn *i);
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i);

@@ -40,6 +40,13 @@ static bool is_double_shift(const struct x86_insn *x)
 	return x->map == X86_MAP_0F && (x->opcode == 0xa4 || x->opcode == 0xac);
 }
 
+/* CMPS, SCAS: with REP and a count of 0 nothing changes. */
+static bool is_string_compare(const struct x86_insn *x)
+{
+	unsigned op = x->opcode & 0xfe;
+	return x->map == X86_MAP_1 && (op == 0xa6 || op == 0xae);
+}
+
 void jit_flags_effect(const struct jit_op *op, const struct x86_insn *x, uint8_t *use,
 		      uint8_t *kill)
 {
@@ -54,6 +61,8 @@ void jit_flags_effect(const struct jit_op *op, const struct x86_insn *x, uint8_t
 		*use = condition_flags[(x->opcode & 0xf) >> 1];
 	else if (is_shift(x))
 		shift_effect(x, use, kill);
+	else if (is_string_compare(x))
+		*kill = x->prefixes & (X86_PREFIX_REP | X86_PREFIX_REPNE) ? 0 : JIT_FLAGS;
 	else if (is_double_shift(x))
 		*kill = x->imm & (x->op_size == 8 ? 63 : 31) && x->op_size > 2 ? JIT_FLAGS : 0;
 }

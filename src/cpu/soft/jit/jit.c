@@ -244,9 +244,12 @@ const uint8_t *jit_help_insn(struct soft_vcpu *c, const struct soft_insn *i)
 	unsigned table = c->tlb_table;
 	c->insn = i;
 	i->fn(c, i);
-	if (!soft_unlikely(c->jit->stop || c->tlb_table != table))
+	/* A string instruction writes rip: it may have stopped for an event. */
+	bool stopped = i->ends && c->s.rip != insn_next_rip(c, i);
+	if (!soft_unlikely(c->jit->stop || c->tlb_table != table || stopped))
 		return NULL;
-	c->s.rip = insn_next_rip(c, i);
+	if (!i->ends)
+		c->s.rip = insn_next_rip(c, i);
 	struct jit_unit *u = find(c);
 	return u ? u->code : c->jit->exec + (c->jit->leave - c->jit->write);
 }

@@ -76,6 +76,13 @@ static void emit_check(struct jit_emit *e, unsigned size, enum soft_access acces
 	jit_slow_jump(e, 7 /* above */);
 }
 
+void jit_tlb_check(struct jit_emit *e, unsigned linear, unsigned size, enum soft_access access)
+{
+	jit_tlb_slot(e, linear);
+	jit_mov(e, JIT_S0, linear);
+	emit_check(e, size, access);
+}
+
 static bool fits32(int64_t v)
 {
 	return v == (int32_t)v;
@@ -137,11 +144,10 @@ static void look_up(struct jit_emit *e, unsigned base, int32_t disp, unsigned si
 	if (disp) {
 		jit_lea(e, JIT_S0, (struct jit_at){ base, JIT_NONE, 0, disp });
 		jit_tlb_slot(e, JIT_S0);
+		emit_check(e, size, access);
 	} else {
-		jit_tlb_slot(e, base);
-		jit_mov(e, JIT_S0, base);
+		jit_tlb_check(e, base, size, access);
 	}
-	emit_check(e, size, access);
 	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
 	*m = (struct jit_mem){ { base, JIT_S1, 0, disp }, JIT_S0 };
 }

@@ -18,6 +18,13 @@ static bool is_jcc(const struct x86_insn *x)
 	       (x->opcode & 0xf0) == (x->map == X86_MAP_1 ? 0x70 : 0x80);
 }
 
+bool jit_ends(const struct soft_insn *i)
+{
+	unsigned op = i->x.opcode;
+	bool string = i->x.map == X86_MAP_1 && op >= 0xa4 && op <= 0xaf && op != 0xa8 && op != 0xa9;
+	return i->ends && !string;
+}
+
 /* STAC, CLAC: what follows uses another TLB table. */
 static bool changes_table(const struct x86_insn *x)
 {
@@ -43,7 +50,7 @@ static unsigned decode_unit(struct soft_vcpu *c, struct jit_unit *u, struct sour
 		i->offset = offset + s->size;
 		s->size += i->x.length;
 		count++;
-		if ((i->ends && !is_jcc(&i->x)) || changes_table(&i->x))
+		if ((jit_ends(i) && !is_jcc(&i->x)) || changes_table(&i->x))
 			break;
 	}
 	return count;
@@ -66,7 +73,7 @@ static void find_effects(struct jit_emit *e, struct effects *f)
 		f->after[n] = live;
 		live = (live & ~f->kill[n]) | f->use[n];
 		/* Where a branch goes they may all be wanted; in the strict mode, at any fault. */
-		if (i->ends || (e->jit->strict && i->x.has_modrm))
+		if (jit_ends(i) || (e->jit->strict && i->x.has_modrm))
 			live = JIT_FLAGS;
 		f->before[n] = live;
 	}
@@ -214,7 +221,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	if (!e->op || !e->op->emit(e, &i->x)) {
 		e->jit->fallbacks++;
 		e->jit->fallback_of[i->x.map][i->x.opcode]++;
-		if (i->ends)
+		if (jit_ends(i))
 			jit_call_end(e, i);
 		else
 			jit_call_insn(e, i);
@@ -222,7 +229,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	if (e->slow_count > e->insn_slow) {
 		struct jit_slow *s = &e->slow[e->insn_slow];
 		s->back = e->p;
-		s->ends = i->ends;
+		s->ends = jit_ends(i);
 		s->restore_flags = e->flags_host;
 		s->vectors = e->vectors;
 	}
@@ -240,7 +247,7 @@ static void emit_unit(struct jit_emit *e)
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, &f, n);
 	const struct soft_insn *last = &u->insns[u->count - 1];
-	if (!last->ends || is_jcc(&last->x)) {
+	if (!jit_ends(last) || is_jcc(&last->x)) {
 		e->live_before = JIT_FLAGS;
 		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length);
 	}
