@@ -153,6 +153,17 @@ struct soft_vcpu {
 	uint64_t jit_generation[SOFT_JUMP_SIDES]; /* of jit_jumps, from 1 */
 	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill;
 	uint8_t jit_vectors; /* enum jit_vectors: which vector registers are in the host's */
+	/*
+	 * The x87 unit's last instruction and operand: what the host's cannot know, since it executes
+	 * other code. Translated code has them here.
+	 */
+	uint64_t x87_ip, x87_dp;
+	uint16_t x87_op;
+	/*
+	 * x87 and MMX instructions may be executed as they are: their state is in the host's unit,
+	 * no exception is enabled, CR0 permits it.
+	 */
+	bool x87_ready;
 	bool watching; /* data breakpoints or alignment checks: slow accesses call soft_watch() */
 
 	_Atomic uint32_t pending; /* enum soft_pending; any thread sets bits with soft_post() */

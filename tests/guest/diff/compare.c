@@ -181,6 +181,14 @@ static void compare_fpu(GString *s, const struct x86_fpu *n, const struct x86_fp
 	}
 }
 
+char *diff_compare_pointers(const struct x86_fpu *first, const struct x86_fpu *other)
+{
+	GString *s = g_string_new(NULL);
+	differ_bytes(s, "fip", first->legacy + 8, other->legacy + 8, 8);
+	differ_bytes(s, "fdp", first->legacy + 16, other->legacy + 16, 8);
+	return g_string_free(s, !s->len);
+}
+
 static void compare_memory(GString *s, const uint8_t *n, const uint8_t *f, unsigned size,
 			   unsigned offset)
 {

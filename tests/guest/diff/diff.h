@@ -123,5 +123,10 @@ void diff_engine_run(struct diff_engine *engine, struct diff_case *c);
 uint32_t diff_undefined_flags(const struct x86_insn *x, const struct diff_case *c);
 /* NULL if native and soft agree, else what differs. Free with g_free(). */
 char *diff_compare(const struct diff_case *c);
+/*
+ * The same of the x87 unit's pointers in two ways of the engine. Not all CPUs show them to FXSAVE, so
+ * the host is no oracle here.
+ */
+char *diff_compare_pointers(const struct x86_fpu *first, const struct x86_fpu *other);
 /* The case in words: bytes and input registers. */
 char *diff_describe(const struct diff_case *c);

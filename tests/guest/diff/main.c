@@ -26,6 +26,7 @@ struct run {
 	unsigned engine_count;
 	const struct options *options;
 	uint64_t failures, faults;
+	struct x86_fpu first; /* as the case's first way left it */
 };
 
 static bool way_wanted(const struct options *o, const struct diff_way *way)
@@ -33,10 +34,21 @@ static bool way_wanted(const struct options *o, const struct diff_way *way)
 	return !o->ways || g_strv_contains((const char *const *)o->ways, way->name);
 }
 
+/* What differs of case c in way n. */
+static char *compare(struct run *run, unsigned n, struct diff_case *c)
+{
+	char *text = diff_compare(c);
+	if (n == 0)
+		run->first = c->soft.fpu;
+	else if (!text && c->fpu)
+		text = diff_compare_pointers(&run->first, &c->soft.fpu);
+	return text;
+}
+
 static void check_way(struct run *run, unsigned n, struct diff_case *c)
 {
 	diff_engine_run(run->engines[n], c);
-	g_autofree char *text = diff_compare(c);
+	g_autofree char *text = compare(run, n, c);
 	if (!text)
 		return;
 	if (run->failures++ < (uint64_t)run->options->max) {

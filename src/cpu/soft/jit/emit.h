@@ -72,6 +72,11 @@ struct jit_link {
 	uint8_t *host_page;       /* far: the 8 bytes that the TLB's answer is compared with */
 };
 
+/* x87 instructions whose FIP and FDP are not in c->x87_ip and x87_dp yet; NULL: none. */
+struct jit_x87_last {
+	const struct soft_insn *insn, *data;
+};
+
 /* An out-of-line piece: a failed TLB lookup. */
 struct jit_slow {
 	const struct soft_insn *insn;
@@ -80,6 +85,8 @@ struct jit_slow {
 	bool ends;            /* the instruction ends the block: it does not come back */
 	bool restore_flags;   /* the code behind wants the flags in the host */
 	uint8_t vectors;      /* and the vector registers: enum jit_vectors */
+	bool x87;             /* and c->x87_ready */
+	struct jit_x87_last x87_last; /* to be stored first */
 	uint8_t *back;
 };
 
@@ -104,6 +111,9 @@ struct jit_emit {
 	uint8_t live;      /* after it */
 	uint8_t live_before;
 	uint8_t vectors; /* enum jit_vectors: at least these are in the host here */
+
+	bool x87;        /* c->x87_ready is true here */
+	struct jit_x87_last x87_last;
 
 	bool wide;         /* 64-bit code */
 	struct jit_slow slow[JIT_SLOW_MAX];
@@ -134,12 +144,14 @@ struct jit_op {
 	uint8_t imm;       /* enum jit_imm */
 	uint8_t encoding;  /* enum jit_encoding */
 	bool no_flags;     /* leaves all flags alone */
+	bool x87;          /* flags and FIP as x87.c says */
 	bool ends;         /* emits its own exits; nothing follows but a fall-through */
 };
 
 /* Lists ended by emit == NULL; table.c names them all. */
 extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[],
-	jit_vector_ops[], jit_bmi_ops[], jit_string_ops[];
+	jit_vector_ops[], jit_bmi_ops[], jit_string_ops[],
+	jit_x87_ops[];
 struct jit;
 void jit_table_fill(struct jit *jit);
 const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x);
@@ -229,6 +241,8 @@ void jit_tlb_check(struct jit_emit *e, unsigned linear, unsigned size, enum soft
 /* The same for [guest rsp + disp]. */
 void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,
 		   struct jit_mem *m);
+/* S0 = the address of the instruction's memory operand in its segment. */
+void jit_mem_address(struct jit_emit *e, const struct soft_insn *i);
 bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x);
 /* The present instruction's slow piece; jumps to it go into from[]. */
 void jit_slow_jump(struct jit_emit *e, unsigned cc);
@@ -268,6 +282,16 @@ uint8_t *jit_vectors_make_save(struct jit_emit *e);
 void jit_vectors_load_code(struct jit_emit *e);
 /* How much of `wanted` (enum jit_vectors) may be used now. */
 const uint8_t *jit_help_vectors(struct soft_vcpu *c, uintptr_t wanted);
+
+/* --- x87.c ----------------------------------------------------------------------------------------*/
+/* From here on x87 and MMX instructions may be executed, or this one takes its slow way. */
+void jit_x87_need(struct jit_emit *e);
+/* A slow piece: is it still so? Then to *there. */
+void jit_x87_still(struct jit_emit *e, uint8_t **there);
+/* Store FIP and FDP; clobbers S0 and S1. flush: those of the instructions before this one. */
+void jit_x87_note(struct jit_emit *e, const struct jit_x87_last *last);
+void jit_x87_flush(struct jit_emit *e);
+void jit_x87_flags_effect(const struct x86_insn *x, uint8_t *use, uint8_t *kill);
 
 struct jit {
 	int perf_map; /* file, or -1 */

@@ -57,7 +57,9 @@ void jit_flags_effect(const struct jit_op *op, const struct x86_insn *x, uint8_t
 	}
 	*use = op->use;
 	*kill = op->kill;
-	if (is_conditional(x))
+	if (op->x87)
+		jit_x87_flags_effect(x, use, kill);
+	else if (is_conditional(x))
 		*use = condition_flags[(x->opcode & 0xf) >> 1];
 	else if (is_shift(x))
 		shift_effect(x, use, kill);

@@ -89,9 +89,9 @@ static bool fits32(int64_t v)
 }
 
 /* Where RIP-relative counts from, in the page. */
-static int64_t rip_disp(const struct jit_emit *e, const struct x86_insn *x)
+static int64_t rip_disp(const struct soft_insn *i)
 {
-	return x->disp + e->insn->offset + x->length;
+	return i->x.disp + i->offset + i->x.length;
 }
 
 bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x)
@@ -99,19 +99,19 @@ bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x)
 	if (x->mod == 3 || !x->has_modrm)
 		return false;
 	if (e->wide)
-		return x->addr_size == 8 ? fits32(x->rip_relative ? rip_disp(e, x) : x->disp)
+		return x->addr_size == 8 ? fits32(x->rip_relative ? rip_disp(e->insn) : x->disp)
 					 : x->addr_size == 4 && !x->rip_relative && fits32(x->disp);
 	return false;
 }
 
-/* S0 = the effective address. */
-static void emit_address(struct jit_emit *e, const struct x86_insn *x)
+/* S0 = the effective address: x is i's operand, or one made up. */
+static void emit_effective(struct jit_emit *e, const struct soft_insn *i, const struct x86_insn *x)
 {
 	uint32_t lea = 0x8d | (x->addr_size == 8 ? JIT_W64 : 0);
 	if (x->rip_relative) {
 		jit_load(e, JIT_S0, JIT_FIELD(block_rip));
 		jit_op_rm(e, lea, JIT_S0,
-			  (struct jit_at){ JIT_S0, JIT_NONE, 0, (int32_t)rip_disp(e, x) });
+			  (struct jit_at){ JIT_S0, JIT_NONE, 0, (int32_t)rip_disp(i) });
 	} else if (x->base == X86_REG_NONE && x->index == X86_REG_NONE) {
 		jit_const(e, JIT_S0, x->addr_size == 8 ? (uint64_t)x->disp : (uint32_t)x->disp);
 	} else if (x->base == X86_REG_NONE) {
@@ -123,6 +123,17 @@ static void emit_address(struct jit_emit *e, const struct x86_insn *x)
 		unsigned index = x->index == X86_REG_NONE ? JIT_NONE : jit_get(e, x->index, JIT_S1);
 		jit_op_rm(e, lea, JIT_S0, (struct jit_at){ base, index, x->scale, x->disp });
 	}
+}
+
+void jit_mem_address(struct jit_emit *e, const struct soft_insn *i)
+{
+	emit_effective(e, i, &i->x);
+}
+
+/* S0 = the linear address. */
+static void emit_address(struct jit_emit *e, const struct x86_insn *x)
+{
+	emit_effective(e, e->insn, x);
 	if (e->wide && x->seg >= X86_FS) {
 		size_t field = offsetof(struct soft_vcpu, s.seg) + x->seg * sizeof(struct x86_segment) +
 			       offsetof(struct x86_segment, base);

@@ -162,12 +162,22 @@ static void emit_exit(struct jit_emit *e, struct jit_exit *x)
 	jit_bind(link->final, link->resolve);
 }
 
+/* Leave behind the slow piece's instruction, but for the jump `there`. */
+static void emit_leave_unless(struct jit_emit *e, const struct jit_slow *s, uint8_t *there)
+{
+	jit_const(e, JIT_S0, (uintptr_t)s->insn);
+	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_after);
+	if (!e->failed)
+		jit_bind(there, e->p);
+}
+
 static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 {
 	if (e->failed)
 		return;
 	for (unsigned n = 0; n < s->from_count; n++)
 		jit_bind(s->from[n], e->p);
+	jit_x87_note(e, &s->x87_last);
 	jit_const(e, JIT_S0, (uintptr_t)s->insn);
 	if (s->ends) {
 		jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_end);
@@ -179,12 +189,12 @@ static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 		jit_jump_to(e, JIT_CALL, e->jit->thunk_vectors);
 		jit_op_rm(e, 0x80, 7, JIT_FIELD(jit_vectors));
 		jit_byte(e, s->vectors);
-		uint8_t *there = jit_jump(e, 3 /* not below */);
-		jit_const(e, JIT_S0, (uintptr_t)s->insn);
-		jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_after);
-		if (e->failed)
-			return;
-		jit_bind(there, e->p);
+		emit_leave_unless(e, s, jit_jump(e, 3 /* not below */));
+	}
+	if (s->x87) {
+		uint8_t *there;
+		jit_x87_still(e, &there);
+		emit_leave_unless(e, s, there);
 	}
 	if (s->restore_flags)
 		jit_flags_restore_code(e, JIT_S0);
@@ -198,6 +208,7 @@ void jit_call_insn(struct jit_emit *e, const struct soft_insn *i)
 	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
 	e->flags_mem = true;
 	e->vectors = JIT_VECTORS_OUT;
+	e->x87 = false;
 }
 
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
@@ -218,9 +229,13 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	e->live = f->after[n];
 	e->live_before = f->before[n];
 	e->insn_slow = e->slow_count;
+	if (!e->op || !e->op->x87)
+		jit_x87_flush(e);
+	struct jit_x87_last before = e->x87_last;
 	if (!e->op || !e->op->emit(e, &i->x)) {
 		e->jit->fallbacks++;
 		e->jit->fallback_of[i->x.map][i->x.opcode]++;
+		jit_x87_flush(e);
 		if (jit_ends(i))
 			jit_call_end(e, i);
 		else
@@ -232,6 +247,8 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 		s->ends = jit_ends(i);
 		s->restore_flags = e->flags_host;
 		s->vectors = e->vectors;
+		s->x87 = e->x87;
+		s->x87_last = before;
 	}
 }
 
@@ -244,11 +261,14 @@ static void emit_unit(struct jit_emit *e)
 	e->flags_host = false;
 	e->flags_mem = true;
 	e->vectors = JIT_VECTORS_OUT;
+	e->x87 = false;
+	e->x87_last = (struct jit_x87_last){ 0 };
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, &f, n);
 	const struct soft_insn *last = &u->insns[u->count - 1];
 	if (!jit_ends(last) || is_jcc(&last->x)) {
 		e->live_before = JIT_FLAGS;
+		jit_x87_flush(e);
 		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length);
 	}
 	for (unsigned n = 0; n < e->slow_count && !e->failed; n++)

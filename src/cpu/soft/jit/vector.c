@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * SSE to AVX2, FMA, AES, SHA, PCLMUL: the guest's instruction on the same registers of the host.
+ * MMX, SSE to AVX2, FMA, AES, SHA, PCLMUL: the guest's instruction on the same registers of the host.
  *
  * The guest's vector registers are in the host's of the same number while c->jit_vectors says so,
  * across units: loops load them once. C code would clobber them, so every way into C saves them
@@ -137,8 +137,6 @@ static bool find(struct jit_emit *e, const struct x86_insn *x, struct vector_ins
 	    !native_supported(e->c, v->form, x))
 		return false;
 	native_describe(&v->about, v->form, x);
-	if (v->about.unit != UNIT_SSE && v->about.unit != UNIT_AVX)
-		return false;
 	/* Outside 64-bit mode some bits are ignored that the host would look at. */
 	return e->wide && (x->mod == 3 || jit_mem_supported(e, x));
 }
@@ -174,13 +172,23 @@ static void emit_native(struct jit_emit *e, const struct x86_insn *x, const stru
 		e->p = out.p;
 }
 
+/* Have the registers it uses in the host. */
+static void need_unit(struct jit_emit *e, const struct vector_insn *v)
+{
+	bool vectors = v->form->reg == O_X || v->form->rm == O_X || v->about.fp;
+	if (v->about.unit == UNIT_MMX)
+		jit_x87_need(e);
+	if (v->about.unit != UNIT_MMX || vectors)
+		need_level(e, v->about.unit == UNIT_AVX ? JIT_VECTORS_ALL : JIT_VECTORS_LOW);
+}
+
 static bool emit_vector(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct vector_insn v = { .names.index = NATIVE_NO_INDEX };
 	unsigned scratch = JIT_S0;
 	if (!find(e, x, &v))
 		return false;
-	need_level(e, v.about.unit == UNIT_AVX ? JIT_VECTORS_ALL : JIT_VECTORS_LOW);
+	need_unit(e, &v);
 	if (x->mod != 3 && !find_memory(e, x, &v, &scratch))
 		return false;
 	bool to_rm = v.form->flags & NF_STORE;
@@ -202,13 +210,18 @@ static bool emit_vector(struct jit_emit *e, const struct x86_insn *x)
 	return true;
 }
 
-/* VZEROUPPER, VZEROALL. */
-static bool emit_vzero(struct jit_emit *e, const struct x86_insn *x)
+/* EMMS, VZEROUPPER, VZEROALL. */
+static bool emit_emptying(struct jit_emit *e, const struct x86_insn *x)
 {
 	uint16_t other = X86_PREFIX_OPSIZE | X86_PREFIX_REP | X86_PREFIX_REPNE | X86_PREFIX_LOCK;
-	if (!e->wide || !(x->prefixes & X86_PREFIX_VEX) || x->prefixes & other || x->vvvv ||
-	    !native_has(e->c, FT_AVX))
+	bool vex = x->prefixes & X86_PREFIX_VEX;
+	if (!e->wide || x->prefixes & other || x->vvvv || !native_has(e->c, vex ? FT_AVX : FT_MMX))
 		return false;
+	if (!vex) {
+		jit_x87_need(e);
+		jit_bytes(e, (const uint8_t[]){ 0x0f, 0x77 }, 2);
+		return true;
+	}
 	need_level(e, JIT_VECTORS_ALL);
 	jit_bytes(e, (const uint8_t[]){ 0xc5, x->prefixes & X86_PREFIX_VEXL ? 0xfc : 0xf8, 0x77 }, 3);
 	return true;
@@ -248,8 +261,8 @@ static bool emit_mxcsr(struct jit_emit *e, const struct x86_insn *x)
 
 const struct jit_op jit_vector_ops[] = {
 	RANGE(0F, 0x10, 0x17), RANGE(0F, 0x28, 0x2d), FLAGS(0F, 0x2e, 0x2f), RANGE(0F, 0x50, 0x76),
-	{ .map = X86_MAP_0F, .first = 0x77, .last = 0x77, .digit = -1, .emit = emit_vzero,
-	  .no_flags = true, .encoding = JIT_VEX },
+	{ .map = X86_MAP_0F, .first = 0x77, .last = 0x77, .digit = -1, .emit = emit_emptying,
+	  .no_flags = true, .encoding = JIT_EITHER },
 	{ .map = X86_MAP_0F, .first = 0xae, .last = 0xae, .digit = 2, .emit = emit_mxcsr,
 	  .no_flags = true },
 	{ .map = X86_MAP_0F, .first = 0xae, .last = 0xae, .digit = 3, .emit = emit_mxcsr,

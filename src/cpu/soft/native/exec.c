@@ -79,6 +79,7 @@ void native_check_unit(struct soft_vcpu *c, enum native_unit unit)
 		check_mmx(c);
 		if (!c->native->x87_live)
 			native_x87_load(c);
+		c->x87_ready = !c->native->x87_unmasked;
 		if (soft_unlikely(c->native->x87_unmasked))
 			native_x87_check_pending(c);
 		break;

@@ -156,10 +156,6 @@ struct soft_native {
 
 	bool x87_live;    /* the guest's x87 and MMX state is in the host's unit */
 	bool x87_unmasked; /* the control word enables exceptions: ES must be looked at */
-	/* What the host's unit cannot know, since it runs stubs: last instruction and operand. */
-	uint64_t fip, fdp;
-	uint16_t fop;
-
 	/*
 	 * The guest's MXCSR is in the host's. Only with all exceptions masked. C code sees its
 	 * rounding mode meanwhile: the engine has no floating point, devices run after
@@ -289,6 +285,13 @@ void native_x87_save(struct soft_vcpu *c);
 void native_mmx_save(struct soft_vcpu *c);
 /* c->s.fpu is (about to be) right: forget the live state. */
 void native_x87_drop(struct soft_vcpu *c);
+/*
+ * What the host's unit executes as it is, with *size bytes of memory or none: no control instruction,
+ * and one that exists.
+ */
+bool native_x87_plain(const struct x86_insn *x, unsigned *size, bool *store);
+/* CPUID.7.EBX bit 6: the data pointer is updated only by unmasked exceptions. */
+#define NATIVE_FDP_EXCPTN_ONLY (1u << 6)
 
 /* --- fast.c ------------------------------------------------------------------------------------*/
 

@@ -15,9 +15,6 @@
 
 enum { FSW_ES = 1 << 7, FCW_MASKS = 0x3f, ENV_SIZE = 28, SAVE_SIZE = 108 };
 
-/* CPUID.7.EBX bit 6: the data pointer is updated only by unmasked exceptions. */
-#define FDP_EXCPTN_ONLY (1u << 6)
-
 static uint16_t read_fsw(void)
 {
 	uint16_t fsw;
@@ -25,11 +22,12 @@ static uint16_t read_fsw(void)
 	return fsw;
 }
 
-static void note_control_word(struct soft_native *n)
+static void note_control_word(struct soft_vcpu *c)
 {
 	uint16_t fcw;
 	__asm__ volatile("fnstcw %0" : "=m"(fcw));
-	n->x87_unmasked = (fcw & FCW_MASKS) != FCW_MASKS;
+	c->native->x87_unmasked = (fcw & FCW_MASKS) != FCW_MASKS;
+	c->x87_ready = !c->native->x87_unmasked;
 }
 
 void native_x87_load(struct soft_vcpu *c)
@@ -38,9 +36,9 @@ void native_x87_load(struct soft_vcpu *c)
 	const uint8_t *image = c->s.fpu.legacy;
 	uint32_t mxcsr; /* FXRSTOR would load it: keep what is there */
 	__asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
-	memcpy(&n->fop, image + FX_FOP, 2);
-	memcpy(&n->fip, image + FX_FIP, 8);
-	memcpy(&n->fdp, image + FX_FDP, 8);
+	memcpy(&c->x87_op, image + FX_FOP, 2);
+	memcpy(&c->x87_ip, image + FX_FIP, 8);
+	memcpy(&c->x87_dp, image + FX_FDP, 8);
 	memset(n->fx, 0, sizeof(n->fx));
 	memcpy(n->fx, image, FX_FOP);
 	memcpy(n->fx + FX_MXCSR, &mxcsr, 4);
@@ -50,7 +48,7 @@ void native_x87_load(struct soft_vcpu *c)
 			 : "m"(n->fx)
 			 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
 			   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-	note_control_word(n);
+	note_control_word(c);
 	n->x87_live = true;
 }
 
@@ -62,9 +60,9 @@ void native_x87_save(struct soft_vcpu *c)
 		return;
 	__asm__ volatile("fxsave64 %0" : "=m"(n->fx));
 	memcpy(image, n->fx, FX_FOP);
-	memcpy(image + FX_FOP, &n->fop, 2);
-	memcpy(image + FX_FIP, &n->fip, 8);
-	memcpy(image + FX_FDP, &n->fdp, 8);
+	memcpy(image + FX_FOP, &c->x87_op, 2);
+	memcpy(image + FX_FIP, &c->x87_ip, 8);
+	memcpy(image + FX_FDP, &c->x87_dp, 8);
 	memcpy(image + FX_ST, n->fx + FX_ST, 128);
 }
 
@@ -84,6 +82,7 @@ void native_x87_drop(struct soft_vcpu *c)
 	/* Leave the host's unit as C expects it: empty, all exceptions masked. */
 	__asm__ volatile("fninit");
 	n->x87_live = false;
+	c->x87_ready = false;
 }
 
 void soft_native_settle(struct soft_vcpu *c)
@@ -124,6 +123,7 @@ static inline void begin_no_wait(struct soft_vcpu *c)
 		soft_raise(c, X86_EXC_NM);
 	if (soft_unlikely(!c->native->x87_live))
 		native_x87_load(c);
+	c->x87_ready = !c->native->x87_unmasked;
 }
 
 static inline void begin(struct soft_vcpu *c)
@@ -141,15 +141,14 @@ static uint64_t pointer_width(struct soft_vcpu *c, uint64_t rip)
 /* The instruction has run: remember it as FIP, FOP and FDP do (SDM vol. 1, 8.1.8). */
 static inline void finish(struct soft_vcpu *c, const struct soft_insn *i, uint64_t data)
 {
-	struct soft_native *n = c->native;
-	n->fip = pointer_width(c, insn_rip(c, i));
+	c->x87_ip = pointer_width(c, insn_rip(c, i));
 	bool mem = i->x.mod != 3;
-	if (mem && !soft_has_feature(c, CPU_WORD_7_0_EBX, FDP_EXCPTN_ONLY))
-		n->fdp = data;
-	if (soft_unlikely(n->x87_unmasked) && read_fsw() & FSW_ES) {
-		n->fop = (i->x.opcode & 7) << 8 | i->x.modrm;
+	if (mem && !soft_has_feature(c, CPU_WORD_7_0_EBX, NATIVE_FDP_EXCPTN_ONLY))
+		c->x87_dp = data;
+	if (soft_unlikely(c->native->x87_unmasked) && read_fsw() & FSW_ES) {
+		c->x87_op = (i->x.opcode & 7) << 8 | i->x.modrm;
 		if (mem)
-			n->fdp = data;
+			c->x87_dp = data;
 	}
 }
 
@@ -240,7 +239,7 @@ static void fldcw(struct soft_vcpu *c, const struct soft_insn *i)
 	begin(c);
 	uint16_t fcw = soft_load(c, soft_operand(c, i, 2, SOFT_READ), 2);
 	__asm__ volatile("fldcw %0" : : "m"(fcw));
-	note_control_word(c->native);
+	note_control_word(c);
 }
 
 static void fnstcw(struct soft_vcpu *c, const struct soft_insn *i)
@@ -269,18 +268,18 @@ static void fnclex(struct soft_vcpu *c, const struct soft_insn *i)
 	__asm__ volatile("fnclex");
 }
 
-static void forget_pointers(struct soft_native *n)
+static void forget_pointers(struct soft_vcpu *c)
 {
-	n->fip = n->fdp = 0;
-	n->fop = 0;
-	note_control_word(n);
+	c->x87_ip = c->x87_dp = 0;
+	c->x87_op = 0;
+	note_control_word(c);
 }
 
 static void fninit(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	begin_no_wait(c);
 	__asm__ volatile("fninit");
-	forget_pointers(c->native);
+	forget_pointers(c);
 }
 
 /* FENI, FDISI, FSETPM: of the 8087 and 80287, now nothing. */
@@ -316,27 +315,26 @@ static uint32_t get(const uint8_t *p, unsigned size)
 static unsigned env_to_guest(struct soft_vcpu *c, uint8_t out[ENV_SIZE], const uint8_t h[ENV_SIZE],
 			     unsigned op_size)
 {
-	const struct soft_native *n = c->native;
 	bool real = real_format(c);
 	if (op_size == 2) {
 		for (unsigned k = 0; k < 3; k++)
 			put(out + 2 * k, get(h + 4 * k, 2), 2);
-		put(out + 6, n->fip, 2);
-		put(out + 8, real ? ((n->fip >> 16) & 0xf) << 12 | n->fop : 0, 2);
-		put(out + 10, n->fdp, 2);
-		put(out + 12, real ? ((n->fdp >> 16) & 0xf) << 12 : 0, 2);
+		put(out + 6, c->x87_ip, 2);
+		put(out + 8, real ? ((c->x87_ip >> 16) & 0xf) << 12 | c->x87_op : 0, 2);
+		put(out + 10, c->x87_dp, 2);
+		put(out + 12, real ? ((c->x87_dp >> 16) & 0xf) << 12 : 0, 2);
 		return 14;
 	}
 	memcpy(out, h, ENV_SIZE);
 	if (real) {
-		put(out + 12, n->fip & 0xffff, 4);
-		put(out + 16, ((n->fip >> 16) & 0xffff) << 12 | n->fop, 4);
-		put(out + 20, n->fdp & 0xffff, 4);
-		put(out + 24, ((n->fdp >> 16) & 0xffff) << 12, 4);
+		put(out + 12, c->x87_ip & 0xffff, 4);
+		put(out + 16, ((c->x87_ip >> 16) & 0xffff) << 12 | c->x87_op, 4);
+		put(out + 20, c->x87_dp & 0xffff, 4);
+		put(out + 24, ((c->x87_dp >> 16) & 0xffff) << 12, 4);
 	} else {
-		put(out + 12, n->fip, 4);
-		put(out + 16, (uint32_t)n->fop << 16, 4);
-		put(out + 20, n->fdp, 4);
+		put(out + 12, c->x87_ip, 4);
+		put(out + 16, (uint32_t)c->x87_op << 16, 4);
+		put(out + 20, c->x87_dp, 4);
 	}
 	return ENV_SIZE;
 }
@@ -344,7 +342,6 @@ static unsigned env_to_guest(struct soft_vcpu *c, uint8_t out[ENV_SIZE], const u
 static void env_from_guest(struct soft_vcpu *c, uint8_t h[ENV_SIZE], const uint8_t *in,
 			   unsigned op_size)
 {
-	struct soft_native *n = c->native;
 	unsigned w = op_size == 2 ? 2 : 4;
 	bool real = real_format(c);
 	memset(h, 0, ENV_SIZE);
@@ -353,13 +350,13 @@ static void env_from_guest(struct soft_vcpu *c, uint8_t h[ENV_SIZE], const uint8
 	uint32_t ip = get(in + 3 * w, w), sel = get(in + 4 * w, w);
 	uint32_t dp = get(in + 5 * w, w), data_sel = get(in + 6 * w, w);
 	if (real) {
-		n->fop = sel & 0x7ff;
-		n->fip = (ip & 0xffff) | ((sel >> 12) & 0xffff) << 16;
-		n->fdp = (dp & 0xffff) | ((data_sel >> 12) & 0xffff) << 16;
+		c->x87_op = sel & 0x7ff;
+		c->x87_ip = (ip & 0xffff) | ((sel >> 12) & 0xffff) << 16;
+		c->x87_dp = (dp & 0xffff) | ((data_sel >> 12) & 0xffff) << 16;
 	} else {
-		n->fop = w == 4 ? (sel >> 16) & 0x7ff : 0;
-		n->fip = ip;
-		n->fdp = dp;
+		c->x87_op = w == 4 ? (sel >> 16) & 0x7ff : 0;
+		c->x87_ip = ip;
+		c->x87_dp = dp;
 	}
 }
 
@@ -372,7 +369,7 @@ static void fnstenv(struct soft_vcpu *c, const struct soft_insn *i)
 	soft_check_write(c, linear, size);
 	__asm__ volatile("fnstenv %0" : "=m"(h));
 	soft_store_bytes(c, linear, out, env_to_guest(c, out, h, i->x.op_size));
-	note_control_word(c->native);
+	note_control_word(c);
 }
 
 static void fldenv(struct soft_vcpu *c, const struct soft_insn *i)
@@ -383,7 +380,7 @@ static void fldenv(struct soft_vcpu *c, const struct soft_insn *i)
 	soft_load_bytes(c, soft_operand(c, i, size, SOFT_READ), in, size);
 	env_from_guest(c, h, in, i->x.op_size);
 	__asm__ volatile("fldenv %0" : : "m"(h));
-	note_control_word(c->native);
+	note_control_word(c);
 }
 
 static void fnsave(struct soft_vcpu *c, const struct soft_insn *i)
@@ -397,7 +394,7 @@ static void fnsave(struct soft_vcpu *c, const struct soft_insn *i)
 	env_to_guest(c, out, h, i->x.op_size);
 	memcpy(out + env, h + ENV_SIZE, 80);
 	soft_store_bytes(c, linear, out, env + 80);
-	forget_pointers(c->native);
+	forget_pointers(c);
 }
 
 static void frstor(struct soft_vcpu *c, const struct soft_insn *i)
@@ -409,7 +406,7 @@ static void frstor(struct soft_vcpu *c, const struct soft_insn *i)
 	env_from_guest(c, h, in, i->x.op_size);
 	memcpy(h + ENV_SIZE, in + env, 80);
 	__asm__ volatile("frstor %0" : : "m"(h));
-	note_control_word(c->native);
+	note_control_word(c);
 }
 
 /* --- which is which ----------------------------------------------------------------------------*/
@@ -476,6 +473,17 @@ static bool register_form_exists(uint8_t opcode, uint8_t modrm)
 	return false;
 }
 
+bool native_x87_plain(const struct x86_insn *x, unsigned *size, bool *store)
+{
+	unsigned row = x->opcode & 7, digit = x->reg & 7;
+	bool mem = x->mod != 3;
+	if (find_special(x))
+		return false;
+	*size = mem ? memory_size[row][digit] : 0;
+	*store = mem && memory_store[row] & 1u << digit;
+	return mem ? *size : register_form_exists(x->opcode, x->modrm);
+}
+
 void native_x87_exec(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	const struct x86_insn *x = &i->x;
@@ -485,17 +493,16 @@ void native_x87_exec(struct soft_vcpu *c, const struct soft_insn *i)
 		fn(c, i);
 		return;
 	}
-	unsigned row = x->opcode & 7, digit = x->reg & 7;
-	bool mem = x->mod != 3;
-	if (mem ? !memory_size[row][digit] : !register_form_exists(x->opcode, x->modrm)) {
+	unsigned size;
+	bool mem = x->mod != 3, store;
+	if (!native_x87_plain(x, &size, &store)) {
 		/* Also of the undefined ones, #NM comes first. */
 		begin_no_wait(c);
 		soft_raise(c, X86_EXC_UD);
 	}
-	bool store = mem && memory_store[row] & 1u << digit;
 	bool cached;
 	struct native_entry *e = native_stub_get(c, NULL, x, &cached);
-	e->size = mem ? memory_size[row][digit] : 0;
+	e->size = size;
 	e->store = store;
 	if (cached)
 		native_bind(i, !mem ? exec_reg : store ? exec_store : exec_load, NULL, e);

@@ -97,6 +97,7 @@ void soft_cr0_write(struct soft_vcpu *c, uint64_t value)
 	}
 
 	c->s.cr0 = value;
+	c->x87_ready = false; /* until an x87 instruction has been let through */
 	if (paging && !was_paging && c->s.efer & X86_EFER_LME)
 		c->s.efer |= X86_EFER_LMA;
 	if (!paging)
