@@ -234,11 +234,13 @@ static bool emit_emptying(struct jit_emit *e, const struct x86_insn *x)
 static bool emit_mxcsr(struct jit_emit *e, const struct x86_insn *x)
 {
 	uint16_t other = X86_PREFIX_OPSIZE | X86_PREFIX_REP | X86_PREFIX_REPNE | X86_PREFIX_LOCK;
-	bool load = (x->reg & 7) == 2;
+	bool load = (x->reg & 7) == 2, vex = x->prefixes & X86_PREFIX_VEX;
 	struct jit_mem m;
-	if (x->mod == 3 || x->prefixes & (other | X86_PREFIX_VEX) || !jit_mem_supported(e, x))
+	if (x->mod == 3 || x->prefixes & other || !jit_mem_supported(e, x))
 		return false;
-	need_level(e, JIT_VECTORS_LOW);
+	if (vex && (x->vvvv || x->prefixes & X86_PREFIX_VEXL || !native_has(e->c, FT_AVX)))
+		return false;
+	need_level(e, vex ? JIT_VECTORS_ALL : JIT_VECTORS_LOW);
 	if (!jit_mem(e, x, 4, load ? SOFT_READ : SOFT_WRITE, &m))
 		return false;
 	if (load) {
@@ -264,9 +266,9 @@ const struct jit_op jit_vector_ops[] = {
 	{ .map = X86_MAP_0F, .first = 0x77, .last = 0x77, .digit = -1, .emit = emit_emptying,
 	  .no_flags = true, .encoding = JIT_EITHER },
 	{ .map = X86_MAP_0F, .first = 0xae, .last = 0xae, .digit = 2, .emit = emit_mxcsr,
-	  .no_flags = true },
+	  .no_flags = true, .encoding = JIT_EITHER },
 	{ .map = X86_MAP_0F, .first = 0xae, .last = 0xae, .digit = 3, .emit = emit_mxcsr,
-	  .no_flags = true },
+	  .no_flags = true, .encoding = JIT_EITHER },
 	RANGE(0F, 0x7c, 0x7f), RANGE(0F, 0xc2, 0xc2), RANGE(0F, 0xc4, 0xc6), RANGE(0F, 0xd0, 0xfe),
 	RANGE(0F38, 0x00, 0x0d), FLAGS(0F38, 0x0e, 0x0f), RANGE(0F38, 0x10, 0x16),
 	FLAGS(0F38, 0x17, 0x17), RANGE(0F38, 0x18, 0xdf),
