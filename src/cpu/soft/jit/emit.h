@@ -299,7 +299,7 @@ struct jit {
 	size_t used, first;    /* first: behind the thunks */
 	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;
 	const uint8_t *thunk_jump[SOFT_JUMP_SIDES];
-	const uint8_t *thunk_vectors, *thunk_after, *vectors_save; /* in the write view */
+	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save; /* write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
 	bool strict; /* flags are right at every fault */
@@ -328,7 +328,8 @@ static inline unsigned jit_entry_slot(const uint8_t *host)
 /* Called by thunks; return the code to go on with, or NULL to leave. */
 const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link);
 const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i);
-/* Leaves, to go on behind the instruction in the interpreter. */
+/* Leave, to go on in front of the instruction in the interpreter, or behind it. */
+const uint8_t *jit_help_before(struct soft_vcpu *c, const struct soft_insn *i);
 const uint8_t *jit_help_after(struct soft_vcpu *c, const struct soft_insn *i);
 /* NULL: go on behind the instruction. */
 const uint8_t *jit_help_insn(struct soft_vcpu *c, const struct soft_insn *i);

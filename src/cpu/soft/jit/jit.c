@@ -128,7 +128,9 @@ static struct jit_unit *unit_at(struct soft_vcpu *c, const uint8_t *host)
 		return unit_of(c, entry->code);
 	uint32_t mode = X86_DECODE_64 | BLOCK_MODE_VEX;
 	const struct block_slot *slot = &c->blocks->table[block_hash(host, mode)];
-	if (slot->key != block_key(host, mode) || !slot->block->unit[c->tlb_table])
+	/* One that crosses looks at the second page itself. */
+	if ((slot->key & ~BLOCK_KEY_CROSSES) != block_key(host, mode) ||
+	    !slot->block->unit[c->tlb_table])
 		return NULL;
 	struct jit_unit *u = slot->block->unit[c->tlb_table];
 	*entry = (struct soft_entry){ host, u->code };
@@ -233,6 +235,12 @@ const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i)
 	return u ? u->code : NULL;
 }
 
+const uint8_t *jit_help_before(struct soft_vcpu *c, const struct soft_insn *i)
+{
+	c->s.rip = insn_rip(c, i);
+	return NULL;
+}
+
 const uint8_t *jit_help_after(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	c->s.rip = insn_next_rip(c, i);
@@ -265,11 +273,21 @@ static void enter(struct soft_vcpu *c, const struct jit_unit *u)
 	((enter_fn *)(uintptr_t)at)(c, u->code);
 }
 
+/* A unit whose instruction lies across two pages looks at the second one: would it like it? */
+static bool second_page_ready(struct soft_vcpu *c, const struct block *b)
+{
+	if (!b->host2)
+		return true;
+	uint64_t next = (c->block_rip & ~(uint64_t)PAGE_MASK) + PAGE_SIZE;
+	const struct soft_tlb_entry *e = soft_tlb_at(c, next);
+	return e->fetch == next && (const uint8_t *)(next + e->addend) == b->host2;
+}
+
 void jit_exec_head(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	struct block *b = (struct block *)((uintptr_t)i - offsetof(struct block, insns));
 	unsigned table = c->tlb_table;
-	if (table < SOFT_JUMP_SIDES) {
+	if (table < SOFT_JUMP_SIDES && second_page_ready(c, b)) {
 		struct jit_unit *u = b->unit[table];
 		if (!u && b->heat != HEAT_NEVER && ++b->heat >= c->jit->threshold) {
 			b->heat = 0;

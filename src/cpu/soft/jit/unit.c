@@ -34,8 +34,28 @@ static bool changes_table(const struct x86_insn *x)
 struct source {
 	const uint8_t *host;
 	uint8_t bytes[JIT_INSNS_MAX * X86_INSN_MAX]; /* a copy, compared at the end */
+	unsigned first; /* how many of them are in the first page */
 	unsigned room, size;
 };
+
+static void source_fill(struct source *s, const struct block *b)
+{
+	s->first = MIN(PAGE_SIZE - ((uintptr_t)b->host & PAGE_MASK), sizeof(s->bytes));
+	s->room = s->first;
+	memcpy(s->bytes, b->host, s->first);
+	if (b->host2) {
+		s->room = b->size;
+		memcpy(s->bytes + s->first, b->host2, s->room - s->first);
+	}
+}
+
+/* Is it still what is in memory? */
+static bool source_same(const struct source *s, const struct block *b)
+{
+	if (memcmp(s->bytes, b->host, MIN(s->size, s->first)))
+		return false;
+	return !b->host2 || !memcmp(s->bytes + s->first, b->host2, s->size - s->first);
+}
 
 /* The unit's instructions; 0 if not even the first will do. */
 static unsigned decode_unit(struct soft_vcpu *c, struct jit_unit *u, struct source *s, uint32_t mode)
@@ -252,8 +272,41 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	}
 }
 
+/*
+ * An instruction that lies across two pages is a unit of its own. Jumps lead here by the first page;
+ * is the second one still where its bytes were decoded?
+ */
+static void emit_crossing_check(struct jit_emit *e, uint8_t *stale[2])
+{
+	jit_load(e, JIT_S0, JIT_FIELD(block_rip));
+	jit_op_rm(e, 0x8d | (e->wide ? JIT_W64 : 0), JIT_S0,
+		  (struct jit_at){ JIT_S0, JIT_NONE, 0, PAGE_SIZE });
+	jit_tlb_slot(e, JIT_S0);
+	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0,
+		  jit_tlb_field(e, offsetof(struct soft_tlb_entry, fetch)));
+	stale[0] = jit_jump(e, 5);
+	jit_op_rm(e, 0x03 | JIT_W64, JIT_S0,
+		  jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+	jit_const(e, JIT_S1, (uintptr_t)e->unit->block->host2);
+	jit_op_rr(e, 0x3b | JIT_W64, JIT_S0, JIT_S1);
+	stale[1] = jit_jump(e, 5);
+}
+
+/* It is not: the run loop finds what is there now. */
+static void emit_crossing_stale(struct jit_emit *e, uint8_t *const stale[2])
+{
+	if (e->failed)
+		return;
+	jit_bind(stale[0], e->p);
+	jit_bind(stale[1], e->p);
+	jit_const(e, JIT_S0, (uintptr_t)&e->unit->insns[0]);
+	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_before);
+}
+
 static void emit_unit(struct jit_emit *e)
 {
+	bool crosses = e->unit->block->host2;
+	uint8_t *stale[2];
 	struct effects f;
 	struct jit_unit *u = e->unit;
 	find_effects(e, &f);
@@ -263,6 +316,8 @@ static void emit_unit(struct jit_emit *e)
 	e->vectors = JIT_VECTORS_OUT;
 	e->x87 = false;
 	e->x87_last = (struct jit_x87_last){ 0 };
+	if (crosses)
+		emit_crossing_check(e, stale);
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, &f, n);
 	const struct soft_insn *last = &u->insns[u->count - 1];
@@ -275,6 +330,8 @@ static void emit_unit(struct jit_emit *e)
 		emit_slow(e, &e->slow[n]);
 	for (unsigned n = 0; n < e->exit_count && !e->failed; n++)
 		emit_exit(e, &e->exits[n]);
+	if (crosses)
+		emit_crossing_stale(e, stale);
 }
 
 /* Guest address, privilege and size, for perf(1). */
@@ -324,7 +381,7 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 {
 	struct soft_blocks *blocks = c->blocks;
 	size_t most = sizeof(struct jit_unit) + JIT_INSNS_MAX * sizeof(struct soft_insn);
-	struct source s = { .host = b->host, .room = PAGE_SIZE - ((uintptr_t)b->host & PAGE_MASK) };
+	struct source s = { .host = b->host };
 	uint64_t phys;
 	bool watched;
 	*refused = false;
@@ -337,9 +394,7 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 	c->insn = &blocks->fetching;
 	if (soft_translate(c, c->block_rip, SOFT_FETCH, &phys, &watched) != b->host)
 		return NULL;
-	if (s.room > sizeof(s.bytes))
-		s.room = sizeof(s.bytes);
-	memcpy(s.bytes, b->host, s.room);
+	source_fill(&s, b);
 	struct jit_unit *u = (struct jit_unit *)(blocks->arena + blocks->used);
 	memset(u, 0, sizeof(*u));
 	u->count = decode_unit(c, u, &s, b->mode);
@@ -354,7 +409,8 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 		*refused = true;
 		return NULL;
 	}
-	if (!soft_engine_code_mark(c, phys, s.size) || memcmp(s.bytes, s.host, s.size))
+	/* The second page of one that crosses is marked since it was decoded as a block. */
+	if (!soft_engine_code_mark(c, phys, MIN(s.size, s.first)) || !source_same(&s, b))
 		return NULL;
 	return u;
 }
