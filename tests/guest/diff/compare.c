@@ -300,7 +300,7 @@ static bool decode_subject(const struct diff_case *c, struct x86_insn *x)
 	return x86_decode(c->code + at, c->length - at, mode, x) == X86_DECODE_OK;
 }
 
-char *diff_compare(const struct diff_case *c)
+char *diff_compare(const struct diff_case *c, const struct diff_way *way)
 {
 	static const char *const names[16] = {
 		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -346,6 +346,8 @@ char *diff_compare(const struct diff_case *c)
 		/* A fault that undid the instruction has all flags of before it. */
 		mask = X86_FLAGS_ARITH | X86_FLAG_DF;
 	}
+	if (way->lax && n->fault != DIFF_NO_FAULT)
+		mask = X86_FLAG_DF;
 	bool amd_string = decoded && is_amd_string(&x);
 	if (amd_string && n->fault != DIFF_NO_FAULT)
 		mask = X86_FLAG_DF;

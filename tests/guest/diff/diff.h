@@ -106,6 +106,7 @@ bool diff_native_wait(struct diff_native *native, GError **error);
 struct diff_way {
 	const char *name;
 	bool translated; /* by the JIT, all of it */
+	bool lax;     /* as outside tests: flags may be stale at a fault */
 	bool stepped; /* one instruction at a time, not through the run loop */
 };
 extern const struct diff_way diff_ways[];
@@ -121,8 +122,10 @@ void diff_engine_run(struct diff_engine *engine, struct diff_case *c);
 /* --- compare.c ---------------------------------------------------------------------------------*/
 /* Flags that the instruction leaves undefined. */
 uint32_t diff_undefined_flags(const struct x86_insn *x, const struct diff_case *c);
-/* NULL if native and soft agree, else what differs. Free with g_free(). */
-char *diff_compare(const struct diff_case *c);
+/*
+ * NULL if native and soft, which was run in `way`, agree, else what differs. Free with g_free().
+ */
+char *diff_compare(const struct diff_case *c, const struct diff_way *way);
 /*
  * The same of the x87 unit's pointers in two ways of the engine. Not all CPUs show them to FXSAVE, so
  * the host is no oracle here.

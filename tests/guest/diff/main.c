@@ -37,7 +37,7 @@ static bool way_wanted(const struct options *o, const struct diff_way *way)
 /* What differs of case c in way n. */
 static char *compare(struct run *run, unsigned n, struct diff_case *c)
 {
-	char *text = diff_compare(c);
+	char *text = diff_compare(c, diff_engine_way(run->engines[n]));
 	if (n == 0)
 		run->first = c->soft.fpu;
 	else if (!text && c->fpu)

@@ -83,7 +83,7 @@ struct jit_slow {
 	uint8_t *from[8];     /* rel32s of the jumps that come here */
 	uint8_t from_count;
 	bool ends;            /* the instruction ends the block: it does not come back */
-	bool restore_flags;   /* the code behind wants the flags in the host */
+	uint8_t restore;      /* flags that the code behind wants in the host */
 	uint8_t vectors;      /* and the vector registers: enum jit_vectors */
 	bool x87;             /* and c->x87_ready */
 	struct jit_x87_last x87_last; /* to be stored first */
@@ -204,14 +204,17 @@ void jit_jump_to(struct jit_emit *e, unsigned cc, const uint8_t *target);
 unsigned jit_host_of(unsigned n);
 /* ... or else `scratch`, loaded from memory. */
 unsigned jit_get(struct jit_emit *e, unsigned n, unsigned scratch);
-/* The guest's EFLAGS go from the host's to c->flags; they stay in the host. Uses S0, changes EFLAGS. */
-void jit_flags_save(struct jit_emit *e);
+/*
+ * The guest's EFLAGS, or at least those in `live`, go from the host's to c->flags. Uses S0, changes
+ * EFLAGS.
+ */
+void jit_flags_save(struct jit_emit *e, uint8_t live);
 /* The host's EFLAGS are about to be clobbered: save what is live before this instruction. */
 void jit_flags_clobber(struct jit_emit *e);
 /* Have the flags in the host's EFLAGS if the instruction needs them there. */
 void jit_flags_need(struct jit_emit *e, unsigned scratch);
-/* The code to bring c->flags to EFLAGS. */
-void jit_flags_restore_code(struct jit_emit *e, unsigned scratch);
+/* The code to bring c->flags to EFLAGS, at least those in `needed`. */
+void jit_flags_restore_code(struct jit_emit *e, uint8_t needed, unsigned scratch);
 /* The instruction was emitted: the flags it writes are in the host. */
 void jit_flags_written(struct jit_emit *e);
 

@@ -118,7 +118,9 @@ static bool emit_memory_form(struct jit_emit *e, const struct x86_insn *x)
 		return false;
 	if (!jit_mem(e, x, rm_size, op->rm == JIT_R ? SOFT_READ : SOFT_WRITE, &m))
 		return false;
-	jit_flags_need(e, m.free);
+	/* What leaves them alone may leave them in memory. */
+	if (e->use || !op->no_flags)
+		jit_flags_need(e, m.free);
 	unsigned reg = x->reg & 7;
 	if (op->reg)
 		reg = operand_begin(e, x->reg, op->reg, reg_size, false, m.free);

@@ -20,40 +20,70 @@ unsigned jit_get(struct jit_emit *e, unsigned n, unsigned scratch)
 	return scratch;
 }
 
-void jit_flags_save(struct jit_emit *e)
+static struct jit_at flags_byte(unsigned n)
+{
+	return jit_field(offsetof(struct soft_vcpu, flags) + n);
+}
+
+enum { SETO = 0x0f90, SETC = 0x0f92, OF_SHIFT = 3 /* in the upper byte */ };
+
+/* CF, and perhaps OF, into their bits, others 0: chains of ADC, ADCX and ADOX. */
+static void save_carries(struct jit_emit *e, bool of)
+{
+	jit_op_rm(e, SETC, 0, flags_byte(0));
+	if (!of)
+		return;
+	jit_op_rr(e, SETO, 0, JIT_S0);
+	jit_op_rr(e, 0xc0, 4, JIT_S0); /* shl */
+	jit_byte(e, OF_SHIFT);
+	jit_op_rm(e, 0x88, JIT_S0, flags_byte(1));
+}
+
+void jit_flags_save(struct jit_emit *e, uint8_t live)
 {
 	/* pushfq; pop S0; and S0d, arithmetic; mov [flags], S0 */
 	static const uint8_t code[] = { 0x9c, 0x41, 0x5e, 0x41, 0x81, 0xe6, 0xd5, 0x08, 0, 0 };
+	e->flags_mem = true;
+	if (!(live & ~(JIT_CF | JIT_OF))) {
+		save_carries(e, live & JIT_OF);
+		return;
+	}
 	jit_bytes(e, code, sizeof(code));
 	jit_store(e, JIT_S0, JIT_FIELD(flags));
-	e->flags_mem = true;
 }
 
 void jit_flags_clobber(struct jit_emit *e)
 {
 	if (e->flags_host && !e->flags_mem && e->live_before)
-		jit_flags_save(e);
+		jit_flags_save(e, e->live_before);
 	e->flags_host = false;
 }
 
-void jit_flags_restore_code(struct jit_emit *e, unsigned scratch)
+void jit_flags_restore_code(struct jit_emit *e, uint8_t needed, unsigned scratch)
 {
-	jit_op_rm(e, 0x0fb6, scratch, jit_field(offsetof(struct soft_vcpu, flags) + 1));
-	/* OF is bit 3 here: 8 + 78h overflows a byte, 0 + 78h does not. */
-	jit_op_rr(e, 0x80 | JIT_BYTE_REGS, 0, scratch);
-	jit_byte(e, 0x78);
+	if (needed == JIT_CF) {
+		jit_op_rm(e, 0x0fba, 4, flags_byte(0)); /* bt [flags], 0 */
+		jit_byte(e, 0);
+		return;
+	}
+	if (needed & JIT_OF) {
+		jit_op_rm(e, 0x0fb6, scratch, flags_byte(1));
+		/* OF is bit 3 here: 8 + 78h overflows a byte, 0 + 78h does not. */
+		jit_op_rr(e, 0x80 | JIT_BYTE_REGS, 0, scratch);
+		jit_byte(e, 0x78);
+	}
 	jit_mov(e, scratch, X86_RAX);
-	jit_op_rm(e, 0x8a, 4 /* AH */, JIT_FIELD(flags));
+	jit_op_rm(e, 0x8a, 4 /* AH */, flags_byte(0));
 	jit_byte(e, 0x9e); /* sahf */
 	jit_mov(e, X86_RAX, scratch);
 }
 
 void jit_flags_need(struct jit_emit *e, unsigned scratch)
 {
-	uint8_t kept = e->live & ~e->kill;
-	if (e->flags_host || !(e->use | kept))
+	uint8_t needed = e->use | (e->live & ~e->kill);
+	if (e->flags_host || !needed)
 		return;
-	jit_flags_restore_code(e, scratch);
+	jit_flags_restore_code(e, needed, scratch);
 	e->flags_host = true;
 }
 

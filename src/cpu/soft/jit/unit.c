@@ -154,7 +154,7 @@ static void emit_exit(struct jit_emit *e, struct jit_exit *x)
 	link->source = x->from;
 	link->save = e->p;
 	if (x->save_flags)
-		jit_flags_save(e);
+		jit_flags_save(e, JIT_FLAGS);
 	link->direct = e->p;
 	if (x->backward) {
 		jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
@@ -216,8 +216,8 @@ static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 		jit_x87_still(e, &there);
 		emit_leave_unless(e, s, there);
 	}
-	if (s->restore_flags)
-		jit_flags_restore_code(e, JIT_S0);
+	if (s->restore)
+		jit_flags_restore_code(e, s->restore, JIT_S0);
 	jit_jump_to(e, JIT_ALWAYS, s->back);
 }
 
@@ -265,7 +265,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 		struct jit_slow *s = &e->slow[e->insn_slow];
 		s->back = e->p;
 		s->ends = jit_ends(i);
-		s->restore_flags = e->flags_host;
+		s->restore = e->flags_host ? e->live : 0;
 		s->vectors = e->vectors;
 		s->x87 = e->x87;
 		s->x87_last = before;
