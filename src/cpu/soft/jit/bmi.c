@@ -131,7 +131,7 @@ static bool emit_f6(struct jit_emit *e, const struct x86_insn *x)
 		return emit_bmi(e, x);
 	if ((pp != 1 && pp != 2) || x->prefixes & X86_PREFIX_LOCK ||
 	    (pp == 2 && x->prefixes & X86_PREFIX_OPSIZE) ||
-	    !soft_has_feature(e->c, CPU_WORD_7_0_EBX, ADX) ||
+	    !soft_has_feature(e->c, CPU_WORD_7_0_EBX, ADX) || !__builtin_cpu_supports("adx") ||
 	    !(x->mod == 3 || jit_mem_supported(e, x)))
 		return false;
 	/* 66 is part of the opcode: it does not make the operands small. */
@@ -150,10 +150,13 @@ static bool emit_f6(struct jit_emit *e, const struct x86_insn *x)
 	return true;
 }
 
-static bool emit_movbe(struct jit_emit *e, const struct x86_insn *x)
+/* MOVBE, CRC32. */
+static bool emit_f0(struct jit_emit *e, const struct x86_insn *x)
 {
 	bool store = x->opcode & 1;
 	struct jit_mem m;
+	if (x->prefixes & X86_PREFIX_REPNE)
+		return jit_emit_crc32(e, x);
 	if (x->prefixes & (OTHER_PREFIXES | X86_PREFIX_LOCK) || x->mod == 3 ||
 	    !soft_has_feature(e->c, CPU_WORD_1_ECX, MOVBE) ||
 	    !jit_mem(e, x, x->op_size, store ? SOFT_WRITE : SOFT_READ, &m))
@@ -178,7 +181,7 @@ const struct jit_op jit_bmi_ops[] = {
 	VEX(0F38, 0xf5), VEX(0F38, 0xf7), VEX(0F3A, 0xf0),
 	{ .map = X86_MAP_0F38, .first = 0xf6, .last = 0xf6, .digit = -1, .emit = emit_f6,
 	  .encoding = JIT_EITHER, .use = JIT_CF | JIT_OF },
-	{ .map = X86_MAP_0F38, .first = 0xf0, .last = 0xf1, .digit = -1, .emit = emit_movbe,
+	{ .map = X86_MAP_0F38, .first = 0xf0, .last = 0xf1, .digit = -1, .emit = emit_f0,
 	  .encoding = JIT_LEGACY },
 	{ 0 },
 };

@@ -151,7 +151,7 @@ struct jit_op {
 /* Lists ended by emit == NULL; table.c names them all. */
 extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[],
 	jit_vector_ops[], jit_bmi_ops[], jit_string_ops[],
-	jit_x87_ops[];
+	jit_x87_ops[], jit_divide_ops[], jit_misc_ops[];
 struct jit;
 void jit_table_fill(struct jit *jit);
 const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x);
@@ -230,6 +230,11 @@ struct jit_mem {
  */
 bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum soft_access access,
 	     struct jit_mem *m);
+/* The pieces of it: S0 = the operand's linear address; S0 += a segment's base, if it counts. */
+void jit_mem_linear(struct jit_emit *e, const struct soft_insn *i);
+void jit_segment_base(struct jit_emit *e, enum x86_seg_index seg);
+/* Look up the linear address in S0; flags are saved already. */
+void jit_mem_found(struct jit_emit *e, unsigned size, enum soft_access access, struct jit_mem *m);
 /* S1 = the slot's offset for the address in `linear`; a field of that slot in the unit's table. */
 void jit_tlb_slot(struct jit_emit *e, unsigned linear);
 struct jit_at jit_tlb_field(const struct jit_emit *e, size_t field);
@@ -254,6 +259,9 @@ void jit_slow_jump(struct jit_emit *e, unsigned cc);
 unsigned jit_size_of(const struct x86_insn *x, enum jit_size size);
 /* Any instruction whose operands are as its entry says: the host's own, operands renamed. */
 bool jit_emit_generic(struct jit_emit *e, const struct x86_insn *x);
+
+/* misc.c: 0F 38 F0 and F1 with F2. */
+bool jit_emit_crc32(struct jit_emit *e, const struct x86_insn *x);
 
 /* --- unit.c, thunks.c ------------------------------------------------------------------------------*/
 /* Leave to the address `target` bytes from the page's first, by `cc`. */

@@ -65,10 +65,18 @@ static bool emit_mov_imm(struct jit_emit *e, const struct x86_insn *x)
 
 static bool emit_lea(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (x->mod == 3 || x->op_size == 2 || !jit_mem_supported(e, x) || x->addr_size != 8)
+	if (x->mod == 3 || x->op_size == 2 || !jit_mem_supported(e, x))
 		return false;
-	uint32_t op = 0x8d | (x->op_size == 8 ? JIT_W64 : 0);
 	unsigned host = jit_host_of(x->reg), to = host == JIT_NONE ? JIT_S0 : host;
+	if (x->addr_size != 8) {
+		jit_mem_address(e, e->insn);
+		if (host != JIT_NONE)
+			jit_mov(e, host, JIT_S0);
+		else
+			jit_store(e, JIT_S0, JIT_GPR(x->reg));
+		return true;
+	}
+	uint32_t op = 0x8d | (x->op_size == 8 ? JIT_W64 : 0);
 	struct jit_at at = { JIT_S0, JIT_NONE, x->scale, (int32_t)x->disp };
 	if (x->rip_relative) {
 		jit_load(e, JIT_S0, JIT_FIELD(block_rip));
@@ -89,10 +97,9 @@ static bool emit_lea(struct jit_emit *e, const struct x86_insn *x)
 /* XCHG rAX, r. */
 static bool emit_xchg_accumulator(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (x->op_size == 2)
-		return false;
 	unsigned host = jit_get(e, x->rm, JIT_S0);
-	jit_op_rr(e, 0x87 | (x->op_size == 8 ? JIT_W64 : 0), X86_RAX, host);
+	jit_op_rr(e, 0x87 | (x->op_size == 8 ? JIT_W64 : x->op_size == 2 ? JIT_OPSIZE : 0), X86_RAX,
+		  host);
 	if (host == JIT_S0)
 		jit_store(e, JIT_S0, JIT_GPR(x->rm));
 	return true;
@@ -112,12 +119,6 @@ static bool emit_bswap(struct jit_emit *e, const struct x86_insn *x)
 	if (host == JIT_S0)
 		jit_store(e, JIT_S0, JIT_GPR(x->rm));
 	return true;
-}
-
-/* BT, BTS.. with a register index: a memory operand is a string of bits. */
-static bool emit_bit_register(struct jit_emit *e, const struct x86_insn *x)
-{
-	return x->mod == 3 && jit_emit_generic(e, x);
 }
 
 /* BSF, BSR, POPCNT; with F3 the first two mean something else, if the guest has that. */
@@ -179,9 +180,6 @@ static bool emit_xchg(struct jit_emit *e, const struct x86_insn *x)
 #define BIT_IMM(d, rm_)                                                                            \
 	OPX(0F, 0xba, 0xba, d, .emit = jit_emit_generic, .rm = rm_, .rm_size = JIT_SIZE_V,         \
 	    .imm = JIT_IMM_B, .kill = JIT_CF)
-#define BIT_REG(op, rm_)                                                                           \
-	OPX(0F, op, op, -1, .emit = emit_bit_register, .rm = rm_, .reg = R_,                       \
-	    .rm_size = JIT_SIZE_V, .reg_size = JIT_SIZE_V, .kill = JIT_CF)
 #define EXTEND(op, from)                                                                           \
 	OPX(0F, op, op, -1, .emit = jit_emit_generic, .reg = W_, .rm = R_, .reg_size = JIT_SIZE_V, \
 	    .rm_size = from, .no_flags = true)
@@ -227,7 +225,6 @@ const struct jit_op jit_integer_ops[] = {
 	    .no_flags = true),
 	PAIR(0F, 0x40, 0x4f, RW_, R_, JIT_SIZE_V, .no_flags = true),
 	BIT_IMM(4, R_), BIT_IMM(5, RW_), BIT_IMM(6, RW_), BIT_IMM(7, RW_),
-	BIT_REG(0xa3, R_), BIT_REG(0xab, RW_), BIT_REG(0xb3, RW_), BIT_REG(0xbb, RW_),
 	PAIR(0F, 0xb0, 0xb1, R_, RW_, JIT_SIZE_BV, .kill = ALL),
 	PAIR(0F, 0xc0, 0xc1, RW_, RW_, JIT_SIZE_BV, .kill = ALL),
 	OPX(0F, 0xb8, 0xb8, -1, .emit = emit_scan, .reg = W_, .rm = R_, .reg_size = JIT_SIZE_V,

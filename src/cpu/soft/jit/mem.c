@@ -79,7 +79,8 @@ static void emit_check(struct jit_emit *e, unsigned size, enum soft_access acces
 void jit_tlb_check(struct jit_emit *e, unsigned linear, unsigned size, enum soft_access access)
 {
 	jit_tlb_slot(e, linear);
-	jit_mov(e, JIT_S0, linear);
+	if (linear != JIT_S0)
+		jit_mov(e, JIT_S0, linear);
 	emit_check(e, size, access);
 }
 
@@ -130,15 +131,19 @@ void jit_mem_address(struct jit_emit *e, const struct soft_insn *i)
 	emit_effective(e, i, &i->x);
 }
 
-/* S0 = the linear address. */
-static void emit_address(struct jit_emit *e, const struct x86_insn *x)
+void jit_segment_base(struct jit_emit *e, enum x86_seg_index seg)
 {
-	emit_effective(e, e->insn, x);
-	if (e->wide && x->seg >= X86_FS) {
-		size_t field = offsetof(struct soft_vcpu, s.seg) + x->seg * sizeof(struct x86_segment) +
+	if (e->wide && seg >= X86_FS) {
+		size_t field = offsetof(struct soft_vcpu, s.seg) + seg * sizeof(struct x86_segment) +
 			       offsetof(struct x86_segment, base);
 		jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, jit_field(field));
 	}
+}
+
+void jit_mem_linear(struct jit_emit *e, const struct soft_insn *i)
+{
+	emit_effective(e, i, &i->x);
+	jit_segment_base(e, i->x.seg);
 }
 
 /* S0 is the offset in the page: make it the host address. */
@@ -170,6 +175,14 @@ void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_ac
 	look_up(e, JIT_GUEST_RSP, disp, size, access, m);
 }
 
+void jit_mem_found(struct jit_emit *e, unsigned size, enum soft_access access, struct jit_mem *m)
+{
+	jit_tlb_slot(e, JIT_S0);
+	emit_check(e, size, access);
+	emit_host_address(e, access);
+	*m = (struct jit_mem){ { JIT_S0, JIT_NONE, 0, 0 }, JIT_S1 };
+}
+
 bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum soft_access access,
 	     struct jit_mem *m)
 {
@@ -181,10 +194,8 @@ bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum s
 		look_up(e, jit_host_of(x->base), (int32_t)x->disp, size, access, m);
 		return true;
 	}
-	emit_address(e, x);
-	jit_tlb_slot(e, JIT_S0);
-	emit_check(e, size, access);
-	emit_host_address(e, access);
-	*m = (struct jit_mem){ { JIT_S0, JIT_NONE, 0, 0 }, JIT_S1 };
+	emit_effective(e, e->insn, x);
+	jit_segment_base(e, x->seg);
+	jit_mem_found(e, size, access, m);
 	return true;
 }
