@@ -103,7 +103,8 @@ static inline uint64_t soft_tlb_empty(unsigned slot)
 }
 
 /*
- * Where indirect jumps lead in translated code, a side per TLB table (jit/). A jump's memory is good
+ * Where indirect jumps lead in translated code, a side per TLB table (jit/), and as many again for
+ * 32-bit code. A jump's memory is good
  * in its generation only: a new one begins when executable mappings change. An entry point is found
  * by its host address, so that it stays what it is until the code there is dropped.
  */
@@ -116,7 +117,8 @@ struct soft_jump {
 struct soft_entry {
 	const uint8_t *host, *code;
 };
-enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JUMP_SIDES = SOFT_TLB_SMAP_OFF + 1 };
+enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1,
+       SOFT_JUMP_SIDES = 2 * SOFT_JIT_TABLES };
 
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };
 
@@ -143,6 +145,7 @@ struct soft_vcpu {
 	enum x86_decode_mode mode;    /* of CS, cached */
 	bool long64;                  /* 64-bit code segment in long mode: segment bases are 0 */
 	bool flat_data;               /* DS, ES, SS: base 0, limit 4 GiB, writable */
+	bool flat32;                  /* 32-bit code and stack, CS flat too */
 	struct soft_tlb_entry *tlb;   /* the table for the current privilege */
 	unsigned tlb_table;           /* its number */
 	struct soft_tlb_entry tlbs[SOFT_TLB_TABLES][SOFT_TLB_SIZE];

@@ -376,7 +376,8 @@ static struct block *decode(struct soft_vcpu *c, struct fetch *f, uint32_t mode)
 	struct block **bucket = &page->bucket[((uintptr_t)f->host & PAGE_MASK) >> 6];
 	b->next = *bucket;
 	*bucket = b;
-	if (c->jit && mode == (X86_DECODE_64 | BLOCK_MODE_VEX)) {
+	bool wide = mode == (X86_DECODE_64 | BLOCK_MODE_VEX);
+	if (c->jit && (wide || mode == (X86_DECODE_32 | BLOCK_MODE_VEX))) {
 		b->first_exec = b->insns[0].exec;
 		b->insns[0].exec = jit_exec_head;
 	}

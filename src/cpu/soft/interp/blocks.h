@@ -69,7 +69,7 @@ struct block {
 	struct block *next;  /* in its page's bucket */
 	struct block *next2; /* in the second page's list of crossers */
 	struct block_link link[2];
-	struct jit_unit *unit[SOFT_JUMP_SIDES]; /* translations, by TLB table */
+	struct jit_unit *unit[SOFT_JIT_TABLES]; /* translations, by TLB table */
 	soft_exec_fn *first_exec;               /* insns[0].exec is jit_exec_head: then its own */
 	uint16_t heat;
 	struct soft_insn insns[]; /* count, then an end marker */

@@ -4,27 +4,67 @@
 
 #include <stddef.h>
 
-enum { CC_NE = 5 };
+enum { CC_E = 4, CC_NE = 5 };
 
 static int64_t next_of(const struct jit_emit *e, const struct x86_insn *x)
 {
 	return (int64_t)e->insn->offset + x->length;
 }
 
+/* Other operand sizes cut off the instruction pointer: the interpreter's. */
+static bool is_near(const struct jit_emit *e, const struct x86_insn *x)
+{
+	return x->op_size == jit_word(e);
+}
+
+static void exit_relative(struct jit_emit *e, const struct x86_insn *x, unsigned cc)
+{
+	jit_exit_direct(e, cc, (int32_t)(next_of(e, x) + (int64_t)x->imm));
+}
+
 static bool emit_jcc(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (!e->wide)
+	if (!is_near(e, x))
 		return false;
 	jit_flags_need(e, JIT_S0);
-	jit_exit_direct(e, x->opcode & 0xf, (int32_t)(next_of(e, x) + (int64_t)x->imm));
+	exit_relative(e, x, x->opcode & 0xf);
 	return true;
 }
 
 static bool emit_jmp(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (!e->wide)
+	if (!is_near(e, x))
 		return false;
-	jit_exit_direct(e, JIT_ALWAYS, (int32_t)(next_of(e, x) + (int64_t)x->imm));
+	exit_relative(e, x, JIT_ALWAYS);
+	return true;
+}
+
+/* JRCXZ +n, over n bytes: like LEA it leaves the flags alone. */
+static void skip_if_zero(struct jit_emit *e, uint8_t bytes)
+{
+	if (!e->wide)
+		jit_byte(e, 0x67);
+	jit_bytes(e, (const uint8_t[]){ 0xe3, bytes }, 2);
+}
+
+/* LOOPNE, LOOPE, LOOP, JRCXZ. */
+static bool emit_loop(struct jit_emit *e, const struct x86_insn *x)
+{
+	enum { JMP = 5, JCC = 6, JMP_SHORT = 2 };
+	if (!is_near(e, x) || x->addr_size != jit_word(e))
+		return false;
+	bool conditional = x->opcode < 0xe2;
+	if (conditional)
+		jit_flags_need(e, JIT_S0);
+	if (x->opcode == 0xe3) {
+		skip_if_zero(e, JMP_SHORT);
+		jit_bytes(e, (const uint8_t[]){ 0xeb, JMP }, 2);
+		exit_relative(e, x, JIT_ALWAYS);
+		return true;
+	}
+	jit_lea_word(e, X86_RCX, (struct jit_at){ X86_RCX, JIT_NONE, 0, -1 });
+	skip_if_zero(e, conditional ? JCC : JMP);
+	exit_relative(e, x, conditional ? (x->opcode == 0xe0 ? CC_NE : CC_E) : JIT_ALWAYS);
 	return true;
 }
 
@@ -32,19 +72,20 @@ static bool emit_jmp(struct jit_emit *e, const struct x86_insn *x)
 static void push_return(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
-	jit_mem_stack(e, -8, 8, SOFT_WRITE, &m);
+	int32_t word = (int32_t)jit_word(e);
+	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
 	jit_load(e, m.free, JIT_FIELD(block_rip));
 	jit_lea(e, m.free, (struct jit_at){ m.free, JIT_NONE, 0, (int32_t)next_of(e, x) });
-	jit_store(e, m.free, m.at);
-	jit_lea(e, JIT_GUEST_RSP, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, -8 });
+	jit_op_rm(e, 0x89 | jit_word_bits(e), m.free, m.at);
+	jit_move_stack(e, -word);
 }
 
 static bool emit_call(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (!e->wide)
+	if (!is_near(e, x))
 		return false;
 	push_return(e, x);
-	jit_exit_direct(e, JIT_ALWAYS, (int32_t)(next_of(e, x) + (int64_t)x->imm));
+	exit_relative(e, x, JIT_ALWAYS);
 	return true;
 }
 
@@ -53,47 +94,44 @@ static bool load_target(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
 	if (x->mod == 3) {
-		unsigned host = jit_get(e, x->rm, JIT_S0);
-		if (host != JIT_S0)
-			jit_mov(e, JIT_S0, host);
+		jit_op_rr(e, 0x8b | jit_word_bits(e), JIT_S0, jit_get(e, x->rm, JIT_S0));
 		return true;
 	}
-	if (!jit_mem(e, x, 8, SOFT_READ, &m))
+	if (!jit_mem(e, x, jit_word(e), SOFT_READ, &m))
 		return false;
-	jit_load(e, JIT_S0, m.at);
+	jit_op_rm(e, 0x8b | jit_word_bits(e), JIT_S0, m.at);
+	return true;
+}
+
+static bool emit_indirect(struct jit_emit *e, const struct x86_insn *x, bool call)
+{
+	if (!is_near(e, x) || (x->mod != 3 && !jit_mem_supported(e, x)))
+		return false;
+	jit_flags_clobber(e); /* saving them takes S0 */
+	load_target(e, x);
+	jit_exit_indirect(e, call, 0);
 	return true;
 }
 
 static bool emit_jmp_indirect(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (!e->wide)
-		return false;
-	jit_flags_clobber(e); /* saving them takes S0 */
-	if (!load_target(e, x))
-		return false;
-	jit_exit_indirect(e, false, 0);
-	return true;
+	return emit_indirect(e, x, false);
 }
 
 static bool emit_call_indirect(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (!e->wide)
-		return false;
-	jit_flags_clobber(e);
-	if (!load_target(e, x))
-		return false;
-	jit_exit_indirect(e, true, 0);
-	return true;
+	return emit_indirect(e, x, true);
 }
 
 static bool emit_ret(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
-	if (!e->wide)
+	unsigned word = jit_word(e);
+	if (!is_near(e, x))
 		return false;
-	jit_mem_stack(e, 0, 8, SOFT_READ, &m);
-	jit_load(e, JIT_S0, m.at);
-	jit_exit_indirect(e, false, 8 + (unsigned)x->imm);
+	jit_mem_stack(e, 0, word, SOFT_READ, &m);
+	jit_op_rm(e, 0x8b | jit_word_bits(e), JIT_S0, m.at);
+	jit_exit_indirect(e, false, word + (unsigned)x->imm);
 	return true;
 }
 
@@ -103,7 +141,7 @@ enum { JUMP_SHIFT = 5, ENTRY_SHIFT = 4 };
 _Static_assert(sizeof(struct soft_jump) == 1 << JUMP_SHIFT, "slots are found by shifting");
 _Static_assert(sizeof(struct soft_entry) == 1 << ENTRY_SHIFT, "slots are found by shifting");
 
-static struct jit_at jump_field(enum soft_tlb_table side, size_t field)
+static struct jit_at jump_field(unsigned side, size_t field)
 {
 	size_t at = offsetof(struct soft_vcpu, jit_jumps) +
 		    side * sizeof(((struct soft_vcpu *)0)->jit_jumps[0]) + field;
@@ -111,7 +149,7 @@ static struct jit_at jump_field(enum soft_tlb_table side, size_t field)
 }
 #define JUMP_FIELD(side, name) jump_field(side, offsetof(struct soft_jump, name))
 
-static struct jit_at entry_field(enum soft_tlb_table side, size_t field)
+static struct jit_at entry_field(unsigned side, size_t field)
 {
 	size_t at = offsetof(struct soft_vcpu, jit_entries) +
 		    side * sizeof(((struct soft_vcpu *)0)->jit_entries[0]) + field;
@@ -119,7 +157,7 @@ static struct jit_at entry_field(enum soft_tlb_table side, size_t field)
 }
 #define ENTRY_FIELD(side, name) entry_field(side, offsetof(struct soft_entry, name))
 
-static struct jit_at generation_of(enum soft_tlb_table side)
+static struct jit_at generation_of(unsigned side)
 {
 	return jit_field(offsetof(struct soft_vcpu, jit_generation) + side * sizeof(uint64_t));
 }
@@ -152,15 +190,16 @@ static void entry_slot(struct jit_emit *e)
 }
 
 /* RAX is free. Jumps that find nothing go into fail[]. */
-static void find_entry(struct jit_emit *e, enum soft_tlb_table side, uint8_t *fail[2])
+static void find_entry(struct jit_emit *e, unsigned side, uint8_t *fail[2])
 {
+	enum soft_tlb_table table = side % SOFT_JIT_TABLES;
 	jit_fetch_slot(e, JIT_S0);
 	jit_mov(e, X86_RAX, JIT_S0);
 	and_page(e, X86_RAX);
 	jit_op_rm(e, 0x3b | JIT_W64, X86_RAX,
-		  jit_fetch_field(side, offsetof(struct soft_fetch_entry, tag)));
+		  jit_fetch_field(table, offsetof(struct soft_fetch_entry, tag)));
 	fail[0] = jit_jump(e, CC_NE);
-	jit_load(e, X86_RAX, jit_fetch_field(side, offsetof(struct soft_fetch_entry, addend)));
+	jit_load(e, X86_RAX, jit_fetch_field(table, offsetof(struct soft_fetch_entry, addend)));
 	jit_op_rr(e, 0x01 | JIT_W64, JIT_S0, X86_RAX); /* add */
 	entry_slot(e);
 	jit_op_rm(e, 0x3b | JIT_W64, X86_RAX, ENTRY_FIELD(side, host));
@@ -168,7 +207,7 @@ static void find_entry(struct jit_emit *e, enum soft_tlb_table side, uint8_t *fa
 	jit_load(e, X86_RAX, ENTRY_FIELD(side, code));
 }
 
-uint8_t *jit_jump_make(struct jit_emit *e, enum soft_tlb_table side)
+uint8_t *jit_jump_make(struct jit_emit *e, unsigned side)
 {
 	uint8_t *at = e->p, *fail[2];
 	/* pop: state is addressed by rsp */
@@ -193,7 +232,7 @@ uint8_t *jit_jump_make(struct jit_emit *e, enum soft_tlb_table side)
 
 void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 {
-	enum soft_tlb_table side = e->unit->table;
+	unsigned side = e->unit->side;
 	jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
 	jit_byte(e, 0);
 	jit_slow_jump(e, CC_NE);
@@ -211,8 +250,7 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 		jit_load(e, JIT_S0, JIT_FIELD(jit_target));
 		jump_slot(e);
 	} else if (pop) {
-		jit_lea(e, JIT_GUEST_RSP,
-			(struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, (int32_t)pop });
+		jit_move_stack(e, (int32_t)pop);
 	}
 	jit_load(e, JIT_S0, JUMP_FIELD(side, page));
 	jit_store(e, JIT_S0, JIT_FIELD(block_rip));
@@ -232,10 +270,12 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 
 #define OPX(m, a, b, d, f, ...)                                                                    \
 	{ .map = X86_MAP_##m, .first = a, .last = b, .digit = d, .emit = f, .no_flags = true,      \
-	  .ends = true }
+	  .ends = true, __VA_ARGS__ }
 
 const struct jit_op jit_branch_ops[] = {
 	OPX(1, 0x70, 0x7f, -1, emit_jcc), OPX(0F, 0x80, 0x8f, -1, emit_jcc),
+	OPX(1, 0xe0, 0xe0, -1, emit_loop, .use = JIT_ZF), OPX(1, 0xe1, 0xe1, -1, emit_loop, .use = JIT_ZF),
+	OPX(1, 0xe2, 0xe3, -1, emit_loop),
 	OPX(1, 0xe9, 0xe9, -1, emit_jmp), OPX(1, 0xeb, 0xeb, -1, emit_jmp),
 	OPX(1, 0xe8, 0xe8, -1, emit_call), OPX(1, 0xff, 0xff, 2, emit_call_indirect),
 	OPX(1, 0xff, 0xff, 4, emit_jmp_indirect), OPX(1, 0xc2, 0xc3, -1, emit_ret),

@@ -54,6 +54,7 @@ struct jit_unit {
 	struct jit_link *incoming; /* jumps that lead here directly */
 	uint8_t live_in;           /* flags that it may look at before it writes them: JIT_FLAG_* */
 	uint8_t table;             /* enum soft_tlb_table */
+	uint8_t side;              /* of the jump tables */
 	uint16_t count;
 	struct soft_insn insns[]; /* `offset` counts from the page's first byte */
 };
@@ -193,6 +194,17 @@ void jit_lea(struct jit_emit *e, unsigned to, struct jit_at at);
 void jit_const(struct jit_emit *e, unsigned to, uint64_t v);
 /* RORX to, from, count. */
 void jit_rorx(struct jit_emit *e, unsigned to, unsigned from, unsigned count);
+/* The mode's word: addresses, stack slots, instruction pointers. */
+static inline unsigned jit_word(const struct jit_emit *e)
+{
+	return e->wide ? 8 : 4;
+}
+static inline uint32_t jit_word_bits(const struct jit_emit *e)
+{
+	return e->wide ? JIT_W64 : 0;
+}
+/* LEA of a word: in 32-bit code the upper half becomes 0. */
+void jit_lea_word(struct jit_emit *e, unsigned to, struct jit_at at);
 /* Jumps: returns the rel32 to be bound; cc is Jcc's low nibble, or JIT_ALWAYS. */
 enum { JIT_ALWAYS = 16, JIT_CALL = 17 };
 uint8_t *jit_jump(struct jit_emit *e, unsigned cc);
@@ -264,6 +276,8 @@ bool jit_emit_generic(struct jit_emit *e, const struct x86_insn *x);
 bool jit_emit_crc32(struct jit_emit *e, const struct x86_insn *x);
 
 /* --- unit.c, thunks.c ------------------------------------------------------------------------------*/
+/* The guest's stack pointer += by. */
+void jit_move_stack(struct jit_emit *e, int32_t by);
 /* Leave to the address `target` bytes from the page's first, by `cc`. */
 void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target);
 /*
@@ -326,9 +340,21 @@ void jit_thunks_make(struct jit_emit *e);
  * Called with S0 = an address: remembers in the jump table where it leads. ZF: done. Else only a fetch
  * or the interpreter can tell. Clobbers flags and S1.
  */
-uint8_t *jit_jump_make(struct jit_emit *e, enum soft_tlb_table side);
+uint8_t *jit_jump_make(struct jit_emit *e, unsigned side);
 /* NULL: not now, or, with *refused, never. May raise the fetch's fault. */
 struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refused);
+/* The side of the jump tables that is current; there is one. */
+static inline unsigned jit_side(const struct soft_vcpu *c)
+{
+	return c->tlb_table + (c->long64 ? 0 : SOFT_JIT_TABLES);
+}
+
+/* May translated code run now: is memory as it takes it for granted? */
+static inline bool jit_may_run(const struct soft_vcpu *c)
+{
+	return c->tlb_table < SOFT_JIT_TABLES && (c->long64 || c->flat32);
+}
+
 /* A slot of c->jit_entries[]. */
 static inline unsigned jit_entry_slot(const uint8_t *host)
 {

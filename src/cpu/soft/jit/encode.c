@@ -99,6 +99,11 @@ void jit_lea(struct jit_emit *e, unsigned to, struct jit_at at)
 	jit_op_rm(e, 0x8d | JIT_W64, to, at);
 }
 
+void jit_lea_word(struct jit_emit *e, unsigned to, struct jit_at at)
+{
+	jit_op_rm(e, 0x8d | jit_word_bits(e), to, at);
+}
+
 void jit_const(struct jit_emit *e, unsigned to, uint64_t v)
 {
 	if (v == (uint32_t)v) {

@@ -143,6 +143,16 @@ static bool emit_movsxd(struct jit_emit *e, const struct x86_insn *x)
 	return e->wide && x->op_size == 8 && jit_emit_generic(e, x);
 }
 
+/* INC, DEC of 32-bit code. */
+static bool emit_inc_dec(struct jit_emit *e, const struct x86_insn *x)
+{
+	jit_flags_need(e, JIT_S0);
+	jit_op_rr(e, 0xff | (x->op_size == 2 ? JIT_OPSIZE : 0), x->opcode >> 3 & 1,
+		  jit_host_of(x->rm));
+	jit_flags_written(e);
+	return true;
+}
+
 static bool emit_xchg(struct jit_emit *e, const struct x86_insn *x)
 {
 	/* Both in memory-homed registers would need both scratches and a swap: they have them. */
@@ -215,6 +225,7 @@ const struct jit_op jit_integer_ops[] = {
 	UNARY(0xf6, 2, .rm = RW_, .no_flags = true), UNARY(0xf6, 3, .rm = RW_, .kill = ALL),
 	UNARY(0xf6, 4, .rm = R_, .kill = ALL), UNARY(0xf6, 5, .rm = R_, .kill = ALL),
 	UNARY(0xfe, 0, .rm = RW_, .kill = ALL & ~JIT_CF), UNARY(0xfe, 1, .rm = RW_, .kill = ALL & ~JIT_CF),
+	OPX(1, 0x40, 0x4f, -1, .emit = emit_inc_dec, .kill = ALL & ~JIT_CF),
 	SHIFT(0), SHIFT(1), SHIFT(2), SHIFT(3), SHIFT(4), SHIFT(5), SHIFT(6), SHIFT(7),
 	OPX(0F, 0xa4, 0xa4, -1, .emit = jit_emit_generic, .rm = RW_, .reg = R_,
 	    .rm_size = JIT_SIZE_V, .reg_size = JIT_SIZE_V, .imm = JIT_IMM_B),

@@ -120,13 +120,13 @@ static struct jit_unit *unit_of(const struct soft_vcpu *c, const uint8_t *code)
 	return u;
 }
 
-/* The unit at the host address, in 64-bit code. */
+/* The unit at the host address, in the present mode. */
 static struct jit_unit *unit_at(struct soft_vcpu *c, const uint8_t *host)
 {
-	struct soft_entry *entry = &c->jit_entries[c->tlb_table][jit_entry_slot(host)];
+	struct soft_entry *entry = &c->jit_entries[jit_side(c)][jit_entry_slot(host)];
 	if (entry->host == host)
 		return unit_of(c, entry->code);
-	uint32_t mode = X86_DECODE_64 | BLOCK_MODE_VEX;
+	uint32_t mode = (c->long64 ? X86_DECODE_64 : X86_DECODE_32) | BLOCK_MODE_VEX;
 	const struct block_slot *slot = &c->blocks->table[block_hash(host, mode)];
 	/* One that crosses looks at the second page itself. */
 	if ((slot->key & ~BLOCK_KEY_CROSSES) != block_key(host, mode) ||
@@ -142,7 +142,7 @@ static struct jit_unit *find(struct soft_vcpu *c)
 {
 	c->jit->stop = false;
 	/* The instruction before may have been HLT. */
-	if (c->tlb_table >= SOFT_JUMP_SIDES || !c->long64 || c->s.activity != X86_RUNNING ||
+	if (!jit_may_run(c) || c->s.activity != X86_RUNNING ||
 	    atomic_load_explicit(&c->pending, memory_order_relaxed))
 		return NULL;
 	const uint8_t *host = soft_fetch_host(c, c->s.rip);
@@ -202,15 +202,16 @@ void jit_block_drop(struct soft_vcpu *c, struct block *b)
 {
 	if (!c->jit)
 		return;
-	for (unsigned t = 0; t < SOFT_JUMP_SIDES; t++) {
+	for (unsigned t = 0; t < SOFT_JIT_TABLES; t++) {
 		if (!b->unit[t])
 			continue;
 		unlink_all(b->unit[t]);
-		struct soft_entry *entry = &c->jit_entries[t][jit_entry_slot(b->host)];
+		unsigned side = b->unit[t]->side;
+		struct soft_entry *entry = &c->jit_entries[side][jit_entry_slot(b->host)];
 		if (entry->code == b->unit[t]->code)
 			*entry = (struct soft_entry){ 0 };
 		b->unit[t] = NULL;
-		c->jit_generation[t]++;
+		c->jit_generation[side]++;
 		c->jit->stop = true;
 	}
 }
@@ -220,6 +221,8 @@ void jit_block_drop(struct soft_vcpu *c, struct block *b)
 const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link)
 {
 	c->s.rip = c->block_rip + (uint64_t)(int64_t)link->target;
+	if (!c->long64)
+		c->s.rip = (uint32_t)c->s.rip;
 	struct jit_unit *u = find(c);
 	if (!u)
 		return NULL;
@@ -287,7 +290,7 @@ void jit_exec_head(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	struct block *b = (struct block *)((uintptr_t)i - offsetof(struct block, insns));
 	unsigned table = c->tlb_table;
-	if (table < SOFT_JUMP_SIDES && second_page_ready(c, b)) {
+	if (jit_may_run(c) && second_page_ready(c, b)) {
 		struct jit_unit *u = b->unit[table];
 		if (!u && b->heat != HEAT_NEVER && ++b->heat >= c->jit->threshold) {
 			b->heat = 0;

@@ -102,7 +102,8 @@ bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x)
 	if (e->wide)
 		return x->addr_size == 8 ? fits32(x->rip_relative ? rip_disp(e->insn) : x->disp)
 					 : x->addr_size == 4 && !x->rip_relative && fits32(x->disp);
-	return false;
+	/* Of 32-bit code: 16-bit addresses, and what is read through CS, are rare. */
+	return x->addr_size == 4 && x->seg != X86_CS;
 }
 
 /* S0 = the effective address: x is i's operand, or one made up. */
@@ -118,11 +119,13 @@ static void emit_effective(struct jit_emit *e, const struct soft_insn *i, const 
 	} else if (x->base == X86_REG_NONE) {
 		unsigned index = jit_get(e, x->index, JIT_S1);
 		jit_const(e, JIT_S0, 0);
-		jit_op_rm(e, lea, JIT_S0, (struct jit_at){ JIT_S0, index, x->scale, x->disp });
+		jit_op_rm(e, lea, JIT_S0,
+			  (struct jit_at){ JIT_S0, index, x->scale, (int32_t)x->disp });
 	} else {
 		unsigned base = jit_get(e, x->base, JIT_S0);
 		unsigned index = x->index == X86_REG_NONE ? JIT_NONE : jit_get(e, x->index, JIT_S1);
-		jit_op_rm(e, lea, JIT_S0, (struct jit_at){ base, index, x->scale, x->disp });
+		jit_op_rm(e, lea, JIT_S0,
+			  (struct jit_at){ base, index, x->scale, (int32_t)x->disp });
 	}
 }
 
@@ -131,13 +134,36 @@ void jit_mem_address(struct jit_emit *e, const struct soft_insn *i)
 	emit_effective(e, i, &i->x);
 }
 
+static struct jit_at segment_field(enum x86_seg_index seg, size_t field)
+{
+	return jit_field(offsetof(struct soft_vcpu, s.seg) + seg * sizeof(struct x86_segment) + field);
+}
+
+/* FS or GS in 32-bit code: writable and 4 GiB long, or the interpreter looks at it. Clobbers S1. */
+static void check_segment(struct jit_emit *e, enum x86_seg_index seg)
+{
+	enum { CC_NE = 5 };
+	uint32_t bits = X86_SEG_UNUSABLE | X86_SEG_CODE | X86_SEG_EXPAND_DOWN | X86_SEG_WRITE |
+			X86_SEG_P;
+	jit_op_rm(e, 0x8b, JIT_S1, segment_field(seg, offsetof(struct x86_segment, attr)));
+	jit_op_rr(e, 0x81, 4, JIT_S1); /* and */
+	jit_u32(e, bits);
+	jit_op_rr(e, 0x81, 7, JIT_S1); /* cmp */
+	jit_u32(e, X86_SEG_WRITE | X86_SEG_P);
+	jit_slow_jump(e, CC_NE);
+	jit_op_rm(e, 0x83, 7, segment_field(seg, offsetof(struct x86_segment, limit)));
+	jit_byte(e, 0xff);
+	jit_slow_jump(e, CC_NE);
+}
+
 void jit_segment_base(struct jit_emit *e, enum x86_seg_index seg)
 {
-	if (e->wide && seg >= X86_FS) {
-		size_t field = offsetof(struct soft_vcpu, s.seg) + seg * sizeof(struct x86_segment) +
-			       offsetof(struct x86_segment, base);
-		jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, jit_field(field));
-	}
+	if (seg < X86_FS)
+		return;
+	if (!e->wide)
+		check_segment(e, seg);
+	jit_op_rm(e, 0x03 | jit_word_bits(e), JIT_S0,
+		  segment_field(seg, offsetof(struct x86_segment, base)));
 }
 
 void jit_mem_linear(struct jit_emit *e, const struct soft_insn *i)
@@ -172,7 +198,12 @@ void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_ac
 		   struct jit_mem *m)
 {
 	jit_flags_clobber(e);
-	look_up(e, JIT_GUEST_RSP, disp, size, access, m);
+	if (e->wide) {
+		look_up(e, JIT_GUEST_RSP, disp, size, access, m);
+		return;
+	}
+	jit_lea_word(e, JIT_S0, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, disp });
+	jit_mem_found(e, size, access, m);
 }
 
 void jit_mem_found(struct jit_emit *e, unsigned size, enum soft_access access, struct jit_mem *m)

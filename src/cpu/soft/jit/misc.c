@@ -16,34 +16,54 @@ static uint32_t size_bits(unsigned size)
 
 /* --- BT, BTS, BTR, BTC with a register index ------------------------------------------------------*/
 
+/* S0 = the operand's linear address, moved to the word that holds the bit. */
+static void find_word(struct jit_emit *e, const struct x86_insn *x)
+{
+	static const uint32_t extend[4] = { 0, 0x0fbf | JIT_W64, 0x63 | JIT_W64, 0x8b | JIT_W64 };
+	unsigned log = (unsigned)__builtin_ctz(x->op_size);
+	jit_mem_linear(e, e->insn);
+	if (e->wide)
+		jit_store(e, JIT_S0, JIT_FIELD(jit_spill));
+	jit_op_rr(e, extend[log], JIT_S1, jit_get(e, x->reg, JIT_S1));
+	jit_op_rr(e, 0xc1 | JIT_W64, 7, JIT_S1); /* sar */
+	jit_byte(e, log + 3);
+	jit_lea_word(e, JIT_S0, (struct jit_at){ JIT_S0, JIT_S1, log, 0 });
+}
+
 /*
- * In memory they reach any bit of a string. Look up the word that holds it; the host's instruction,
- * given the string's start moved by the same distance, finds the same one.
+ * In memory they reach any bit of a string: look up the word that holds it. The host's instruction,
+ * given the string's start moved by the same distance, finds the same one. Not so where addresses
+ * wrap at 4 GiB: there it gets the word, and the bit's number in it.
  */
 static bool emit_bit_string(struct jit_emit *e, const struct x86_insn *x)
 {
-	static const uint32_t extend[4] = { 0, 0x0fbf | JIT_W64, 0x63 | JIT_W64, 0x8b | JIT_W64 };
-	unsigned size = x->op_size, log = (unsigned)__builtin_ctz(size);
-	bool write = x->opcode != 0xa3;
+	unsigned size = x->op_size, index;
+	enum soft_access access = x->opcode == 0xa3 ? SOFT_READ : SOFT_WRITE;
+	uint32_t op = 0x0f00 | x->opcode | size_bits(size);
+	struct jit_mem m;
 	if (x->mod == 3)
 		return jit_emit_generic(e, x);
-	if (!jit_mem_supported(e, x) || !e->wide || x->addr_size != 8)
+	if (!jit_mem_supported(e, x) || x->addr_size != jit_word(e) ||
+	    (!e->wide && (x->seg >= X86_FS || e->live & ~JIT_CF)))
 		return false;
 	jit_flags_clobber(e);
-	jit_mem_linear(e, e->insn);
-	jit_store(e, JIT_S0, JIT_FIELD(jit_spill));
-	jit_op_rr(e, extend[log], JIT_S1, jit_get(e, x->reg, JIT_S1));
-	jit_op_rr(e, 0xc1 | JIT_W64, 7, JIT_S1); /* sar: to words */
-	jit_byte(e, log + 3);
-	jit_lea(e, JIT_S0, (struct jit_at){ JIT_S0, JIT_S1, log, 0 });
-	jit_tlb_check(e, JIT_S0, size, write ? SOFT_WRITE : SOFT_READ);
-	jit_load(e, JIT_S0, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
-	jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, JIT_FIELD(jit_spill));
-	jit_flags_need(e, JIT_S1);
-	uint32_t op = 0x0f00 | x->opcode | size_bits(size);
+	find_word(e, x);
+	if (e->wide) {
+		jit_tlb_check(e, JIT_S0, size, access);
+		jit_load(e, JIT_S0, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+		jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, JIT_FIELD(jit_spill));
+		jit_flags_need(e, JIT_S1);
+		index = jit_get(e, x->reg, JIT_S1);
+	} else {
+		jit_mem_found(e, size, access, &m);
+		index = JIT_S1;
+		jit_op_rr(e, 0x8b, index, jit_host_of(x->reg));
+		jit_op_rr(e, 0x83, 4, index); /* and */
+		jit_byte(e, size * 8 - 1);
+	}
 	if (x->prefixes & X86_PREFIX_LOCK)
 		op |= JIT_LOCK;
-	jit_op_rm(e, op, jit_get(e, x->reg, JIT_S1), (struct jit_at){ JIT_S0, JIT_NONE, 0, 0 });
+	jit_op_rm(e, op, index, (struct jit_at){ JIT_S0, JIT_NONE, 0, 0 });
 	jit_flags_written(e);
 	return true;
 }
@@ -89,17 +109,18 @@ static bool emit_lahf(struct jit_emit *e, const struct x86_insn *x)
 static bool emit_pushf(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
-	if (!e->wide || x->op_size != 8)
+	int32_t word = (int32_t)jit_word(e);
+	if (x->op_size != word)
 		return false;
-	jit_mem_stack(e, -8, 8, SOFT_WRITE, &m); /* brings the flags to c->flags */
+	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m); /* brings the flags to c->flags */
 	jit_load(e, m.free, JIT_FIELD(s.rflags));
 	jit_op_rr(e, 0x81 | JIT_W64, 4, m.free);
 	jit_u32(e, ~(uint32_t)(X86_FLAGS_ARITH | X86_FLAG_RF | X86_FLAG_VM));
 	jit_op_rm(e, 0x0b | JIT_W64, m.free, JIT_FIELD(flags));
 	jit_op_rr(e, 0x83 | JIT_W64, 1, m.free); /* or */
 	jit_byte(e, 2);
-	jit_store(e, m.free, m.at);
-	jit_lea(e, JIT_GUEST_RSP, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, -8 });
+	jit_op_rm(e, 0x89 | jit_word_bits(e), m.free, m.at);
+	jit_move_stack(e, -word);
 	return true;
 }
 
@@ -120,10 +141,10 @@ static bool emit_moffs(struct jit_emit *e, const struct x86_insn *x)
 	unsigned size = x->opcode & 1 ? x->op_size : 1;
 	bool store = x->opcode & 2;
 	struct jit_mem m;
-	if (!e->wide || x->addr_size != 8)
+	if (x->addr_size != jit_word(e) || (!e->wide && x->seg == X86_CS))
 		return false;
 	jit_flags_clobber(e);
-	jit_const(e, JIT_S0, (uint64_t)x->disp);
+	jit_const(e, JIT_S0, e->wide ? (uint64_t)x->disp : (uint32_t)x->disp);
 	jit_segment_base(e, x->seg);
 	jit_mem_found(e, size, store ? SOFT_WRITE : SOFT_READ, &m);
 	uint32_t op = (store ? 0x88 : 0x8a) | (size > 1) | size_bits(size);

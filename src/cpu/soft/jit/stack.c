@@ -2,61 +2,85 @@
 /* PUSH, POP, LEAVE. */
 #include "cpu/soft/jit/emit.h"
 
-static void move_stack(struct jit_emit *e, int32_t by)
+void jit_move_stack(struct jit_emit *e, int32_t by)
 {
-	jit_lea(e, JIT_GUEST_RSP, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, by });
+	jit_lea_word(e, JIT_GUEST_RSP, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, by });
+}
+
+/* Store the register as a word below the stack's top. */
+static void push_register(struct jit_emit *e, unsigned n)
+{
+	struct jit_mem m;
+	int32_t word = (int32_t)jit_word(e);
+	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
+	jit_op_rm(e, 0x89 | jit_word_bits(e), jit_get(e, n, m.free), m.at);
+	jit_move_stack(e, -word);
 }
 
 static bool emit_push(struct jit_emit *e, const struct x86_insn *x)
 {
-	struct jit_mem m;
-	if (!e->wide || x->op_size != 8 || (x->has_modrm && x->mod != 3))
+	if (x->op_size != jit_word(e))
 		return false;
-	jit_mem_stack(e, -8, 8, SOFT_WRITE, &m);
-	jit_store(e, jit_get(e, x->rm, m.free), m.at);
-	move_stack(e, -8);
+	push_register(e, x->rm);
+	return true;
+}
+
+/* PUSH r/m: the operand is found first, the stack after it. */
+static bool emit_push_operand(struct jit_emit *e, const struct x86_insn *x)
+{
+	int32_t word = (int32_t)jit_word(e);
+	struct jit_mem m;
+	if (x->mod == 3)
+		return emit_push(e, x);
+	if (x->op_size != word || !jit_mem(e, x, (unsigned)word, SOFT_READ, &m))
+		return false;
+	jit_op_rm(e, 0x8b | jit_word_bits(e), JIT_S0, m.at);
+	jit_store(e, JIT_S0, JIT_FIELD(jit_spill));
+	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
+	jit_load(e, m.free, JIT_FIELD(jit_spill));
+	jit_op_rm(e, 0x89 | jit_word_bits(e), m.free, m.at);
+	jit_move_stack(e, -word);
 	return true;
 }
 
 static bool emit_push_imm(struct jit_emit *e, const struct x86_insn *x)
 {
+	int32_t word = (int32_t)jit_word(e);
 	struct jit_mem m;
-	if (!e->wide || x->op_size != 8)
+	if (x->op_size != word)
 		return false;
-	jit_mem_stack(e, -8, 8, SOFT_WRITE, &m);
-	jit_op_rm(e, 0xc7 | JIT_W64, 0, m.at);
+	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
+	jit_op_rm(e, 0xc7 | jit_word_bits(e), 0, m.at);
 	jit_u32(e, x->imm);
-	move_stack(e, -8);
+	jit_move_stack(e, -word);
 	return true;
 }
 
 static bool emit_pop(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
-	unsigned host = jit_host_of(x->rm);
-	if (!e->wide || x->op_size != 8)
+	unsigned host = jit_host_of(x->rm), word = jit_word(e);
+	if (x->op_size != word)
 		return false;
-	jit_mem_stack(e, 0, 8, SOFT_READ, &m);
-	if (host == JIT_NONE) {
-		jit_load(e, m.free, m.at);
+	jit_mem_stack(e, 0, word, SOFT_READ, &m);
+	jit_op_rm(e, 0x8b | jit_word_bits(e), host == JIT_NONE ? m.free : host, m.at);
+	if (host == JIT_NONE)
 		jit_store(e, m.free, JIT_GPR(x->rm));
-	} else {
-		jit_load(e, host, m.at);
-	}
 	if (x->rm != X86_RSP)
-		move_stack(e, 8);
+		jit_move_stack(e, (int32_t)word);
 	return true;
 }
 
 static bool emit_leave(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
-	struct x86_insn frame = { .has_modrm = true, .addr_size = 8, .seg = X86_SS, .base = X86_RBP,
-				  .index = X86_REG_NONE };
-	if (!e->wide || x->op_size != 8 || !jit_mem(e, &frame, 8, SOFT_READ, &m))
+	unsigned word = jit_word(e);
+	struct x86_insn frame = { .has_modrm = true, .addr_size = word, .seg = X86_SS,
+				  .base = X86_RBP, .index = X86_REG_NONE };
+	if (x->op_size != word || !jit_mem(e, &frame, word, SOFT_READ, &m))
 		return false;
-	jit_load(e, m.free, m.at);
-	jit_lea(e, JIT_GUEST_RSP, (struct jit_at){ X86_RBP, JIT_NONE, 0, 8 });
+	jit_op_rm(e, 0x8b | jit_word_bits(e), m.free, m.at);
+	jit_lea_word(e, JIT_GUEST_RSP, (struct jit_at){ X86_RBP, JIT_NONE, 0, (int32_t)word });
 	jit_mov(e, X86_RBP, m.free);
 	return true;
 }
@@ -67,6 +91,6 @@ static bool emit_leave(struct jit_emit *e, const struct x86_insn *x)
 const struct jit_op jit_stack_ops[] = {
 	OPX(0x50, 0x57, -1, emit_push), OPX(0x58, 0x5f, -1, emit_pop),
 	OPX(0x68, 0x68, -1, emit_push_imm), OPX(0x6a, 0x6a, -1, emit_push_imm),
-	OPX(0xff, 0xff, 6, emit_push), OPX(0xc9, 0xc9, -1, emit_leave),
+	OPX(0xff, 0xff, 6, emit_push_operand), OPX(0xc9, 0xc9, -1, emit_leave),
 	{ 0 },
 };

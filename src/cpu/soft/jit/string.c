@@ -70,13 +70,29 @@ static void emit_host(struct jit_emit *e, const struct x86_insn *x)
 	jit_byte(e, x->opcode);
 }
 
+/*
+ * 32-bit code: what is left of 64-bit code's in the upper halves does not count, and pointers wrap.
+ */
+static void cut_registers(struct jit_emit *e, const struct x86_insn *x)
+{
+	if (e->wide)
+		return;
+	if (repeats(x))
+		jit_op_rr(e, 0x89, X86_RCX, X86_RCX);
+	if (reads_source(x))
+		jit_op_rr(e, 0x89, X86_RSI, X86_RSI);
+	if (uses_destination(x))
+		jit_op_rr(e, 0x89, X86_RDI, X86_RDI);
+}
+
 static bool emit_string(struct jit_emit *e, const struct x86_insn *x)
 {
 	bool source = reads_source(x), destination = uses_destination(x);
-	if (!e->wide || x->addr_size != 8 || x->prefixes & X86_PREFIX_LOCK ||
+	if (x->addr_size != jit_word(e) || x->prefixes & X86_PREFIX_LOCK ||
 	    (source && x->seg >= X86_FS))
 		return false;
 	jit_flags_clobber(e);
+	cut_registers(e, x);
 	/* DF is bit 10 */
 	jit_op_rm(e, 0xf6, 0, jit_field(offsetof(struct soft_vcpu, s.rflags) + 1));
 	jit_byte(e, X86_FLAG_DF >> 8);
@@ -105,6 +121,7 @@ static bool emit_string(struct jit_emit *e, const struct x86_insn *x)
 		move(e, X86_RSI, JIT_S0, true);
 	if (destination)
 		move(e, X86_RDI, JIT_S1, true);
+	cut_registers(e, x);
 	if (!e->op->no_flags)
 		jit_flags_written(e);
 	return true;

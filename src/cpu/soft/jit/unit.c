@@ -12,10 +12,12 @@
 
 /* --- decoding -------------------------------------------------------------------------------------*/
 
+/* Jcc, LOOP, JRCXZ: the unit goes on behind it. */
 static bool is_jcc(const struct x86_insn *x)
 {
-	return (x->map == X86_MAP_1 || x->map == X86_MAP_0F) &&
-	       (x->opcode & 0xf0) == (x->map == X86_MAP_1 ? 0x70 : 0x80);
+	if (x->map == X86_MAP_0F)
+		return (x->opcode & 0xf0) == 0x80;
+	return x->map == X86_MAP_1 && ((x->opcode & 0xf0) == 0x70 || (x->opcode & 0xfc) == 0xe0);
 }
 
 bool jit_ends(const struct soft_insn *i)
@@ -127,7 +129,7 @@ static void emit_far_check(struct jit_emit *e, struct jit_link *link, uint8_t *t
 			   uint8_t **host_page)
 {
 	jit_load(e, JIT_S0, JIT_FIELD(block_rip));
-	jit_op_rr(e, 0x81 | JIT_W64, 0, JIT_S0);
+	jit_op_rr(e, 0x81 | (e->wide ? JIT_W64 : 0), 0, JIT_S0);
 	jit_u32(e, link->target & ~(int32_t)PAGE_MASK);
 	jit_fetch_slot(e, JIT_S0);
 	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0,
@@ -337,7 +339,7 @@ static void emit_unit(struct jit_emit *e)
 /* Guest address, privilege and size, for perf(1). */
 static void name_code(struct jit_emit *e, size_t bytes)
 {
-	static const char *const side[SOFT_JUMP_SIDES] = { "kernel", "user", "kernel-ac" };
+	static const char *const side[SOFT_JIT_TABLES] = { "kernel", "user", "kernel-ac" };
 	struct jit_unit *u = e->unit;
 	char line[96];
 	int n = snprintf(line, sizeof(line), "%lx %zx %s:%lx[%u]\n", (unsigned long)(uintptr_t)u->code,
@@ -405,6 +407,7 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 	interp_arena_take(blocks, sizeof(*u) + u->count * sizeof(struct soft_insn));
 	u->block = b;
 	u->table = c->tlb_table;
+	u->side = jit_side(c);
 	if (!make_code(c, u)) {
 		*refused = true;
 		return NULL;

@@ -137,8 +137,10 @@ static bool find(struct jit_emit *e, const struct x86_insn *x, struct vector_ins
 	    !native_supported(e->c, v->form, x))
 		return false;
 	native_describe(&v->about, v->form, x);
-	/* Outside 64-bit mode some bits are ignored that the host would look at. */
-	return e->wide && (x->mod == 3 || jit_mem_supported(e, x));
+	/* Outside 64-bit mode the upper bit of a register in an immediate is ignored. */
+	if (!e->wide && v->form->flags & NF_IS4)
+		return false;
+	return x->mod == 3 || jit_mem_supported(e, x);
 }
 
 /* The memory operand, aligned as the instruction wants it. */

@@ -104,8 +104,10 @@ void soft_mmio_write(struct soft_vcpu *c, uint64_t phys, uint64_t value, unsigne
 /* Executable mappings of the table have changed: indirect jumps must look at them again. */
 static void jumps_forget(struct soft_vcpu *c, enum soft_tlb_table table)
 {
-	if ((unsigned)table < SOFT_JUMP_SIDES)
-		c->jit_generation[table]++;
+	if ((unsigned)table >= SOFT_JIT_TABLES)
+		return;
+	c->jit_generation[table]++;
+	c->jit_generation[table + SOFT_JIT_TABLES]++;
 }
 
 static unsigned fetched_bit(uint64_t linear)

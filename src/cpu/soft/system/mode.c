@@ -21,6 +21,8 @@ void soft_mode_changed(struct soft_vcpu *c)
 	c->mode = c->long64 ? X86_DECODE_64 : cs & X86_SEG_DB ? X86_DECODE_32 : X86_DECODE_16;
 	c->flat_data = !c->long64 && is_flat(&c->s.seg[X86_DS]) && is_flat(&c->s.seg[X86_ES]) &&
 		       is_flat(&c->s.seg[X86_SS]);
+	c->flat32 = c->flat_data && c->mode == X86_DECODE_32 && c->s.seg[X86_CS].base == 0 &&
+		    c->s.seg[X86_CS].limit == 0xffffffff && c->s.seg[X86_SS].attr & X86_SEG_DB;
 	soft_tlb_select(c);
 }
 
