@@ -132,7 +132,9 @@ static bool read_constant(struct soft_vcpu *c, uint32_t msr, uint64_t *value)
 	case MSR_MCG_CAP:
 		return true; /* no banks */
 	case MSR_AMD_SYSCFG:
+		return c->sys->amd;
 	case MSR_AMD_HWCR:
+		*value = 1 << 24; /* TscFreqSel: the TSC counts at the P0 frequency */
 		return c->sys->amd;
 	case MSR_AMD_DE_CFG:
 		*value = 2; /* LFENCE is serialising */
