@@ -184,6 +184,7 @@ struct soft_vcpu {
 
 	bool interrupt_shadow; /* STI, MOV SS: no interrupt before the next instruction */
 	bool nmi_blocked;      /* until IRET */
+	bool irq_blocked;      /* an interrupt waits for IF; setting IF posts again */
 	int64_t tsc_offset;    /* guest TSC = host TSC + this */
 
 	struct vcpu *vcpu;

@@ -230,19 +230,55 @@ uint8_t *jit_jump_make(struct jit_emit *e, unsigned side)
 	return at;
 }
 
+/* The jump table is looked into for the address in S0; S1 is its slot. */
+struct lookup {
+	unsigned side;
+	uint8_t *other, *old; /* jumps to where it is not remembered, or was in another generation */
+	const uint8_t *found;
+};
+
+/* S0 is lost if it is found. */
+static struct lookup look_up(struct jit_emit *e, unsigned side)
+{
+	struct lookup l = { .side = side };
+	jump_slot(e);
+	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, JUMP_FIELD(side, rip));
+	l.other = jit_jump(e, CC_NE);
+	jit_load(e, JIT_S0, JUMP_FIELD(side, generation));
+	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, generation_of(side));
+	l.old = jit_jump(e, CC_NE);
+	l.found = e->p;
+	return l;
+}
+
+static void go(struct jit_emit *e, unsigned side)
+{
+	jit_load(e, JIT_S0, JUMP_FIELD(side, page));
+	jit_store(e, JIT_S0, JIT_FIELD(block_rip));
+	jit_op_rm(e, 0xff, 4, JUMP_FIELD(side, code));
+}
+
+/* Out of line: find it by its host address. ZF: it goes on as if it had been remembered. */
+static void emit_miss(struct jit_emit *e, const struct lookup *l)
+{
+	uint8_t *again = e->p;
+	jit_load(e, JIT_S0, JUMP_FIELD(l->side, rip));
+	uint8_t *look = e->p;
+	jit_jump_to(e, JIT_CALL, e->jit->thunk_jump[l->side]);
+	jit_jump_to(e, CC_E, l->found);
+	if (e->failed)
+		return;
+	jit_bind(l->old, again);
+	jit_bind(l->other, look);
+}
+
 void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 {
 	unsigned side = e->unit->side;
 	jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
 	jit_byte(e, 0);
 	jit_slow_jump(e, CC_NE);
-	jump_slot(e);
-	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, JUMP_FIELD(side, rip));
-	uint8_t *other = jit_jump(e, CC_NE);
-	jit_load(e, JIT_S0, JUMP_FIELD(side, generation));
-	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, generation_of(side));
-	uint8_t *old = jit_jump(e, CC_NE);
-	const uint8_t *found = e->p;
+	struct lookup l = look_up(e, side);
 	if (call) {
 		jit_load(e, JIT_S0, JUMP_FIELD(side, rip));
 		jit_store(e, JIT_S0, JIT_FIELD(jit_target));
@@ -252,20 +288,22 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 	} else if (pop) {
 		jit_move_stack(e, (int32_t)pop);
 	}
-	jit_load(e, JIT_S0, JUMP_FIELD(side, page));
-	jit_store(e, JIT_S0, JIT_FIELD(block_rip));
-	jit_op_rm(e, 0xff, 4, JUMP_FIELD(side, code));
-	/* Not remembered: then where it leads is looked for. */
-	uint8_t *again = e->p;
-	jit_load(e, JIT_S0, JUMP_FIELD(side, rip));
-	uint8_t *look = e->p;
-	jit_jump_to(e, JIT_CALL, e->jit->thunk_jump[side]);
-	jit_slow_jump(e, CC_NE);
-	jit_jump_to(e, JIT_ALWAYS, found);
-	if (e->failed)
-		return;
-	jit_bind(old, again);
-	jit_bind(other, look);
+	go(e, side);
+	emit_miss(e, &l);
+	jit_slow_jump(e, JIT_ALWAYS);
+}
+
+void jit_exit_to(struct jit_emit *e, enum soft_tlb_table side)
+{
+	jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
+	jit_byte(e, 0);
+	uint8_t *pending = jit_jump(e, CC_NE);
+	struct lookup l = look_up(e, side);
+	go(e, side);
+	emit_miss(e, &l);
+	if (!e->failed)
+		jit_bind(pending, e->p);
+	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_goto);
 }
 
 #define OPX(m, a, b, d, f, ...)                                                                    \

@@ -117,6 +117,7 @@ struct jit_emit {
 	struct jit_x87_last x87_last;
 
 	bool wide;         /* 64-bit code */
+	bool closed;       /* the last instruction emitted does not go on to the next */
 	struct jit_slow slow[JIT_SLOW_MAX];
 	unsigned slow_count, insn_slow; /* insn_slow: the first of this instruction's */
 	struct jit_exit exits[JIT_EXITS_MAX];
@@ -147,12 +148,14 @@ struct jit_op {
 	bool no_flags;     /* leaves all flags alone */
 	bool x87;          /* flags and FIP as x87.c says */
 	bool ends;         /* emits its own exits; nothing follows but a fall-through */
+	bool goes_on;      /* where it ends the interpreter's blocks, it does not end units */
 };
 
 /* Lists ended by emit == NULL; table.c names them all. */
 extern const struct jit_op jit_integer_ops[], jit_stack_ops[], jit_branch_ops[],
 	jit_vector_ops[], jit_bmi_ops[], jit_string_ops[],
-	jit_x87_ops[], jit_divide_ops[], jit_misc_ops[];
+	jit_x87_ops[], jit_divide_ops[], jit_misc_ops[],
+	jit_system_ops[];
 struct jit;
 void jit_table_fill(struct jit *jit);
 const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x);
@@ -290,6 +293,8 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop);
  * may be left for an event before they are done; here that is an exit on the side.
  */
 bool jit_ends(const struct soft_insn *i);
+/* Leave to the linear address in S0 in units of another table; the state is that table's already. */
+void jit_exit_to(struct jit_emit *e, enum soft_tlb_table side);
 /* The interpreter's fn, called. */
 void jit_call_insn(struct jit_emit *e, const struct soft_insn *i);
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i);
@@ -323,7 +328,7 @@ struct jit {
 	uint8_t *write, *exec; /* code memory's two views */
 	size_t used, first;    /* first: behind the thunks */
 	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;
-	const uint8_t *thunk_jump[SOFT_JUMP_SIDES];
+	const uint8_t *thunk_jump[SOFT_JUMP_SIDES], *thunk_goto;
 	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save; /* write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
@@ -331,8 +336,9 @@ struct jit {
 	unsigned threshold;
 	struct jit_emit emit;
 	const struct jit_op *table[4][256][8]; /* by map, opcode, ModRM digit */
-	uint64_t units, insns, fallbacks, bytes, links, resets;
-	uint64_t fallback_of[4][256];
+	uint64_t units, insns, bytes, links, resets;
+	uint64_t calls, link_calls, vector_calls;
+	uint64_t called_of[4][256]; /* at run time: done by the interpreter, by opcode */
 };
 
 void jit_thunks_make(struct jit_emit *e);
@@ -365,6 +371,8 @@ static inline unsigned jit_entry_slot(const uint8_t *host)
 /* Called by thunks; return the code to go on with, or NULL to leave. */
 const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link);
 const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i);
+/* Go on at the address. */
+const uint8_t *jit_help_goto(struct soft_vcpu *c, uint64_t rip);
 /* Leave, to go on in front of the instruction in the interpreter, or behind it. */
 const uint8_t *jit_help_before(struct soft_vcpu *c, const struct soft_insn *i);
 const uint8_t *jit_help_after(struct soft_vcpu *c, const struct soft_insn *i);

@@ -220,6 +220,7 @@ void jit_block_drop(struct soft_vcpu *c, struct block *b)
 
 const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link)
 {
+	c->jit->link_calls++;
 	c->s.rip = c->block_rip + (uint64_t)(int64_t)link->target;
 	if (!c->long64)
 		c->s.rip = (uint32_t)c->s.rip;
@@ -230,10 +231,24 @@ const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link)
 	return u->code;
 }
 
-const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i)
+static void interpret(struct soft_vcpu *c, const struct soft_insn *i)
 {
+	c->jit->calls++;
+	c->jit->called_of[i->x.map][i->x.opcode]++;
 	c->insn = i;
 	i->fn(c, i);
+}
+
+const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i)
+{
+	interpret(c, i);
+	struct jit_unit *u = find(c);
+	return u ? u->code : NULL;
+}
+
+const uint8_t *jit_help_goto(struct soft_vcpu *c, uint64_t rip)
+{
+	c->s.rip = rip;
 	struct jit_unit *u = find(c);
 	return u ? u->code : NULL;
 }
@@ -253,8 +268,7 @@ const uint8_t *jit_help_after(struct soft_vcpu *c, const struct soft_insn *i)
 const uint8_t *jit_help_insn(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	unsigned table = c->tlb_table;
-	c->insn = i;
-	i->fn(c, i);
+	interpret(c, i);
 	/* A string instruction writes rip: it may have stopped for an event. */
 	bool stopped = i->ends && c->s.rip != insn_next_rip(c, i);
 	if (!soft_unlikely(c->jit->stop || c->tlb_table != table || stopped))
@@ -282,8 +296,7 @@ static bool second_page_ready(struct soft_vcpu *c, const struct block *b)
 	if (!b->host2)
 		return true;
 	uint64_t next = (c->block_rip & ~(uint64_t)PAGE_MASK) + PAGE_SIZE;
-	const struct soft_tlb_entry *e = soft_tlb_at(c, next);
-	return e->fetch == next && (const uint8_t *)(next + e->addend) == b->host2;
+	return soft_fetch_host(c, next) == b->host2;
 }
 
 void jit_exec_head(struct soft_vcpu *c, const struct soft_insn *i)
@@ -319,14 +332,17 @@ void jit_describe(const struct soft_vcpu *c, GString *text)
 			       " instructions, %" G_GUINT64_FORMAT " KiB of code, %" G_GUINT64_FORMAT
 			       " jumps linked, %" G_GUINT64_FORMAT " resets\n",
 			       jit->units, jit->insns, jit->bytes >> 10, jit->links, jit->resets);
-	g_string_append_printf(text, "  left to the interpreter: %" G_GUINT64_FORMAT "\n",
-			       jit->fallbacks);
+	g_string_append_printf(text,
+			       "  calls from translated code: %" G_GUINT64_FORMAT " for links, %"
+			       G_GUINT64_FORMAT " for vector registers, %" G_GUINT64_FORMAT
+			       " for instructions:\n",
+			       jit->link_calls, jit->vector_calls, jit->calls);
 	static const char *const map[4] = { "", "0F ", "0F 38 ", "0F 3A " };
 	for (unsigned m = 0; m < 4; m++) {
 		for (unsigned op = 0; op < 256; op++) {
-			if (jit->fallback_of[m][op] > jit->fallbacks / 50)
+			if (jit->called_of[m][op] > jit->calls / 100)
 				g_string_append_printf(text, "    %s%02X: %" G_GUINT64_FORMAT "\n",
-						       map[m], op, jit->fallback_of[m][op]);
+						       map[m], op, jit->called_of[m][op]);
 		}
 	}
 }

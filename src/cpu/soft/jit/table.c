@@ -5,7 +5,8 @@
 /* The lists. Of two entries that fit the one listed first wins. */
 static const struct jit_op *const lists[] = { jit_integer_ops, jit_stack_ops, jit_branch_ops,
 					      jit_vector_ops, jit_bmi_ops, jit_string_ops,
-					      jit_x87_ops, jit_divide_ops, jit_misc_ops };
+					      jit_x87_ops, jit_divide_ops, jit_misc_ops,
+					      jit_system_ops };
 
 void jit_table_fill(struct jit *jit)
 {

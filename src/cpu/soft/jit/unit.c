@@ -72,7 +72,9 @@ static unsigned decode_unit(struct soft_vcpu *c, struct jit_unit *u, struct sour
 		i->offset = offset + s->size;
 		s->size += i->x.length;
 		count++;
-		if ((jit_ends(i) && !is_jcc(&i->x)) || changes_table(&i->x))
+		const struct jit_op *op = jit_op_find(c->jit, &i->x);
+		bool ends = jit_ends(i) && !(op && op->goes_on);
+		if ((ends && !is_jcc(&i->x)) || changes_table(&i->x))
 			break;
 	}
 	return count;
@@ -238,6 +240,7 @@ void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
 	jit_flags_clobber(e);
 	jit_const(e, JIT_S0, (uintptr_t)i);
 	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_end);
+	e->closed = true;
 }
 
 /* --- a unit ---------------------------------------------------------------------------------------*/
@@ -254,9 +257,8 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
 	struct jit_x87_last before = e->x87_last;
+	e->closed = e->op && e->op->ends && !is_jcc(&i->x);
 	if (!e->op || !e->op->emit(e, &i->x)) {
-		e->jit->fallbacks++;
-		e->jit->fallback_of[i->x.map][i->x.opcode]++;
 		jit_x87_flush(e);
 		if (jit_ends(i))
 			jit_call_end(e, i);
@@ -323,7 +325,7 @@ static void emit_unit(struct jit_emit *e)
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, &f, n);
 	const struct soft_insn *last = &u->insns[u->count - 1];
-	if (!jit_ends(last) || is_jcc(&last->x)) {
+	if (!e->closed) {
 		e->live_before = JIT_FLAGS;
 		jit_x87_flush(e);
 		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length);

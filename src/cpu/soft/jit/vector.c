@@ -104,6 +104,7 @@ void jit_vectors_load_code(struct jit_emit *e)
 
 const uint8_t *jit_help_vectors(struct soft_vcpu *c, uintptr_t wanted)
 {
+	c->jit->vector_calls++;
 	bool sse = !(c->s.cr0 & (X86_CR0_EM | X86_CR0_TS)) && c->s.cr4 & X86_CR4_OSFXSR;
 	bool avx = !(c->s.cr0 & X86_CR0_TS) && c->s.cr4 & X86_CR4_OSXSAVE && (c->s.xcr0 & 6) == 6;
 	if (!sse || (wanted == JIT_VECTORS_ALL && !avx) || !native_mxcsr_ready(c))

@@ -15,8 +15,8 @@ static void clear_pending(struct soft_vcpu *c, uint32_t bits)
 
 void soft_interrupts_enabled(struct soft_vcpu *c)
 {
-	if (c->sys->irq_blocked) {
-		c->sys->irq_blocked = false;
+	if (c->irq_blocked) {
+		c->irq_blocked = false;
 		soft_pend(c, SOFT_PENDING_INTERRUPT);
 	}
 }
@@ -42,7 +42,7 @@ void soft_processor_init(struct soft_vcpu *c, bool reset)
 	c->s.gpr[X86_RDX] = c->sys->signature;
 	c->flags = 0;
 	c->interrupt_shadow = c->nmi_blocked = false;
-	c->sys->irq_blocked = c->sys->nmi_waiting = false;
+	c->irq_blocked = c->sys->nmi_waiting = false;
 	c->sys->step_armed = c->sys->rf_armed = c->sys->ss_shadow = false;
 	c->sys->debug_hits = 0;
 	c->sys->data_breakpoints = false;
@@ -149,7 +149,7 @@ static bool take_interrupt(struct soft_vcpu *c)
 
 	soft_timer_arm(c);
 	if (!(c->s.rflags & X86_FLAG_IF)) {
-		c->sys->irq_blocked = interrupt_waits(c);
+		c->irq_blocked = interrupt_waits(c);
 		return true;
 	}
 	if (extint_ready(c))
@@ -161,7 +161,7 @@ static bool take_interrupt(struct soft_vcpu *c)
 	bool ok = deliver(c, vector, EVENT_EXTERNAL);
 	/* One more may wait for the handler's end; if IF is still 1 it comes at once. */
 	if (interrupt_waits(c)) {
-		c->sys->irq_blocked = true;
+		c->irq_blocked = true;
 		if (c->s.rflags & X86_FLAG_IF)
 			soft_interrupts_enabled(c);
 	}

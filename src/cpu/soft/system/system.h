@@ -22,7 +22,6 @@ struct soft_system {
 	uint32_t signature; /* CPUID 1.EAX, in EDX after RESET */
 
 	/* Events (events.c). The vCPU's thread, but for the atomics. */
-	bool irq_blocked;  /* an interrupt waits for IF; setting IF posts again */
 	bool nmi_waiting;  /* an NMI waits for IRET */
 	bool step_armed;   /* the instruction that runs next began with TF set */
 	bool rf_armed;     /* it began with RF set: RF goes when it is done */

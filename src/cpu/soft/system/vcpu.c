@@ -275,7 +275,7 @@ void soft_state_set(struct soft_vcpu *c, const struct x86_state *state)
 	c->nmi_blocked = e->nmi_blocked;
 	c->interrupt_shadow = e->interrupt_shadow;
 	c->sys->step_armed = c->sys->rf_armed = c->sys->ss_shadow = false;
-	c->sys->irq_blocked = c->sys->nmi_waiting = false;
+	c->irq_blocked = c->sys->nmi_waiting = false;
 	c->sys->debug_hits = 0;
 	atomic_store(&c->halted, state->activity == X86_HALTED);
 	atomic_store(&c->sys->sipi_vector, e->sipi_vector);
