@@ -78,7 +78,9 @@ static const struct conf_accel *soft_options(const struct conf_vm *conf)
 bool accel_translates(const struct conf_vm *conf)
 {
 	const struct conf_accel *soft = soft_options(conf);
-	return soft && soft->jit == CONF_JIT_ON;
+	if (!soft || soft->jit == CONF_JIT_DEFAULT)
+		return soft_can_translate();
+	return soft->jit == CONF_JIT_ON;
 }
 
 bool accel_maps_for_perf(const struct conf_vm *conf)

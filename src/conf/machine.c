@@ -80,7 +80,7 @@ const struct keyval_field conf_accel_fields[] = {
 	{"kernel-irqchip", KEYVAL_ENUM, FIELD(conf_accel, irqchip), .names = irqchips,
 	 .help = "kvm: on or split"},
 	{"jit", KEYVAL_ENUM, FIELD(conf_accel, jit), .names = jits,
-	 .help = "soft: on: translate hot code; off (default): interpret only"},
+	 .help = "soft: on (default): translate hot code; off: interpret only"},
 	{"perfmap", KEYVAL_BOOL, FIELD(conf_accel, perf_map),
 	 .help = "soft: on: name translated code in /tmp/perf-PID.map for perf (off)"},
 	{"tb-size", KEYVAL_UINT, FIELD(conf_accel, tb_size), 1, 4096,

@@ -12,6 +12,9 @@ extern const struct engine_ops soft_engine;
 /* vm_config.translate_after: code that runs less often is not worth the translator's time. */
 enum { SOFT_TRANSLATE_AFTER = 16 };
 
+/* Has this host's CPU what translated code is made of? */
+bool soft_can_translate(void);
+
 struct interp_dispatch;
 
 /* Of a RAM block: which 64-byte lines of each page hold code that some vCPU has decoded. */

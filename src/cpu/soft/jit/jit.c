@@ -50,13 +50,18 @@ static bool perf_map_open(struct soft_vcpu *c, GError **error)
 	return true;
 }
 
+/* The TLB lookup is written with RORX. */
+bool soft_can_translate(void)
+{
+	return __builtin_cpu_supports("bmi2");
+}
+
 bool jit_create(struct soft_vcpu *c, GError **error)
 {
 	const struct vm_config *config = &c->vm->config;
 	if (!config->translate)
 		return true;
-	/* The TLB lookup is written with RORX. */
-	if (!__builtin_cpu_supports("bmi2"))
+	if (!soft_can_translate())
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "jit=on needs a host CPU with BMI2; use -accel soft,jit=off");
 	struct jit *jit = c->jit = g_new0(struct jit, 1);
