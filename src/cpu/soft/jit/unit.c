@@ -285,12 +285,12 @@ static void emit_crossing_check(struct jit_emit *e, uint8_t *stale[2])
 	jit_load(e, JIT_S0, JIT_FIELD(block_rip));
 	jit_op_rm(e, 0x8d | (e->wide ? JIT_W64 : 0), JIT_S0,
 		  (struct jit_at){ JIT_S0, JIT_NONE, 0, PAGE_SIZE });
-	jit_tlb_slot(e, JIT_S0);
+	jit_fetch_slot(e, JIT_S0);
 	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0,
-		  jit_tlb_field(e, offsetof(struct soft_tlb_entry, fetch)));
+		  jit_fetch_field(e->unit->table, offsetof(struct soft_fetch_entry, tag)));
 	stale[0] = jit_jump(e, 5);
 	jit_op_rm(e, 0x03 | JIT_W64, JIT_S0,
-		  jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+		  jit_fetch_field(e->unit->table, offsetof(struct soft_fetch_entry, addend)));
 	jit_const(e, JIT_S1, (uintptr_t)e->unit->block->host2);
 	jit_op_rr(e, 0x3b | JIT_W64, JIT_S0, JIT_S1);
 	stale[1] = jit_jump(e, 5);
