@@ -366,6 +366,7 @@ bool vmm_build(struct vmm *vmm, GError **error)
 		return false;
 	vmm->monitor = monitor_server_new(vmm->loop, "Berth " BERTH_VERSION);
 	commands_register(vmm);
+	device_events_connect(vmm);
 	return attach_monitors(vmm, error);
 }
 

@@ -27,12 +27,27 @@ static json_t *run_device_del(void *opaque, const json_t *args, GError **error)
 	const char *id = json_string_value(json_object_get(args, "id"));
 	if (!machine_find_device(vmm->machine, id))
 		return qmp_error(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
-	g_autofree char *path = g_strdup_printf("/machine/peripheral/%s", id);
-	g_autofree char *name = g_strdup(id);
-	if (machine_remove_device(vmm->machine, id, error))
-		monitor_emit(vmm->monitor, "DEVICE_DELETED",
-			     json_pack("{s:s, s:s}", "device", name, "path", path));
+	machine_remove_device(vmm->machine, id, error);
 	return NULL;
+}
+
+/* A device goes: at once, or long after device_del, when the guest lets go of it. */
+static void device_removed(void *opaque, struct device *dev)
+{
+	struct vmm *vmm = opaque;
+	g_autofree char *path = dev->id ? g_strdup_printf("/machine/peripheral/%s", dev->id) :
+					  g_strdup_printf("/machine/peripheral-anon/%s",
+							  dev->class->name);
+	json_t *data = json_pack("{s:s}", "path", path);
+	if (dev->id)
+		json_object_set_new(data, "device", json_string(dev->id));
+	monitor_emit(vmm->monitor, "DEVICE_DELETED", data);
+}
+
+void device_events_connect(struct vmm *vmm)
+{
+	vmm->machine->removed = device_removed;
+	vmm->machine->removed_opaque = vmm;
 }
 
 /* --- classes --------------------------------------------------------------------------------------- */

@@ -88,6 +88,8 @@ json_t *cpu_place(const struct vm *vm, unsigned index);
 /* The state of vCPU `index`, to be freed with free(). */
 struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);
+/* Tell of devices that go. */
+void device_events_connect(struct vmm *vmm);
 /* keys.c: let go of what send-key holds. */
 void keys_clear(struct vmm *vmm);
 /* Turn what a device reports into events. */

@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/units.h"
 #include "dev/chips/isa.h"
-#include "dev/pci/pci.h"
+#include "dev/pci/bridge.h"
 #include "dev/storage/ahci.h"
 #include "dev/virtio/devices.h"
 #include "machine/machine_int.h"
@@ -16,6 +16,7 @@ static const struct device_class *const classes[] = {
 	&isa_debugcon_class,
 	&isa_pvpanic_class,
 	&isa_serial_class,
+	&pcie_root_port_class,
 	&virtconsole,
 	&virtio_9p_device,
 	&virtio_9p_pci,
@@ -116,6 +117,8 @@ void machine_add_buses_of(struct machine *m, struct device *dev, const char *nam
 			machine_add_bus(m, "IDE", full, ahci_bus(dev, port), dev);
 		}
 	}
+	if (pcie_root_port_bus(dev))
+		machine_add_bus(m, "PCI", name, pcie_root_port_bus(dev), dev);
 	void *ports = virtio_serial_bus(dev);
 	if (ports) {
 		g_autofree char *full = g_strdup_printf("%s.0", name);
@@ -141,8 +144,8 @@ static bool has_room(const struct machine_bus *bus)
 }
 
 /* The bus called `name`, or without a name the first that fits. */
-static bool find_bus(struct machine *m, const struct device_class *class, const char *name,
-		     void **bus, GError **error)
+static struct machine_bus *find_bus(struct machine *m, const struct device_class *class,
+				    const char *name, GError **error)
 {
 	const char *wrong_type = NULL;
 	bool full = false;
@@ -155,24 +158,24 @@ static bool find_bus(struct machine *m, const struct device_class *class, const 
 		} else if (!name && !has_room(entry)) {
 			full = true;
 		} else {
-			*bus = entry->bus;
-			return true;
+			return entry;
 		}
 	}
 	if (name && wrong_type)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "the bus '%s' is of type %s, but the device %s needs %s", name,
-				 wrong_type, class->name, class->bus);
-	if (name)
-		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no bus '%s' for the device %s",
-				 name, class->name);
-	if (full)
-		return error_set(error, BERTH_ERR_BUSY,
-				 "every %s bus is taken; add a controller, or use virtio-blk-pci",
-				 class->bus);
-	return error_set(error, BERTH_ERR_NOT_FOUND,
-			 "the device %s needs a bus of type %s, which the machine %s does not have",
-			 class->name, class->bus, m->ops->name);
+		error_set(error, BERTH_ERR_INVALID,
+			  "the bus '%s' is of type %s, but the device %s needs %s", name, wrong_type,
+			  class->name, class->bus);
+	else if (name)
+		error_set(error, BERTH_ERR_NOT_FOUND, "there is no bus '%s' for the device %s", name,
+			  class->name);
+	else if (full)
+		error_set(error, BERTH_ERR_BUSY,
+			  "every %s bus is taken; add a controller, or use virtio-blk-pci", class->bus);
+	else
+		error_set(error, BERTH_ERR_NOT_FOUND,
+			  "the device %s needs a bus of type %s, which the machine %s does not have",
+			  class->name, class->bus, m->ops->name);
+	return NULL;
 }
 
 /* Create, and put on its bus if that is PCI: at `devfn` if it is not negative. */
@@ -280,8 +283,9 @@ struct device *machine_add_device(struct machine *m, const struct machine_device
 				  GError **error)
 {
 	const struct device_class *class = machine_device_class(spec->driver, error);
-	void *bus = NULL;
-	if (!class || !find_bus(m, class, spec->bus, &bus, error))
+	struct machine_bus *bus = class ? find_bus(m, class, spec->bus, error) : NULL;
+	if (!bus || (m->complete && is_pci(class) &&
+		     !machine_hotplug_check(m, bus->bus, bus->name, error)))
 		return NULL;
 	if (spec->id && machine_find_device(m, spec->id)) {
 		error_set(error, BERTH_ERR_INVALID, "there is already a device with the id '%s'",
@@ -289,7 +293,7 @@ struct device *machine_add_device(struct machine *m, const struct machine_device
 		return NULL;
 	}
 	struct device *dev = device_new(class, spec->id, m->vm);
-	dev->bus = bus;
+	dev->bus = bus->bus;
 	if (!set_properties(m, dev, spec, error) || !realize(dev, -1, error)) {
 		device_free(dev);
 		return NULL;
@@ -301,15 +305,12 @@ struct device *machine_add_device(struct machine *m, const struct machine_device
 	note_boot_index(m, dev);
 	if (m->running)
 		device_start(dev);
+	machine_hotplug_added(m, dev);
 	return dev;
 }
 
-bool machine_remove_device(struct machine *m, const char *id, GError **error)
+void machine_take_device(struct machine *m, struct device *dev)
 {
-	struct device *dev = machine_find_device(m, id);
-	if (!dev)
-		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no device with the id '%s'",
-				 id);
 	/* No vCPU may be inside the device's callbacks when its memory goes. */
 	vm_quiesce(m->vm);
 	if (m->running)
@@ -318,7 +319,30 @@ bool machine_remove_device(struct machine *m, const char *id, GError **error)
 		pci_bus_detach(dev->bus, (struct pci_device *)dev);
 	remove_buses_of(m, dev);
 	g_ptr_array_remove(m->devices, dev);
+	if (m->removed)
+		m->removed(m->removed_opaque, dev);
 	device_free(dev);
 	vm_unquiesce(m->vm);
+}
+
+static const char *bus_name(const struct machine *m, const void *bus)
+{
+	for (unsigned i = 0; i < m->buses->len; i++) {
+		const struct machine_bus *entry = &g_array_index(m->buses, struct machine_bus, i);
+		if (entry->bus == bus)
+			return entry->name;
+	}
+	return "?";
+}
+
+bool machine_remove_device(struct machine *m, const char *id, GError **error)
+{
+	struct device *dev = machine_find_device(m, id);
+	if (!dev)
+		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no device with the id '%s'",
+				 id);
+	if (is_pci(dev->class))
+		return machine_hotplug_request(m, dev, bus_name(m, dev->bus), error);
+	machine_take_device(m, dev);
 	return true;
 }

@@ -65,6 +65,8 @@
 #define Q35_DEVFN_SMBUS     0xfb /* 1f.3 */
 
 #define Q35_FW_CFG_PORT     0x510
+#define Q35_SLOTS_PORT      0xcc0 /* hot plug: 12 ports, see chips/acpi_slots.h */
+#define Q35_SLOTS_GPE       1     /* raised when they have something to tell */
 #define Q35_PVPANIC_PORT    0x505
 
 /* --- microvm ---------------------------------------------------------------------------------- */

@@ -69,6 +69,7 @@ static void reset_devices(void *opaque)
 	if (m->fw_cfg)
 		fw_cfg_reset(m->fw_cfg);
 	machine_tables_reset(m);
+	machine_hotplug_reset(m);
 	m->ops->reset(m);
 	for (unsigned i = 0; i < m->devices->len; i++)
 		device_reset(m->devices->pdata[i]);
@@ -140,6 +141,7 @@ struct machine *machine_new(const struct machine_config *config, struct vm *vm, 
 		machine_free(m);
 		return NULL;
 	}
+	m->complete = true;
 	return m;
 }
 
@@ -156,6 +158,7 @@ void machine_free(struct machine *m)
 		device_free(m->devices->pdata[m->devices->len - 1]);
 		g_ptr_array_set_size(m->devices, m->devices->len - 1);
 	}
+	machine_hotplug_free(m);
 	m->ops->destroy(m);
 	m->vm->irq_hooks = (struct vm_irq_hooks){0};
 	machine_direct_free(m);

@@ -24,6 +24,7 @@ struct fw_cfg;
 struct loader;
 struct machine;
 struct machine_direct;
+struct machine_hotplug;
 struct machine_tables;
 struct pci_bus;
 
@@ -168,6 +169,11 @@ struct machine {
 	struct machine_tables *tables; /* tables.c */
 	GError *load_error;      /* why the kernel could not be loaded at the last reset, or NULL */
 	GArray *buses;           /* struct machine_bus: what -device can plug into */
+	struct machine_hotplug *hotplug; /* hotplug.c, or NULL */
+	bool complete;           /* what is added from now on is hot-plugged */
+	/* A device is about to be freed: on request, by the guest or at a reset. May be NULL. */
+	void (*removed)(void *opaque, struct device *dev);
+	void *removed_opaque;
 };
 
 /* "pcie.0" of type "PCI": a device of that class->bus gets `bus` as its dev->bus. */
@@ -204,7 +210,10 @@ void machine_nmi(struct machine *m);
 /* -device, and device_add while the VM runs. NULL on error. */
 struct device *machine_add_device(struct machine *m, const struct machine_device *spec,
 				  GError **error);
-/* device_del: surprise removal; the guest is told as far as the bus can. */
+/*
+ * device_del. A PCI device in a slot goes when the guest gives it back (m->removed tells), or at the
+ * next reset; on other buses at once. PCI devices that are in no slot stay.
+ */
 bool machine_remove_device(struct machine *m, const char *id, GError **error);
 struct device *machine_find_device(struct machine *m, const char *id);
 

@@ -38,6 +38,25 @@ struct device *machine_add_own(struct machine *m, const struct device_class *cla
 			       int devfn, void (*prepare)(struct machine *m, struct device *dev),
 			       GError **error);
 
+/* Stop, detach and free a device; m->removed is told. */
+void machine_take_device(struct machine *m, struct device *dev);
+
+/* --- hotplug.c: PCI devices come and go through slots ---------------------------------------------- */
+struct acpi_slot;
+/* Give the board slots; event() raises Q35_SLOTS_GPE. Without this call there is no hot plug. */
+void machine_hotplug_create(struct machine *m, void (*event)(void *opaque), void *opaque);
+void machine_hotplug_free(struct machine *m);
+/* Takes out what the guest was asked for: it will not answer any more. */
+void machine_hotplug_reset(struct machine *m);
+/* Can a device be put on this bus, called `name`, now that the machine is complete? */
+bool machine_hotplug_check(const struct machine *m, const void *bus, const char *name, GError **error);
+/* A device is on its bus; it may be a root port, whose slot is then known. */
+void machine_hotplug_added(struct machine *m, struct device *dev);
+/* Ask the guest for the device. */
+bool machine_hotplug_request(struct machine *m, struct device *dev, const char *bus, GError **error);
+/* For the tables: up to ACPI_SLOTS_MAX entries. */
+unsigned machine_hotplug_describe(const struct machine *m, struct acpi_slot *list);
+
 /* --- firmware.c ---------------------------------------------------------------------------------- */
 /*
  * Map the ROM (-bios or `fallback`), its top at 4 GiB. True with m->firmware NULL if flash devices

@@ -238,6 +238,11 @@ static bool create_sata(struct machine *m, GError **error)
 	return ahci != NULL;
 }
 
+static void slots_event(void *opaque)
+{
+	acpi_pm_gpe(((struct q35 *)opaque)->pm, Q35_SLOTS_GPE);
+}
+
 static bool create_pci(struct q35 *q, GError **error)
 {
 	struct machine *m = q->m;
@@ -250,6 +255,8 @@ static bool create_pci(struct q35 *q, GError **error)
 	pci_host_map_ports(&q->host);
 	machine_add_bus(m, "PCI", "pcie.0", m->pci, NULL);
 	machine_add_bus(m, "ISA", "isa.0", &q->isa, NULL);
+	if (machine_switch_on(m->config->acpi, true))
+		machine_hotplug_create(m, slots_event, q);
 	return machine_add_own(m, &mch_class, m->pci, Q35_DEVFN_MCH, prepare_mch, error) &&
 	       machine_add_own(m, &ich9_lpc_class, m->pci, Q35_DEVFN_LPC, prepare_lpc, error) &&
 	       (!machine_switch_on(m->config->sata, true) || create_sata(m, error)) &&
@@ -353,6 +360,7 @@ static void describe_acpi(struct machine *m, struct acpi_config *c)
 	c->fw_cfg = true;
 	for (unsigned i = 0; i < m->devices->len; i++)
 		c->pvpanic |= ((struct device *)m->devices->pdata[i])->class == &isa_pvpanic_class;
+	c->slot_count = machine_hotplug_describe(m, c->slots);
 	c->pm_base = q35_pm_base(m);
 	/* Before firmware has run, the tables are only measured. */
 	if (!c->pm_base)
@@ -490,9 +498,9 @@ void q35_pci_window64(struct machine *m, uint64_t *base, uint64_t *end)
 	unsigned bits = m->vm->config.phys_bits ? m->vm->config.phys_bits : 40;
 	uint64_t start = align_up(LAYOUT_HIGH_RAM + m->high_ram, GIB);
 	uint64_t limit = UINT64_C(1) << MIN(bits, 46);
-	/* 32 GiB, as firmware places 64-bit BARs right above RAM. */
+	/* All the rest: SeaBIOS places 64-bit BARs right above RAM, OVMF near the top. */
 	*base = start < limit ? start : 0;
-	*end = start < limit ? MIN(start + 32 * GIB, limit) : 0;
+	*end = start < limit ? limit : 0;
 }
 
 static const char *const q35_aliases[] = {"pc", "pc-q35-7.2", NULL};

@@ -17,6 +17,9 @@ struct pci_bus *pci_bus_new(struct vm *vm, const struct irq irqs[4])
 {
 	struct pci_bus *bus = g_new0(struct pci_bus, 1);
 	bus->vm = vm;
+	/* 00.0 is the host bridge's. */
+	bus->first_slot = 1;
+	bus->slot_count = 31;
 	pthread_mutex_init(&bus->lock, NULL);
 	pthread_mutex_init(&bus->intx_lock, NULL);
 	pci_bus_set_routes(bus, irqs, 4, swizzle);
@@ -30,6 +33,17 @@ void pci_bus_set_routes(struct pci_bus *bus, const struct irq *irqs, unsigned co
 	memcpy(bus->irqs, irqs, count * sizeof(*irqs));
 	bus->line_count = count;
 	bus->route = route;
+}
+
+void pci_bus_set_secondary(struct pci_bus *bus, unsigned slots)
+{
+	bus->first_slot = 0;
+	bus->slot_count = slots;
+}
+
+bool pci_bus_is_link(const struct pci_bus *bus)
+{
+	return bus->slot_count == 1;
 }
 
 void pci_bus_free(struct pci_bus *bus)
@@ -71,6 +85,8 @@ bool pci_bus_attach_at(struct pci_bus *bus, struct pci_device *pci, unsigned dev
 	if (pci->multifunction)
 		pci->config[PCI_HEADER_TYPE] |= 0x80;
 	bus->functions[devfn] = pci;
+	if (pci->secondary)
+		bus->bridges[bus->bridge_count++] = pci;
 	pthread_mutex_lock(&pci->irq_lock);
 	/* A level raised before the function had a bus is counted now. */
 	bool level = pci->intx_level;
@@ -84,22 +100,24 @@ bool pci_bus_attach_at(struct pci_bus *bus, struct pci_device *pci, unsigned dev
 
 bool pci_bus_attach(struct pci_bus *bus, struct pci_device *pci, GError **error)
 {
-	/* 00.0 is the host bridge's: a zeroed property means automatic too. */
+	/* A zeroed property means automatic too: device 0 is the host bridge or the first free one. */
 	if (pci->address > 0) {
-		if (pci->address > 0xff)
+		if (pci->address >> 3 >= (int)(bus->first_slot + bus->slot_count))
 			return error_set(error, BERTH_ERR_INVALID,
-					 "PCI device number %d is out of range (0 to 31)",
-					 pci->address >> 3);
+					 "PCI device number %d is out of range (0 to %u)",
+					 pci->address >> 3, bus->first_slot + bus->slot_count - 1);
 		return pci_bus_attach_at(bus, pci, pci->address, error);
 	}
-	for (unsigned slot = 1; slot < 32; slot++) {
+	for (unsigned slot = bus->first_slot; slot < bus->first_slot + bus->slot_count; slot++) {
 		bool free = true;
 		for (unsigned function = 0; function < 8; function++)
 			free = free && !bus->functions[slot << 3 | function];
 		if (free)
 			return pci_bus_attach_at(bus, pci, slot << 3, error);
 	}
-	return error_set(error, BERTH_ERR_BUSY, "no free PCI device number is left on the bus");
+	return error_set(error, BERTH_ERR_BUSY,
+			 pci_bus_is_link(bus) ? "the slot is taken" :
+						"no free PCI device number is left on the bus");
 }
 
 void pci_bus_detach(struct pci_bus *bus, struct pci_device *pci)
@@ -108,6 +126,10 @@ void pci_bus_detach(struct pci_bus *bus, struct pci_device *pci)
 		return;
 	LOCK_SCOPE(&bus->lock);
 	bus->functions[pci->devfn] = NULL;
+	for (unsigned i = 0; i < bus->bridge_count; i++) {
+		if (bus->bridges[i] == pci)
+			bus->bridges[i--] = bus->bridges[--bus->bridge_count];
+	}
 	pci_unmap_all(pci);
 	pci_intx_set(pci, false);
 	pci->bus = NULL;
@@ -129,13 +151,9 @@ void pci_bus_for_each(struct pci_bus *bus, void (*fn)(void *opaque, struct pci_d
 }
 
 /* The line's level changes only when its first driver comes or its last one goes. */
-static void drive_line(struct pci_device *pci, bool level)
+void pci_bus_drive(struct pci_bus *bus, unsigned devfn, unsigned pin, bool level)
 {
-	struct pci_bus *bus = pci->bus;
-	unsigned pin = pci->config[PCI_INTERRUPT_PIN];
-	if (!pin || pin > 4)
-		return;
-	unsigned line = bus->route(pci->devfn, pin - 1);
+	unsigned line = bus->route(devfn, pin);
 	if (line >= bus->line_count)
 		return;
 	LOCK_SCOPE(&bus->intx_lock);
@@ -159,7 +177,9 @@ void pci_intx_update_locked(struct pci_device *pci)
 	if (drive == pci->intx_driven || !pci->bus)
 		return;
 	pci->intx_driven = drive;
-	drive_line(pci, drive);
+	unsigned pin = pci->config[PCI_INTERRUPT_PIN];
+	if (pin && pin <= 4)
+		pci_bus_drive(pci->bus, pci->devfn, pin - 1, drive);
 }
 
 void pci_intx_set(struct pci_device *pci, bool level)

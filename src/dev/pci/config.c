@@ -83,17 +83,17 @@ uint8_t pci_add_capability(struct pci_device *pci, uint8_t id, uint8_t size)
 }
 
 /* PCI Express Base 4.0, 7.5.3: capability version 2. */
-void pci_add_express(struct pci_device *pci, bool integrated_endpoint)
+void pci_add_express(struct pci_device *pci, enum pci_express_type type)
 {
 	uint8_t offset = pci_add_capability(pci, 0x10, 0x3c);
 	uint8_t *c = pci->config + offset, *w = pci->writable + offset;
 	pci->express_cap = offset;
-	le16_store(c + 2, 2 | (integrated_endpoint ? 9 : 0) << 4);
+	le16_store(c + 2, 2 | type << 4 | (type == PCI_EXPRESS_ROOT_PORT ? 1 << 8 : 0)); /* it has a slot */
 	le32_store(c + 0x04, 1 << 15); /* role-based error reporting; 128-byte payload */
 	le16_store(w + 0x08, 0x78ff);  /* all but no-snoop and phantom functions */
 	le16_store(c + 0x08, 0x2810);
 	le16_store(pci->clear_on_one + offset + 0x0a, 0x000f);
-	if (!integrated_endpoint) {
+	if (type != PCI_EXPRESS_INTEGRATED) {
 		le32_store(c + 0x0c, 1 | 1 << 4); /* 2.5 GT/s, x1 */
 		le16_store(w + 0x10, 0x00c3);
 		le16_store(c + 0x12, 1 | 1 << 4);
@@ -174,10 +174,13 @@ static bool config_exists(const struct pci_device *pci, unsigned offset, unsigne
 	return size >= 1 && size <= 4 && offset < limit && size <= limit - offset;
 }
 
-uint32_t pci_config_read(struct pci_bus *bus, unsigned address, unsigned offset, unsigned size)
+uint32_t pci_config_read(struct pci_bus *root, unsigned address, unsigned offset, unsigned size)
 {
+	struct pci_bus *bus = pci_bus_route(root, address >> 8);
+	if (!bus)
+		return size_mask(size);
 	LOCK_SCOPE(&bus->lock);
-	struct pci_device *pci = address < 256 ? bus->functions[address] : NULL;
+	struct pci_device *pci = bus->functions[address & 0xff];
 	uint32_t value;
 	if (!pci || !config_exists(pci, offset, size))
 		return size_mask(size);
@@ -187,11 +190,14 @@ uint32_t pci_config_read(struct pci_bus *bus, unsigned address, unsigned offset,
 	return le_load(pci->config + offset, size);
 }
 
-void pci_config_write(struct pci_bus *bus, unsigned address, unsigned offset, uint32_t value,
+void pci_config_write(struct pci_bus *root, unsigned address, unsigned offset, uint32_t value,
 		      unsigned size)
 {
+	struct pci_bus *bus = pci_bus_route(root, address >> 8);
+	if (!bus)
+		return;
 	LOCK_SCOPE(&bus->lock);
-	struct pci_device *pci = address < 256 ? bus->functions[address] : NULL;
+	struct pci_device *pci = bus->functions[address & 0xff];
 	if (!pci || !config_exists(pci, offset, size))
 		return;
 	struct pci_irq_before before;

@@ -55,6 +55,7 @@ struct pci_device {
 	int address;       /* property "addr": device << 3 | function, -1: automatic */
 	bool multifunction;
 	struct pci_bus *bus;
+	struct pci_bus *secondary; /* a bridge's other side (bridge.h), or NULL */
 	uint8_t devfn;
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t writable[PCI_CONFIG_SIZE]; /* bits that the guest may change */
@@ -88,9 +89,12 @@ void pci_bus_set_routes(struct pci_bus *bus, const struct irq *irqs, unsigned co
 			unsigned (*route)(unsigned devfn, unsigned pin));
 /* All functions are detached already. */
 void pci_bus_free(struct pci_bus *bus);
+/* The bus is a bridge's other side, with `slots` device numbers from 0 on; 1: a PCIe link. */
+void pci_bus_set_secondary(struct pci_bus *bus, unsigned slots);
+bool pci_bus_is_link(const struct pci_bus *bus);
 /* Configuration access by CF8/CFC or ECAM: `address` is bus << 8 | devfn. Any thread. */
-uint32_t pci_config_read(struct pci_bus *bus, unsigned address, unsigned offset, unsigned size);
-void pci_config_write(struct pci_bus *bus, unsigned address, unsigned offset, uint32_t value,
+uint32_t pci_config_read(struct pci_bus *root, unsigned address, unsigned offset, unsigned size);
+void pci_config_write(struct pci_bus *root, unsigned address, unsigned offset, uint32_t value,
 		      unsigned size);
 /*
  * Put a function on the bus at its `addr` property, or the first free device from 1. Guests can
@@ -119,8 +123,10 @@ uint8_t pci_add_capability(struct pci_device *pci, uint8_t id, uint8_t size);
 void pci_add_msi(struct pci_device *pci, unsigned vectors);
 /* Table at `offset` of an own BAR `bar` that this call registers. */
 void pci_add_msix(struct pci_device *pci, unsigned vectors, unsigned bar);
-/* PCIe endpoint capability, so that extended configuration space is looked at. */
-void pci_add_express(struct pci_device *pci, bool integrated_endpoint);
+/* PCIe capability, so that extended configuration space is looked at. */
+enum pci_express_type { PCI_EXPRESS_ENDPOINT = 0, PCI_EXPRESS_ROOT_PORT = 4,
+			PCI_EXPRESS_INTEGRATED = 9 };
+void pci_add_express(struct pci_device *pci, enum pci_express_type type);
 /* Which pin the function drives: 0 (INTA) to 3. Sets the interrupt pin register. */
 void pci_set_pin(struct pci_device *pci, unsigned pin);
 /* Command, BARs, INTx, MSI and MSI-X to their power-on state; other writable bits to zero. */

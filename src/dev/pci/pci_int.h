@@ -12,13 +12,17 @@
 #define PCI_UNMAPPED  UINT64_MAX
 
 /*
- * Lock order: bus->lock, then a function's irq_lock, then bus->intx_lock, then the interrupt
- * controller's. A function's callbacks run with bus->lock held and irq_lock free.
+ * Lock order: bus->lock, then a function's irq_lock, then bus->intx_lock, then that of the bus on
+ * the bridge's other side, then the interrupt controller's. Two buses' `lock`s are never held
+ * together: a bridge's bus lives as long as the machine. A function's callbacks run with bus->lock held and irq_lock free.
  */
 struct pci_bus {
 	struct vm *vm;
 	pthread_mutex_t lock; /* configuration space, BAR mappings and `functions` */
 	struct pci_device *functions[256];
+	struct pci_device *bridges[256]; /* those of them that have a bus behind them */
+	unsigned bridge_count;
+	unsigned first_slot, slot_count; /* device numbers that are given out */
 	unsigned (*route)(unsigned devfn, unsigned pin);
 	pthread_mutex_t intx_lock;
 	struct irq irqs[PCI_LINES_MAX];
@@ -32,6 +36,11 @@ static inline unsigned pci_address_bits(const struct pci_bus *bus)
 	unsigned bits = bus->vm->config.phys_bits;
 	return bits ? bits : 40;
 }
+
+/* bridge.c: the bus with this number as the guest has numbered them, or NULL. */
+struct pci_bus *pci_bus_route(struct pci_bus *bus, unsigned number);
+/* bus.c: a function's pin (0 to 3) on the bus changes. Once for each change. */
+void pci_bus_drive(struct pci_bus *bus, unsigned devfn, unsigned pin, bool level);
 
 /* config.c: map or unmap each BAR as the command register and the BAR's value say. */
 void pci_update_mappings(struct pci_device *pci);

@@ -25,6 +25,12 @@ struct acpi_numa_memory {
 	uint32_t node;
 };
 
+/* A PCIe slot whose device may come and go: its root port's devfn on bus 0 and its number. */
+struct acpi_slot {
+	uint8_t devfn;
+	uint32_t number;
+};
+
 struct acpi_config {
 	enum acpi_board board;
 
@@ -37,6 +43,9 @@ struct acpi_config {
 	uint64_t ecam_base, ecam_size;
 	uint64_t window32_base, window32_end; /* the ECAM window is cut out of it if it is inside */
 	uint64_t window64_base, window64_end;
+
+	struct acpi_slot slots[32];
+	unsigned slot_count;
 
 	bool hpet;
 	bool rtc, keyboard; /* keyboard: i8042 with mouse */

@@ -50,5 +50,6 @@ uint32_t acpi_dsdt(struct acpi_tables *t, const struct acpi_config *c);
 void acpi_dsdt_pci_root(struct aml *a, const struct acpi_config *c);
 void acpi_dsdt_q35(struct aml *a, const struct acpi_config *c);
 void acpi_dsdt_microvm(struct aml *a, const struct acpi_config *c);
+void acpi_dsdt_slots(struct aml *a, const struct acpi_config *c);
 /* One _PRT package: pin `pin` of `slot` goes to `link`. */
 void acpi_dsdt_route(struct aml *a, unsigned slot, unsigned pin, const char *link);

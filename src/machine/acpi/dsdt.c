@@ -39,11 +39,12 @@ static void fw_cfg(struct aml *a)
 
 /*
  * PCI Firmware Specification 3.3, 4.5: the guest asks for native control of PCIe features. It gets
- * hot-plug, PME, AER and the capability structure; there is no firmware that could keep them.
+ * PME, AER and the capability structure. Hot plug goes by ACPI (dsdt_slots.c): a guest's native
+ * driver would wait five seconds before it gives a device back.
  */
 static void pci_osc(struct aml *a)
 {
-	enum { GRANTED = 0x1d };
+	enum { GRANTED = 0x1c };
 	aml_begin_method(a, "_OSC", 4, false);
 	aml_create_dword_field(a, 3, 0, "CDW1");
 	aml_begin_if(a);

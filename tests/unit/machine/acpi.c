@@ -21,6 +21,7 @@ static struct acpi_config q35_config(void)
 		.window64_base = 0x180000000, .window64_end = 0x8000000000,
 		.hpet = true, .rtc = true, .keyboard = true, .serial_ports = 0xf, .fw_cfg = true,
 		.pvpanic = true, .pm_base = Q35_PM_BASE, .s3 = true,
+		.slots = {{0x10, 1}, {0xff, 8191}}, .slot_count = 2,
 	};
 }
 
