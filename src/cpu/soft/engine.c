@@ -14,7 +14,9 @@
  * Translated code has the stack pointer at the vCPU's first byte: below is room for its calls, and
  * for what a signal handler needs.
  */
-enum { SIGNAL_ROOM = 256 << 10 };
+enum { SIGNAL_ROOM = 256 << 10, HUGE_PAGE = 2 << 20 };
+#define VCPU_MAPPED \
+	((SIGNAL_ROOM + sizeof(struct soft_vcpu) + PAGE_MASK) & ~(size_t)PAGE_MASK)
 
 static struct soft_engine *engine_of(struct vm *vm)
 {
@@ -231,16 +233,33 @@ static void engine_vcpu_destroy(struct vcpu *vcpu)
 	soft_native_destroy(c);
 	interp_blocks_destroy(c);
 	jit_destroy(c);
-	munmap((uint8_t *)c - SIGNAL_ROOM, SIGNAL_ROOM + sizeof(*c));
+	munmap((uint8_t *)c - SIGNAL_ROOM, VCPU_MAPPED);
+}
+
+/*
+ * Its TLBs and jump tables are looked into all the time, all over: in a huge page, if the host has
+ * one. NULL with errno.
+ */
+static struct soft_vcpu *vcpu_map(void)
+{
+	size_t room = VCPU_MAPPED + HUGE_PAGE;
+	uint8_t *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	size_t before = -(uintptr_t)(p + SIGNAL_ROOM) & (HUGE_PAGE - 1);
+	if (before)
+		munmap(p, before);
+	munmap(p + before + VCPU_MAPPED, room - before - VCPU_MAPPED);
+	uint8_t *vcpu = p + before + SIGNAL_ROOM;
+	madvise(vcpu, VCPU_MAPPED - SIGNAL_ROOM, MADV_HUGEPAGE);
+	return (struct soft_vcpu *)vcpu;
 }
 
 static bool engine_vcpu_create(struct vcpu *vcpu, GError **error)
 {
-	uint8_t *p = mmap(NULL, SIGNAL_ROOM + sizeof(struct soft_vcpu), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
+	struct soft_vcpu *c = vcpu_map();
+	if (!c)
 		return error_set_errno(error, errno, "cannot map memory for vCPU %u", vcpu->index);
-	struct soft_vcpu *c = (struct soft_vcpu *)(p + SIGNAL_ROOM);
 	c->vcpu = vcpu;
 	c->vm = vcpu->vm;
 	c->engine = engine_of(vcpu->vm);

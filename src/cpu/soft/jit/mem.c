@@ -214,6 +214,41 @@ void jit_mem_found(struct jit_emit *e, unsigned size, enum soft_access access, s
 	*m = (struct jit_mem){ { JIT_S0, JIT_NONE, 0, 0 }, JIT_S1 };
 }
 
+/*
+ * S0 is linear. If the operand's parts are in registers, but for one that can be added to S1, its
+ * address need not be put together again behind the comparison. 64-bit code and addresses.
+ */
+static bool found_by_parts(struct jit_emit *e, const struct x86_insn *x, unsigned size,
+			   enum soft_access access, struct jit_mem *m)
+{
+	unsigned base = x->base == X86_REG_NONE ? JIT_NONE : jit_host_of(x->base);
+	unsigned index = x->index == X86_REG_NONE ? JIT_NONE : jit_host_of(x->index);
+	bool base_lost = base == JIT_NONE && x->base != X86_REG_NONE;
+	bool index_lost = index == JIT_NONE && x->index != X86_REG_NONE, segment = x->seg >= X86_FS;
+	if (index_lost || (segment && index != JIT_NONE && x->base != X86_REG_NONE))
+		return false;
+	jit_tlb_slot(e, JIT_S0);
+	emit_check(e, size, access);
+	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+	uint32_t add = 0x03 | JIT_W64;
+	*m = (struct jit_mem){ { JIT_S1, index, x->scale, (int32_t)x->disp }, JIT_S0 };
+	if (x->rip_relative) {
+		jit_op_rm(e, add, JIT_S1, JIT_FIELD(block_rip));
+		m->at.disp = (int32_t)rip_disp(e->insn);
+	}
+	if (segment)
+		jit_op_rm(e, add, JIT_S1, segment_field(x->seg, offsetof(struct x86_segment, base)));
+	if (base_lost) {
+		jit_op_rm(e, add, JIT_S1, JIT_GPR(x->base));
+	} else if (base != JIT_NONE && index == JIT_NONE) {
+		m->at.index = base;
+		m->at.scale = 0;
+	} else if (base != JIT_NONE) {
+		jit_op_rr(e, add, JIT_S1, base);
+	}
+	return true;
+}
+
 bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum soft_access access,
 	     struct jit_mem *m)
 {
@@ -227,6 +262,8 @@ bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum s
 	}
 	emit_effective(e, e->insn, x);
 	jit_segment_base(e, x->seg);
+	if (x->addr_size == 8 && e->wide && found_by_parts(e, x, size, access, m))
+		return true;
 	jit_mem_found(e, size, access, m);
 	return true;
 }
