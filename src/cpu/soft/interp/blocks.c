@@ -43,7 +43,7 @@ void interp_blocks_destroy(struct soft_vcpu *c)
 
 void *interp_arena_take(struct soft_blocks *blocks, size_t bytes)
 {
-	bytes = (bytes + 63) & ~(size_t)63;
+	bytes = (bytes + 15) & ~(size_t)15;
 	if (bytes > blocks->size - blocks->used)
 		return NULL;
 	void *p = blocks->arena + blocks->used;

@@ -56,7 +56,6 @@ struct jit_unit {
 	uint8_t table;             /* enum soft_tlb_table */
 	uint8_t side;              /* of the jump tables */
 	uint16_t count;
-	struct soft_insn insns[]; /* `offset` counts from the page's first byte */
 };
 
 /* A direct jump out of a unit. Its code has up to three places to be patched. */
@@ -115,6 +114,10 @@ struct jit_emit {
 
 	bool x87;        /* c->x87_ready is true here */
 	struct jit_x87_last x87_last;
+
+	/* The unit's: `offset` counts from the page's first byte. `kept`: copies that code refers to. */
+	struct soft_insn insns[JIT_INSNS_MAX];
+	const struct soft_insn *kept[JIT_INSNS_MAX];
 
 	bool wide;         /* 64-bit code */
 	bool closed;       /* the last instruction emitted does not go on to the next */
@@ -295,6 +298,8 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop);
 bool jit_ends(const struct soft_insn *i);
 /* Leave to the linear address in S0 in units of another table; the state is that table's already. */
 void jit_exit_to(struct jit_emit *e, enum soft_tlb_table side);
+/* One of e->insns that outlives the translation. */
+const struct soft_insn *jit_keep(struct jit_emit *e, const struct soft_insn *i);
 /* The interpreter's fn, called. */
 void jit_call_insn(struct jit_emit *e, const struct soft_insn *i);
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i);

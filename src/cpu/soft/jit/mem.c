@@ -43,7 +43,7 @@ void jit_slow_jump(struct jit_emit *e, unsigned cc)
 			e->failed = true;
 			return;
 		}
-		e->slow[e->slow_count++] = (struct jit_slow){ .insn = e->insn };
+		e->slow[e->slow_count++] = (struct jit_slow){ .insn = jit_keep(e, e->insn) };
 	}
 	struct jit_slow *slow = &e->slow[e->insn_slow];
 	g_assert(slow->from_count < G_N_ELEMENTS(slow->from));

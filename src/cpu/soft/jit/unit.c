@@ -60,11 +60,11 @@ static bool source_same(const struct source *s, const struct block *b)
 }
 
 /* The unit's instructions; 0 if not even the first will do. */
-static unsigned decode_unit(struct soft_vcpu *c, struct jit_unit *u, struct source *s, uint32_t mode)
+static unsigned decode_unit(struct soft_vcpu *c, struct source *s, uint32_t mode)
 {
 	unsigned offset = (uintptr_t)s->host & PAGE_MASK, count = 0;
 	while (count < JIT_INSNS_MAX && s->size < s->room) {
-		struct soft_insn *i = &u->insns[count];
+		struct soft_insn *i = &c->jit->emit.insns[count];
 		enum x86_decode_result r = x86_decode(s->bytes + s->size, s->room - s->size,
 						      c->mode, &i->x);
 		if (r != X86_DECODE_OK || !interp_insn_choose(c, i, mode))
@@ -91,7 +91,7 @@ static void find_effects(struct jit_emit *e, struct effects *f)
 {
 	uint8_t live = JIT_FLAGS;
 	for (unsigned n = e->unit->count; n-- > 0;) {
-		const struct soft_insn *i = &e->unit->insns[n];
+		const struct soft_insn *i = &e->insns[n];
 		f->op[n] = jit_op_find(e->jit, &i->x);
 		jit_flags_effect(f->op[n], &i->x, &f->use[n], &f->kill[n]);
 		f->after[n] = live;
@@ -225,10 +225,23 @@ static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 	jit_jump_to(e, JIT_ALWAYS, s->back);
 }
 
+const struct soft_insn *jit_keep(struct jit_emit *e, const struct soft_insn *i)
+{
+	const struct soft_insn **kept = &e->kept[i - e->insns];
+	if (*kept)
+		return *kept;
+	struct soft_insn *copy = interp_arena_take(e->c->blocks, sizeof(*copy));
+	if (copy)
+		*copy = *i;
+	else
+		e->failed = true;
+	return *kept = copy;
+}
+
 void jit_call_insn(struct jit_emit *e, const struct soft_insn *i)
 {
 	jit_flags_clobber(e);
-	jit_const(e, JIT_S0, (uintptr_t)i);
+	jit_const(e, JIT_S0, (uintptr_t)jit_keep(e, i));
 	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
 	e->flags_mem = true;
 	e->vectors = JIT_VECTORS_OUT;
@@ -238,7 +251,7 @@ void jit_call_insn(struct jit_emit *e, const struct soft_insn *i)
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
 {
 	jit_flags_clobber(e);
-	jit_const(e, JIT_S0, (uintptr_t)i);
+	jit_const(e, JIT_S0, (uintptr_t)jit_keep(e, i));
 	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_end);
 	e->closed = true;
 }
@@ -247,7 +260,7 @@ void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
 
 static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 {
-	const struct soft_insn *i = e->insn = &e->unit->insns[n];
+	const struct soft_insn *i = e->insn = &e->insns[n];
 	e->op = f->op[n];
 	e->use = f->use[n];
 	e->kill = f->kill[n];
@@ -303,7 +316,7 @@ static void emit_crossing_stale(struct jit_emit *e, uint8_t *const stale[2])
 		return;
 	jit_bind(stale[0], e->p);
 	jit_bind(stale[1], e->p);
-	jit_const(e, JIT_S0, (uintptr_t)&e->unit->insns[0]);
+	jit_const(e, JIT_S0, (uintptr_t)jit_keep(e, &e->insns[0]));
 	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_before);
 }
 
@@ -324,7 +337,7 @@ static void emit_unit(struct jit_emit *e)
 		emit_crossing_check(e, stale);
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, &f, n);
-	const struct soft_insn *last = &u->insns[u->count - 1];
+	const struct soft_insn *last = &e->insns[u->count - 1];
 	if (!e->closed) {
 		e->live_before = JIT_FLAGS;
 		jit_x87_flush(e);
@@ -346,7 +359,7 @@ static void name_code(struct jit_emit *e, size_t bytes)
 	char line[96];
 	int n = snprintf(line, sizeof(line), "%lx %zx %s:%lx[%u]\n", (unsigned long)(uintptr_t)u->code,
 			 bytes, side[u->table],
-			 (unsigned long)((e->c->block_rip & ~(uint64_t)PAGE_MASK) + u->insns[0].offset),
+			 (unsigned long)((e->c->block_rip & ~(uint64_t)PAGE_MASK) + e->insns[0].offset),
 			 u->count);
 	if (write(e->jit->perf_map, line, n) != n) {
 		close(e->jit->perf_map);
@@ -367,6 +380,7 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
 	e->failed = false;
 	e->wide = c->long64;
 	e->slow_count = e->exit_count = 0;
+	memset(e->kept, 0, sizeof(e->kept));
 	jit_u64(e, (uintptr_t)u);
 	emit_unit(e);
 	if (e->failed)
@@ -399,14 +413,13 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 	if (soft_translate(c, c->block_rip, SOFT_FETCH, &phys, &watched) != b->host)
 		return NULL;
 	source_fill(&s, b);
-	struct jit_unit *u = (struct jit_unit *)(blocks->arena + blocks->used);
+	struct jit_unit *u = interp_arena_take(blocks, sizeof(*u));
 	memset(u, 0, sizeof(*u));
-	u->count = decode_unit(c, u, &s, b->mode);
+	u->count = decode_unit(c, &s, b->mode);
 	if (!u->count) {
 		*refused = true;
 		return NULL;
 	}
-	interp_arena_take(blocks, sizeof(*u) + u->count * sizeof(struct soft_insn));
 	u->block = b;
 	u->table = c->tlb_table;
 	u->side = jit_side(c);
