@@ -79,6 +79,7 @@ struct vm_config {
 	bool kernel_irqchip_split; /* for engines that have the choice */
 	bool translate;          /* engines that can: translate hot code, not only interpret */
 	bool translate_strictly; /* with the flags right at every fault: for tests */
+	bool translate_verified; /* and all code checked for its ways to memory */
 	unsigned translate_after; /* how many times code has run before */
 	bool perf_map; /* name translated code for perf(1) */
 	bool pause_on_reset_request; /* -no-reboot: a guest's reset pauses as SHUTDOWN does */

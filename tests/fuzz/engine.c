@@ -2,13 +2,16 @@
 /*
  * Any bytes as guest code: whatever a guest executes, in whatever mode, the engine must neither
  * crash nor hang nor touch memory that is not the guest's. An input is a byte for the mode, sixteen
- * for the registers, and code.
+ * for the registers, and code. It is stepped, and then run for half a millisecond, all of it
+ * translated at its first execution and the translation checked for its ways to memory.
  */
 #include "cpu/soft/interp/blocks.h"
 #include "soft_guest.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { RAM = 4 << 20, CODE = 0x10000, CODE_MAX = 4096, DATA = 0x20000, HEAD = 17, STEPS = 300 };
 
@@ -50,22 +53,46 @@ static void run(struct soft_vcpu *c)
 }
 
 static struct soft_guest *g; /* one for all inputs */
+static timer_t timer;
+
+static void on_timer(int signal)
+{
+	soft_post(g->c, SOFT_PENDING_KICK);
+}
+
+static void run_freely(struct soft_vcpu *c)
+{
+	const struct itimerspec once = { .it_value = { .tv_nsec = 500000 } };
+	timer_settime(timer, 0, &once, NULL);
+	while (soft_run(c) != VCPU_EXIT_SHUTDOWN) {
+		struct itimerspec left;
+		timer_gettime(timer, &left);
+		if (!left.it_value.tv_sec && !left.it_value.tv_nsec)
+			break;
+	}
+	timer_settime(timer, 0, &(struct itimerspec){ 0 }, NULL);
+}
 
 /* The leak checker does not look into the vCPU's own mapping: leave nothing behind. */
 static void end(void)
 {
+	timer_delete(timer);
 	soft_guest_free(g);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void begin(void)
 {
-	if (size <= HEAD)
-		return 0;
-	if (!g) {
-		g = soft_guest_new(RAM, 1);
-		atexit(end);
-	}
-	struct soft_vcpu *c = g->c;
+	const struct sigaction action = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN };
+	g = soft_guest_new(RAM, 1);
+	sigaction(SIGRTMIN, &action, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
+		abort();
+	atexit(end);
+}
+
+static void prepare(struct soft_vcpu *c, const uint8_t *data, size_t size)
+{
 	size_t length = size - HEAD < CODE_MAX ? size - HEAD : CODE_MAX;
 	memset(g->ram->host, 0, RAM);
 	memcpy(g->ram->host + CODE, data + HEAD, length);
@@ -78,7 +105,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned n = 0; n < 16; n++)
 		c->s.gpr[n] = register_value(data[1 + n], n);
 	atomic_store(&c->pending, 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size <= HEAD)
+		return 0;
+	if (!g)
+		begin();
+	struct soft_vcpu *c = g->c;
+	prepare(c, data, size);
 	run(c);
+	soft_native_sync(c);
+	prepare(c, data, size);
+	run_freely(c);
 	soft_native_sync(c);
 	return 0;
 }

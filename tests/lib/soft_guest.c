@@ -54,6 +54,9 @@ struct soft_guest *soft_guest_new(uint64_t size, unsigned vcpus)
 	const struct vm_config config = {
 		.engine = &soft_engine, .cpu_model = g->model, .vcpus = vcpus,
 		.sockets = vcpus, .dies = 1, .cores = 1, .threads = 1,
+		/* Everything from its first execution on, where the host can. */
+		.translate = __builtin_cpu_supports("bmi2"), .translate_strictly = true,
+		.translate_verified = true, .translate_after = 1,
 	};
 	g->vm = vm_new(&config, g->loop, &error);
 	g_assert_no_error(error);

@@ -328,6 +328,14 @@ void jit_x87_note(struct jit_emit *e, const struct jit_x87_last *last);
 void jit_x87_flush(struct jit_emit *e);
 void jit_x87_flags_effect(const struct x86_insn *x, uint8_t *use, uint8_t *kill);
 
+/* --- verify.c -------------------------------------------------------------------------------------*/
+/*
+ * Does [start, end), code for one instruction or out of line, go to memory by lookups only? NULL, or
+ * what is wrong. jit_verify() aborts then.
+ */
+const char *jit_verify_find(const struct jit_emit *e, const uint8_t *start, const uint8_t *end);
+void jit_verify(const struct jit_emit *e, const uint8_t *start, const uint8_t *end);
+
 struct jit {
 	int perf_map; /* file, or -1 */
 	uint8_t *write, *exec; /* code memory's two views */
@@ -337,7 +345,8 @@ struct jit {
 	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save; /* write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
-	bool strict; /* flags are right at every fault */
+	bool strict; /* tests: flags are right at every fault */
+	bool verify; /* tests: every piece of code is checked */
 	unsigned threshold;
 	struct jit_emit emit;
 	const struct jit_op *table[4][256][8]; /* by map, opcode, ModRM digit */

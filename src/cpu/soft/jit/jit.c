@@ -73,6 +73,7 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 	}
 	jit_table_fill(jit);
 	jit->strict = config->translate_strictly;
+	jit->verify = config->translate_verified;
 	jit->threshold = config->translate_after;
 	struct jit_emit *e = &jit->emit;
 	e->jit = jit;

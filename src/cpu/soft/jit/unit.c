@@ -258,6 +258,12 @@ void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
 
 /* --- a unit ---------------------------------------------------------------------------------------*/
 
+static void verify(const struct jit_emit *e, const uint8_t *start, const uint8_t *end)
+{
+	if (e->jit->verify && !e->failed)
+		jit_verify(e, start, end);
+}
+
 static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 {
 	const struct soft_insn *i = e->insn = &e->insns[n];
@@ -267,6 +273,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	e->live = f->after[n];
 	e->live_before = f->before[n];
 	e->insn_slow = e->slow_count;
+	const uint8_t *start = e->p;
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
 	struct jit_x87_last before = e->x87_last;
@@ -278,6 +285,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 		else
 			jit_call_insn(e, i);
 	}
+	verify(e, start, e->p);
 	if (e->slow_count > e->insn_slow) {
 		struct jit_slow *s = &e->slow[e->insn_slow];
 		s->back = e->p;
@@ -343,10 +351,16 @@ static void emit_unit(struct jit_emit *e)
 		jit_x87_flush(e);
 		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length);
 	}
-	for (unsigned n = 0; n < e->slow_count && !e->failed; n++)
+	for (unsigned n = 0; n < e->slow_count && !e->failed; n++) {
+		const uint8_t *start = e->p;
 		emit_slow(e, &e->slow[n]);
-	for (unsigned n = 0; n < e->exit_count && !e->failed; n++)
+		verify(e, start, e->p);
+	}
+	for (unsigned n = 0; n < e->exit_count && !e->failed; n++) {
+		const uint8_t *start = e->p;
 		emit_exit(e, &e->exits[n]);
+		verify(e, start, e->exits[n].link->host_page);
+	}
 	if (crosses)
 		emit_crossing_stale(e, stale);
 }

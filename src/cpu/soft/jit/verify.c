@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The checker of emitted code, for tests: translated code must have no other way to memory than fields
+ * of the vCPU and what its TLB lookup has just let through. It decodes the host's code and follows
+ * what the two scratch registers hold:
+ *
+ *	slot      a TLB entry's offset, from RORX and AND
+ *	offset    a linear address less the entry's tag; checked when CMP and JA have followed
+ *	addend    the entry's, of a checked address: good as the index to that same address
+ *	host      a checked address with the addend added
+ *
+ * Every guest instruction's code is checked on its own, so nothing is taken over from before. A
+ * violation is a bug of an emitter, and ends the process.
+ */
+#include "cpu/soft/jit/emit.h"
+
+#include <stddef.h>
+
+enum value { ANY, RAW_SLOT, SLOT, OFFSET, CHECKED, LINEAR, ADDEND, HOST };
+enum { JA = 0x87, WATCHED = 16, TARGETS_MAX = 16 };
+
+struct checker {
+	const struct jit_emit *e;
+	const uint8_t *start, *at, *end;
+	struct x86_insn x;
+	enum value reg[WATCHED]; /* of the host's registers; all but a few are never anything */
+	enum value spill;
+	bool compared; /* the last instruction was the comparison of S0 */
+	/* What S0 was made of last, and what the address that was looked up was made of. */
+	struct origin {
+		bool known;
+		uint8_t base;
+		int64_t disp;
+	} latest, looked_up;
+	/* Where jumps inside lead: from there on too, knowing nothing, all must be right. */
+	const uint8_t *targets[TARGETS_MAX];
+	unsigned target_count;
+	const char *wrong;
+	const uint8_t *wrong_at;
+};
+
+static void fail(struct checker *k, const char *what)
+{
+	if (!k->wrong) {
+		k->wrong = what;
+		k->wrong_at = k->at;
+	}
+}
+
+static bool is(const struct checker *k, enum x86_map map, unsigned opcode)
+{
+	return k->x.map == map && k->x.opcode == opcode && !(k->x.prefixes & X86_PREFIX_VEX);
+}
+
+static bool is_memory(const struct x86_insn *x)
+{
+	return x->has_modrm && x->mod != 3;
+}
+
+/* [rsp + disp] or [rsp + S1 + disp], inside the vCPU. */
+static bool is_field(const struct x86_insn *x)
+{
+	return x->base == JIT_STATE && x->disp >= 0 &&
+	       x->disp < (int64_t)sizeof(struct soft_vcpu) &&
+	       (x->index == X86_REG_NONE || x->index == JIT_S1);
+}
+
+static size_t table_offset(const struct checker *k)
+{
+	return offsetof(struct soft_vcpu, tlbs) +
+	       k->e->unit->table * sizeof(((struct soft_vcpu *)0)->tlbs[0]);
+}
+
+/* Is the operand a field of the slot in S1? */
+static bool is_slot_field(const struct checker *k, size_t field)
+{
+	const struct x86_insn *x = &k->x;
+	return is_memory(x) && x->base == JIT_STATE && x->index == JIT_S1 && x->scale == 0 &&
+	       k->reg[JIT_S1] == SLOT && x->disp == (int64_t)(table_offset(k) + field);
+}
+
+static bool is_tag(const struct checker *k)
+{
+	return is_slot_field(k, offsetof(struct soft_tlb_entry, read)) ||
+	       is_slot_field(k, offsetof(struct soft_tlb_entry, write));
+}
+
+static bool is_spill(const struct x86_insn *x)
+{
+	return is_memory(x) && is_field(x) && x->index == X86_REG_NONE &&
+	       x->disp == (int64_t)offsetof(struct soft_vcpu, jit_spill);
+}
+
+/* --- memory operands ------------------------------------------------------------------------------*/
+
+/* The looked-up address itself: its base register and displacement, with the addend as index. */
+static bool is_indexed(const struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	return x->index == JIT_S1 && x->scale == 0 && k->reg[JIT_S1] == ADDEND &&
+	       k->looked_up.known && x->base == k->looked_up.base && x->disp == k->looked_up.disp;
+}
+
+static void check_operand(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	bool address_only = is(k, X86_MAP_1, 0x8d);
+	/* NOP and prefetches are not emitted with operands; CALL and JMP go through fields only. */
+	if (!is_memory(x) || address_only || is_field(x) || x->rip_relative)
+		return;
+	bool host = x->base == JIT_S0 && x->index == X86_REG_NONE && k->reg[JIT_S0] == HOST;
+	if (!host && !is_indexed(k))
+		fail(k, "a memory operand that no lookup leads to");
+}
+
+static void check_string(struct checker *k)
+{
+	unsigned op = k->x.opcode & 0xfe;
+	bool source = op == 0xa4 || op == 0xa6 || op == 0xac, destination = op != 0xac;
+	if (k->x.map != X86_MAP_1 || op < 0xa4 || op > 0xae || op == 0xa8)
+		return;
+	if ((source && k->reg[X86_RSI] != HOST) || (destination && k->reg[X86_RDI] != HOST))
+		fail(k, "a string instruction that no lookup leads to");
+}
+
+/* --- what an instruction makes of the registers ----------------------------------------------------*/
+
+/* RORX S1, from: the beginning of a lookup. */
+static bool follow_slot(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	if (x->map == X86_MAP_0F3A && x->opcode == 0xf0 && x->prefixes & X86_PREFIX_VEX &&
+	    x->reg == JIT_S1 && x->mod == 3) {
+		k->reg[JIT_S1] = RAW_SLOT;
+		if (x->rm != JIT_S0)
+			k->latest = (struct origin){ true, x->rm, 0 };
+		return true;
+	}
+	if (is(k, X86_MAP_1, 0x81) && (x->reg & 7) == 4 && x->mod == 3 && x->rm == JIT_S1 &&
+	    k->reg[JIT_S1] == RAW_SLOT && x->op_size == 4 &&
+	    !(x->imm & ~(uint64_t)((SOFT_TLB_SIZE - 1) * sizeof(struct soft_tlb_entry)))) {
+		k->reg[JIT_S1] = SLOT;
+		return true;
+	}
+	return false;
+}
+
+static bool follow_check(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	if (is(k, X86_MAP_1, 0x2b) && x->reg == JIT_S0 && x->op_size == 8 && is_tag(k)) {
+		k->reg[JIT_S0] = OFFSET;
+		k->looked_up = k->latest;
+		return true;
+	}
+	if (is(k, X86_MAP_1, 0x81) && (x->reg & 7) == 7 && x->mod == 3 && x->rm == JIT_S0 &&
+	    x->op_size == 8 && x->imm <= PAGE_SIZE &&
+	    (k->reg[JIT_S0] == OFFSET || k->reg[JIT_S0] == CHECKED)) {
+		k->compared = true;
+		return true;
+	}
+	if (is(k, X86_MAP_0F, JA) && k->compared) {
+		k->reg[JIT_S0] = CHECKED;
+		k->compared = false;
+		return true;
+	}
+	/* A run's end, compared next. */
+	return is(k, X86_MAP_1, 0x8d) && x->reg == JIT_S0 && x->base == JIT_S0 &&
+	       x->index == X86_RCX && k->reg[JIT_S0] == CHECKED;
+}
+
+/* To the host's address from a checked offset. */
+static bool follow_address(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	bool add = is(k, X86_MAP_1, 0x03) && x->reg == JIT_S0 && x->op_size == 8;
+	bool load = is(k, X86_MAP_1, 0x8b) && x->op_size == 8;
+	bool addend = is_slot_field(k, offsetof(struct soft_tlb_entry, addend));
+	if (add && is_tag(k) && k->reg[JIT_S0] == CHECKED) {
+		k->reg[JIT_S0] = LINEAR;
+		return true;
+	}
+	if (add && addend && k->reg[JIT_S0] == LINEAR) {
+		k->reg[JIT_S0] = HOST;
+		return true;
+	}
+	if (load && addend && (x->reg == JIT_S0 || x->reg == JIT_S1) && k->reg[JIT_S0] == CHECKED) {
+		k->reg[x->reg] = ADDEND;
+		return true;
+	}
+	/* The start of a bit string, whose word was looked up. */
+	if (add && is_spill(x) && k->reg[JIT_S0] == ADDEND) {
+		k->reg[JIT_S0] = HOST;
+		return true;
+	}
+	if (load && is_spill(x) && x->reg == JIT_S0) {
+		k->reg[JIT_S0] = k->spill;
+		return true;
+	}
+	if (is(k, X86_MAP_1, 0x89) && is_spill(x)) {
+		k->spill = k->reg[x->reg];
+		return true;
+	}
+	return false;
+}
+
+/* LEA: of an address to be looked up, of a run's host address, and back from it. */
+static bool follow_lea(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	if (!is(k, X86_MAP_1, 0x8d))
+		return false;
+	if (x->reg == JIT_S0) {
+		bool plain = x->index == X86_REG_NONE && x->base != JIT_S0 && x->op_size == 8;
+		k->latest = (struct origin){ plain, x->base, x->disp };
+	}
+	bool run = (x->reg == X86_RSI || x->reg == X86_RDI) && x->base == x->reg;
+	if (run && x->index != X86_REG_NONE && k->reg[x->index] == ADDEND)
+		k->reg[x->reg] = x->disp == 0 ? HOST : ANY;
+	else
+		k->reg[x->reg] = ANY;
+	return true;
+}
+
+static void follow_other(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	bool not_ = is(k, X86_MAP_1, 0xf7) && (x->reg & 7) == 2;
+	bool same = is(k, X86_MAP_1, 0x89) && x->mod == 3 && x->reg == x->rm;
+	bool reads = is(k, X86_MAP_1, 0x88) || is(k, X86_MAP_1, 0x89);
+	if (not_ || same)
+		return;
+	if (x->has_modrm) {
+		if (!reads && x->reg < WATCHED)
+			k->reg[x->reg] = ANY;
+		if (x->mod == 3 && x->rm < WATCHED)
+			k->reg[x->rm] = ANY;
+	} else if (x->rm < WATCHED) {
+		k->reg[x->rm] = ANY;
+	}
+	if (is(k, X86_MAP_1, 0xe8))
+		memset(k->reg, 0, sizeof(k->reg));
+}
+
+static void note_jump(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	bool near = is(k, X86_MAP_1, 0xe9) || is(k, X86_MAP_1, 0xeb) || is(k, X86_MAP_1, 0xe3) ||
+		    (x->map == X86_MAP_0F && (x->opcode & 0xf0) == 0x80);
+	const uint8_t *target = k->at + x->length + (int64_t)x->imm;
+	/* Those that leave are not bound yet. */
+	if (!near || !x->imm || target < k->start || target >= k->end)
+		return;
+	for (unsigned n = 0; n < k->target_count; n++) {
+		if (k->targets[n] == target)
+			return;
+	}
+	if (k->target_count == TARGETS_MAX) {
+		fail(k, "too many jumps");
+		return;
+	}
+	k->targets[k->target_count++] = target;
+}
+
+static void check_from(struct checker *k, const uint8_t *from)
+{
+	memset(k->reg, 0, sizeof(k->reg));
+	k->spill = ANY;
+	k->latest = k->looked_up = (struct origin){ 0 };
+	k->compared = false;
+	for (k->at = from; k->at < k->end && !k->wrong; k->at += k->x.length) {
+		if (x86_decode(k->at, (size_t)(k->end - k->at), X86_DECODE_64, &k->x) != X86_DECODE_OK) {
+			fail(k, "an instruction that is none");
+			return;
+		}
+		bool compared = k->compared;
+		check_operand(k);
+		check_string(k);
+		note_jump(k);
+		if (!follow_slot(k) && !follow_check(k) && !follow_address(k) && !follow_lea(k))
+			follow_other(k);
+		/* Only the next instruction's business. */
+		k->compared &= !compared;
+	}
+	if (k->reg[X86_RSI] == HOST || k->reg[X86_RDI] == HOST)
+		fail(k, "a host address that is left in a guest's register");
+}
+
+static struct checker check(const struct jit_emit *e, const uint8_t *start, const uint8_t *end)
+{
+	struct checker k = { .e = e, .start = start, .end = end };
+	check_from(&k, start);
+	for (unsigned n = 0; n < k.target_count; n++)
+		check_from(&k, k.targets[n]);
+	return k;
+}
+
+const char *jit_verify_find(const struct jit_emit *e, const uint8_t *start, const uint8_t *end)
+{
+	return check(e, start, end).wrong;
+}
+
+void jit_verify(const struct jit_emit *e, const uint8_t *start, const uint8_t *end)
+{
+	struct checker k = check(e, start, end);
+	if (!k.wrong)
+		return;
+	g_autoptr(GString) s = g_string_new(NULL);
+	for (const uint8_t *p = start; p < end; p++)
+		g_string_append_printf(s, "%s%02x", p == k.wrong_at ? "|" : " ", *p);
+	g_error("translated code: %s\n for %02x of map %u:%s", k.wrong, e->insn->x.opcode,
+		e->insn->x.map, s->str);
+}

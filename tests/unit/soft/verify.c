@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The checker of translated code must find every way round the TLB: pieces of code as the emitters make
+ * them, and the same with something left out or changed.
+ */
+#include "cpu/soft/jit/emit.h"
+
+#include <stddef.h>
+
+struct piece {
+	uint8_t code[256];
+	struct jit_emit e;
+	struct jit_unit unit;
+	struct soft_insn insn;
+};
+
+static void begin(struct piece *p)
+{
+	*p = (struct piece){ .e = { .wide = true } };
+	p->e.unit = &p->unit;
+	p->e.insn = &p->insn;
+	p->e.p = p->code;
+	p->e.end = p->code + sizeof(p->code);
+	p->unit.table = SOFT_TLB_USER;
+}
+
+static const char *wrong(struct piece *p)
+{
+	return jit_verify_find(&p->e, p->code, p->e.p);
+}
+
+/* MOV RAX, [RBX + 8], as jit_mem() has it. Where its jump to the slow piece begins. */
+static uint8_t *look_up(struct piece *p, struct jit_mem *m)
+{
+	static const struct x86_insn x = { .has_modrm = true, .addr_size = 8, .seg = X86_DS,
+					   .base = X86_RBX, .index = X86_REG_NONE, .disp = 8 };
+	g_assert_true(jit_mem(&p->e, &x, 8, SOFT_READ, m));
+	return p->e.slow[0].from[0] - 2;
+}
+
+static void accepts_lookups(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	look_up(&p, &m);
+	jit_load(&p.e, X86_RAX, m.at);
+	jit_store(&p.e, X86_RAX, JIT_FIELD(flags));
+	g_assert_null(wrong(&p));
+}
+
+static void refuses_plain_memory(void)
+{
+	struct piece p;
+	begin(&p);
+	jit_load(&p.e, X86_RAX, (struct jit_at){ X86_RBX, JIT_NONE, 0, 0 });
+	g_assert_nonnull(wrong(&p));
+}
+
+static void refuses_unchecked(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	uint8_t *jump = look_up(&p, &m);
+	memset(jump, 0x90, 6); /* NOP */
+	jit_load(&p.e, X86_RAX, m.at);
+	g_assert_nonnull(wrong(&p));
+}
+
+static void refuses_other_condition(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	uint8_t *jump = look_up(&p, &m);
+	jump[1] = 0x82; /* JB */
+	jit_load(&p.e, X86_RAX, m.at);
+	g_assert_nonnull(wrong(&p));
+}
+
+static void refuses_other_address(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	look_up(&p, &m);
+	m.at.disp += 4096;
+	jit_load(&p.e, X86_RAX, m.at);
+	g_assert_nonnull(wrong(&p));
+	begin(&p);
+	look_up(&p, &m);
+	m.at.base = X86_RCX;
+	jit_load(&p.e, X86_RAX, m.at);
+	g_assert_nonnull(wrong(&p));
+}
+
+static void refuses_lost_addend(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	look_up(&p, &m);
+	jit_mov(&p.e, JIT_S1, X86_RDX);
+	jit_load(&p.e, X86_RAX, m.at);
+	g_assert_nonnull(wrong(&p));
+}
+
+static void refuses_jump_past_check(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	uint8_t *past = jit_jump(&p.e, 4);
+	look_up(&p, &m);
+	jit_bind(past, p.e.p);
+	jit_load(&p.e, X86_RAX, m.at);
+	g_assert_nonnull(wrong(&p));
+}
+
+static void refuses_fields_outside(void)
+{
+	struct piece p;
+	begin(&p);
+	jit_load(&p.e, X86_RAX, jit_field(sizeof(struct soft_vcpu)));
+	g_assert_nonnull(wrong(&p));
+	begin(&p);
+	jit_load(&p.e, X86_RAX, (struct jit_at){ JIT_STATE, X86_RAX, 0, 0 });
+	g_assert_nonnull(wrong(&p));
+}
+
+static void refuses_strings(void)
+{
+	static const uint8_t movsb[] = { 0xf3, 0xa4 };
+	struct piece p;
+	begin(&p);
+	jit_bytes(&p.e, movsb, sizeof(movsb));
+	g_assert_nonnull(wrong(&p));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/jit-verify/lookups", accepts_lookups);
+	g_test_add_func("/jit-verify/plain-memory", refuses_plain_memory);
+	g_test_add_func("/jit-verify/unchecked", refuses_unchecked);
+	g_test_add_func("/jit-verify/condition", refuses_other_condition);
+	g_test_add_func("/jit-verify/address", refuses_other_address);
+	g_test_add_func("/jit-verify/addend", refuses_lost_addend);
+	g_test_add_func("/jit-verify/jump", refuses_jump_past_check);
+	g_test_add_func("/jit-verify/fields", refuses_fields_outside);
+	g_test_add_func("/jit-verify/strings", refuses_strings);
+	return g_test_run();
+}
