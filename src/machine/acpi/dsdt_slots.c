@@ -25,7 +25,7 @@ static void registers(struct aml *a)
 static void slot_device(struct aml *a, unsigned n, const struct acpi_slot *slot)
 {
 	char name[8];
-	snprintf(name, sizeof(name), "RP%02X", n);
+	snprintf(name, sizeof(name), "RP%02X", n & 0xff);
 	aml_begin_device(a, name);
 	aml_name_int(a, "_ADR", (uint64_t)(slot->devfn >> 3) << 16 | (slot->devfn & 7));
 	aml_begin_device(a, "S000");
@@ -44,7 +44,7 @@ static void slot_device(struct aml *a, unsigned n, const struct acpi_slot *slot)
 static void notify_if(struct aml *a, unsigned local, unsigned n, unsigned what)
 {
 	char path[32];
-	snprintf(path, sizeof(path), "\\_SB.PCI0.RP%02X.S000", n);
+	snprintf(path, sizeof(path), "\\_SB.PCI0.RP%02X.S000", n & 0xff);
 	aml_begin_if(a);
 	aml_op(a, AML_AND);
 	aml_local(a, local);
