@@ -19,6 +19,17 @@
 enum value { ANY, RAW_SLOT, SLOT, OFFSET, CHECKED, LINEAR, ADDEND, HOST };
 enum { JA = 0x87, WATCHED = 16, TARGETS_MAX = 16 };
 
+/* An address: a constant, registers (at most one of them scaled), and fields of the vCPU. */
+struct sum {
+	bool known;
+	int64_t disp;
+	unsigned count;
+	struct part {
+		uint8_t reg, scale; /* reg X86_REG_NONE: a field */
+		int64_t field;
+	} part[4];
+};
+
 struct checker {
 	const struct jit_emit *e;
 	const uint8_t *start, *at, *end;
@@ -26,12 +37,8 @@ struct checker {
 	enum value reg[WATCHED]; /* of the host's registers; all but a few are never anything */
 	enum value spill;
 	bool compared; /* the last instruction was the comparison of S0 */
-	/* What S0 was made of last, and what the address that was looked up was made of. */
-	struct origin {
-		bool known;
-		uint8_t base;
-		int64_t disp;
-	} latest, looked_up;
+	/* What S0 was made of last, what the address that was looked up, and what was added to S1. */
+	struct sum latest, looked_up, added;
 	/* Where jumps inside lead: from there on too, knowing nothing, all must be right. */
 	const uint8_t *targets[TARGETS_MAX];
 	unsigned target_count;
@@ -55,6 +62,46 @@ static bool is(const struct checker *k, enum x86_map map, unsigned opcode)
 static bool is_memory(const struct x86_insn *x)
 {
 	return x->has_modrm && x->mod != 3;
+}
+
+static void sum_add(struct sum *s, struct part part)
+{
+	if (s->count == G_N_ELEMENTS(s->part))
+		s->known = false;
+	else
+		s->part[s->count++] = part;
+}
+
+static void sum_add_register(struct sum *s, unsigned reg, unsigned scale)
+{
+	if (reg != X86_REG_NONE)
+		sum_add(s, (struct part){ .reg = reg, .scale = scale });
+}
+
+static void sum_add_field(struct sum *s, int64_t field)
+{
+	sum_add(s, (struct part){ .reg = X86_REG_NONE, .field = field });
+}
+
+static bool part_same(const struct part *a, const struct part *b)
+{
+	return a->reg == b->reg && a->scale == b->scale && a->field == b->field;
+}
+
+/* The same parts, in any order. */
+static bool sum_same(const struct sum *a, struct sum b)
+{
+	if (!a->known || !b.known || a->disp != b.disp || a->count != b.count)
+		return false;
+	for (unsigned n = 0; n < a->count; n++) {
+		unsigned at = 0;
+		while (at < b.count && !part_same(&a->part[n], &b.part[at]))
+			at++;
+		if (at == b.count)
+			return false;
+		b.part[at] = b.part[--b.count];
+	}
+	return true;
 }
 
 /* [rsp + disp] or [rsp + S1 + disp], inside the vCPU. */
@@ -93,12 +140,21 @@ static bool is_spill(const struct x86_insn *x)
 
 /* --- memory operands ------------------------------------------------------------------------------*/
 
-/* The looked-up address itself: its base register and displacement, with the addend as index. */
+/* The looked-up address itself: its parts, some of them added to the addend in S1. */
 static bool is_indexed(const struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
-	return x->index == JIT_S1 && x->scale == 0 && k->reg[JIT_S1] == ADDEND &&
-	       k->looked_up.known && x->base == k->looked_up.base && x->disp == k->looked_up.disp;
+	struct sum s = k->added;
+	if (k->reg[JIT_S1] != ADDEND)
+		return false;
+	s.disp += x->disp;
+	if (x->base == JIT_S1)
+		sum_add_register(&s, x->index, x->scale);
+	else if (x->index == JIT_S1 && x->scale == 0)
+		sum_add_register(&s, x->base, 0);
+	else
+		return false;
+	return sum_same(&k->looked_up, s);
 }
 
 static void check_operand(struct checker *k)
@@ -132,8 +188,10 @@ static bool follow_slot(struct checker *k)
 	if (x->map == X86_MAP_0F3A && x->opcode == 0xf0 && x->prefixes & X86_PREFIX_VEX &&
 	    x->reg == JIT_S1 && x->mod == 3) {
 		k->reg[JIT_S1] = RAW_SLOT;
-		if (x->rm != JIT_S0)
-			k->latest = (struct origin){ true, x->rm, 0 };
+		if (x->rm != JIT_S0) {
+			k->latest = (struct sum){ .known = true };
+			sum_add_register(&k->latest, x->rm, 0);
+		}
 		return true;
 	}
 	if (is(k, X86_MAP_1, 0x81) && (x->reg & 7) == 4 && x->mod == 3 && x->rm == JIT_S1 &&
@@ -186,6 +244,7 @@ static bool follow_address(struct checker *k)
 	}
 	if (load && addend && (x->reg == JIT_S0 || x->reg == JIT_S1) && k->reg[JIT_S0] == CHECKED) {
 		k->reg[x->reg] = ADDEND;
+		k->added = (struct sum){ .known = true };
 		return true;
 	}
 	/* The start of a bit string, whose word was looked up. */
@@ -211,8 +270,15 @@ static bool follow_lea(struct checker *k)
 	if (!is(k, X86_MAP_1, 0x8d))
 		return false;
 	if (x->reg == JIT_S0) {
-		bool plain = x->index == X86_REG_NONE && x->base != JIT_S0 && x->op_size == 8;
-		k->latest = (struct origin){ plain, x->base, x->disp };
+		struct sum s = { .known = x->op_size == 8 };
+		if (x->base == JIT_S0)
+			s = k->latest;
+		else
+			sum_add_register(&s, x->base, 0);
+		s.known &= x->op_size == 8 && x->index != JIT_S0;
+		s.disp += x->disp;
+		sum_add_register(&s, x->index, x->scale);
+		k->latest = s;
 	}
 	bool run = (x->reg == X86_RSI || x->reg == X86_RDI) && x->base == x->reg;
 	if (run && x->index != X86_REG_NONE && k->reg[x->index] == ADDEND)
@@ -220,6 +286,31 @@ static bool follow_lea(struct checker *k)
 	else
 		k->reg[x->reg] = ANY;
 	return true;
+}
+
+/* What S0 is made of, before it is looked up, and what is added to an addend. */
+static bool follow_parts(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	bool field = is_memory(x) && is_field(x) && x->index == X86_REG_NONE && x->op_size == 8;
+	bool add = is(k, X86_MAP_1, 0x03) && x->op_size == 8;
+	if (add && x->reg == JIT_S1 && k->reg[JIT_S1] == ADDEND && (field || x->mod == 3)) {
+		if (field)
+			sum_add_field(&k->added, x->disp);
+		else
+			sum_add_register(&k->added, x->rm, 0);
+		return true;
+	}
+	if (add && x->reg == JIT_S0 && field)
+		sum_add_field(&k->latest, x->disp);
+	else if (is(k, X86_MAP_1, 0x8b) && x->reg == JIT_S0 && field) {
+		k->latest = (struct sum){ .known = true };
+		sum_add_field(&k->latest, x->disp);
+	} else if ((x->map == X86_MAP_1 && (x->opcode & 0xf8) == 0xb8 && x->rm == JIT_S0) ||
+		   (is(k, X86_MAP_1, 0xc7) && x->mod == 3 && x->rm == JIT_S0)) {
+		k->latest = (struct sum){ .known = true, .disp = (int64_t)x->imm };
+	}
+	return false;
 }
 
 static void follow_other(struct checker *k)
@@ -266,7 +357,7 @@ static void check_from(struct checker *k, const uint8_t *from)
 {
 	memset(k->reg, 0, sizeof(k->reg));
 	k->spill = ANY;
-	k->latest = k->looked_up = (struct origin){ 0 };
+	k->latest = k->looked_up = k->added = (struct sum){ 0 };
 	k->compared = false;
 	for (k->at = from; k->at < k->end && !k->wrong; k->at += k->x.length) {
 		if (x86_decode(k->at, (size_t)(k->end - k->at), X86_DECODE_64, &k->x) != X86_DECODE_OK) {
@@ -277,7 +368,8 @@ static void check_from(struct checker *k, const uint8_t *from)
 		check_operand(k);
 		check_string(k);
 		note_jump(k);
-		if (!follow_slot(k) && !follow_check(k) && !follow_address(k) && !follow_lea(k))
+		if (!follow_slot(k) && !follow_check(k) && !follow_address(k) && !follow_lea(k) &&
+		    !follow_parts(k))
 			follow_other(k);
 		/* Only the next instruction's business. */
 		k->compared &= !compared;
