@@ -58,6 +58,9 @@ static void require_cpl0(struct jit_emit *e)
 /* An interrupt waits for IF to become 1. */
 static void require_none_waiting(struct jit_emit *e)
 {
+	jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
+	jit_byte(e, 0);
+	jit_slow_jump(e, CC_NE);
 	jit_op_rm(e, 0x80, 7, JIT_FIELD(irq_blocked));
 	jit_byte(e, 0);
 	jit_slow_jump(e, CC_NE);
