@@ -18,7 +18,8 @@ static void begin(struct piece *p)
 {
 	*p = (struct piece){ .e = { .wide = true } };
 	p->e.unit = &p->unit;
-	p->e.insn = &p->insn;
+	p->e.insn = &p->e.insns[0];
+	p->e.kept[0] = &p->insn;
 	p->e.p = p->code;
 	p->e.end = p->code + sizeof(p->code);
 	p->unit.table = SOFT_TLB_USER;
