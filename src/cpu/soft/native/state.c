@@ -92,11 +92,7 @@ static void check_mxcsr(struct soft_vcpu *c, uint32_t mxcsr)
 
 static bool all_zero(const uint8_t *p, unsigned size)
 {
-	for (unsigned i = 0; i < size; i++) {
-		if (p[i])
-			return false;
-	}
-	return true;
+	return !p[0] && !memcmp(p, p + 1, size - 1);
 }
 
 /* XINUSE: the components that differ from their initial configuration. */
@@ -125,6 +121,40 @@ void soft_native_import(struct soft_vcpu *c)
 	c->s.fpu.header[0] = ALL;
 }
 
+/* --- the area in memory ------------------------------------------------------------------------*/
+
+/* All of it in one page that may be accessed directly, as kernels have it: then `host`. */
+struct area {
+	struct soft_vcpu *c;
+	uint64_t linear;
+	uint8_t *host; /* or NULL */
+};
+
+static struct area area_at(struct soft_vcpu *c, uint64_t linear, unsigned size,
+			   enum soft_access access)
+{
+	const struct soft_tlb_entry *e = soft_tlb_at(c, linear);
+	uint64_t tag = access == SOFT_WRITE ? e->write : e->read;
+	bool direct = linear - tag <= PAGE_SIZE - size;
+	return (struct area){ c, linear, direct ? (uint8_t *)(linear + e->addend) : NULL };
+}
+
+static void area_store(const struct area *a, unsigned at, const void *from, unsigned size)
+{
+	if (a->host)
+		memcpy(a->host + at, from, size);
+	else
+		soft_store_bytes(a->c, a->linear + at, from, size);
+}
+
+static void area_load(const struct area *a, unsigned at, void *to, unsigned size)
+{
+	if (a->host)
+		memcpy(to, a->host + at, size);
+	else
+		soft_load_bytes(a->c, a->linear + at, to, size);
+}
+
 /* --- FXSAVE, FXRSTOR ---------------------------------------------------------------------------*/
 
 static void check_fxsave(struct soft_vcpu *c)
@@ -149,13 +179,15 @@ static void fxsave(struct soft_vcpu *c, const struct soft_insn *i)
 	uint8_t buffer[FX_XMM + 256];
 	check_fxsave(c);
 	uint64_t linear = aligned_operand(c, i, 512, 16, SOFT_WRITE);
-	soft_check_write(c, linear, 512);
+	struct area area = area_at(c, linear, 512, SOFT_WRITE);
+	if (!area.host)
+		soft_check_write(c, linear, 512);
 	native_x87_save(c);
 	native_mxcsr_save(c);
 	memcpy(buffer, c->s.fpu.legacy, sizeof(buffer));
 	x87_header(c, buffer, wide_pointers(i));
 	memcpy(buffer + FX_MXCSR_MASK, &c->native->mxcsr_mask, 4);
-	soft_store_bytes(c, linear, buffer, FX_XMM + 16 * register_count(c));
+	area_store(&area, 0, buffer, FX_XMM + 16 * register_count(c));
 }
 
 static void fxrstor(struct soft_vcpu *c, const struct soft_insn *i)
@@ -163,8 +195,9 @@ static void fxrstor(struct soft_vcpu *c, const struct soft_insn *i)
 	uint8_t buffer[512];
 	uint32_t mxcsr;
 	check_fxsave(c);
-	uint64_t linear = aligned_operand(c, i, 512, 16, SOFT_READ);
-	soft_load_bytes(c, linear, buffer, 512);
+	struct area area =
+		area_at(c, aligned_operand(c, i, 512, 16, SOFT_READ), 512, SOFT_READ);
+	area_load(&area, 0, buffer, 512);
 	memcpy(&mxcsr, buffer + FX_MXCSR, 4);
 	check_mxcsr(c, mxcsr);
 	set_x87(c, buffer, wide_pointers(i));
@@ -199,36 +232,38 @@ static void area_extent(unsigned components, bool compact, unsigned *from, unsig
 	*to = components & AVX ? AREA_SIZE : AVX_AT;
 }
 
-/* The area's address, aligned, and writable as far as it is going to be written. */
-static uint64_t writable_area(struct soft_vcpu *c, const struct soft_insn *i, unsigned components,
+/* The area, aligned, and writable as far as it is going to be written. */
+static struct area writable_area(struct soft_vcpu *c, const struct soft_insn *i, unsigned components,
 			      bool compact)
 {
 	unsigned from, to;
 	area_extent(components, compact, &from, &to);
 	uint64_t linear = aligned_operand(c, i, to, 64, SOFT_WRITE);
-	soft_check_write(c, linear + from, to - from);
-	return linear;
+	struct area area = area_at(c, linear, to, SOFT_WRITE);
+	if (!area.host)
+		soft_check_write(c, linear + from, to - from);
+	return area;
 }
 
 /* Store the components in `write`; `mxcsr` says whether MXCSR and its mask go too. */
-static void store_components(struct soft_vcpu *c, uint64_t linear, unsigned write, bool mxcsr,
+static void store_components(struct soft_vcpu *c, const struct area *area, unsigned write, bool mxcsr,
 			     bool wide)
 {
 	uint8_t head[24];
 	unsigned vectors = 16 * register_count(c);
 	if (write & X87) {
 		x87_header(c, head, wide);
-		soft_store_bytes(c, linear, head, 24);
-		soft_store_bytes(c, linear + FX_ST, c->s.fpu.legacy + FX_ST, 128);
+		area_store(area, 0, head, 24);
+		area_store(area, FX_ST, c->s.fpu.legacy + FX_ST, 128);
 	}
 	if (mxcsr) {
 		uint32_t v[2] = { native_mxcsr(c), c->native->mxcsr_mask };
-		soft_store_bytes(c, linear + FX_MXCSR, v, 8);
+		area_store(area, FX_MXCSR, v, 8);
 	}
 	if (write & SSE)
-		soft_store_bytes(c, linear + FX_XMM, c->s.fpu.legacy + FX_XMM, vectors);
+		area_store(area, FX_XMM, c->s.fpu.legacy + FX_XMM, vectors);
 	if (write & AVX)
-		soft_store_bytes(c, linear + AVX_AT, c->s.fpu.ymm_high, vectors);
+		area_store(area, AVX_AT, c->s.fpu.ymm_high, vectors);
 }
 
 /* XSAVE, and XSAVEOPT with the init optimisation. */
@@ -236,14 +271,14 @@ static void xsave_standard(struct soft_vcpu *c, const struct soft_insn *i, bool 
 {
 	check_xsave(c, optimise ? FT_XSAVEOPT : FT_XSAVE);
 	uint64_t rfbm = requested(c), bv;
-	uint64_t linear = writable_area(c, i, rfbm, false);
+	struct area area = writable_area(c, i, rfbm, false);
 	native_x87_save(c);
 	unsigned used = in_use(c);
-	soft_load_bytes(c, linear + HEADER, &bv, 8);
+	area_load(&area, HEADER, &bv, 8);
 	bv = (bv & ~rfbm) | (rfbm & used);
-	store_components(c, linear, optimise ? rfbm & used : rfbm, rfbm & (SSE | AVX),
+	store_components(c, &area, optimise ? rfbm & used : rfbm, rfbm & (SSE | AVX),
 			 wide_pointers(i));
-	soft_store_bytes(c, linear + HEADER, &bv, 8);
+	area_store(&area, HEADER, &bv, 8);
 }
 
 static void xsave(struct soft_vcpu *c, const struct soft_insn *i)
@@ -260,14 +295,14 @@ static void xsaveopt(struct soft_vcpu *c, const struct soft_insn *i)
 static void xsave_compact(struct soft_vcpu *c, const struct soft_insn *i)
 {
 	uint64_t rfbm = requested(c);
-	uint64_t linear = writable_area(c, i, rfbm, true);
+	struct area area = writable_area(c, i, rfbm, true);
 	native_x87_save(c);
 	unsigned used = in_use(c);
 	if (native_mxcsr(c) != MXCSR_DEFAULT)
 		used |= SSE;
 	uint64_t header[2] = { rfbm & used, rfbm | COMPACTED };
-	store_components(c, linear, rfbm & used, rfbm & used & SSE, wide_pointers(i));
-	soft_store_bytes(c, linear + HEADER, header, 16);
+	store_components(c, &area, rfbm & used, rfbm & used & SSE, wide_pointers(i));
+	area_store(&area, HEADER, header, 16);
 }
 
 static void xsavec(struct soft_vcpu *c, const struct soft_insn *i)
@@ -289,13 +324,14 @@ static void xsaves(struct soft_vcpu *c, const struct soft_insn *i)
  * there is no telling what else to read. Everything is read before the rest is checked.
  */
 static bool load_area(struct soft_vcpu *c, const struct soft_insn *i, uint64_t rfbm,
-		      bool must_be_compact, uint8_t area[AREA_SIZE])
+		      bool must_be_compact, uint8_t buffer[AREA_SIZE])
 {
 	unsigned from, to;
 	uint64_t comp;
 	uint64_t linear = aligned_operand(c, i, AVX_AT, 64, SOFT_READ);
-	soft_load_bytes(c, linear + HEADER, area + HEADER, HEADER_SIZE);
-	memcpy(&comp, area + HEADER + 8, 8);
+	struct area area = area_at(c, linear, AREA_SIZE, SOFT_READ);
+	area_load(&area, HEADER, buffer + HEADER, HEADER_SIZE);
+	memcpy(&comp, buffer + HEADER + 8, 8);
 	bool compact = comp & COMPACTED;
 	if (must_be_compact ? !compact : compact && !native_has(c, FT_XSAVEC))
 		soft_raise_gp(c);
@@ -303,11 +339,14 @@ static bool load_area(struct soft_vcpu *c, const struct soft_insn *i, uint64_t r
 		soft_raise_gp(c);
 	area_extent(compact ? rfbm & comp : rfbm, compact, &from, &to);
 	if (from < HEADER)
-		soft_load_bytes(c, linear, area, HEADER);
-	if (to > AVX_AT)
-		soft_load_bytes(c, soft_linear(c, i->x.seg, soft_ea(c, i) + AVX_AT,
-					       AREA_SIZE - AVX_AT, SOFT_READ),
-				area + AVX_AT, AREA_SIZE - AVX_AT);
+		area_load(&area, 0, buffer, HEADER);
+	if (to <= AVX_AT)
+		return compact;
+	uint64_t avx = soft_linear(c, i->x.seg, soft_ea(c, i) + AVX_AT, AREA_SIZE - AVX_AT, SOFT_READ);
+	if (area.host)
+		area_load(&area, AVX_AT, buffer + AVX_AT, AREA_SIZE - AVX_AT);
+	else
+		soft_load_bytes(c, avx, buffer + AVX_AT, AREA_SIZE - AVX_AT);
 	return compact;
 }
 
