@@ -157,6 +157,11 @@ struct soft_vcpu {
 	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill;
 	uint8_t jit_vectors; /* enum jit_vectors: which vector registers are in the host's */
 	/*
+	 * The same enum: which of them may be brought there without asking anyone. The control
+	 * registers permit it and MXCSR is in the host's; what changes that sets 0.
+	 */
+	uint8_t vectors_allowed;
+	/*
 	 * The x87 unit's last instruction and operand: what the host's cannot know, since it executes
 	 * other code. Translated code has them here.
 	 */

@@ -313,6 +313,11 @@ void jit_call_end(struct jit_emit *e, const struct soft_insn *i);
 enum jit_vectors { JIT_VECTORS_OUT, JIT_VECTORS_LOW, JIT_VECTORS_ALL };
 /* The thunk that puts them into c->s.fpu: called, clobbers flags and S1. */
 uint8_t *jit_vectors_make_save(struct jit_emit *e);
+/*
+ * The thunk that brings them in as far as `level`, if c->vectors_allowed: called, clobbers S1. Below
+ * (CF): it has not.
+ */
+uint8_t *jit_vectors_make_in(struct jit_emit *e, unsigned level);
 /* Code after a call of jit_help_vectors(): bring in as many as eax says. */
 void jit_vectors_load_code(struct jit_emit *e);
 /* How much of `wanted` (enum jit_vectors) may be used now. */
@@ -342,7 +347,7 @@ struct jit {
 	size_t used, first;    /* first: behind the thunks */
 	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;
 	const uint8_t *thunk_jump[SOFT_JUMP_SIDES], *thunk_goto;
-	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save; /* write view */
+	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save, *vectors_in[3]; /* write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
 	bool strict; /* tests: flags are right at every fault */

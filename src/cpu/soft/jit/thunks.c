@@ -122,6 +122,8 @@ void jit_thunks_make(struct jit_emit *e)
 	struct jit *jit = e->jit;
 	jit->leave = make_leave(e);
 	jit->vectors_save = jit_vectors_make_save(e);
+	for (unsigned level = JIT_VECTORS_LOW; level <= JIT_VECTORS_ALL; level++)
+		jit->vectors_in[level] = jit_vectors_make_in(e, level);
 	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++)
 		jit->thunk_jump[side] = jit_jump_make(e, side);
 	jit->enter = make_enter(e);

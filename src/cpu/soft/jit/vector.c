@@ -5,8 +5,9 @@
  * The guest's vector registers are in the host's of the same number while c->jit_vectors says so,
  * across units: loops load them once. C code would clobber them, so every way into C saves them
  * first; an instruction that needs them looks at c->jit_vectors, unless an earlier one of its unit
- * has. If they are not there, the interpreter does the instruction, and they are brought in behind
- * it; so the check costs a compare and a jump that is not taken.
+ * has; so the check costs a compare and a jump. If they are not there, they are brought in, if
+ * c->vectors_allowed says that this needs no questions. Else the interpreter does the instruction,
+ * and they are brought in behind it.
  *
  * Two levels, since legacy SSE on upper halves that are not zero runs slower on many CPUs: programs
  * without AVX only ever have the lower halves brought in.
@@ -102,12 +103,37 @@ void jit_vectors_load_code(struct jit_emit *e)
 	jit_bind(refused, e->p);
 }
 
+uint8_t *jit_vectors_make_in(struct jit_emit *e, unsigned level)
+{
+	uint8_t *at = e->p;
+	/* pop: state is addressed by rsp */
+	jit_op_rm(e, 0x8f, 0, JIT_FIELD(jit_return));
+	jit_op_rm(e, 0x80, 7, JIT_FIELD(vectors_allowed));
+	jit_byte(e, level);
+	uint8_t *refused = jit_jump(e, CC_B);
+	compare_level(e, JIT_VECTORS_OUT);
+	uint8_t *out = jit_jump(e, CC_E);
+	jit_jump_to(e, JIT_CALL, e->jit->vectors_save);
+	jit_bind(out, e->p);
+	move_low(e, MOVUPS_LOAD);
+	if (level == JIT_VECTORS_ALL)
+		move_high(e, false);
+	set_level(e, level);
+	jit_bind(refused, e->p);
+	compare_level(e, level);
+	jit_op_rm(e, 0xff, 4, JIT_FIELD(jit_return));
+	return at;
+}
+
 const uint8_t *jit_help_vectors(struct soft_vcpu *c, uintptr_t wanted)
 {
 	c->jit->vector_calls++;
 	bool sse = !(c->s.cr0 & (X86_CR0_EM | X86_CR0_TS)) && c->s.cr4 & X86_CR4_OSFXSR;
 	bool avx = !(c->s.cr0 & X86_CR0_TS) && c->s.cr4 & X86_CR4_OSXSAVE && (c->s.xcr0 & 6) == 6;
-	if (!sse || (wanted == JIT_VECTORS_ALL && !avx) || !native_mxcsr_ready(c))
+	if (!sse || !native_mxcsr_ready(c))
+		return (const uint8_t *)JIT_VECTORS_OUT;
+	c->vectors_allowed = avx ? JIT_VECTORS_ALL : JIT_VECTORS_LOW;
+	if (wanted > c->vectors_allowed)
 		wanted = JIT_VECTORS_OUT;
 	return (const uint8_t *)wanted;
 }
@@ -119,7 +145,11 @@ static void need_level(struct jit_emit *e, unsigned level)
 		return;
 	jit_flags_clobber(e);
 	compare_level(e, level);
+	uint8_t *there = jit_jump(e, CC_AE);
+	jit_jump_to(e, JIT_CALL, e->jit->vectors_in[level]);
 	jit_slow_jump(e, CC_B);
+	if (!e->failed)
+		jit_bind(there, e->p);
 	e->vectors = level;
 }
 

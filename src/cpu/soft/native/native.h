@@ -256,6 +256,7 @@ static inline void native_mxcsr_drop(struct soft_vcpu *c)
 		native_mxcsr_save(c);
 		__asm__ volatile("ldmxcsr %0" : : "m"(v));
 		c->native->mxcsr_live = false;
+		c->vectors_allowed = 0;
 	}
 }
 

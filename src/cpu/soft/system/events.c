@@ -41,6 +41,8 @@ void soft_processor_init(struct soft_vcpu *c, bool reset)
 		x86_state_init(&c->s, boot);
 	c->s.gpr[X86_RDX] = c->sys->signature;
 	c->flags = 0;
+	c->x87_ready = false;
+	c->vectors_allowed = 0;
 	c->interrupt_shadow = c->nmi_blocked = false;
 	c->irq_blocked = c->sys->nmi_waiting = false;
 	c->sys->step_armed = c->sys->rf_armed = c->sys->ss_shadow = false;

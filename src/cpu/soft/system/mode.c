@@ -99,7 +99,9 @@ void soft_cr0_write(struct soft_vcpu *c, uint64_t value)
 	}
 
 	c->s.cr0 = value;
-	c->x87_ready = false; /* until an x87 instruction has been let through */
+	/* Until an instruction has been let through. */
+	c->x87_ready = false;
+	c->vectors_allowed = 0;
 	if (paging && !was_paging && c->s.efer & X86_EFER_LME)
 		c->s.efer |= X86_EFER_LMA;
 	if (!paging)
@@ -163,6 +165,7 @@ void soft_cr4_write(struct soft_vcpu *c, uint64_t value)
 	}
 
 	c->s.cr4 = value;
+	c->vectors_allowed = 0;
 	if (changed & (X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP |
 		       X86_CR4_SMAP))
 		soft_tlb_flush_all(c);

@@ -268,6 +268,7 @@ static void xsetbv(struct soft_vcpu *c)
 	if (value & 4 && !(value & 2)) /* AVX needs SSE */
 		soft_raise_gp(c);
 	c->s.xcr0 = value;
+	c->vectors_allowed = 0;
 }
 
 static uint64_t xgetbv(struct soft_vcpu *c)

@@ -205,6 +205,7 @@ void soft_task_switch(struct soft_vcpu *c, uint16_t selector, enum soft_task_cau
 	c->s.seg[X86_TR] = new_tr;
 	c->s.cr0 |= X86_CR0_TS;
 	c->x87_ready = false;
+	c->vectors_allowed = 0;
 	c->s.dr[7] &= ~UINT64_C(0x55); /* local breakpoints belong to a task */
 	soft_dr7_changed(c);
 	if (layout->size == 4 && c->s.cr0 & X86_CR0_PG && c->s.cr3 != t.cr3) {
