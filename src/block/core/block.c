@@ -3,6 +3,7 @@
  * Nodes and requests: the checks that every driver relies on, accounting, and waiting for requests
  * on fibers and on plain stacks.
  */
+#include "block/core/dirty.h"
 #include "block/core/driver.h"
 
 #include "base/bytes.h"
@@ -63,6 +64,15 @@ static void perform(void *opaque)
 	block_complete(request, request->node->driver->perform(request->node, request));
 }
 
+static void check_threshold(struct block_node *node, const struct block_request *request)
+{
+	uint64_t end = request->offset + request->length, threshold = node->write_threshold;
+	if (end <= threshold)
+		return;
+	node->write_threshold = 0;
+	node->threshold_passed(node, end - threshold);
+}
+
 void block_submit(struct block_node *node, struct block_request *request)
 {
 	request->node = node;
@@ -88,6 +98,8 @@ void block_submit(struct block_node *node, struct block_request *request)
 		request->op = BLOCK_WRITE_ZEROES;
 		request->flags |= node->discard ? BLOCK_REQ_MAY_UNMAP : 0;
 	}
+	if (node->write_threshold && request->op == BLOCK_WRITE)
+		check_threshold(node, request);
 	if (node->driver->submit)
 		node->driver->submit(node, request);
 	else
@@ -106,6 +118,9 @@ void block_complete(struct block_request *request, int result)
 		node->size = MAX(node->size, request->offset + request->length);
 	if (result != 0)
 		stats->errors[request->op]++;
+	/* A write that failed may have changed bytes all the same. */
+	if (node->dirty && request->op != BLOCK_READ && request->op != BLOCK_FLUSH)
+		block_dirty_mark(node, request->offset, request->length);
 	stats->total_ns[request->op] += aio_now_ns() - request->started_ns;
 	node->in_flight--;
 	request->done(request, result);

@@ -68,6 +68,11 @@ struct block_driver {
 	int (*status)(struct block_node *node, uint64_t offset, uint64_t length,
 		      struct block_extent *extent);
 	bool (*resize)(struct block_node *node, uint64_t size, GError **error);
+	/*
+	 * Become writable or read-only; what is below has become writable before, or does become
+	 * read-only afterwards. node->readonly is the core's to set. No requests are in flight.
+	 */
+	bool (*set_readonly)(struct block_node *node, bool readonly, GError **error);
 	/* Add keys as in qemu-img's ImageInfo: cluster-size, dirty-flag, snapshots, format-specific. */
 	bool (*info)(struct block_node *node, json_t *info, GError **error);
 	bool (*check)(struct block_node *node, struct block_check *check, GError **error);
@@ -115,6 +120,13 @@ struct block_node {
 	GPtrArray *extra;      /* of further children (extents); NULL: none */
 	char *backing_name, *backing_format; /* as the image says; set by open() */
 	struct block_forward *free_forwards;
+
+	struct block_dirty *dirty; /* block/core/dirty.h */
+	const char *job;           /* the kind of job that has this node, or NULL */
+	uint64_t write_threshold;  /* 0: none; else a write that ends behind it is reported, once */
+	uint64_t threshold_was;
+	void (*threshold_passed)(struct block_node *node, uint64_t excess);
+	void *threshold_opaque;
 };
 
 /* The drivers there are (block/core/drivers.c). Ends with NULL. */
@@ -171,6 +183,10 @@ unsigned block_iov_slice(const struct iovec *iov, unsigned iov_count, uint64_t s
 void block_iov_copy(const struct iovec *iov, unsigned iov_count, uint64_t skip, void *bytes,
 		    uint64_t length, bool from_iov);
 void block_iov_zero(const struct iovec *iov, unsigned iov_count, uint64_t skip, uint64_t length);
+
+/* A filter over `child`, whose reference it takes: size, limits and names are the child's. */
+struct block_node *block_filter_new(const struct block_driver *driver, struct block_graph *graph,
+				    struct block_node *child);
 
 /* block/filter/overlay.c: writes to a temporary file over `base`, which it takes over. */
 struct block_node *block_overlay_open(struct block_node *base,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What users may ask of an image: each call goes to the driver on a fiber, or is refused by name. */
+#include "block/core/dirty.h"
 #include "block/core/drivers.h"
 #include "block/core/graph.h"
 #include "block/core/options.h"
@@ -249,11 +250,54 @@ bool block_resize(struct block_node *node, uint64_t size, GError **error)
 	block_drain(node);
 	struct call call = {.run = run_resize, .size = size, .error = error};
 	bool good = dispatch(node, &call);
+	block_dirty_resize_all(node);
 	if (node->graph)
 		block_graph_refresh(node->graph);
 	else if (good && node->driver->transparent)
 		node->size = node->file->size;
 	return good;
+}
+
+static bool run_set_readonly(struct call *call)
+{
+	return call->node->driver->set_readonly(call->node, call->size, call->error);
+}
+
+static bool set_one_readonly(struct block_node *node, bool readonly, GError **error)
+{
+	struct call call = {.run = run_set_readonly, .size = readonly, .error = error};
+	if (node->driver->transparent)
+		return node->readonly = readonly, true;
+	if (!node->driver->set_readonly)
+		return unsupported(node, "way to become writable while it is open", error);
+	block_drain(node);
+	bool was = node->readonly;
+	if (!readonly)
+		node->readonly = false; /* it may have something to write before it is ready */
+	if (!dispatch(node, &call)) {
+		node->readonly = was;
+		return false;
+	}
+	node->readonly = node->options.readonly = readonly;
+	return true;
+}
+
+bool block_set_readonly(struct block_node *node, bool readonly, GError **error)
+{
+	struct block_node *below[] = {node->file, node->data_file};
+	if (node->readonly == readonly)
+		return true;
+	if (readonly && !block_flush_sync(node, error))
+		return false;
+	for (unsigned i = 0; !readonly && i < G_N_ELEMENTS(below); i++)
+		if (below[i] && !block_set_readonly(below[i], false, error))
+			return false;
+	if (!set_one_readonly(node, readonly, error))
+		return false;
+	for (unsigned i = 0; readonly && i < G_N_ELEMENTS(below); i++)
+		if (below[i] && !block_set_readonly(below[i], true, error))
+			return false;
+	return true;
 }
 
 /* --- snapshots ----------------------------------------------------------------------------------------*/
@@ -331,4 +375,16 @@ bool block_bitmap(struct block_node *node, const struct block_bitmap_op *op, GEr
 		return unsupported(node, "persistent bitmaps", error);
 	struct call call = {.run = run_bitmap, .input = op, .error = error};
 	return check_writable(node, error) && dispatch(node, &call);
+}
+
+bool block_can_keep_bitmaps(struct block_node *node, GError **error)
+{
+	return node->driver->bitmap ? check_writable(node, error)
+				    : unsupported(node, "persistent bitmaps", error);
+}
+
+bool block_forget_bitmap(struct block_node *node, const char *name, GError **error)
+{
+	const struct block_bitmap_op op = {.action = BLOCK_BITMAP_REMOVE, .name = name};
+	return block_bitmap(node, &op, error);
 }

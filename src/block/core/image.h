@@ -85,6 +85,8 @@ bool block_amend(struct block_node *node, const json_t *options, struct block_pr
 bool block_change_backing(struct block_node *node, const char *file, const char *format,
 			  GError **error);
 bool block_make_empty(struct block_node *node, GError **error);
+/* Open it, and the files it lies on, in the other way. Its backing file stays as it is. */
+bool block_set_readonly(struct block_node *node, bool readonly, GError **error);
 
 struct block_snapshot {
 	char *id, *name;
@@ -107,6 +109,10 @@ struct block_bitmap_op {
 	const char *source_name;
 };
 bool block_bitmap(struct block_node *node, const struct block_bitmap_op *op, GError **error);
+/* Can the image keep bitmaps when it is closed? */
+bool block_can_keep_bitmaps(struct block_node *node, GError **error);
+/* A persistent bitmap is removed: so that the image does not bring it back. */
+bool block_forget_bitmap(struct block_node *node, const char *name, GError **error);
 
 /* --- create ----------------------------------------------------------------------------------------*/
 

@@ -3,6 +3,7 @@
  * Opening and closing nodes: from a dictionary to a graph. A dictionary without a driver is probed;
  * children inherit what the parent was told about caching and rights.
  */
+#include "block/core/dirty.h"
 #include "block/core/drivers.h"
 #include "block/core/options.h"
 
@@ -31,6 +32,7 @@ static void free_node(struct block_node *node)
 		node->free_forwards = block_forward_next(forward);
 		g_free(forward);
 	}
+	block_dirty_free_all(node);
 	block_graph_leave(node->graph, node);
 	g_free(node->node_name);
 	g_free(node->filename);

@@ -60,20 +60,27 @@ const struct block_driver block_root_driver = {
 	.close = root_close,
 };
 
-struct block_node *block_root_new(struct block_graph *graph, struct block_node *child)
+struct block_node *block_filter_new(const struct block_driver *driver, struct block_graph *graph,
+				    struct block_node *child)
 {
-	struct root_node *root = g_new0(struct root_node, 1);
-	struct block_node *node = &root->node;
+	struct block_node *node = g_malloc0(driver->node_size);
 	const struct block_open_options options = {.graph = graph, .readonly = child->readonly,
-						   .writethrough = child->writethrough,
-						   .discard = true};
-	block_node_init(node, &block_root_driver, &options, child->loop);
-	node->node_name = g_strdup(child->node_name);
+						   .discard = true, .anonymous = true};
+	block_node_init(node, driver, &options, child->loop);
 	node->filename = g_strdup(child->filename);
 	node->format_name = child->format_name;
 	node->size = child->size;
 	node->limits = child->limits;
 	node->file = child;
+	return node;
+}
+
+struct block_node *block_root_new(struct block_graph *graph, struct block_node *child)
+{
+	struct block_node *node = block_filter_new(&block_root_driver, graph, child);
+	struct root_node *root = (struct root_node *)node;
+	node->node_name = g_strdup(child->node_name);
+	node->writethrough = child->writethrough;
 	root->last = &root->first;
 	root->held = block_graph_held(graph);
 	return node;

@@ -91,6 +91,11 @@ static bool raw_resize(struct block_node *node, uint64_t size, GError **error)
 	return true;
 }
 
+static bool raw_set_readonly(struct block_node *node, bool readonly, GError **error)
+{
+	return true; /* it has nothing of its own */
+}
+
 static bool raw_create(const struct block_create *create, GError **error)
 {
 	return block_create(create->filename, "file", create->size, create->options, create->loop,
@@ -136,6 +141,7 @@ const struct block_driver block_raw_driver = {
 	.unplug = raw_unplug,
 	.status = raw_status,
 	.resize = raw_resize,
+	.set_readonly = raw_set_readonly,
 	.create_bare = true,
 	.create = raw_create,
 	.create_options = raw_options,

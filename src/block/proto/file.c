@@ -320,6 +320,34 @@ static void explain_open(const struct block_open_options *options, int why, GErr
 	error_set_errno(error, why, "cannot open the disk image '%s'%s", options->filename, advice);
 }
 
+/*
+ * A new descriptor takes the place of the old one, whose lock is given up first: it is of the same
+ * process, but locks are the descriptors'.
+ */
+static bool file_set_readonly(struct block_node *node, bool readonly, GError **error)
+{
+	struct file_node *file = file_of(node);
+	struct block_open_options options = node->options;
+	options.filename = node->filename;
+	options.auto_readonly = false;
+	auto_fd fd = open_file(&options, &readonly);
+	if (fd < 0) {
+		explain_open(&options, errno, error);
+		return false;
+	}
+	if (file->locked) {
+		file_unlock(file->fd);
+		if (!file_lock(fd, !readonly, node->filename, error)) {
+			file_lock(file->fd, readonly, node->filename, NULL);
+			return false;
+		}
+	}
+	int old = file->fd;
+	file->fd = fd_steal(&fd);
+	close(old);
+	return true;
+}
+
 /* The smallest unit that O_DIRECT takes here. */
 static uint32_t find_alignment(struct file_node *file)
 {
@@ -401,8 +429,9 @@ static bool file_open(struct block_node *node, json_t *dict, GError **error)
 		return false;
 	}
 	file->direct = options.direct;
+	file->locked = !options.no_lock;
 	if (!measure(file, error) ||
-	    (!options.no_lock && !file_lock(file->fd, !node->readonly, filename, error))) {
+	    (file->locked && !file_lock(file->fd, !node->readonly, filename, error))) {
 		fd_clear(&file->fd);
 		return false;
 	}
@@ -469,7 +498,7 @@ static const struct block_option file_options[] = {
 #define FILE_OPERATIONS                                                                            \
 	.kind = BLOCK_PROTOCOL, .node_size = sizeof(struct file_node), .open = file_open,          \
 	.close = file_close, .submit = file_submit, .plug = file_plug, .unplug = file_unplug,      \
-	.status = file_status, .resize = file_resize, .create_bare = true, .create = file_create,  \
+	.status = file_status, .resize = file_resize, .set_readonly = file_set_readonly, .create_bare = true, .create = file_create,  \
 	.create_options = file_options
 
 const struct block_driver block_file_driver = {.name = "file", .prefix = "file", FILE_OPERATIONS};

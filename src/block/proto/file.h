@@ -11,7 +11,7 @@ struct file_uring;
 struct file_node {
 	struct block_node node;
 	int fd;
-	bool direct, is_device;
+	bool direct, is_device, locked;
 	bool hold; /* plugged: submissions wait for unplug */
 	bool reads_now, writes_now; /* may be tried on the caller's thread: see transfer_now() */
 	int64_t writes_slow_until;

@@ -50,3 +50,11 @@ bool file_lock(int fd, bool writable, const char *filename, GError **error)
 	}
 	return true;
 }
+
+void file_unlock(int fd)
+{
+	/* A range that is not locked is no error. */
+	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = USED_BASE,
+			     .l_len = UNSHARED_BASE + PERM_COUNT - USED_BASE};
+	fcntl(fd, F_OFD_SETLK, &lock);
+}

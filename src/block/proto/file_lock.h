@@ -11,3 +11,5 @@
 
 /* Locks live as long as the open file description of `fd`. `filename` is for the message. */
 bool file_lock(int fd, bool writable, const char *filename, GError **error);
+/* Give up all of them: before another descriptor of the same file takes its own. */
+void file_unlock(int fd);

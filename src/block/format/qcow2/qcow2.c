@@ -197,8 +197,6 @@ static bool open_data_file(struct qcow2_node *q, json_t *dict, GError **error)
 static bool prepare_writing(struct qcow2_node *q, GError **error)
 {
 	struct qcow2_header *h = &q->header;
-	if (q->node.readonly || q->node.options.check_later)
-		return true;
 	if (h->incompatible & QCOW2_INCOMPAT_CORRUPT)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "'%s' is marked corrupt: repair it with berth-img check -r all, or "
@@ -235,7 +233,17 @@ static bool open_tables(struct qcow2_node *q, json_t *dict, GError **error)
 	q->corrupt = q->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
 	if (node->file->readonly)
 		node->readonly = true;
-	return prepare_writing(q, error);
+	return node->readonly || node->options.check_later || prepare_writing(q, error);
+}
+
+static bool qcow2_set_readonly(struct block_node *node, bool readonly, GError **error)
+{
+	struct qcow2_node *q = qcow2_of(node);
+	if (!readonly)
+		return prepare_writing(q, error);
+	/* The core has flushed; counting down what that freed is one more round. */
+	int rc = qcow2_flush(q);
+	return rc == 0 || error_set_errno(error, -rc, "cannot flush '%s'", node->filename);
 }
 
 static bool qcow2_open(struct block_node *node, json_t *dict, GError **error)
@@ -264,6 +272,7 @@ const struct block_driver block_qcow2_driver = {
 	.perform = qcow2_perform,
 	.status = qcow2_status,
 	.resize = qcow2_resize,
+	.set_readonly = qcow2_set_readonly,
 	.info = qcow2_info,
 	.check = qcow2_check,
 	.amend = qcow2_amend,

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mirror: make a second image the same as one that is being written, then (if told) put it in its
+ * place. And commit of the image that is in use, which is a mirror into an image below it.
+ *
+ * A dirty bitmap on the source says what is left to copy. Each piece: clear its bits, read, write;
+ * a guest's write sets them again when it completes, so nothing is missed. Several pieces are under
+ * way at once, none twice. When all was copied once and little is left the job is ready, and stays
+ * so: what guests write then is copied soon after. (A guest that never rests leaves always something;
+ * to wait for nothing would be to wait for ever.) The end holds the graph, copies the rest, and
+ * switches.
+ */
+#include "block/job/commit.h"
+#include "block/job/job_int.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "block/core/dirty.h"
+#include "block/core/image.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define PIECES_MAX   16
+#define PIECE_BYTES  (1 << 20)
+#define STATUS_STEP  (UINT64_C(1) << 30)
+#define READY_IDLE_NS (INT64_C(50) * 1000 * 1000)
+/* With no more than this left, guests may as well wait for the end. */
+#define SWITCH_BYTES (UINT64_C(32) << 20)
+
+struct mirror {
+	struct block_job job;
+	struct block_node *source, *target; /* roots of the job's own */
+	struct block_node *source_node, *target_node, *replaced, *base; /* borrowed: claimed */
+	struct block_dirty *dirty;
+	enum block_sync sync;
+	bool commit, target_is_zero, keep_target_backing, unmap, base_was_readonly;
+	unsigned pieces;
+	struct fiber_queue piece_done;
+	struct piece *first_piece;
+	unsigned passes; /* how often the end of the image was reached */
+	bool failed;
+};
+
+struct piece {
+	struct mirror *mirror;
+	uint64_t offset, length;
+	struct piece *next;
+};
+
+/* --- pieces -------------------------------------------------------------------------------------------*/
+
+static bool in_flight(const struct mirror *m, uint64_t start, uint64_t end)
+{
+	for (const struct piece *p = m->first_piece; p; p = p->next)
+		if (p->offset < end && start < p->offset + p->length)
+			return true;
+	return false;
+}
+
+/* *write tells which side failed. */
+static int copy_bytes(struct mirror *m, uint64_t offset, uint64_t length, bool *write)
+{
+	void *buffer;
+	*write = false;
+	if (posix_memalign(&buffer, 4096, length))
+		return -ENOMEM;
+	int rc = block_pread(m->source, offset, buffer, length);
+	*write = rc == 0;
+	rc = rc < 0 ? rc : block_pwrite(m->target, offset, buffer, length);
+	free(buffer);
+	return rc;
+}
+
+static int copy_piece(struct mirror *m, uint64_t offset, uint64_t length, bool *write)
+{
+	int rc = 0;
+	for (uint64_t done = 0; done < length && rc == 0;) {
+		struct block_extent extent;
+		*write = false;
+		rc = block_status_above(m->source, NULL, offset + done, length - done, &extent, NULL);
+		if (rc < 0)
+			break;
+		if (extent.flags & BLOCK_STATUS_ZERO) {
+			*write = true;
+			rc = block_io(m->target, BLOCK_WRITE_ZEROES, m->unmap ? BLOCK_REQ_MAY_UNMAP : 0,
+				      offset + done, extent.length, NULL, 0);
+		} else {
+			rc = copy_bytes(m, offset + done, extent.length, write);
+		}
+		done += extent.length;
+	}
+	return rc;
+}
+
+static void remove_piece(struct mirror *m, struct piece *piece)
+{
+	struct piece **place = &m->first_piece;
+	while (*place != piece)
+		place = &(*place)->next;
+	*place = piece->next;
+	m->pieces--;
+}
+
+static void piece_run(void *opaque)
+{
+	struct piece *piece = opaque;
+	struct mirror *m = piece->mirror;
+	bool write;
+	int rc = copy_piece(m, piece->offset, piece->length, &write);
+	if (rc < 0) {
+		block_dirty_set(m->dirty, piece->offset, piece->length);
+		if (!m->failed && !block_job_failed_io(&m->job, write, rc, NULL))
+			m->failed = true;
+	} else {
+		m->job.offset += piece->length;
+	}
+	remove_piece(m, piece);
+	g_free(piece);
+	fiber_queue_wake_all(&m->piece_done);
+}
+
+/* Begin with the next dirty piece behind `*at`, round the end once. False: nothing to begin with. */
+static bool start_piece(struct mirror *m, uint64_t *at)
+{
+	uint64_t start, length, size = m->source->size;
+	for (unsigned round = 0; round < 2; round++, *at = 0, m->passes++) {
+		while (block_dirty_next(m->dirty, *at, &start, &length)) {
+			length = MIN(block_dirty_run(m->dirty, start, size - start),
+				     MAX(PIECE_BYTES, UINT64_C(1) << m->dirty->shift));
+			*at = start + length;
+			if (in_flight(m, start, start + length))
+				continue;
+			struct piece *piece = g_new0(struct piece, 1);
+			*piece = (struct piece){m, start, length, m->first_piece};
+			m->first_piece = piece;
+			m->pieces++;
+			block_dirty_clear(m->dirty, start, length);
+			fiber_start(piece_run, piece);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void wait_for_pieces(struct mirror *m, unsigned at_most)
+{
+	while (m->pieces > at_most)
+		fiber_queue_wait(&m->piece_done);
+}
+
+static uint64_t bytes_left(const struct mirror *m)
+{
+	return m->dirty->count << m->dirty->shift;
+}
+
+/* --- the job ------------------------------------------------------------------------------------------*/
+
+/* Mark what the target must get from the source at first. */
+static bool scan(struct mirror *m)
+{
+	uint64_t size = m->source->size;
+	for (uint64_t at = 0; at < size;) {
+		struct block_extent extent;
+		int rc = block_status_above(m->source, m->base, at, MIN(size - at, STATUS_STEP), &extent,
+					    NULL);
+		if (rc < 0) {
+			if (!block_job_failed_io(&m->job, false, rc, NULL))
+				return false;
+			continue;
+		}
+		bool wanted = m->base ? extent.flags & BLOCK_STATUS_ALLOCATED
+				      : !(extent.flags & BLOCK_STATUS_ZERO) || !m->target_is_zero;
+		if (wanted)
+			block_dirty_set(m->dirty, at, extent.length);
+		at += extent.length;
+		fiber_pause(m->job.loop);
+		if (!block_job_check_point(&m->job))
+			return false;
+	}
+	return true;
+}
+
+static void update_length(struct mirror *m)
+{
+	uint64_t under_way = 0;
+	for (const struct piece *p = m->first_piece; p; p = p->next)
+		under_way += p->length;
+	m->job.length = m->job.offset + under_way + bytes_left(m);
+}
+
+static bool copy_round(struct mirror *m, uint64_t *at)
+{
+	bool any = false;
+	while (m->pieces < PIECES_MAX && !m->failed && m->dirty->count && start_piece(m, at)) {
+		any = true;
+		update_length(m);
+		block_job_account(&m->job, m->first_piece ? m->first_piece->length : 0);
+		if (m->job.user_paused || m->job.cancelled)
+			break;
+	}
+	return any;
+}
+
+static bool may_end(const struct mirror *m)
+{
+	return m->job.complete_asked || m->job.stop_asked;
+}
+
+/* The moment has come to say so, or to end: a target that loses what it was sent is no mirror. */
+static bool become_ready(struct mirror *m)
+{
+	int rc = block_flush(m->target);
+	if (rc < 0)
+		return block_job_failed_io(&m->job, true, rc, NULL);
+	block_job_set_ready(&m->job);
+	return true;
+}
+
+static bool mirror_loop(struct mirror *m)
+{
+	uint64_t at = 0;
+	while (!m->failed) {
+		if (!block_job_check_point(&m->job))
+			return false;
+		bool began = copy_round(m, &at);
+		update_length(m);
+		bool close = (m->passes || !m->dirty->count) &&
+			     m->job.length - m->job.offset <= SWITCH_BYTES;
+		if (close && !m->job.ready && !become_ready(m))
+			return false;
+		if (close && m->job.ready && may_end(m))
+			return true;
+		if (m->pieces)
+			wait_for_pieces(m, m->pieces - 1);
+		else if (!began && !m->dirty->count && !may_end(m))
+			block_job_idle(&m->job, READY_IDLE_NS);
+	}
+	return false;
+}
+
+static bool mirror_run(struct block_job *job)
+{
+	struct mirror *m = (struct mirror *)job;
+	bool good = (m->sync == SYNC_NONE || scan(m)) && mirror_loop(m);
+	wait_for_pieces(m, 0);
+	return good && !m->failed;
+}
+
+/* --- the end ------------------------------------------------------------------------------------------*/
+
+/* What guests wrote last; nobody writes now. Roots are held, so this goes below them. */
+static bool copy_rest(struct mirror *m)
+{
+	uint64_t start, length;
+	struct block_node *source = m->source, *target = m->target;
+	m->source = m->source_node;
+	m->target = m->target_node;
+	bool good = true;
+	while (good && block_dirty_next(m->dirty, 0, &start, &length)) {
+		bool write;
+		int rc = copy_piece(m, start, length, &write);
+		if (rc < 0)
+			good = error_set_errno(&m->job.error, -rc, "the last bytes could not be copied");
+		else
+			block_dirty_clear(m->dirty, start, length);
+	}
+	int rc = good ? block_flush(m->target) : 0;
+	if (rc < 0)
+		good = error_set_errno(&m->job.error, -rc, "the target could not be flushed");
+	m->source = source;
+	m->target = target;
+	return good;
+}
+
+/* The target takes the source's place. */
+static bool switch_over(struct mirror *m)
+{
+	struct block_graph *graph = m->job.jobs->graph;
+	struct block_node *source = block_below_filters(m->source_node);
+	if (!m->commit && m->base && !m->target_node->backing && !m->keep_target_backing)
+		block_set_backing(m->target_node, source->backing);
+	m->target_node->detect_zeroes |= source->detect_zeroes;
+	block_graph_replace(graph, m->replaced, m->target_node, m->source);
+	return true;
+}
+
+static bool mirror_finish(struct block_job *job, bool success)
+{
+	struct mirror *m = (struct mirror *)job;
+	struct block_graph *graph = job->jobs->graph;
+	block_graph_hold(graph);
+	bool good = success && copy_rest(m);
+	/* The roots of the job are in nobody's way. */
+	block_dirty_free(m->dirty);
+	m->dirty = NULL;
+	bool switched = good && job->complete_asked && switch_over(m);
+	if (m->commit && !switched && m->base_was_readonly)
+		block_set_readonly(m->target_node, true, NULL);
+	block_graph_release(graph);
+	g_clear_pointer(&m->source, block_close);
+	g_clear_pointer(&m->target, block_close);
+	return good;
+}
+
+static void mirror_free(struct block_job *job)
+{
+	struct mirror *m = (struct mirror *)job;
+	block_dirty_free(m->dirty);
+	block_close(m->source);
+	block_close(m->target);
+}
+
+static const struct block_job_kind mirror_kind = {
+	.name = "mirror",
+	.size = sizeof(struct mirror),
+	.can_complete = true,
+	.run = mirror_run,
+	.finish = mirror_finish,
+	.free = mirror_free,
+};
+static const struct block_job_kind active_commit_kind = {
+	.name = "commit",
+	.size = sizeof(struct mirror),
+	.can_complete = true,
+	.run = mirror_run,
+	.finish = mirror_finish,
+	.free = mirror_free,
+};
+
+/* --- beginning ----------------------------------------------------------------------------------------*/
+
+static unsigned granularity_shift(uint32_t granularity)
+{
+	return granularity ? __builtin_ctz(granularity) : BLOCK_DIRTY_SHIFT_DEFAULT;
+}
+
+static void begin(struct mirror *m, unsigned shift)
+{
+	struct block_graph *graph = m->job.jobs->graph;
+	m->source = block_root_new(graph, block_ref(m->source_node));
+	m->target = block_root_new(graph, block_ref(m->target_node));
+	m->dirty = block_dirty_new(m->source_node, NULL, shift);
+	block_job_start(&m->job);
+}
+
+static bool find_replaced(struct mirror *m, const char *name, GError **error)
+{
+	m->replaced = m->source_node;
+	if (!name)
+		return true;
+	m->replaced = block_graph_find(m->job.jobs->graph, name);
+	return m->replaced || error_set(error, BERTH_ERR_NOT_FOUND, "Failed to find node with "
+					"node-name='%s'", name);
+}
+
+static bool check_mirror(const struct block_mirror_options *o, GError **error)
+{
+	if (block_is_below(o->source, o->target) || block_is_below(o->target, o->source))
+		return error_set(error, BERTH_ERR_INVALID, "Can't mirror node into itself");
+	if (o->target->readonly)
+		return error_set(error, BERTH_ERR_INVALID, "the target '%s' is read-only",
+				 o->target->filename);
+	if (o->target->size != o->source->size)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "source and target have different sizes: %" G_GUINT64_FORMAT
+				 " and %" G_GUINT64_FORMAT, o->source->size, o->target->size);
+	if (o->sync > SYNC_NONE)
+		return error_set(error, BERTH_ERR_INVALID, "Sync mode '%s' not supported",
+				 block_sync_names[o->sync]);
+	if (o->granularity && (o->granularity < 512 || o->granularity > 64 << 20 ||
+			       o->granularity & (o->granularity - 1)))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "granularity is a power of two from 512 bytes to 64 MiB");
+	return true;
+}
+
+bool block_mirror_start(struct block_jobs *jobs, const struct block_mirror_options *o,
+			GError **error)
+{
+	if (!check_mirror(o, error))
+		return false;
+	struct mirror *m = (struct mirror *)block_job_new(jobs, &mirror_kind, &o->job, error);
+	if (!m)
+		return false;
+	struct block_node *backing = block_below_filters(o->source)->backing;
+	m->source_node = o->source;
+	m->target_node = o->target;
+	m->sync = o->sync == SYNC_TOP && !backing ? SYNC_FULL : o->sync;
+	m->base = m->sync == SYNC_FULL ? NULL : block_below_filters(backing);
+	m->target_is_zero = o->target_is_zero;
+	m->keep_target_backing = o->keep_target_backing;
+	m->unmap = o->unmap;
+	if (!find_replaced(m, o->replaces, error) ||
+	    !block_job_claim_node(&m->job, m->source_node, error) ||
+	    !block_job_claim_node(&m->job, m->target_node, error)) {
+		block_job_discard(&m->job);
+		return false;
+	}
+	begin(m, granularity_shift(o->granularity));
+	return true;
+}
+
+/* The bytes of the image in use go into `base`, which then takes its place. */
+bool block_commit_active_start(struct block_jobs *jobs, const struct block_commit_options *o,
+			       GError **error)
+{
+	struct mirror *m = (struct mirror *)block_job_new(jobs, &active_commit_kind, &o->job, error);
+	if (!m)
+		return false;
+	m->source_node = o->top;
+	m->target_node = m->base = o->base;
+	m->replaced = o->top;
+	m->sync = SYNC_TOP;
+	m->commit = m->unmap = true;
+	m->base_was_readonly = o->base->readonly;
+	bool good = block_job_claim_node(&m->job, o->top, error);
+	for (struct block_node *n = block_below_filters(o->top)->backing; good && n;
+	     n = block_below_filters(n)->backing) {
+		good = block_job_claim_node(&m->job, n, error);
+		if (block_below_filters(n) == o->base)
+			break;
+	}
+	if (good && block_set_readonly(o->base, false, error) &&
+	    (o->base->size >= o->top->size || block_resize(o->base, o->top->size, error))) {
+		begin(m, BLOCK_DIRTY_SHIFT_DEFAULT);
+		return true;
+	}
+	if (good && m->base_was_readonly)
+		block_set_readonly(o->base, true, NULL);
+	block_job_discard(&m->job);
+	return false;
+}
