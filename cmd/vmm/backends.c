@@ -3,22 +3,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "block/core/image.h"
-#include "block/core/options.h"
-#include "dev/storage/ata.h"
 
 #include <string.h>
-
-static void disk_free(void *opaque)
-{
-	struct backend_disk *disk = opaque;
-	if (disk->node)
-		block_close(disk->node);
-	conf_drive_free(disk->conf);
-	g_free(disk->tray);
-	g_free(disk->id);
-	g_free(disk);
-}
 
 static void net_free(void *net)
 {
@@ -38,7 +24,7 @@ static void object_free(void *object)
 void backends_init(struct backends *b, struct aio_loop *loop)
 {
 	b->loop = loop;
-	b->disks = g_ptr_array_new_with_free_func(disk_free);
+	disks_init(b);
 	b->nets = g_ptr_array_new_with_free_func(net_free);
 	b->chardevs = g_ptr_array_new_with_free_func(stream_free);
 	b->objects = g_ptr_array_new_with_free_func(object_free);
@@ -49,23 +35,12 @@ void backends_clear(struct backends *b)
 	if (!b->disks)
 		return;
 	g_ptr_array_unref(b->nets);
-	g_ptr_array_unref(b->disks);
+	disks_clear(b);
 	g_ptr_array_unref(b->chardevs);
 	g_ptr_array_unref(b->objects);
-	b->disks = NULL;
 }
 
 /* --- looking up ----------------------------------------------------------------------------------- */
-
-struct backend_disk *backends_find_disk(struct backends *b, const char *id)
-{
-	for (unsigned i = 0; i < b->disks->len; i++) {
-		struct backend_disk *disk = b->disks->pdata[i];
-		if (strcmp(disk->id, id) == 0)
-			return disk;
-	}
-	return NULL;
-}
 
 struct net_backend *backends_find_net(struct backends *b, const char *id)
 {
@@ -145,137 +120,7 @@ struct device_resolver backends_resolver(struct backends *b)
 	return (struct device_resolver){resolve, b};
 }
 
-/* --- disks ---------------------------------------------------------------------------------------- */
-
-static const struct conf_drive *find_conf(const GPtrArray *all, const char *id)
-{
-	for (unsigned i = 0; all && i < all->len; i++) {
-		const struct conf_drive *drive = all->pdata[i];
-		if (drive->id && strcmp(drive->id, id) == 0)
-			return drive;
-	}
-	return NULL;
-}
-
-static bool is_file_driver(const char *driver)
-{
-	static const char *const names[] = {"file", "host_device", "host_cdrom", NULL};
-	return g_strv_contains(names, driver);
-}
-
-static void apply_cache(const struct conf_drive *conf, struct block_open_options *options)
-{
-	options->direct = conf->direct || conf->cache == CONF_CACHE_NONE ||
-			  conf->cache == CONF_CACHE_DIRECTSYNC;
-	options->writethrough = conf->cache == CONF_CACHE_WRITETHROUGH ||
-				conf->cache == CONF_CACHE_DIRECTSYNC;
-	options->no_flush = conf->no_flush || conf->cache == CONF_CACHE_UNSAFE;
-}
-
-/* The dictionary of a node with options that only its drivers know. */
-static json_t *node_dict(const struct conf_drive *conf, const struct conf_drive *file,
-			 const char *format, GError **error)
-{
-	json_t *flat = json_object();
-	if (format)
-		json_object_set_new(flat, "driver", json_string(format));
-	json_t *bytes = file->file ? block_parse_filename(file->file, error) : json_object();
-	if (!bytes) {
-		json_decref(flat);
-		return NULL;
-	}
-	const char *key;
-	json_t *value;
-	json_object_foreach(bytes, key, value)
-	{
-		g_autofree char *below = g_strconcat("file.", key, NULL);
-		json_object_set(flat, below, value);
-	}
-	json_decref(bytes);
-	for (unsigned i = 0; i < keyval_count(file->node_options) && file != conf; i++) {
-		g_autofree char *below = g_strconcat("file.", file->node_options->keys->pdata[i], NULL);
-		json_object_set_new(flat, below, json_string(file->node_options->values->pdata[i]));
-	}
-	for (unsigned i = 0; i < keyval_count(conf->node_options); i++) {
-		const char *text = conf->node_options->values->pdata[i];
-		/* "backing": null, and "backing=" as QEMU takes it on the command line: no backing file */
-		bool none = strcmp(conf->node_options->keys->pdata[i], "backing") == 0 && !*text;
-		json_object_set_new(flat, conf->node_options->keys->pdata[i],
-				    none ? json_null() : json_string(text));
-	}
-	json_t *dict = block_unflatten(flat, error);
-	json_decref(flat);
-	return dict;
-}
-
-static struct block_node *open_disk(struct backends *b, const struct conf_drive *conf,
-				    const GPtrArray *all, GError **error)
-{
-	/* A format node on a protocol node is one node here; the options of both count. */
-	const struct conf_drive *file = conf;
-	if (conf->file_node) {
-		file = find_conf(all, conf->file_node);
-		if (!file || !file->file) {
-			error_set(error, BERTH_ERR_NOT_FOUND,
-				  "-blockdev %s: there is no file node '%s' before it", conf->id,
-				  conf->file_node);
-			return NULL;
-		}
-	}
-	if (conf->aio == CONF_AIO_NATIVE && !(conf->cache == CONF_CACHE_NONE || conf->direct ||
-					      file->direct || conf->cache == CONF_CACHE_DIRECTSYNC)) {
-		error_set(error, BERTH_ERR_INVALID,
-			  "-drive %s: aio=native needs cache=none: add it, or use aio=io_uring",
-			  conf->id);
-		return NULL;
-	}
-	struct block_open_options options = {
-		.filename = file->file,
-		.format = conf->format && is_file_driver(conf->format) ? "raw" : conf->format,
-		.node_name = conf->id,
-		.readonly = conf->readonly == CONF_SWITCH_ON,
-		.auto_readonly = conf->auto_readonly == CONF_SWITCH_ON,
-		.discard = conf->discard == CONF_DISCARD_UNMAP || file->discard == CONF_DISCARD_UNMAP,
-		.detect_zeroes = conf->detect_zeroes != 0,
-		.snapshot = conf->snapshot == CONF_SWITCH_ON,
-		.no_lock = file->locking == CONF_SWITCH_OFF,
-		.aio = file->aio == CONF_AIO_THREADS ? BLOCK_AIO_THREADS : BLOCK_AIO_URING,
-	};
-	apply_cache(conf, &options);
-	options.direct |= file->direct;
-	options.no_flush |= file->no_flush;
-	if (!keyval_count(conf->node_options) && !keyval_count(file->node_options))
-		return block_open(&options, b->loop, error);
-	json_t *dict = node_dict(conf, file, options.format, error);
-	options.dict = dict;
-	struct block_node *node = dict ? block_open(&options, b->loop, error) : NULL;
-	json_decref(dict);
-	return node;
-}
-
-bool backends_add_disk(struct backends *b, struct conf_drive *conf, const GPtrArray *all,
-		       GError **error)
-{
-	struct block_node *node = NULL;
-	bool medium = conf->file || conf->file_node;
-	if (backends_find_disk(b, conf->id))
-		error_set(error, BERTH_ERR_INVALID, "there is a drive '%s' already: rename one",
-			  conf->id);
-	else if (!medium && conf->media != CONF_MEDIA_CDROM)
-		error_set(error, BERTH_ERR_INVALID, "-drive %s: a disk needs file=PATH", conf->id);
-	else if (medium)
-		node = open_disk(b, conf, all, error);
-	if (!node && (medium || conf->media != CONF_MEDIA_CDROM)) {
-		conf_drive_free(conf);
-		return false;
-	}
-	struct backend_disk *disk = g_new0(struct backend_disk, 1);
-	disk->id = g_strdup(conf->id);
-	disk->node = node;
-	disk->conf = conf;
-	g_ptr_array_add(b->disks, disk);
-	return true;
-}
+/* --- who uses what --------------------------------------------------------------------------------- */
 
 struct device *backends_user(const GPtrArray *devices, const void *backend)
 {
@@ -289,37 +134,6 @@ struct device *backends_user(const GPtrArray *devices, const void *backend)
 		}
 	}
 	return NULL;
-}
-
-bool backends_change_medium(struct backends *b, struct backend_disk *disk, struct device *dev,
-			    struct conf_drive *conf, bool force, GError **error)
-{
-	struct block_node *node = conf ? open_disk(b, conf, NULL, error) : NULL;
-	if ((conf && !node) || !ide_cd_change_medium(dev, node, force, error)) {
-		block_close(node);
-		conf_drive_free(conf);
-		return false;
-	}
-	block_close(disk->node);
-	disk->node = node;
-	g_free(disk->tray);
-	disk->tray = node ? NULL : g_strdup(dev->id);
-	if (conf) {
-		conf_drive_free(disk->conf);
-		disk->conf = conf;
-	}
-	return true;
-}
-
-/* A protocol node that a format node is on is opened with that, not by itself. */
-static bool is_lower_node(const struct conf_drive *drive, const GPtrArray *all)
-{
-	for (unsigned i = 0; drive->is_blockdev && i < all->len; i++) {
-		const struct conf_drive *upper = all->pdata[i];
-		if (upper->file_node && strcmp(upper->file_node, drive->id) == 0)
-			return true;
-	}
-	return false;
 }
 
 /* --- networks, streams, objects ------------------------------------------------------------------- */
@@ -456,9 +270,7 @@ bool backends_open(struct backends *b, const struct conf_vm *conf, GError **erro
 		}
 	}
 	for (unsigned i = 0; i < conf->drives->len; i++) {
-		struct conf_drive *drive = conf->drives->pdata[i];
-		if (!is_lower_node(drive, conf->drives) &&
-		    !backends_add_disk(b, conf_drive_copy(drive), conf->drives, error))
+		if (!backends_add_disk(b, conf_drive_copy(conf->drives->pdata[i]), error))
 			return false;
 	}
 	return true;

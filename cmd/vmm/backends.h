@@ -11,15 +11,22 @@
 #include "dev/core/device.h"
 #include "net/net.h"
 
+#include <jansson.h>
+
 struct backend_disk {
 	char *id;
-	struct block_node *node; /* NULL: a drive without medium */
-	struct conf_drive *conf; /* owned; how it was opened */
+	struct block_node *node;  /* a root: what devices have. NULL: a drive without medium */
+	struct block_node *named; /* -blockdev: the node of that name, which may be elsewhere by now */
+	struct conf_drive *conf;  /* owned; how it was opened */
 	char *tray;              /* without medium: the id of the CD drive that it is for, or NULL */
 };
 
 struct backends {
 	struct aio_loop *loop;
+	struct block_graph *graph;
+	struct block_jobs *jobs;    /* NULL until the monitors are there */
+	struct nbd_server *nbd;     /* nbd-server-start; or NULL */
+	unsigned names;             /* made up for nodes without one */
 	GPtrArray *disks;    /* struct backend_disk */
 	GPtrArray *nets;     /* struct net_backend */
 	GPtrArray *chardevs; /* struct chardev */
@@ -38,6 +45,20 @@ struct device *backends_user(const GPtrArray *devices, const void *backend);
 bool backends_change_medium(struct backends *b, struct backend_disk *disk, struct device *dev,
 			    struct conf_drive *conf, bool force, GError **error);
 
+/* --- disks.c ------------------------------------------------------------------------------------ */
+void disks_init(struct backends *b);
+void disks_clear(struct backends *b);
+/* The disk's image as it is now, below its root; NULL: no medium. Borrowed. */
+struct block_node *disks_image(const struct backend_disk *disk);
+/* By -drive id, or by node-name. Borrowed; NULL with *error set. */
+struct block_node *disks_find_node(struct backends *b, const char *name, GError **error);
+/* The disk whose image is `node` or that has it in its chain; NULL: none. */
+struct backend_disk *disks_of_node(struct backends *b, const struct block_node *node);
+/* "#block12". g_free(). */
+char *disks_make_name(struct backends *b);
+/* How an image of the disk was opened, for another in the same place; graph and nothing else set. */
+struct block_open_options disks_options_like(struct backends *b, const struct block_node *node);
+
 /* For struct machine_config; the resolver's opaque is `b`. */
 struct device_resolver backends_resolver(struct backends *b);
 
@@ -46,9 +67,10 @@ struct net_backend *backends_find_net(struct backends *b, const char *id);
 struct chardev *backends_find_chardev(struct backends *b, const char *id);
 struct conf_item *backends_find_object(struct backends *b, const char *id);
 
-/* Takes `conf`; the id must be new. `all` is where file=NODE references are looked up. */
-bool backends_add_disk(struct backends *b, struct conf_drive *conf, const GPtrArray *all,
-		       GError **error);
+/* Takes `conf`; the id must be new. */
+bool backends_add_disk(struct backends *b, struct conf_drive *conf, GError **error);
+/* As a -blockdev: `dict` is the node's (borrowed). */
+bool backends_add_node(struct backends *b, const json_t *dict, GError **error);
 bool backends_add_net(struct backends *b, const struct conf_item *item, GError **error);
 bool backends_add_chardev(struct backends *b, const struct conf_item *item, GError **error);
 bool backends_add_object(struct backends *b, const struct conf_item *item, GError **error);

@@ -50,10 +50,9 @@ struct conf_drive {
 	char *index, *bus, *unit; /* numbers, or NULL: the first free place */
 
 	/* -blockdev */
-	bool is_blockdev;         /* `id` is the node's name */
-	char *file_node;          /* the node that holds the bytes, or NULL: `file` does */
-	struct keyval *node_options; /* what only the image's driver knows: backing.*, data-file... */
-	bool direct, no_flush;
+	bool is_blockdev;         /* `id` is the node's name, `format` its driver */
+	struct keyval *node_options; /* what only drivers know: all of the rest, or -drive's backing.* */
+	bool direct, no_flush;    /* -drive */
 	enum conf_switch auto_readonly;
 };
 struct conf_drive *conf_drive_new(void);

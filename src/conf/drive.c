@@ -49,26 +49,10 @@ static const struct keyval_field drive_fields[] = {
 	{NULL},
 };
 
+/* Everything else is the block layer's to understand, or to refuse by name. */
 static const struct keyval_field blockdev_fields[] = {
 	{"driver", KEYVAL_STRING, FIELD(format)},
 	{"node-name", KEYVAL_STRING, FIELD(id)},
-	{"filename", KEYVAL_STRING, FIELD(file)},
-	{"file", KEYVAL_STRING, FIELD(file_node)},
-	{"file.filename", KEYVAL_STRING, FIELD(file)},
-	{"file.aio", KEYVAL_ENUM, FIELD(aio), .names = aios},
-	{"file.locking", KEYVAL_SWITCH, FIELD(locking)},
-	{"file.cache.direct", KEYVAL_BOOL, FIELD(direct)},
-	{"file.cache.no-flush", KEYVAL_BOOL, FIELD(no_flush)},
-	{"file.discard", KEYVAL_ENUM, FIELD(discard), .names = discards},
-	{"aio", KEYVAL_ENUM, FIELD(aio), .names = aios},
-	{"locking", KEYVAL_SWITCH, FIELD(locking)},
-	{"cache.direct", KEYVAL_BOOL, FIELD(direct)},
-	{"cache.no-flush", KEYVAL_BOOL, FIELD(no_flush)},
-	{"read-only", KEYVAL_SWITCH, FIELD(readonly)},
-	{"auto-read-only", KEYVAL_SWITCH, FIELD(auto_readonly)},
-	{"discard", KEYVAL_ENUM, FIELD(discard), .names = discards},
-	{"detect-zeroes", KEYVAL_ENUM, FIELD(detect_zeroes), .names = zeroes},
-	{"force-share", KEYVAL_OFF, .help = NOT_YET},
 	{NULL},
 };
 
@@ -84,7 +68,6 @@ void conf_drive_free(struct conf_drive *drive)
 	if (!drive)
 		return;
 	keyval_clear(drive_fields, drive);
-	g_free(drive->file_node);
 	keyval_free(drive->node_options);
 	g_free(drive);
 }
@@ -98,7 +81,6 @@ struct conf_drive *conf_drive_copy(const struct conf_drive *drive)
 	copy->index = g_strdup(drive->index);
 	copy->bus = g_strdup(drive->bus);
 	copy->unit = g_strdup(drive->unit);
-	copy->file_node = g_strdup(drive->file_node);
 	copy->node_options = keyval_copy(drive->node_options);
 	return copy;
 }
@@ -178,18 +160,11 @@ struct conf_drive *conf_blockdev_from_keyval(struct keyval *kv, GError **error)
 	struct conf_drive *drive = conf_drive_new();
 	drive->is_blockdev = true;
 	drive->interface = CONF_IF_NONE;
-	bool good = bind(kv, blockdev_fields, drive, "-blockdev", error);
+	bool good = keyval_bind(kv, blockdev_fields, drive, "-blockdev", drive->node_options, error);
 	keyval_free(kv);
-	normalize_discard(drive);
 	if (good && (!drive->format || !drive->id))
 		good = error_set(error, BERTH_ERR_INVALID,
 				 "-blockdev needs driver=DRIVER and node-name=NAME");
-	else if (good && !drive->file == !drive->file_node &&
-		 (drive->file || !keyval_get(drive->node_options, "file.driver")))
-		good = error_set(error, BERTH_ERR_INVALID,
-				 "-blockdev %s: it needs a file: driver=file,filename=PATH, or "
-				 "driver=raw,file=NODE",
-				 drive->id);
 	if (good)
 		return drive;
 	conf_drive_free(drive);

@@ -109,6 +109,9 @@ bool monitor_attach(struct monitor_server *server, struct chardev *chr, bool con
 /* Tell every negotiated QMP client. `data` is taken; NULL for an event without data. */
 void monitor_emit(struct monitor_server *server, const char *event, json_t *data);
 
+/* Is `value` an object with `members` (as in a struct qmp_command's args), and no others? */
+bool monitor_check(const struct monitor_server *server, const char *members, const json_t *value,
+		   GError **error);
 /* Run a QMP command from inside. `args` is borrowed and may be NULL. NULL on error. */
 json_t *monitor_execute(struct monitor_server *server, const char *command, const json_t *args,
 			GError **error);

@@ -144,3 +144,9 @@ bool qmp_check_members(const struct monitor_server *server, const char *members,
 	}
 	return true;
 }
+
+bool monitor_check(const struct monitor_server *server, const char *members, const json_t *value,
+		   GError **error)
+{
+	return qmp_check_members(server, members, value, false, error);
+}
