@@ -225,6 +225,7 @@ static int run(int argc, char **argv)
 		{'D', "description", OPTION_TEXT, &serve.description, "TEXT", "shown to clients"},
 		{'A', "allocation-depth", OPTION_FLAG, &serve.allocation_depth, NULL,
 		 "tell in which image of the chain data is"},
+		{'B', "bitmap", OPTION_LIST, &serve.bitmaps, "NAME", "tell clients what this bitmap says"},
 		{'o', "offset", OPTION_TEXT, &serve.offset, "SIZE", "leave out the first bytes"},
 		{'f', "format", OPTION_TEXT, &serve.format, "FORMAT", "do not guess the image's format"},
 		{'r', "read-only", OPTION_FLAG, &serve.readonly, NULL, "clients cannot write"},
@@ -248,7 +249,7 @@ static int run(int argc, char **argv)
 
 const struct img_command serve_command = {
 	"serve", "[-k path | [-b address] [-p port]] [-x name] [-D description] [-e shared] [-t] [--fork] "
-		 "[--pid-file=path] [-r] [-A] [-o offset] [--cache=mode] [--discard=mode] "
+		 "[--pid-file=path] [-r] [-A] [-B bitmap] [-o offset] [--cache=mode] [--discard=mode] "
 		 "[--object objectdef] [--image-opts] [-f fmt] filename",
 	"Show an image to NBD clients until the last one goes, as qemu-nbd does", run,
 };

@@ -166,8 +166,6 @@ static bool remove_bitmap(struct vmm *vmm, const json_t *args, GError **error)
 		return false;
 	if (!bitmap->inconsistent && !block_dirty_check_usable(bitmap, error))
 		return false;
-	if (bitmap->persistent && !block_forget_bitmap(bitmap->node, bitmap->name, error))
-		return false;
 	block_dirty_free(bitmap);
 	return true;
 }

@@ -87,7 +87,11 @@ struct block_driver {
 	bool (*snapshot_apply)(struct block_node *node, const char *name_or_id, GError **error);
 	bool (*snapshot_delete)(struct block_node *node, const char *name_or_id, GError **error);
 	bool (*snapshot_list)(struct block_node *node, GPtrArray *list, GError **error);
-	bool (*bitmap)(struct block_node *node, const struct block_bitmap_op *op, GError **error);
+	/*
+	 * Persistent bitmaps: the driver makes those of the image part of node->dirty in open(), and
+	 * writes back in close() and set_readonly() those that are persistent.
+	 */
+	bool (*can_keep_bitmaps)(struct block_node *node, GError **error);
 
 	const struct block_option *create_options, *amend_options; /* end with name == NULL */
 	bool create_bare;

@@ -363,28 +363,3 @@ bool block_snapshot_delete(struct block_node *node, const char *name_or_id, GErr
 	struct call call = {.run = run_snapshot_delete, .text = name_or_id, .error = error};
 	return snapshot_call(node, &call);
 }
-
-static bool run_bitmap(struct call *call)
-{
-	return call->node->driver->bitmap(call->node, call->input, call->error);
-}
-
-bool block_bitmap(struct block_node *node, const struct block_bitmap_op *op, GError **error)
-{
-	if (!node->driver->bitmap)
-		return unsupported(node, "persistent bitmaps", error);
-	struct call call = {.run = run_bitmap, .input = op, .error = error};
-	return check_writable(node, error) && dispatch(node, &call);
-}
-
-bool block_can_keep_bitmaps(struct block_node *node, GError **error)
-{
-	return node->driver->bitmap ? check_writable(node, error)
-				    : unsupported(node, "persistent bitmaps", error);
-}
-
-bool block_forget_bitmap(struct block_node *node, const char *name, GError **error)
-{
-	const struct block_bitmap_op op = {.action = BLOCK_BITMAP_REMOVE, .name = name};
-	return block_bitmap(node, &op, error);
-}

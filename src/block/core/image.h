@@ -111,8 +111,6 @@ struct block_bitmap_op {
 bool block_bitmap(struct block_node *node, const struct block_bitmap_op *op, GError **error);
 /* Can the image keep bitmaps when it is closed? */
 bool block_can_keep_bitmaps(struct block_node *node, GError **error);
-/* A persistent bitmap is removed: so that the image does not bring it back. */
-bool block_forget_bitmap(struct block_node *node, const char *name, GError **error);
 
 /* --- create ----------------------------------------------------------------------------------------*/
 

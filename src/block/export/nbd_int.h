@@ -3,6 +3,7 @@
  * (nbd_session.c). */
 #pragma once
 
+#include "block/core/dirty.h"
 #include "block/core/driver.h"
 #include "block/export/nbd_server.h"
 #include "block/nbd/stream.h"
@@ -19,7 +20,7 @@ struct nbd_export {
 	char *id, *name, *description;
 	struct block_node *root;
 	bool writable, allocation_depth;
-	GPtrArray *bitmaps; /* char * */
+	GPtrArray *bitmaps; /* struct block_dirty, each marked busy */
 	unsigned sessions;
 };
 

@@ -178,9 +178,10 @@ char *nbd_context_name(const struct nbd_export *export, unsigned context)
 	if (context == NBD_CONTEXT_DEPTH)
 		return g_strdup(export->allocation_depth ? "qemu:allocation-depth" : "");
 	context -= NBD_CONTEXT_BITMAPS;
-	return context < export->bitmaps->len
-		       ? g_strconcat("qemu:dirty-bitmap:", export->bitmaps->pdata[context], NULL)
-		       : NULL;
+	if (context >= export->bitmaps->len)
+		return NULL;
+	const struct block_dirty *bitmap = export->bitmaps->pdata[context];
+	return g_strconcat("qemu:dirty-bitmap:", bitmap->name, NULL);
 }
 
 /* "base:", "qemu:" and "qemu:dirty-bitmap:" ask a list for all that begin so. */

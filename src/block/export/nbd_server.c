@@ -17,6 +17,8 @@
 static void export_free(void *opaque)
 {
 	struct nbd_export *export = opaque;
+	for (unsigned i = 0; i < export->bitmaps->len; i++)
+		((struct block_dirty *)export->bitmaps->pdata[i])->busy--;
 	block_close(export->root);
 	g_ptr_array_unref(export->bitmaps);
 	g_free(export->id);
@@ -61,6 +63,25 @@ static bool check_names(const struct nbd_server *server, const struct nbd_export
 	return true;
 }
 
+static bool take_bitmaps(struct nbd_export *export, struct block_node *node,
+			 const char *const *names, GError **error)
+{
+	for (; names && *names; names++) {
+		struct block_dirty *found = block_dirty_find_in_chain(node, *names);
+		if (!found)
+			return error_set(error, BERTH_ERR_NOT_FOUND, "Bitmap '%s' is not found", *names);
+		if (found->busy || found->inconsistent)
+			return error_set(error, BERTH_ERR_BUSY, "Bitmap '%s' is %s", *names,
+					 found->busy ? "in use by another operation" : "inconsistent");
+		if (export->bitmaps->len == NBD_CONTEXTS_MAX - NBD_CONTEXT_BITMAPS)
+			return error_set(error, BERTH_ERR_INVALID, "an export has at most %d bitmaps",
+					 NBD_CONTEXTS_MAX - NBD_CONTEXT_BITMAPS);
+		found->busy++;
+		g_ptr_array_add(export->bitmaps, found);
+	}
+	return true;
+}
+
 bool nbd_server_add(struct nbd_server *server, struct block_graph *graph, struct block_node *node,
 		    const struct nbd_export_options *options, GError **error)
 {
@@ -76,10 +97,14 @@ bool nbd_server_add(struct nbd_server *server, struct block_graph *graph, struct
 	export->description = g_strdup(options->description);
 	export->writable = options->writable;
 	export->allocation_depth = options->allocation_depth;
-	export->bitmaps = g_ptr_array_new_with_free_func(g_free);
+	export->bitmaps = g_ptr_array_new();
 	export->root = block_root_new(graph, block_ref(node));
 	export->root->readonly = !options->writable;
 	export->root->writethrough |= options->writethrough;
+	if (!take_bitmaps(export, node, options->bitmaps, error)) {
+		export_free(export);
+		return false;
+	}
 	g_ptr_array_add(server->exports, export);
 	return true;
 }

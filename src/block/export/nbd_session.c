@@ -178,6 +178,17 @@ static int collect_status(const struct nbd_request *r, struct extents *list, boo
 	}
 }
 
+/* qemu:dirty-bitmap: 1 is dirty. */
+static void collect_dirty(const struct nbd_request *r, struct extents *list,
+			  const struct block_dirty *bitmap)
+{
+	uint64_t at = r->offset, length;
+	do {
+		length = block_dirty_run(bitmap, at, list->left);
+		at += length;
+	} while (add_extent(list, length, block_dirty_get(bitmap, at - length)));
+}
+
 static bool run_status(const struct nbd_request *r)
 {
 	g_autofree struct extents *list = g_new0(struct extents, 1);
@@ -188,7 +199,12 @@ static bool run_status(const struct nbd_request *r)
 		list->count = 0;
 		list->max = r->flags & NBD_CMD_FLAG_REQ_ONE ? 1 : EXTENTS_MAX;
 		list->left = r->length;
-		int rc = collect_status(r, list, context == NBD_CONTEXT_DEPTH);
+		int rc = 0;
+		if (context >= NBD_CONTEXT_BITMAPS)
+			collect_dirty(r, list,
+				      r->session->export->bitmaps->pdata[context - NBD_CONTEXT_BITMAPS]);
+		else
+			rc = collect_status(r, list, context == NBD_CONTEXT_DEPTH);
 		if (rc < 0)
 			return send_result(r, rc);
 		be32_store(list->bytes, context);

@@ -173,7 +173,8 @@ static int refer_bitmaps(struct checker *c)
 {
 	struct qcow2_node *q = c->q;
 	const struct qcow2_ext *ext = qcow2_extension_find(q, QCOW2_EXT_BITMAPS);
-	if (!ext || ext->length < 24)
+	/* Without the bit they do not count any more. */
+	if (!ext || ext->length < 24 || !(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
 		return 0;
 	uint64_t size = be64_load(ext->data + 8), offset = be64_load(ext->data + 16);
 	if (size > 1024 * 65536)

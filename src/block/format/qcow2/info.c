@@ -33,6 +33,10 @@ static json_t *describe_format(const struct qcow2_node *q)
 				    json_boolean(h->incompatible & QCOW2_INCOMPAT_CORRUPT));
 		json_object_set_new(data, "extended-l2", json_boolean(q->extended));
 	}
+	json_t *bitmaps = qcow2_bitmaps_describe(q);
+	if (json_array_size(bitmaps))
+		json_object_set(data, "bitmaps", bitmaps);
+	json_decref(bitmaps);
 	if (q->external) {
 		if (q->data_file_name)
 			json_object_set_new(data, "data-file", json_string(q->data_file_name));

@@ -117,8 +117,10 @@ static void free_memory(struct qcow2_node *q)
 static void qcow2_close(struct block_node *node)
 {
 	struct qcow2_node *q = qcow2_of(node);
+	if (!node->readonly && !q->corrupt && q->bitmaps_loaded)
+		qcow2_bitmaps_store(q);
 	/* The core has flushed; counting down what that freed is one more round. */
-	if (!node->readonly && !q->corrupt)
+	for (unsigned round = 0; round < 2 && !node->readonly && !q->corrupt; round++)
 		qcow2_flush(q);
 	free_memory(q);
 }
@@ -209,12 +211,17 @@ static bool prepare_writing(struct qcow2_node *q, GError **error)
 			return false;
 	}
 	/* Bits that stand for what we do not keep up to date. */
-	uint64_t keep = QCOW2_AUTOCLEAR_DATA_FILE_RAW;
-	if (h->autoclear & ~keep) {
+	uint64_t keep = QCOW2_AUTOCLEAR_DATA_FILE_RAW | QCOW2_AUTOCLEAR_BITMAPS;
+	bool stale = qcow2_extension_find(q, QCOW2_EXT_BITMAPS) &&
+		     !(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS);
+	if (stale)
+		qcow2_extension_set(q, QCOW2_EXT_BITMAPS, NULL, 0);
+	if (h->autoclear & ~keep || stale) {
 		h->autoclear &= keep;
-		return qcow2_header_write(q, error);
+		if (!qcow2_header_write(q, error))
+			return false;
 	}
-	return true;
+	return qcow2_bitmaps_begin(q, error);
 }
 
 static bool open_tables(struct qcow2_node *q, json_t *dict, GError **error)
@@ -233,7 +240,13 @@ static bool open_tables(struct qcow2_node *q, json_t *dict, GError **error)
 	q->corrupt = q->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
 	if (node->file->readonly)
 		node->readonly = true;
-	return node->readonly || node->options.check_later || prepare_writing(q, error);
+	if (node->options.check_later) {
+		/* What is wrong with them is for the check to say. */
+		if (node->readonly)
+			qcow2_bitmaps_load(q, NULL);
+		return true;
+	}
+	return qcow2_bitmaps_load(q, error) && (node->readonly || prepare_writing(q, error));
 }
 
 static bool qcow2_set_readonly(struct block_node *node, bool readonly, GError **error)
@@ -241,8 +254,10 @@ static bool qcow2_set_readonly(struct block_node *node, bool readonly, GError **
 	struct qcow2_node *q = qcow2_of(node);
 	if (!readonly)
 		return prepare_writing(q, error);
+	int rc = qcow2_bitmaps_store(q);
 	/* The core has flushed; counting down what that freed is one more round. */
-	int rc = qcow2_flush(q);
+	rc = rc < 0 ? rc : qcow2_flush(q);
+	rc = rc < 0 ? rc : qcow2_flush(q);
 	return rc == 0 || error_set_errno(error, -rc, "cannot flush '%s'", node->filename);
 }
 
@@ -282,6 +297,7 @@ const struct block_driver block_qcow2_driver = {
 	.snapshot_apply = qcow2_snapshot_apply,
 	.snapshot_delete = qcow2_snapshot_delete,
 	.snapshot_list = qcow2_snapshot_list,
+	.can_keep_bitmaps = qcow2_bitmap_can_keep,
 	.create_options = qcow2_create_options,
 	.amend_options = qcow2_amend_options,
 	.create = qcow2_create,

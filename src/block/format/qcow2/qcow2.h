@@ -133,6 +133,7 @@ struct qcow2_node {
 	struct qcow2_codec *codec;
 	uint8_t *zeroes; /* one cluster, or 64 KiB if that is less */
 	bool dirty_marked, corrupt;
+	bool bitmaps_loaded; /* so they are to be written back */
 };
 
 static inline struct qcow2_node *qcow2_of(struct block_node *node)
@@ -235,6 +236,15 @@ void qcow2_codec_free(struct qcow2_codec *codec);
 /* One cluster on a thread: *length is 0 if it does not get smaller than a cluster. */
 int qcow2_compress(struct qcow2_node *q, const uint8_t *cluster, uint8_t *out, uint64_t *length);
 int qcow2_decompress(struct qcow2_node *q, const uint8_t *in, uint64_t in_length, uint8_t *cluster);
+
+/* --- bitmap.c -------------------------------------------------------------------------------------------*/
+bool qcow2_bitmaps_load(struct qcow2_node *q, GError **error);
+/* The image is going to be written: what it holds of bitmaps is out of date from now on. */
+bool qcow2_bitmaps_begin(struct qcow2_node *q, GError **error);
+/* Write them back. 0 or -errno, which is logged. */
+int qcow2_bitmaps_store(struct qcow2_node *q);
+json_t *qcow2_bitmaps_describe(const struct qcow2_node *q);
+bool qcow2_bitmap_can_keep(struct block_node *node, GError **error);
 
 /* --- operations on images (snapshot.c, check.c, create.c, amend.c, info.c) ----------------------------------*/
 bool qcow2_snapshots_load(struct qcow2_node *q, GError **error);
