@@ -203,6 +203,7 @@ static const char *const object_help[] = {
 	"rng-builtin", "randomness of the host",
 	"memory-backend-ram", "guest RAM for -machine memory-backend=ID: size=, prealloc=, share=",
 	"memory-backend-memfd", "the same, and hugetlb=on, hugetlbsize=",
+	"throttle-group", "limits for -blockdev throttle: limits.bps-total=, limits.iops-read=...",
 	"memory-backend-file", "the same in a file or hugetlbfs folder: mem-path=",
 	NULL,
 };
@@ -246,6 +247,8 @@ bool backends_add_object(struct backends *b, const struct conf_item *item, GErro
 	if (backends_find_object(b, item->id))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "there is an object '%s' already: rename one", item->id);
+	if (strcmp(item->type, "throttle-group") == 0 && !disks_add_throttle(b, item, error))
+		return false;
 	struct conf_item *copy = conf_item_new(item->type, item->id);
 	keyval_free(copy->props);
 	copy->props = keyval_copy(item->props);

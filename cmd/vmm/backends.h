@@ -26,6 +26,7 @@ struct backends {
 	struct block_graph *graph;
 	struct block_jobs *jobs;    /* NULL until the monitors are there */
 	struct nbd_server *nbd;     /* nbd-server-start; or NULL */
+	GPtrArray *throttles;       /* -object throttle-group: struct throttle_group, references */
 	unsigned names;             /* made up for nodes without one */
 	GPtrArray *disks;    /* struct backend_disk */
 	GPtrArray *nets;     /* struct net_backend */
@@ -48,6 +49,9 @@ bool backends_change_medium(struct backends *b, struct backend_disk *disk, struc
 /* --- disks.c ------------------------------------------------------------------------------------ */
 void disks_init(struct backends *b);
 void disks_clear(struct backends *b);
+bool disks_add_throttle(struct backends *b, const struct conf_item *item, GError **error);
+/* False: nodes use it. An id that is of no group is fine. */
+bool disks_remove_throttle(struct backends *b, const char *id);
 /* The disk's image as it is now, below its root; NULL: no medium. Borrowed. */
 struct block_node *disks_image(const struct backend_disk *disk);
 /* By -drive id, or by node-name. Borrowed; NULL with *error set. */

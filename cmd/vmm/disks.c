@@ -7,6 +7,7 @@
 #include "block/core/graph.h"
 #include "block/core/image.h"
 #include "block/core/options.h"
+#include "block/core/throttle.h"
 #include "block/export/nbd_server.h"
 #include "block/job/job.h"
 #include "codec/json.h"
@@ -29,6 +30,36 @@ void disks_init(struct backends *b)
 {
 	b->graph = block_graph_new(b->loop);
 	b->disks = g_ptr_array_new_with_free_func(disk_free);
+	b->throttles = g_ptr_array_new_with_free_func((GDestroyNotify)throttle_group_put);
+}
+
+bool disks_add_throttle(struct backends *b, const struct conf_item *item, GError **error)
+{
+	json_t *dict = json_object();
+	for (unsigned i = 0; i < keyval_count(item->props); i++)
+		json_object_set_new(dict, item->props->keys->pdata[i],
+				    json_string(item->props->values->pdata[i]));
+	struct throttle_config config = {0};
+	/* "limits.iops-total" as in QMP, or "x-iops-total" as QEMU's command line has it. */
+	bool good = throttle_config_take(&config, dict, "limits.", error) &&
+		    throttle_config_take(&config, dict, "x-", error) &&
+		    block_refuse_rest(dict, "-object throttle-group", error);
+	json_decref(dict);
+	if (!good)
+		return false;
+	struct throttle_group *group = throttle_group_get(b->graph, item->id);
+	throttle_group_set(group, &config);
+	g_ptr_array_add(b->throttles, group);
+	return true;
+}
+
+bool disks_remove_throttle(struct backends *b, const char *id)
+{
+	struct throttle_group *group = throttle_group_find(b->graph, id);
+	unsigned place;
+	if (!group || !g_ptr_array_find(b->throttles, group, &place))
+		return true;
+	return !throttle_group_is_shared(group) && g_ptr_array_remove_index(b->throttles, place);
 }
 
 void disks_clear(struct backends *b)
@@ -36,6 +67,7 @@ void disks_clear(struct backends *b)
 	block_jobs_free(b->jobs);
 	nbd_server_free(b->nbd);
 	g_ptr_array_unref(b->disks);
+	g_ptr_array_unref(b->throttles);
 	block_graph_free(b->graph);
 	b->disks = NULL;
 }
@@ -99,6 +131,27 @@ struct block_open_options disks_options_like(struct backends *b, const struct bl
 
 /* --- opening --------------------------------------------------------------------------------------- */
 
+#define THROTTLING "throttling."
+
+/* throttling.* of a -drive. */
+static bool apply_throttling(struct backend_disk *disk, GError **error)
+{
+	json_t *dict = json_object();
+	const struct keyval *options = disk->conf->node_options;
+	for (unsigned i = 0; i < keyval_count(options); i++)
+		if (g_str_has_prefix(options->keys->pdata[i], THROTTLING))
+			json_object_set_new(dict, options->keys->pdata[i],
+					    json_string(options->values->pdata[i]));
+	struct throttle_config config = {0};
+	g_autofree char *group = block_take_string(dict, THROTTLING "group");
+	bool good = throttle_config_take(&config, dict, THROTTLING, error) &&
+		    block_refuse_rest(dict, "-drive", error) &&
+		    (!throttle_config_any(&config) ||
+		     block_root_set_throttle(disk->node, group ? group : disk->id, &config, error));
+	json_decref(dict);
+	return good;
+}
+
 static bool is_file_driver(const char *driver)
 {
 	static const char *const names[] = {"file", "host_device", "host_cdrom", NULL};
@@ -119,6 +172,8 @@ static void add_options(json_t *flat, const struct keyval *options)
 {
 	for (unsigned i = 0; i < keyval_count(options); i++) {
 		const char *key = options->keys->pdata[i], *text = options->values->pdata[i];
+		if (g_str_has_prefix(key, THROTTLING))
+			continue; /* of the root, not of the image */
 		bool none = strcmp(key, "backing") == 0 && !*text;
 		json_object_set_new(flat, key, none ? json_null() : json_string(text));
 	}
@@ -193,7 +248,7 @@ static struct block_node *open_node(struct backends *b, const json_t *dict, GErr
 /* --- adding ----------------------------------------------------------------------------------------- */
 
 /* Takes all that it is given. */
-static void keep_disk(struct backends *b, struct conf_drive *conf, struct block_node *node)
+static struct backend_disk *keep_disk(struct backends *b, struct conf_drive *conf, struct block_node *node)
 {
 	struct backend_disk *disk = g_new0(struct backend_disk, 1);
 	disk->id = g_strdup(conf->id);
@@ -201,6 +256,7 @@ static void keep_disk(struct backends *b, struct conf_drive *conf, struct block_
 	disk->named = conf->is_blockdev ? block_ref(node) : NULL;
 	disk->conf = conf;
 	g_ptr_array_add(b->disks, disk);
+	return disk;
 }
 
 static bool is_new_id(struct backends *b, const char *id, GError **error)
@@ -244,16 +300,17 @@ bool backends_add_disk(struct backends *b, struct conf_drive *conf, GError **err
 		return good;
 	}
 	struct block_node *node = NULL;
-	bool medium = conf->file || keyval_count(conf->node_options);
+	bool medium = conf->file || keyval_get(conf->node_options, "file.driver");
 	if (good && !medium && conf->media != CONF_MEDIA_CDROM)
 		good = error_set(error, BERTH_ERR_INVALID, "-drive %s: a disk needs file=PATH", conf->id);
 	if (good && medium)
 		good = (node = open_drive(b, conf, error));
-	if (good)
-		keep_disk(b, conf, node);
-	else
-		conf_drive_free(conf);
-	return good;
+	if (good) {
+		struct backend_disk *disk = keep_disk(b, conf, node);
+		return !node || conf->is_blockdev || apply_throttling(disk, error);
+	}
+	conf_drive_free(conf);
+	return false;
 }
 
 bool backends_change_medium(struct backends *b, struct backend_disk *disk, struct device *dev,

@@ -184,7 +184,8 @@ static json_t *run_object_del(void *opaque, const json_t *args, GError **error)
 	const char *ram = vmm->conf->machine.memory_backend;
 	if (!object)
 		return qmp_error(error, QMP_ERROR_GENERIC, "object '%s' not found", id);
-	if (has_random_user(vmm, id) || (ram && strcmp(ram, id) == 0))
+	if (has_random_user(vmm, id) || (ram && strcmp(ram, id) == 0) ||
+	    !disks_remove_throttle(&vmm->backends, id))
 		return qmp_error(error, QMP_ERROR_GENERIC, "object '%s' is in use", id);
 	g_ptr_array_remove(vmm->backends.objects, object);
 	return NULL;

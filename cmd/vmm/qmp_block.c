@@ -8,6 +8,7 @@
 #include "block/core/image.h"
 #include "dev/virtio/devices.h"
 #include "qmp_args.h"
+#include "qmp_limits.h"
 
 #include <string.h>
 
@@ -50,6 +51,7 @@ static json_t *describe_node(struct block_node *node, const struct block_node *r
 		(int)!(node->writethrough || (root && root->writethrough)), "direct",
 		(int)node->options.direct, "no-flush", (int)node->options.no_flush, "image",
 		describe_image(node));
+	qmp_describe_limits(root, info);
 	if (name)
 		json_object_set_new(info, "node-name", json_string(name));
 	if (block_backing_name(node))
@@ -95,7 +97,7 @@ static json_t *describe_stats(const struct block_node *node)
 {
 	struct block_stats s;
 	block_get_stats(node, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rd_bytes",
+	json_t *stats = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rd_bytes",
 			 (json_int_t)s.bytes[BLOCK_READ], "wr_bytes",
 			 (json_int_t)s.bytes[BLOCK_WRITE], "rd_operations",
 			 (json_int_t)s.ops[BLOCK_READ], "wr_operations",
@@ -108,6 +110,11 @@ static json_t *describe_stats(const struct block_node *node)
 			 (json_int_t)s.errors[BLOCK_READ], "failed_wr_operations",
 			 (json_int_t)s.errors[BLOCK_WRITE], "failed_flush_operations",
 			 (json_int_t)s.errors[BLOCK_FLUSH]);
+	json_object_set_new(stats, "unmap_bytes", json_integer(s.bytes[BLOCK_DISCARD]));
+	json_object_set_new(stats, "unmap_total_time_ns", json_integer(s.total_ns[BLOCK_DISCARD]));
+	json_object_set_new(stats, "failed_unmap_operations", json_integer(s.errors[BLOCK_DISCARD]));
+	qmp_describe_histograms(node, stats);
+	return stats;
 }
 
 /* As QEMU nests it: the node, in "parent" the file it lies on, in "backing" what it is based on. */
@@ -342,6 +349,11 @@ static const struct qmp_type types[] = {
 		      "inserted?:BlockDeviceInfo tray_open?:bool"},
 	{"BlockDeviceInfo", "file:str node-name?:str ro:bool drv:str encrypted:bool detect_zeroes:str "
 			    "write_threshold:int backing_file?:str backing_file_depth:int "
+			    "bps:int bps_rd:int bps_wr:int iops:int iops_rd:int iops_wr:int "
+			    "bps_max?:int bps_rd_max?:int bps_wr_max?:int iops_max?:int "
+			    "iops_rd_max?:int iops_wr_max?:int bps_max_length?:int "
+			    "bps_rd_max_length?:int bps_wr_max_length?:int iops_max_length?:int "
+			    "iops_rd_max_length?:int iops_wr_max_length?:int iops_size?:int group?:str "
 			    "cache:BlockdevCacheInfo image:ImageInfo"},
 	{"BlockdevCacheInfo", "writeback:bool direct:bool no-flush:bool"},
 	{"ImageInfo", "filename:str format:str dirty-flag?:bool virtual-size:size"},
@@ -350,7 +362,11 @@ static const struct qmp_type types[] = {
 	{"BlockDeviceStats",
 	 "rd_bytes:int wr_bytes:int rd_operations:int wr_operations:int flush_operations:int "
 	 "unmap_operations:int rd_total_time_ns:int wr_total_time_ns:int flush_total_time_ns:int "
-	 "failed_rd_operations:int failed_wr_operations:int failed_flush_operations:int"},
+	 "unmap_bytes:int unmap_total_time_ns:int failed_unmap_operations:int "
+	 "failed_rd_operations:int failed_wr_operations:int failed_flush_operations:int "
+	 "rd_latency_histogram?:BlockLatencyHistogramInfo "
+	 "wr_latency_histogram?:BlockLatencyHistogramInfo "
+	 "flush_latency_histogram?:BlockLatencyHistogramInfo"},
 	{NULL},
 };
 

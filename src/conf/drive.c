@@ -110,7 +110,7 @@ static bool bind(struct keyval *kv, const struct keyval_field *fields, struct co
 {
 	static const char *const prefixes[] = {
 		"file.", "backing", "data-file", "l2-cache-", "refcount-cache-", "cache-size",
-		"cache-clean-interval", "lazy-refcounts", "pass-discard-", "offset", "size", NULL};
+		"cache-clean-interval", "lazy-refcounts", "throttling.", "pass-discard-", "offset", "size", NULL};
 	auto_keyval own = keyval_new();
 	for (unsigned i = 0; i < keyval_count(kv); i++) {
 		const char *key = kv->keys->pdata[i];

@@ -181,12 +181,13 @@ class Qmp:
         self.greeting = json.loads(self.lines.readline())
         self.call("qmp_capabilities")
 
-    def call(self, command, **arguments):
-        """Execute a command; returns its result. Events that come meanwhile are kept."""
+    def call(self, command, exact=None, **arguments):
+        """Execute a command; returns its result. Events that come meanwhile are kept. Names have "-"
+        for "_", except in `exact`."""
         message = {"execute": command}
-        if arguments:
+        if arguments or exact:
             message["arguments"] = {key.replace("_", "-"): value
-                                    for key, value in arguments.items()}
+                                    for key, value in arguments.items()} | (exact or {})
         self.lines.write(json.dumps(message) + "\n")
         self.lines.flush()
         while True:

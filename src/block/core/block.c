@@ -5,6 +5,7 @@
  */
 #include "block/core/dirty.h"
 #include "block/core/driver.h"
+#include "block/core/histogram.h"
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -121,7 +122,10 @@ void block_complete(struct block_request *request, int result)
 	/* A write that failed may have changed bytes all the same. */
 	if (node->dirty && request->op != BLOCK_READ && request->op != BLOCK_FLUSH)
 		block_dirty_mark(node, request->offset, request->length);
-	stats->total_ns[request->op] += aio_now_ns() - request->started_ns;
+	int64_t took = aio_now_ns() - request->started_ns;
+	stats->total_ns[request->op] += took;
+	if (node->histograms && result == 0)
+		block_histogram_add(node, request->op, took);
 	node->in_flight--;
 	request->done(request, result);
 }
@@ -175,14 +179,25 @@ void block_unplug(struct block_node *node)
 		node->driver->unplug(node);
 }
 
+static void hurry(struct block_node *node, bool on)
+{
+	for (; node; node = node->driver->transparent ? node->file : NULL)
+		if (node->driver->hurry)
+			node->driver->hurry(node, on);
+}
+
 void block_drain(struct block_node *node)
 {
+	if (!node->in_flight)
+		return;
+	hurry(node, true);
 	while (node->in_flight) {
 		if (fiber_self())
 			fiber_pause(node->loop);
 		else
 			aio_loop_iterate(node->loop, -1);
 	}
+	hurry(node, false);
 }
 
 struct sync_request {

@@ -61,6 +61,8 @@ struct block_driver {
 	int (*perform)(struct block_node *node, struct block_request *request);
 	void (*plug)(struct block_node *node);   /* may be NULL */
 	void (*unplug)(struct block_node *node); /* may be NULL */
+	/* Somebody waits for requests in flight to end (block_drain()): do not hold them back. */
+	void (*hurry)(struct block_node *node, bool on); /* may be NULL */
 
 	/* All below may be NULL: not supported, and the core says so. */
 
@@ -126,6 +128,7 @@ struct block_node {
 	struct block_forward *free_forwards;
 
 	struct block_dirty *dirty; /* block/core/dirty.h */
+	struct block_histograms *histograms; /* block/core/histogram.h; or NULL */
 	const char *job;           /* the kind of job that has this node, or NULL */
 	uint64_t write_threshold;  /* 0: none; else a write that ends behind it is reported, once */
 	uint64_t threshold_was;
@@ -156,6 +159,9 @@ void block_complete(struct block_request *request, int result);
  * bytes further on; its result becomes the result.
  */
 void block_forward(struct block_node *child, struct block_request *request, uint64_t shift);
+
+/* The throttle groups of a graph (block/core/throttle.c). */
+GPtrArray *block_graph_throttles(struct block_graph *graph);
 
 /* The next of node->free_forwards, to free them. */
 struct block_forward *block_forward_next(struct block_forward *forward);

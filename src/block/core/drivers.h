@@ -11,7 +11,8 @@ extern const struct block_driver block_qed_driver, block_vdi_driver, block_vhdx_
 	block_vmdk_driver, block_vpc_driver;
 extern const struct block_driver block_bochs_driver, block_cloop_driver, block_parallels_driver;
 
-extern const struct block_driver block_copy_on_read_driver;
+extern const struct block_driver block_copy_on_read_driver, block_fault_driver,
+	block_throttle_driver;
 
 /* The name of the format of a file that begins with `head`; "raw" if nobody knows it. */
 const char *block_probe(const uint8_t *head, size_t length, const char *filename);

@@ -12,6 +12,7 @@ struct block_graph {
 	struct aio_loop *loop;
 	GPtrArray *nodes; /* those with a name */
 	GPtrArray *all;
+	GPtrArray *throttles; /* struct throttle_group */
 	unsigned held;
 };
 
@@ -21,6 +22,7 @@ struct block_graph *block_graph_new(struct aio_loop *loop)
 	graph->loop = loop;
 	graph->nodes = g_ptr_array_new();
 	graph->all = g_ptr_array_new();
+	graph->throttles = g_ptr_array_new();
 	return graph;
 }
 
@@ -31,6 +33,7 @@ void block_graph_free(struct block_graph *graph)
 	g_assert(graph->all->len == 0);
 	g_ptr_array_free(graph->nodes, true);
 	g_ptr_array_free(graph->all, true);
+	g_ptr_array_free(graph->throttles, true);
 	g_free(graph);
 }
 
@@ -42,6 +45,11 @@ struct block_node *block_graph_find(struct block_graph *graph, const char *node_
 			return node;
 	}
 	return NULL;
+}
+
+GPtrArray *block_graph_throttles(struct block_graph *graph)
+{
+	return graph->throttles;
 }
 
 const GPtrArray *block_graph_nodes(struct block_graph *graph)

@@ -17,6 +17,13 @@ bool block_is_root(const struct block_node *node);
 /* What is below the root, or below any filter that shows its child's bytes. Borrowed. */
 struct block_node *block_below_filters(struct block_node *node);
 
+/* Limit what goes by this root, as a member of a group; without any limits: not any more. */
+struct throttle_config;
+struct throttle_group;
+bool block_root_set_throttle(struct block_node *root, const char *group,
+			     const struct throttle_config *config, GError **error);
+const struct throttle_group *block_root_throttle(const struct block_node *root); /* NULL: none */
+
 /* Nests. Waits until no request is under way below any root. */
 void block_graph_hold(struct block_graph *graph);
 void block_graph_release(struct block_graph *graph);

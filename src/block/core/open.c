@@ -5,6 +5,7 @@
  */
 #include "block/core/dirty.h"
 #include "block/core/drivers.h"
+#include "block/core/histogram.h"
 #include "block/core/options.h"
 
 #include "base/error.h"
@@ -33,6 +34,7 @@ static void free_node(struct block_node *node)
 		g_free(forward);
 	}
 	block_dirty_free_all(node);
+	block_histograms_free(node);
 	block_graph_leave(node->graph, node);
 	g_free(node->node_name);
 	g_free(node->filename);

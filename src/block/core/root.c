@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Roots: see block/core/graph.h. Requests are passed on as they are, or kept while held. */
+/*
+ * Roots: see block/core/graph.h. Requests are passed on as they are, or kept while held. What waits
+ * because of a limit on throughput counts as kept, so that holding does not wait for it.
+ */
 #include "block/core/root.h"
 
 #include "block/core/graph.h"
+#include "block/core/throttle.h"
 
 struct root_node {
 	struct block_node node;
 	unsigned held;
-	unsigned waiting; /* requests in the queue */
+	unsigned waiting; /* requests in the queue, and those that a limit keeps */
+	struct throttle_group *throttle; /* or NULL */
 	struct block_request *first, **last;
 };
 
@@ -16,7 +21,7 @@ bool block_is_root(const struct block_node *node)
 	return node->driver == &block_root_driver;
 }
 
-static void root_submit(struct block_node *node, struct block_request *request)
+static void pass_or_keep(struct block_node *node, struct block_request *request)
 {
 	struct root_node *root = (struct root_node *)node;
 	if (!root->held) {
@@ -27,6 +32,58 @@ static void root_submit(struct block_node *node, struct block_request *request)
 	*root->last = request;
 	root->last = &request->next;
 	root->waiting++;
+}
+
+static void wait_for_limit(void *opaque)
+{
+	struct block_request *request = opaque;
+	struct block_node *node = request->node;
+	struct root_node *root = (struct root_node *)node;
+	root->waiting++;
+	throttle_group_wait(root->throttle, node->loop, request->op != BLOCK_READ,
+			    request->op == BLOCK_DISCARD ? 0 : request->length);
+	root->waiting--;
+	pass_or_keep(node, request);
+}
+
+static void root_submit(struct block_node *node, struct block_request *request)
+{
+	struct root_node *root = (struct root_node *)node;
+	bool limited = root->throttle && request->op != BLOCK_FLUSH &&
+		       throttle_group_limits(root->throttle);
+	if (limited)
+		fiber_start(wait_for_limit, request);
+	else
+		pass_or_keep(node, request);
+}
+
+static void root_hurry(struct block_node *node, bool on)
+{
+	struct root_node *root = (struct root_node *)node;
+	if (root->throttle)
+		throttle_group_hurry(root->throttle, on);
+}
+
+bool block_root_set_throttle(struct block_node *node, const char *group,
+			     const struct throttle_config *config, GError **error)
+{
+	struct root_node *root = (struct root_node *)node;
+	if (!throttle_config_check(config, error))
+		return false;
+	struct throttle_group *next =
+		throttle_config_any(config) ? throttle_group_get(node->graph, group) : NULL;
+	/* What waits for the old group must not be left there. */
+	block_drain(node);
+	throttle_group_put(root->throttle);
+	root->throttle = next;
+	if (next)
+		throttle_group_set(next, config);
+	return true;
+}
+
+const struct throttle_group *block_root_throttle(const struct block_node *node)
+{
+	return ((const struct root_node *)node)->throttle;
 }
 
 static void root_plug(struct block_node *node)
@@ -46,6 +103,7 @@ static bool root_resize(struct block_node *node, uint64_t size, GError **error)
 
 static void root_close(struct block_node *node)
 {
+	throttle_group_put(((struct root_node *)node)->throttle);
 }
 
 const struct block_driver block_root_driver = {
@@ -58,6 +116,7 @@ const struct block_driver block_root_driver = {
 	.unplug = root_unplug,
 	.resize = root_resize,
 	.close = root_close,
+	.hurry = root_hurry,
 };
 
 struct block_node *block_filter_new(const struct block_driver *driver, struct block_graph *graph,
@@ -106,10 +165,10 @@ void block_root_release(struct block_node *node)
 	struct block_request *request = root->first;
 	root->first = NULL;
 	root->last = &root->first;
-	root->waiting = 0;
 	while (request) {
 		struct block_request *next = request->next;
-		root_submit(node, request);
+		root->waiting--;
+		pass_or_keep(node, request);
 		request = next;
 	}
 }
