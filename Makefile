@@ -47,6 +47,7 @@ tsan: ## the tests of loops, block nodes and virtio under ThreadSanitizer
 soak: ## programs that check themselves in guests, again and again for MINUTES=n (default 30)
 	@tools/setup test
 	@$(MAKE) --no-print-directory all
+	@BERTH_BUILD=$(abspath $(BUILD)) tests/interop/qemu-img/kill.py 500
 	@tests/interop/linux/soak.py $(BUILD) $(MINUTES)
 
 install: all
