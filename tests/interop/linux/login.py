@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Debian guest boots to systemd's login prompt and has network both ways: login.py CPUS
+"""The Debian guest boots to systemd's login prompt and has network both ways: login.py CPUS [KERNEL]
 
+With KERNEL another stock kernel than its own, with the test guests' initramfs, starts its disk.
 The guest fetches a page from a server on the host through the user-mode network, and the host
 reaches sshd in the guest through a forward.
 """
@@ -15,6 +16,7 @@ import vmm
 from vmm import Failed, Guest
 
 CPUS = int(sys.argv[1])
+KERNEL = sys.argv[2] if len(sys.argv) > 2 else None
 sys.argv[1:] = []
 PAGE = "a page of the host " * 5000
 
@@ -46,12 +48,15 @@ def boots_to_login_with_network():
     server = http.server.HTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = vmm.free_port()
-    command = vmm.debian(CPUS, extra=[
+    command = vmm.debian(CPUS, kernel=KERNEL, extra=[
         "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{port}-:22",
         "-device", "virtio-net-pci,netdev=n", "-device", "virtio-rng-pci"])
     with Guest(command) as guest:
         guest.login(600)
         print(f"# login {guest.elapsed():.1f} s after exec")
+        print("# kernel " + guest.run("uname -v; uname -r", 60).strip().replace("\n", " "))
+        if KERNEL and ("cloud" in guest.run("uname -r", 60)) != (KERNEL == "cloud"):
+            raise Failed("that is another kernel")
         cpus = guest.run("nproc", 60).strip()
         if cpus != str(CPUS):
             raise Failed(f"the guest sees {cpus} CPUs, not {CPUS}")

@@ -32,11 +32,14 @@ def toolbox_image():
                           stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def debian(cpus=1, memory="1G", extra=(), snapshot=True, disk=None):
-    """The Debian guest on a virtio disk, its kernel loaded directly, with user networking."""
+def debian(cpus=1, memory="1G", extra=(), snapshot=True, disk=None, kernel=None):
+    """The Debian guest on a virtio disk, with its own kernel or a stock one, loaded directly."""
     folder = testlib.debian_image()
+    vmlinuz, initrd, root = f"{folder}/vmlinuz", f"{folder}/initrd.img", "root=LABEL=root"
+    if kernel:
+        (vmlinuz, initrd), root = testlib.kernel(kernel), "berth.root=root"
     drive = f"file={disk or folder + '/debian-12.img'},if=virtio,format=raw"
     return base(cpus, memory) + [
-        "-kernel", f"{folder}/vmlinuz", "-initrd", f"{folder}/initrd.img",
-        "-append", "root=LABEL=root rw console=ttyS0 quiet panic=-1",
+        "-kernel", vmlinuz, "-initrd", initrd,
+        "-append", f"{root} rw console=ttyS0 quiet panic=-1",
         "-drive", drive + (",snapshot=on" if snapshot else ""), *extra]
