@@ -154,7 +154,7 @@ struct soft_vcpu {
 	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
 	struct soft_entry jit_entries[SOFT_JUMP_SIDES][SOFT_ENTRIES];
 	uint64_t jit_generation[SOFT_JUMP_SIDES]; /* of jit_jumps, from 1 */
-	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill;
+	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill, jit_frame;
 	uint8_t jit_vectors; /* enum jit_vectors: which vector registers are in the host's */
 	/*
 	 * The same enum: which of them may be brought there without asking anyone. The control

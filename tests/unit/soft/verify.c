@@ -139,6 +139,29 @@ static void refuses_strings(void)
 	g_assert_nonnull(wrong(&p));
 }
 
+/* MOV RAX, [RSP + disp], where the unit's entry has looked up 16 bytes. */
+static const char *wrong_local(int32_t disp)
+{
+	struct piece p;
+	begin(&p);
+	p.e.frame = (struct jit_frame){ .used = true, .known = 1, .lo = -16, .hi = 0 };
+	jit_load(&p.e, JIT_S1, JIT_FIELD(jit_frame));
+	jit_load(&p.e, X86_RAX, (struct jit_at){ JIT_GUEST_RSP, JIT_S1, 0, disp });
+	return wrong(&p);
+}
+
+static void accepts_frames(void)
+{
+	g_assert_null(wrong_local(-16));
+	g_assert_null(wrong_local(-8));
+}
+
+static void refuses_outside_frames(void)
+{
+	g_assert_nonnull(wrong_local(0));
+	g_assert_nonnull(wrong_local(-24));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -151,5 +174,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/jit-verify/jump", refuses_jump_past_check);
 	g_test_add_func("/jit-verify/fields", refuses_fields_outside);
 	g_test_add_func("/jit-verify/strings", refuses_strings);
+	g_test_add_func("/jit-verify/frames", accepts_frames);
+	g_test_add_func("/jit-verify/outside-frames", refuses_outside_frames);
 	return g_test_run();
 }

@@ -129,6 +129,7 @@ static bool emit_ret(struct jit_emit *e, const struct x86_insn *x)
 	unsigned word = jit_word(e);
 	if (!is_near(e, x))
 		return false;
+	jit_flags_clobber(e);
 	jit_mem_stack(e, 0, word, SOFT_READ, &m);
 	jit_op_rm(e, 0x8b | jit_word_bits(e), JIT_S0, m.at);
 	jit_exit_indirect(e, false, word + (unsigned)x->imm);

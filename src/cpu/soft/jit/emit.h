@@ -52,6 +52,9 @@ struct jit_unit {
 	const uint8_t *code; /* where to enter it */
 	struct block *block;
 	struct jit_link *incoming; /* jumps that lead here directly */
+	/* The same without a frame, once it was needed, and the jump (its rel32) that leads there. */
+	struct jit_unit *plain;
+	uint8_t *to_plain;
 	uint8_t live_in;           /* flags that it may look at before it writes them: JIT_FLAG_* */
 	uint8_t table;             /* enum soft_tlb_table */
 	uint8_t side;              /* of the jump tables */
@@ -97,6 +100,15 @@ struct jit_exit {
 	bool backward;
 };
 
+/* Accesses through the stack pointer, in bytes from where it is at the unit's entry: frame.c. */
+struct jit_frame {
+	bool used;
+	unsigned known; /* up to this instruction `delta` is right */
+	unsigned accesses;
+	int32_t lo, hi;
+	int32_t delta[JIT_INSNS_MAX];
+};
+
 struct jit_emit {
 	struct soft_vcpu *c;
 	struct jit *jit;
@@ -118,6 +130,8 @@ struct jit_emit {
 	/* The unit's: `offset` counts from the page's first byte. `kept`: copies that code refers to. */
 	struct soft_insn insns[JIT_INSNS_MAX];
 	const struct soft_insn *kept[JIT_INSNS_MAX];
+	struct jit_frame frame;
+	bool quiet; /* this emitter leaves EFLAGS alone between its lookup and its instruction */
 
 	bool wide;         /* 64-bit code */
 	bool closed;       /* the last instruction emitted does not go on to the next */
@@ -270,6 +284,16 @@ void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_ac
 /* S0 = the address of the instruction's memory operand in its segment. */
 void jit_mem_address(struct jit_emit *e, const struct soft_insn *i);
 bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x);
+/* frame.c */
+void jit_frame_find(struct jit_emit *e, bool plain);
+/* Has the unit's entry looked up [guest rsp + disp], as it is at this instruction? */
+bool jit_frame_has(const struct jit_emit *e, int64_t disp, unsigned size);
+void jit_frame_enter(struct jit_emit *e);
+void jit_frame_leave(struct jit_emit *e);
+/* An operand at a constant distance from the stack pointer, in 64-bit code. */
+bool jit_is_local(const struct x86_insn *x);
+/* Look up `size` bytes at the address in S0 for writing; S1 = the addend. The rel32 of failure. */
+uint8_t *jit_tlb_frame(struct jit_emit *e, unsigned size);
 /* The present instruction's slow piece; jumps to it go into from[]. */
 void jit_slow_jump(struct jit_emit *e, unsigned cc);
 
@@ -346,7 +370,7 @@ struct jit {
 	uint8_t *write, *exec; /* code memory's two views */
 	size_t used, first;    /* first: behind the thunks */
 	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;
-	const uint8_t *thunk_jump[SOFT_JUMP_SIDES], *thunk_goto;
+	const uint8_t *thunk_jump[SOFT_JUMP_SIDES], *thunk_goto, *thunk_plain;
 	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save, *vectors_in[3]; /* write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
@@ -390,6 +414,10 @@ static inline unsigned jit_entry_slot(const uint8_t *host)
 /* Called by thunks; return the code to go on with, or NULL to leave. */
 const uint8_t *jit_help_link(struct soft_vcpu *c, struct jit_link *link);
 const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i);
+/* The unit without a frame, its entry. */
+const uint8_t *jit_help_plain(struct soft_vcpu *c, struct jit_unit *u);
+/* The same code translated once more; NULL: no room now, or never. */
+struct jit_unit *jit_translate_plain(struct soft_vcpu *c, struct jit_unit *u);
 /* Go on at the address. */
 const uint8_t *jit_help_goto(struct soft_vcpu *c, uint64_t rip);
 /* Leave, to go on in front of the instruction in the interpreter, or behind it. */

@@ -116,6 +116,7 @@ static bool emit_memory_form(struct jit_emit *e, const struct x86_insn *x)
 	struct jit_mem m;
 	if (op->reg && is_high(x, x->reg, reg_size))
 		return false;
+	e->quiet = true;
 	if (!jit_mem(e, x, rm_size, op->rm == JIT_R ? SOFT_READ : SOFT_WRITE, &m))
 		return false;
 	/* What leaves them alone may leave them in memory. */

@@ -158,6 +158,12 @@ static struct jit_unit *find(struct soft_vcpu *c)
 	return u;
 }
 
+void jit_stop(struct soft_vcpu *c)
+{
+	if (c->jit)
+		c->jit->stop = true;
+}
+
 static uint8_t *writable(const struct soft_vcpu *c, const uint8_t *code)
 {
 	return c->jit->write + (code - c->jit->exec);
@@ -250,6 +256,20 @@ const uint8_t *jit_help_end(struct soft_vcpu *c, const struct soft_insn *i)
 	interpret(c, i);
 	struct jit_unit *u = find(c);
 	return u ? u->code : NULL;
+}
+
+const uint8_t *jit_help_plain(struct soft_vcpu *c, struct jit_unit *u)
+{
+	c->s.rip = c->block_rip | ((uintptr_t)u->block->host & PAGE_MASK);
+	if (!u->plain)
+		u->plain = jit_translate_plain(c, u);
+	if (!u->plain) {
+		/* Once in the interpreter, from here on: everything starts again after it. */
+		c->jit->full = true;
+		return NULL;
+	}
+	jit_bind(u->to_plain, writable(c, u->plain->code));
+	return u->plain->code;
 }
 
 const uint8_t *jit_help_goto(struct soft_vcpu *c, uint64_t rip)

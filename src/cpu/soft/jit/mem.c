@@ -194,9 +194,31 @@ static void look_up(struct jit_emit *e, unsigned base, int32_t disp, unsigned si
 	*m = (struct jit_mem){ { base, JIT_S1, 0, disp }, JIT_S0 };
 }
 
+uint8_t *jit_tlb_frame(struct jit_emit *e, unsigned size)
+{
+	jit_tlb_slot(e, JIT_S0);
+	jit_op_rm(e, 0x2b | JIT_W64, JIT_S0, jit_tlb_field(e, tag_field(SOFT_WRITE)));
+	jit_op_rr(e, 0x81 | JIT_W64, 7, JIT_S0); /* cmp */
+	jit_u32(e, PAGE_SIZE - size);
+	uint8_t *fails = jit_jump(e, 7 /* above */);
+	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+	return fails;
+}
+
+/* What the unit's entry has looked up. */
+static void use_frame(struct jit_emit *e, int32_t disp, struct jit_mem *m)
+{
+	jit_load(e, JIT_S1, JIT_FIELD(jit_frame));
+	*m = (struct jit_mem){ { JIT_GUEST_RSP, JIT_S1, 0, disp }, JIT_S0 };
+}
+
 void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,
 		   struct jit_mem *m)
 {
+	if (e->wide && jit_frame_has(e, disp, size)) {
+		use_frame(e, disp, m);
+		return;
+	}
 	jit_flags_clobber(e);
 	if (e->wide) {
 		look_up(e, JIT_GUEST_RSP, disp, size, access, m);
@@ -254,6 +276,12 @@ bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum s
 {
 	if (!jit_mem_supported(e, x))
 		return false;
+	if (jit_is_local(x) && e->wide && jit_frame_has(e, x->disp, size)) {
+		if (!e->quiet)
+			jit_flags_clobber(e);
+		use_frame(e, (int32_t)x->disp, m);
+		return true;
+	}
 	jit_flags_clobber(e);
 	if (x->addr_size == 8 && x->seg < X86_FS && !x->rip_relative && x->base != X86_REG_NONE &&
 	    x->index == X86_REG_NONE && jit_host_of(x->base) != JIT_NONE) {

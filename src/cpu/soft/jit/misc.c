@@ -112,7 +112,8 @@ static bool emit_pushf(struct jit_emit *e, const struct x86_insn *x)
 	int32_t word = (int32_t)jit_word(e);
 	if (x->op_size != word)
 		return false;
-	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m); /* brings the flags to c->flags */
+	jit_flags_clobber(e); /* brings them to c->flags */
+	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
 	jit_load(e, m.free, JIT_FIELD(s.rflags));
 	jit_op_rr(e, 0x81 | JIT_W64, 4, m.free);
 	jit_u32(e, ~(uint32_t)(X86_FLAGS_ARITH | X86_FLAG_RF | X86_FLAG_VM));

@@ -131,6 +131,7 @@ void jit_thunks_make(struct jit_emit *e)
 	jit->thunk_end = make_next(e, (uintptr_t)jit_help_end);
 	jit->thunk_link = make_next(e, (uintptr_t)jit_help_link);
 	jit->thunk_before = make_next(e, (uintptr_t)jit_help_before);
+	jit->thunk_plain = make_next(e, (uintptr_t)jit_help_plain);
 	jit->thunk_goto = make_next(e, (uintptr_t)jit_help_goto);
 	jit->thunk_after = make_next(e, (uintptr_t)jit_help_after);
 	jit->thunk_vectors = make_vectors(e);

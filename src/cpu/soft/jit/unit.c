@@ -273,6 +273,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	e->live = f->after[n];
 	e->live_before = f->before[n];
 	e->insn_slow = e->slow_count;
+	e->quiet = false;
 	const uint8_t *start = e->p;
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
@@ -343,6 +344,7 @@ static void emit_unit(struct jit_emit *e)
 	e->x87_last = (struct jit_x87_last){ 0 };
 	if (crosses)
 		emit_crossing_check(e, stale);
+	jit_frame_enter(e);
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, &f, n);
 	const struct soft_insn *last = &e->insns[u->count - 1];
@@ -361,6 +363,7 @@ static void emit_unit(struct jit_emit *e)
 		emit_exit(e, &e->exits[n]);
 		verify(e, start, e->exits[n].link->host_page);
 	}
+	jit_frame_leave(e);
 	if (crosses)
 		emit_crossing_stale(e, stale);
 }
@@ -381,7 +384,7 @@ static void name_code(struct jit_emit *e, size_t bytes)
 	}
 }
 
-static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
+static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u, bool plain)
 {
 	struct jit *jit = c->jit;
 	struct jit_emit *e = &jit->emit;
@@ -395,6 +398,7 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
 	e->wide = c->long64;
 	e->slow_count = e->exit_count = 0;
 	memset(e->kept, 0, sizeof(e->kept));
+	jit_frame_find(e, plain);
 	jit_u64(e, (uintptr_t)u);
 	emit_unit(e);
 	if (e->failed)
@@ -409,7 +413,7 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u)
 	return u;
 }
 
-struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refused)
+static struct jit_unit *translate(struct soft_vcpu *c, struct block *b, bool plain, bool *refused)
 {
 	struct soft_blocks *blocks = c->blocks;
 	size_t most = sizeof(struct jit_unit) + JIT_INSNS_MAX * sizeof(struct soft_insn);
@@ -437,7 +441,7 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 	u->block = b;
 	u->table = c->tlb_table;
 	u->side = jit_side(c);
-	if (!make_code(c, u)) {
+	if (!make_code(c, u, plain)) {
 		*refused = true;
 		return NULL;
 	}
@@ -445,4 +449,19 @@ struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refus
 	if (!soft_engine_code_mark(c, phys, MIN(s.size, s.first)) || !source_same(&s, b))
 		return NULL;
 	return u;
+}
+
+struct jit_unit *jit_translate(struct soft_vcpu *c, struct block *b, bool *refused)
+{
+	return translate(c, b, false, refused);
+}
+
+struct jit_unit *jit_translate_plain(struct soft_vcpu *c, struct jit_unit *u)
+{
+	bool refused;
+	uint64_t page = c->block_rip & ~(uint64_t)PAGE_MASK;
+	c->block_rip = page | ((uintptr_t)u->block->host & PAGE_MASK);
+	struct jit_unit *plain = translate(c, u->block, true, &refused);
+	c->block_rip = page;
+	return plain;
 }

@@ -179,6 +179,7 @@ static bool find_memory(struct jit_emit *e, const struct x86_insn *x, struct vec
 			unsigned *scratch)
 {
 	struct jit_mem m;
+	e->quiet = !v->about.align;
 	if (!jit_mem(e, x, v->about.size, v->about.store ? SOFT_WRITE : SOFT_READ, &m))
 		return false;
 	if (v->about.align) {

@@ -16,7 +16,7 @@
 
 #include <stddef.h>
 
-enum value { ANY, RAW_SLOT, SLOT, OFFSET, CHECKED, LINEAR, ADDEND, HOST };
+enum value { ANY, RAW_SLOT, SLOT, OFFSET, CHECKED, LINEAR, ADDEND, HOST, FRAME };
 enum { JA = 0x87, WATCHED = 16, TARGETS_MAX = 16 };
 
 /* An address: a constant, registers (at most one of them scaled), and fields of the vCPU. */
@@ -157,6 +157,14 @@ static bool is_indexed(const struct checker *k)
 	return sum_same(&k->looked_up, s);
 }
 
+/* What the unit's entry has looked up. */
+static bool is_local(const struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	return k->reg[JIT_S1] == FRAME && x->base == JIT_GUEST_RSP && x->index == JIT_S1 &&
+	       x->scale == 0 && jit_frame_has(k->e, x->disp, 1);
+}
+
 static void check_operand(struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
@@ -165,7 +173,7 @@ static void check_operand(struct checker *k)
 	if (!is_memory(x) || address_only || is_field(x) || x->rip_relative)
 		return;
 	bool host = x->base == JIT_S0 && x->index == X86_REG_NONE && k->reg[JIT_S0] == HOST;
-	if (!host && !is_indexed(k))
+	if (!host && !is_indexed(k) && !is_local(k))
 		fail(k, "a memory operand that no lookup leads to");
 }
 
@@ -245,6 +253,11 @@ static bool follow_address(struct checker *k)
 	if (load && addend && (x->reg == JIT_S0 || x->reg == JIT_S1) && k->reg[JIT_S0] == CHECKED) {
 		k->reg[x->reg] = ADDEND;
 		k->added = (struct sum){ .known = true };
+		return true;
+	}
+	if (load && is_memory(x) && is_field(x) && x->index == X86_REG_NONE && x->reg == JIT_S1 &&
+	    x->disp == (int64_t)offsetof(struct soft_vcpu, jit_frame)) {
+		k->reg[JIT_S1] = FRAME;
 		return true;
 	}
 	/* The start of a bit string, whose word was looked up. */

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "cpu/soft/engine.h"
+#include "cpu/soft/jit/jit.h"
 #include "cpu/x86/walk.h"
 
 #include <string.h>
@@ -419,6 +420,7 @@ void soft_memory_changed(struct soft_vcpu *c)
 {
 	memset(c->mmu->ranges, 0, sizeof(c->mmu->ranges));
 	flush_first_level(c);
+	jit_stop(c);
 }
 
 void soft_tlb_select(struct soft_vcpu *c)
