@@ -29,12 +29,10 @@ static bool map_code(struct jit *jit, GError **error)
 	return true;
 }
 
-static void entries_clear(struct soft_vcpu *c)
+static void jumps_forget(struct soft_vcpu *c)
 {
-	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++) {
+	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++)
 		c->jit_generation[side]++;
-		memset(c->jit_entries[side], 0, sizeof(c->jit_entries[side]));
-	}
 }
 
 /*
@@ -82,7 +80,7 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 	jit_thunks_make(e);
 	g_assert(!e->failed);
 	jit->first = jit->used = (size_t)(e->p - jit->write + 63) & ~(size_t)63;
-	entries_clear(c);
+	jumps_forget(c); /* the first generation */
 	return true;
 }
 
@@ -111,7 +109,8 @@ void jit_reset(struct soft_vcpu *c)
 	struct jit *jit = c->jit;
 	if (!jit)
 		return;
-	entries_clear(c);
+	jumps_forget(c);
+	memset(c->jit_entries, 0, sizeof(c->jit_entries));
 	jit->used = jit->first;
 	jit->full = false;
 	jit->resets++;
