@@ -115,7 +115,7 @@ static struct soft_code_map *code_map_get(struct soft_engine *engine, struct ram
 static void protect_page(struct soft_vcpu *c, const uint8_t *host_page)
 {
 	struct vm *vm = c->vm;
-	interp_tlb_protect(c, host_page);
+	soft_tlb_protect(c, host_page);
 	for (unsigned n = 0; n < vm->vcpu_count; n++) {
 		struct soft_vcpu *other = soft_of(&vm->vcpus[n]);
 		if (other && other != c && other->blocks)

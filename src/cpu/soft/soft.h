@@ -292,6 +292,8 @@ void soft_note_write(struct soft_vcpu *c, uint64_t phys, unsigned length);
 void soft_tlb_flush_all(struct soft_vcpu *c);
 void soft_tlb_flush_non_global(struct soft_vcpu *c);
 void soft_tlb_flush_page(struct soft_vcpu *c, uint64_t linear);
+/* Take away direct write access to a host page: no TLB entry may bypass the check for code. */
+void soft_tlb_protect(struct soft_vcpu *c, const uint8_t *host_page);
 /* The memory map or page states have changed: first-level TLB and cached ranges go. */
 void soft_memory_changed(struct soft_vcpu *c);
 

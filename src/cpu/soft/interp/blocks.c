@@ -161,17 +161,6 @@ void interp_blocks_reset(struct soft_vcpu *c)
 	c->insn = &blocks->fetching;
 }
 
-void interp_tlb_protect(struct soft_vcpu *c, const uint8_t *host_page)
-{
-	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
-		for (unsigned n = 0; n < SOFT_TLB_SIZE; n++) {
-			struct soft_tlb_entry *e = &c->tlbs[t][n];
-			if (e->write + e->addend == (uintptr_t)host_page)
-				e->write = soft_tlb_empty(n);
-		}
-	}
-}
-
 void interp_blocks_queue(struct soft_vcpu *c, const uint8_t *host_page, bool overwritten)
 {
 	struct soft_blocks *blocks = c->blocks;
@@ -209,7 +198,7 @@ void interp_blocks_handle_stale(struct soft_vcpu *c)
 		if (stale[n].overwritten)
 			interp_blocks_drop_page(c, stale[n].host);
 		else if (!all_rights)
-			interp_tlb_protect(c, stale[n].host);
+			soft_tlb_protect(c, stale[n].host);
 	}
 	atomic_store(&blocks->acknowledged, protections);
 }

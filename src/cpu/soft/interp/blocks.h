@@ -122,8 +122,6 @@ void interp_blocks_handle_stale(struct soft_vcpu *c);
 void interp_blocks_drop_page(struct soft_vcpu *c, const uint8_t *host_page);
 /* Any other thread: have it done before the next block. */
 void interp_blocks_queue(struct soft_vcpu *c, const uint8_t *host_page, bool overwritten);
-/* Take away direct write access to a host page: no TLB entry may bypass the code check. */
-void interp_tlb_protect(struct soft_vcpu *c, const uint8_t *host_page);
 
 /* The current decode mode. */
 ALWAYS_INLINE uint32_t block_mode(const struct soft_vcpu *c)

@@ -416,6 +416,27 @@ void soft_tlb_flush_pcid_page(struct soft_vcpu *c, unsigned pcid, uint64_t linea
 		l2_remove(c->mmu, c->mmu->asid_of[pcid], linear);
 }
 
+static void protect_slots(struct soft_vcpu *c, unsigned table, const uint16_t *slots, unsigned count,
+			  const uint8_t *host_page)
+{
+	for (unsigned n = 0; n < count; n++) {
+		if (slots[n] >= SLOT_FETCH)
+			continue;
+		struct soft_tlb_entry *e = &c->tlbs[table][slots[n]];
+		if (e->write + e->addend == (uintptr_t)host_page)
+			e->write = soft_tlb_empty(slots[n]);
+	}
+}
+
+void soft_tlb_protect(struct soft_vcpu *c, const uint8_t *host_page)
+{
+	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
+		const struct tlb_log *log = &c->mmu->log[t];
+		protect_slots(c, t, log->local, log->local_count, host_page);
+		protect_slots(c, t, log->global, log->global_count, host_page);
+	}
+}
+
 void soft_memory_changed(struct soft_vcpu *c)
 {
 	memset(c->mmu->ranges, 0, sizeof(c->mmu->ranges));
