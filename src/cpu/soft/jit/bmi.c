@@ -131,7 +131,7 @@ static bool emit_f6(struct jit_emit *e, const struct x86_insn *x)
 		return emit_bmi(e, x);
 	if ((pp != 1 && pp != 2) || x->prefixes & X86_PREFIX_LOCK ||
 	    (pp == 2 && x->prefixes & X86_PREFIX_OPSIZE) ||
-	    !soft_has_feature(e->c, CPU_WORD_7_0_EBX, ADX) || !__builtin_cpu_supports("adx") ||
+	    !soft_has_feature(e->c, CPU_WORD_7_0_EBX, ADX) || !e->jit->host_adx ||
 	    !(x->mod == 3 || jit_mem_supported(e, x)))
 		return false;
 	/* 66 is part of the opcode: it does not make the operands small. */

@@ -374,6 +374,7 @@ struct jit {
 	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save, *vectors_in[3]; /* write view */
 	bool full;
 	bool stop; /* code was dropped: what runs must look again */
+	bool host_adx; /* the host has ADCX and ADOX; guests always do */
 	bool strict; /* tests: flags are right at every fault */
 	bool verify; /* tests: every piece of code is checked */
 	unsigned threshold;

@@ -70,6 +70,9 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 		return false;
 	}
 	jit_table_fill(jit);
+	struct cpu_features host;
+	cpu_features_host(&host);
+	jit->host_adx = host.word[CPU_WORD_7_0_EBX] & 1u << 19;
 	jit->strict = config->translate_strictly;
 	jit->verify = config->translate_verified;
 	jit->threshold = config->translate_after;
