@@ -2,11 +2,18 @@
 /* Integer instructions. */
 #include "cpu/soft/jit/emit.h"
 
-/* Nothing: NOP and hints. PAUSE is the interpreter's. */
+/* Nothing: NOP and hints. PAUSE of several vCPUs gives the host's CPU away. */
 static bool emit_nop(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (x->map == X86_MAP_1 && (x->prefixes & X86_PREFIX_REP || x->rm != X86_RAX))
+	if (x->map != X86_MAP_1)
+		return true;
+	if (x->rm != X86_RAX)
 		return false;
+	if (x->prefixes & X86_PREFIX_REP) {
+		if (e->c->vm->config.vcpus > 1)
+			return false;
+		jit_bytes(e, (const uint8_t[]){ 0xf3, 0x90 }, 2);
+	}
 	return true;
 }
 

@@ -195,6 +195,21 @@ static void emit_leave_unless(struct jit_emit *e, const struct jit_slow *s, uint
 		jit_bind(there, e->p);
 }
 
+/* Have the vector registers in the host again. */
+static void emit_vectors_back(struct jit_emit *e, const struct jit_slow *s)
+{
+	enum { NOT_BELOW = 3 };
+	jit_jump_to(e, JIT_CALL, e->jit->vectors_in[s->vectors]);
+	uint8_t *in = jit_jump(e, NOT_BELOW);
+	jit_const(e, JIT_S0, s->vectors);
+	jit_jump_to(e, JIT_CALL, e->jit->thunk_vectors);
+	jit_op_rm(e, 0x80, 7, JIT_FIELD(jit_vectors));
+	jit_byte(e, s->vectors);
+	emit_leave_unless(e, s, jit_jump(e, NOT_BELOW));
+	if (!e->failed)
+		jit_bind(in, e->p);
+}
+
 static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 {
 	if (e->failed)
@@ -208,13 +223,8 @@ static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 		return;
 	}
 	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
-	if (s->vectors) {
-		jit_const(e, JIT_S0, s->vectors);
-		jit_jump_to(e, JIT_CALL, e->jit->thunk_vectors);
-		jit_op_rm(e, 0x80, 7, JIT_FIELD(jit_vectors));
-		jit_byte(e, s->vectors);
-		emit_leave_unless(e, s, jit_jump(e, 3 /* not below */));
-	}
+	if (s->vectors)
+		emit_vectors_back(e, s);
 	if (s->x87) {
 		uint8_t *there;
 		jit_x87_still(e, &there);

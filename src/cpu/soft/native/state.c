@@ -78,9 +78,14 @@ static void init_x87(struct soft_vcpu *c)
 	c->s.fpu.legacy[FX_FCW + 1] = 0x03;
 }
 
+/* One with all exceptions masked may stay in the host's. */
 static void set_mxcsr(struct soft_vcpu *c, uint32_t mxcsr)
 {
-	native_mxcsr_drop(c);
+	bool stays = c->native->mxcsr_live && (mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+	if (!stays)
+		native_mxcsr_drop(c);
+	else if (native_mxcsr(c) != mxcsr)
+		__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr) : "memory");
 	memcpy(c->s.fpu.legacy + FX_MXCSR, &mxcsr, 4);
 }
 
