@@ -178,8 +178,9 @@ static bool stos_piece(struct soft_vcpu *c, const struct soft_insn *i, struct st
 /* Element n of a run of the host's memory. */
 static uint64_t element(const struct string_state *st, const void *p, uint64_t n)
 {
+	const uint8_t *first = p;
 	uint64_t bytes = n * st->size;
-	return host_read((const uint8_t *)p + (st->backward ? -bytes : bytes), st->size);
+	return host_read(st->backward ? first - bytes : first + bytes, st->size);
 }
 
 /* Of several elements only the last one shows. */

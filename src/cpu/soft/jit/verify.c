@@ -351,10 +351,13 @@ static void note_jump(struct checker *k)
 	const struct x86_insn *x = &k->x;
 	bool near = is(k, X86_MAP_1, 0xe9) || is(k, X86_MAP_1, 0xeb) || is(k, X86_MAP_1, 0xe3) ||
 		    (x->map == X86_MAP_0F && (x->opcode & 0xf0) == 0x80);
-	const uint8_t *target = k->at + x->length + (int64_t)x->imm;
 	/* Those that leave are not bound yet. */
-	if (!near || !x->imm || target < k->start || target >= k->end)
+	if (!near || !x->imm)
 		return;
+	int64_t offset = k->at - k->start + x->length + (int64_t)x->imm;
+	if (offset < 0 || offset >= k->end - k->start)
+		return;
+	const uint8_t *target = k->start + offset;
 	for (unsigned n = 0; n < k->target_count; n++) {
 		if (k->targets[n] == target)
 			return;
