@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/units.h"
 #include "block/core/fiber.h"
+#include "block/core/object.h"
 #include "codec/keyval.h"
 
 #include <errno.h>
@@ -16,11 +17,13 @@ void image_env_init(struct image_env *env)
 {
 	*env = (struct image_env){.objects = g_ptr_array_new()};
 	env->loop = aio_loop_new(NULL);
+	env->graph = block_graph_new(env->loop);
 }
 
 void image_env_clear(struct image_env *env)
 {
 	g_ptr_array_unref(env->objects);
+	block_graph_free(env->graph);
 	aio_loop_free(env->loop);
 }
 
@@ -51,7 +54,21 @@ bool image_parse_size(const char *text, uint64_t *bytes)
 	return units_parse_size(text, 1, bytes, NULL);
 }
 
-/* Objects are secrets, and no format here takes one yet. */
+static bool add_object(struct image_env *env, const struct keyval *object, GError **error)
+{
+	const char *id = keyval_get(object, "id");
+	json_t *dict = json_object();
+	if (!id)
+		return error_set(error, BERTH_ERR_INVALID, "Parameter 'id' is missing");
+	for (unsigned i = 0; i < keyval_count(object); i++)
+		json_object_set_new(dict, object->keys->pdata[i], json_string(object->values->pdata[i]));
+	json_object_del(dict, "qom-type");
+	json_object_del(dict, "id");
+	bool good = block_object_add(env->graph, keyval_get(object, "qom-type"), id, dict, error);
+	json_decref(dict);
+	return good;
+}
+
 bool image_env_objects(struct image_env *env)
 {
 	for (unsigned i = 0; i < env->objects->len; i++) {
@@ -60,10 +77,11 @@ bool image_env_objects(struct image_env *env)
 		const char *type = object ? keyval_get(object, "qom-type") : NULL;
 		if (!object)
 			return !img_fail("%s", error->message);
-		if (!type || !g_str_equal(type, "secret"))
+		if (!type || !block_object_type_known(type))
 			return !img_fail("Parameter 'qom-type' does not accept value '%s'",
 					 type ? type : "");
-		return !img_fail("--object secret is not supported: encrypted images cannot be opened");
+		if (!add_object(env, object, &error))
+			return !img_fail("%s", error->message);
 	}
 	return true;
 }
@@ -107,7 +125,6 @@ struct block_node *image_try_open(struct image_env *env, const char *name, const
 	struct block_open_options options = {
 		.filename = opts ? NULL : name,
 		.graph = env->graph,
-		.node_name = env->graph ? "image" : NULL,
 		.format = opts ? NULL : format,
 		.dict = dict,
 		.readonly = !(flags & IMAGE_WRITE),

@@ -13,14 +13,14 @@ struct aio_loop;
 struct image_env {
 	struct aio_loop *loop;
 	GPtrArray *objects; /* --object, as given */
-	struct block_graph *graph; /* NULL: nodes are not found by name */
+	struct block_graph *graph; /* of all nodes and objects */
 	bool image_opts, force_share, quiet, progress;
 };
 
 /* Rows for an option table. */
 #define IMAGE_OBJECT_ROW(env)                                                                      \
 	{0, "object", OPTION_LIST, &(env).objects, "OBJECT",                                       \
-	 "a secret: secret,id=ID,data=PASSWORD or file=PATH"}
+	 "secret,id=ID,data=PASSWORD (or file=PATH), or tls-creds-x509,id=ID,dir=FOLDER"}
 #define IMAGE_OPTS_ROW(env)                                                                        \
 	{0, "image-opts", OPTION_FLAG, &(env).image_opts, NULL,                                    \
 	 "the name is options, as driver=qcow2,file.filename=PATH"}

@@ -5,7 +5,9 @@
 #include "aio/loop.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "block/core/object.h"
 #include "block/export/nbd_server.h"
+#include "block/nbd/tls.h"
 #include "block/nbd/wire.h"
 
 #include <errno.h>
@@ -20,12 +22,11 @@
 
 struct serve {
 	const char *format, *cache, *discard, *zeroes, *aio, *port, *bind, *socket, *export;
-	const char *description, *shared, *offset, *pid_file;
+	const char *description, *shared, *offset, *pid_file, *tls;
 	GPtrArray *bitmaps;
 	bool readonly, persistent, fork, verbose, allocation_depth, no_cache;
 	uint64_t clients, skip;
 	struct image_env env;
-	struct block_graph *graph;
 	bool served; /* a client has been there */
 	bool quit;
 	int ready_fd; /* with --fork: tells the parent that we listen; else -1 */
@@ -115,12 +116,7 @@ static struct block_node *open_served(struct serve *serve, const char *name)
 					      (serve->discard ? IMAGE_UNMAP : 0));
 	if (!image || !serve->skip)
 		return image;
-	json_t *dict = json_pack("{s:s, s:s, s:I}", "driver", "raw", "file", block_node_name(image),
-				 "offset", (json_int_t)serve->skip);
-	const struct block_open_options options = {.dict = dict, .graph = serve->graph,
-						   .readonly = serve->readonly, .discard = true};
-	struct block_node *part = block_open(&options, serve->env.loop, &error);
-	json_decref(dict);
+	struct block_node *part = block_raw_window(image, serve->skip, &error);
 	block_close(image); /* the part has a reference of its own */
 	if (!part)
 		img_fail("%s", error->message);
@@ -131,12 +127,18 @@ static int run_server(struct serve *serve, struct block_node *node)
 {
 	g_autoptr(GError) error = NULL;
 	struct nbd_address address;
-	const struct nbd_server_options options = {.max_connections = serve->clients,
+	struct nbd_server_options options = {.max_connections = serve->clients,
 						   .client_gone = client_gone, .opaque = serve};
+	struct nbd_tls_creds *tls =
+		serve->tls ? block_object_take(serve->env.graph, serve->tls, BLOCK_OBJECT_TLS, &error) : NULL;
+	if (serve->tls && !tls)
+		return img_fail("%s", error->message);
+	options.tls = tls;
 	if (!make_address(serve, &address))
 		return EXIT_FAILURE;
 	struct nbd_server *server = nbd_server_new(&address, &options, serve->env.loop, &error);
 	nbd_address_clear(&address);
+	nbd_tls_creds_unref(tls);
 	if (!server)
 		return img_fail("%s", error->message);
 	g_ptr_array_add(serve->bitmaps, NULL);
@@ -147,7 +149,7 @@ static int run_server(struct serve *serve, struct block_node *node)
 		.allocation_depth = serve->allocation_depth,
 		.bitmaps = (const char *const *)serve->bitmaps->pdata};
 	int status = EXIT_SUCCESS;
-	if (!nbd_server_add(server, serve->graph, node, &export, &error))
+	if (!nbd_server_add(server, serve->env.graph, node, &export, &error))
 		status = img_fail("%s", error->message);
 	else if (!write_pid_file(serve) || !report_ready(serve))
 		status = EXIT_FAILURE;
@@ -170,8 +172,6 @@ static int serve_image(struct serve *serve, const char *name)
 	auto_fd fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return img_fail("signalfd: %s", g_strerror(errno));
-	serve->graph = block_graph_new(serve->env.loop);
-	serve->env.graph = serve->graph;
 	struct block_node *node = open_served(serve, name);
 	int status = EXIT_FAILURE;
 	if (node) {
@@ -181,7 +181,6 @@ static int serve_image(struct serve *serve, const char *name)
 		aio_watch_remove(watch);
 	}
 	block_close(node);
-	block_graph_free(serve->graph);
 	return status;
 }
 
@@ -230,6 +229,7 @@ static int run(int argc, char **argv)
 		{'f', "format", OPTION_TEXT, &serve.format, "FORMAT", "do not guess the image's format"},
 		{'r', "read-only", OPTION_FLAG, &serve.readonly, NULL, "clients cannot write"},
 		{'n', "nocache", OPTION_FLAG, &serve.no_cache, NULL, "as --cache=none"},
+		{0, "tls-creds", OPTION_TEXT, &serve.tls, "ID", "clients must use TLS, with these credentials"},
 		{0, "cache", OPTION_TEXT, &serve.cache, "CACHE", "cache mode"},
 		{0, "discard", OPTION_TEXT, &serve.discard, "ignore|unmap", "what to do when clients trim"},
 		IMAGE_OBJECT_ROW(serve.env), IMAGE_OPTS_ROW(serve.env), IMAGE_END_ROW,
@@ -249,7 +249,7 @@ static int run(int argc, char **argv)
 
 const struct img_command serve_command = {
 	"serve", "[-k path | [-b address] [-p port]] [-x name] [-D description] [-e shared] [-t] [--fork] "
-		 "[--pid-file=path] [-r] [-A] [-B bitmap] [-o offset] [--cache=mode] [--discard=mode] "
+		 "[--pid-file=path] [-r] [--tls-creds=id] [-A] [-B bitmap] [-o offset] [--cache=mode] [--discard=mode] "
 		 "[--object objectdef] [--image-opts] [-f fmt] filename",
 	"Show an image to NBD clients until the last one goes, as qemu-nbd does", run,
 };

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "block/core/object.h"
 
 #include <string.h>
 
@@ -203,6 +204,9 @@ static const char *const object_help[] = {
 	"rng-builtin", "randomness of the host",
 	"memory-backend-ram", "guest RAM for -machine memory-backend=ID: size=, prealloc=, share=",
 	"memory-backend-memfd", "the same, and hugetlb=on, hugetlbsize=",
+	"secret", "a password: data= or file=, format=raw or base64",
+	"tls-creds-x509", "certificates for NBD: dir=, endpoint=client or server, verify-peer=",
+	"tls-creds-psk", "pre-shared keys for NBD: dir=, endpoint=, username=",
 	"throttle-group", "limits for -blockdev throttle: limits.bps-total=, limits.iops-read=...",
 	"memory-backend-file", "the same in a file or hugetlbfs folder: mem-path=",
 	NULL,
@@ -247,6 +251,8 @@ bool backends_add_object(struct backends *b, const struct conf_item *item, GErro
 	if (backends_find_object(b, item->id))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "there is an object '%s' already: rename one", item->id);
+	if (block_object_type_known(item->type) && !disks_add_object(b, item, error))
+		return false;
 	if (strcmp(item->type, "throttle-group") == 0 && !disks_add_throttle(b, item, error))
 		return false;
 	struct conf_item *copy = conf_item_new(item->type, item->id);

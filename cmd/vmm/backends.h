@@ -49,6 +49,7 @@ bool backends_change_medium(struct backends *b, struct backend_disk *disk, struc
 /* --- disks.c ------------------------------------------------------------------------------------ */
 void disks_init(struct backends *b);
 void disks_clear(struct backends *b);
+bool disks_add_object(struct backends *b, const struct conf_item *item, GError **error);
 bool disks_add_throttle(struct backends *b, const struct conf_item *item, GError **error);
 /* False: nodes use it. An id that is of no group is fine. */
 bool disks_remove_throttle(struct backends *b, const char *id);

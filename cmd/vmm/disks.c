@@ -6,6 +6,7 @@
 #include "block/core/driver.h"
 #include "block/core/graph.h"
 #include "block/core/image.h"
+#include "block/core/object.h"
 #include "block/core/options.h"
 #include "block/core/throttle.h"
 #include "block/export/nbd_server.h"
@@ -33,12 +34,26 @@ void disks_init(struct backends *b)
 	b->throttles = g_ptr_array_new_with_free_func((GDestroyNotify)throttle_group_put);
 }
 
-bool disks_add_throttle(struct backends *b, const struct conf_item *item, GError **error)
+static json_t *object_dict(const struct conf_item *item)
 {
 	json_t *dict = json_object();
 	for (unsigned i = 0; i < keyval_count(item->props); i++)
 		json_object_set_new(dict, item->props->keys->pdata[i],
 				    json_string(item->props->values->pdata[i]));
+	return dict;
+}
+
+bool disks_add_object(struct backends *b, const struct conf_item *item, GError **error)
+{
+	json_t *dict = object_dict(item);
+	bool good = block_object_add(b->graph, item->type, item->id, dict, error);
+	json_decref(dict);
+	return good;
+}
+
+bool disks_add_throttle(struct backends *b, const struct conf_item *item, GError **error)
+{
+	json_t *dict = object_dict(item);
 	struct throttle_config config = {0};
 	/* "limits.iops-total" as in QMP, or "x-iops-total" as QEMU's command line has it. */
 	bool good = throttle_config_take(&config, dict, "limits.", error) &&

@@ -3,6 +3,7 @@
 #include "vmm.h"
 
 #include "base/error.h"
+#include "block/core/object.h"
 #include "codec/json.h"
 
 #include <string.h>
@@ -187,6 +188,7 @@ static json_t *run_object_del(void *opaque, const json_t *args, GError **error)
 	if (has_random_user(vmm, id) || (ram && strcmp(ram, id) == 0) ||
 	    !disks_remove_throttle(&vmm->backends, id))
 		return qmp_error(error, QMP_ERROR_GENERIC, "object '%s' is in use", id);
+	block_object_remove(vmm->backends.graph, id); /* if it is of that kind */
 	g_ptr_array_remove(vmm->backends.objects, object);
 	return NULL;
 }

@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "block/core/graph.h"
 #include "block/core/image.h"
+#include "block/core/object.h"
 #include "block/export/nbd_server.h"
+#include "block/nbd/tls.h"
 #include "qmp_args.h"
 
 #include <string.h>
@@ -23,14 +25,18 @@ static json_t *run_start(void *opaque, const json_t *args, GError **error)
 	struct vmm *vmm = opaque;
 	struct nbd_address address = {0};
 	json_int_t clients = arg_int(args, "max-connections", 0);
-	const struct nbd_server_options options = {.max_connections = clients};
+	struct nbd_server_options options = {.max_connections = clients};
+	const char *creds = arg_text(args, "tls-creds");
 	if (vmm->backends.nbd)
 		return qmp_error(error, QMP_ERROR_GENERIC, "NBD server already running");
 	if (clients < 0 || clients > INT32_MAX)
 		return qmp_error(error, QMP_ERROR_GENERIC, "max-connections is not negative");
+	if (creds && !(options.tls = block_object_take(vmm->backends.graph, creds, BLOCK_OBJECT_TLS, error)))
+		return NULL;
 	if (nbd_address_from_json(&address, json_object_get(args, "addr"), error))
 		vmm->backends.nbd = nbd_server_new(&address, &options, vmm->loop, error);
 	nbd_address_clear(&address);
+	nbd_tls_creds_unref(options.tls);
 	return NULL;
 }
 
@@ -139,7 +145,7 @@ static json_t *run_query(void *opaque, const json_t *args, GError **error)
 }
 
 static const struct qmp_command commands[] = {
-	{"nbd-server-start", "addr:any max-connections?:int", NULL, run_start},
+	{"nbd-server-start", "addr:any tls-creds?:str max-connections?:int", NULL, run_start},
 	{"nbd-server-add", "device:str name?:str description?:str writable?:bool bitmap?:str", NULL,
 	 run_nbd_add},
 	{"nbd-server-remove", "name:str mode?:BlockExportRemoveMode", NULL, run_nbd_remove},

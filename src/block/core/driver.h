@@ -160,7 +160,8 @@ void block_complete(struct block_request *request, int result);
  */
 void block_forward(struct block_node *child, struct block_request *request, uint64_t shift);
 
-/* The throttle groups of a graph (block/core/throttle.c). */
+/* The objects (block/core/object.c) and throttle groups (block/core/throttle.c) of a graph. */
+GPtrArray *block_graph_objects(struct block_graph *graph);
 GPtrArray *block_graph_throttles(struct block_graph *graph);
 
 /* The next of node->free_forwards, to free them. */

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "block/core/driver.h"
+#include "block/core/object.h"
 #include "block/core/root.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ struct block_graph {
 	GPtrArray *nodes; /* those with a name */
 	GPtrArray *all;
 	GPtrArray *throttles; /* struct throttle_group */
+	GPtrArray *objects;   /* struct block_object, owned */
 	unsigned held;
 };
 
@@ -23,6 +25,7 @@ struct block_graph *block_graph_new(struct aio_loop *loop)
 	graph->nodes = g_ptr_array_new();
 	graph->all = g_ptr_array_new();
 	graph->throttles = g_ptr_array_new();
+	graph->objects = g_ptr_array_new_with_free_func(block_object_free);
 	return graph;
 }
 
@@ -34,6 +37,7 @@ void block_graph_free(struct block_graph *graph)
 	g_ptr_array_free(graph->nodes, true);
 	g_ptr_array_free(graph->all, true);
 	g_ptr_array_free(graph->throttles, true);
+	g_ptr_array_free(graph->objects, true);
 	g_free(graph);
 }
 
@@ -45,6 +49,11 @@ struct block_node *block_graph_find(struct block_graph *graph, const char *node_
 			return node;
 	}
 	return NULL;
+}
+
+GPtrArray *block_graph_objects(struct block_graph *graph)
+{
+	return graph->objects;
 }
 
 GPtrArray *block_graph_throttles(struct block_graph *graph)

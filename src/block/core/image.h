@@ -32,6 +32,9 @@ const char *block_backing_format(const struct block_node *node);
 char *block_backing_path(const struct block_node *node);
 const struct block_driver *block_node_driver(const struct block_node *node);
 
+/* All of `node` from `offset` on, as a node of its own. NULL with *error set. */
+struct block_node *block_raw_window(struct block_node *node, uint64_t offset, GError **error);
+
 /* --- what the bytes are ---------------------------------------------------------------------------*/
 
 enum block_status_flags {

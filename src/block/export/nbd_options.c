@@ -3,6 +3,7 @@
 #include "block/export/nbd_int.h"
 
 #include "base/bytes.h"
+#include "base/log.h"
 
 #include <string.h>
 
@@ -255,9 +256,35 @@ static bool run_structured(const struct option *option)
 	return reply(option, NBD_REP_ACK, NULL, 0);
 }
 
+static bool run_start_tls(const struct option *option)
+{
+	struct nbd_session *session = option->session;
+	struct nbd_tls_creds *creds = session->server->options.tls;
+	if (option->length || session->secure)
+		return refuse(option, NBD_REP_ERR_INVALID, session->secure ? "it is on already"
+									   : "STARTTLS takes no data");
+	if (!creds)
+		return refuse(option, NBD_REP_ERR_POLICY, "this server has no TLS");
+	g_autoptr(GError) error = NULL;
+	/* What was said in the clear does not count. */
+	session->structured = false;
+	session->contexts = 0;
+	session->secure = reply(option, NBD_REP_ACK, NULL, 0) &&
+			  nbd_stream_start_tls(session->stream, creds, NULL, &error);
+	if (error)
+		log_warning("NBD client refused: %s", error->message);
+	return session->secure;
+}
+
 static bool run_option(const struct option *option)
 {
+	if (option->session->server->options.tls && !option->session->secure &&
+	    option->number != NBD_OPT_STARTTLS)
+		return option->number != NBD_OPT_EXPORT_NAME &&
+		       refuse(option, NBD_REP_ERR_TLS_REQUIRED, "this server requires TLS");
 	switch (option->number) {
+	case NBD_OPT_STARTTLS:
+		return run_start_tls(option);
 	case NBD_OPT_EXPORT_NAME:
 		return run_export_name(option);
 	case NBD_OPT_LIST:

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "block/core/graph.h"
+#include "block/nbd/tls.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -240,6 +241,10 @@ struct nbd_server *nbd_server_new(const struct nbd_address *address,
 				  const struct nbd_server_options *options, struct aio_loop *loop,
 				  GError **error)
 {
+	if (options->tls && !nbd_tls_creds_is_server(options->tls)) {
+		error_set(error, BERTH_ERR_INVALID, "the TLS credentials are for a client");
+		return NULL;
+	}
 	int fd = nbd_address_listen(address, error);
 	if (fd < 0)
 		return NULL;
@@ -247,6 +252,8 @@ struct nbd_server *nbd_server_new(const struct nbd_address *address,
 	struct nbd_server *server = g_new0(struct nbd_server, 1);
 	server->loop = loop;
 	server->options = *options;
+	if (options->tls)
+		nbd_tls_creds_ref(options->tls);
 	server->address = *address;
 	server->address.host = g_strdup(address->host);
 	server->address.port = g_strdup(address->port);
@@ -273,5 +280,6 @@ void nbd_server_free(struct nbd_server *server)
 	g_ptr_array_unref(server->exports);
 	g_ptr_array_unref(server->sessions);
 	nbd_address_clear(&server->address);
+	nbd_tls_creds_unref(server->options.tls);
 	g_free(server);
 }

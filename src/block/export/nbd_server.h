@@ -9,9 +9,11 @@
 #include "block/nbd/address.h"
 
 struct nbd_server;
+struct nbd_tls_creds;
 
 struct nbd_server_options {
 	unsigned max_connections; /* 0: any number */
+	struct nbd_tls_creds *tls; /* borrowed; clients must use TLS then. NULL: in the clear */
 	/* A client has gone; `clients` are left. May be NULL. */
 	void (*client_gone)(void *opaque, unsigned clients);
 	void *opaque;

@@ -91,6 +91,19 @@ static bool raw_resize(struct block_node *node, uint64_t size, GError **error)
 	return true;
 }
 
+struct block_node *block_raw_window(struct block_node *node, uint64_t offset, GError **error)
+{
+	if (offset > node->size) {
+		error_set(error, BERTH_ERR_INVALID, "'%s' has only %" G_GUINT64_FORMAT " bytes",
+			  node->filename, node->size);
+		return NULL;
+	}
+	struct block_node *window = block_filter_new(&block_raw_driver, node->graph, block_ref(node));
+	((struct raw_node *)window)->offset = offset;
+	window->size = node->size - offset;
+	return window;
+}
+
 static bool raw_set_readonly(struct block_node *node, bool readonly, GError **error)
 {
 	return true; /* it has nothing of its own */

@@ -2,7 +2,9 @@
 #include "block/nbd/stream.h"
 
 #include "aio/loop.h"
+#include "base/error.h"
 #include "block/core/driver.h"
+#include "block/nbd/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +24,7 @@ struct nbd_stream {
 	struct aio_watch *watch;
 	struct fiber *reader, *writer; /* who waits for the socket */
 	bool ended;
+	gnutls_session_t tls; /* NULL: in the clear */
 	size_t start, end; /* of what is in `buffer` */
 	uint8_t buffer[BUFFER_SIZE];
 };
@@ -81,6 +84,8 @@ void nbd_stream_free(struct nbd_stream *stream)
 		return;
 	g_assert(!stream->reader && !stream->writer);
 	aio_watch_remove(stream->watch);
+	if (stream->tls)
+		gnutls_deinit(stream->tls);
 	close(stream->fd);
 	g_free(stream);
 }
@@ -96,9 +101,67 @@ void nbd_stream_shutdown(struct nbd_stream *stream)
 	update_events(stream);
 }
 
+bool nbd_stream_start_tls(struct nbd_stream *stream, struct nbd_tls_creds *creds,
+			  const char *hostname, GError **error)
+{
+	if (stream->start != stream->end)
+		return error_set(error, BERTH_ERR_IO, "bytes in the clear came after the start of TLS");
+	gnutls_session_t session = nbd_tls_session(creds, hostname, error);
+	if (!session)
+		return false;
+	gnutls_transport_set_int(session, stream->fd);
+	int rc;
+	while ((rc = gnutls_handshake(session)) < 0 && !gnutls_error_is_fatal(rc)) {
+		bool writes = gnutls_record_get_direction(session);
+		if (rc == GNUTLS_E_AGAIN &&
+		    !wait_ready(stream, writes ? &stream->writer : &stream->reader))
+			break;
+	}
+	if (rc < 0) {
+		error_set(error, BERTH_ERR_IO, "the TLS handshake failed: %s", gnutls_strerror(rc));
+		gnutls_deinit(session);
+		return false;
+	}
+	stream->tls = session;
+	return true;
+}
+
+static size_t receive_tls(struct nbd_stream *stream, void *bytes, size_t length)
+{
+	for (;;) {
+		if (stream->ended)
+			return 0;
+		ssize_t n = gnutls_record_recv(stream->tls, bytes, length);
+		if (n >= 0)
+			return n;
+		if (n == GNUTLS_E_AGAIN ? !wait_ready(stream, &stream->reader) : gnutls_error_is_fatal(n))
+			return 0;
+	}
+}
+
+static bool write_tls(struct nbd_stream *stream, const struct iovec *iov, unsigned iov_count)
+{
+	for (unsigned i = 0; i < iov_count; i++) {
+		for (size_t done = 0; done < iov[i].iov_len;) {
+			if (stream->ended)
+				return false;
+			ssize_t n = gnutls_record_send(stream->tls, (char *)iov[i].iov_base + done,
+						       iov[i].iov_len - done);
+			if (n > 0)
+				done += n;
+			else if (n == GNUTLS_E_AGAIN ? !wait_ready(stream, &stream->writer)
+						     : gnutls_error_is_fatal(n))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* Some bytes, at least one; 0: the end. */
 static size_t receive(struct nbd_stream *stream, void *bytes, size_t length)
 {
+	if (stream->tls)
+		return receive_tls(stream, bytes, length);
 	for (;;) {
 		if (stream->ended)
 			return 0;
@@ -168,6 +231,8 @@ bool nbd_stream_skip(struct nbd_stream *stream, uint64_t length)
 
 bool nbd_stream_writev(struct nbd_stream *stream, struct iovec *iov, unsigned iov_count)
 {
+	if (stream->tls)
+		return write_tls(stream, iov, iov_count);
 	while (iov_count) {
 		if (stream->ended)
 			return false;

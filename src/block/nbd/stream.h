@@ -16,6 +16,7 @@
 
 struct aio_loop;
 struct nbd_stream;
+struct nbd_tls_creds;
 
 /* Takes the socket. */
 struct nbd_stream *nbd_stream_new(int fd, struct aio_loop *loop);
@@ -23,6 +24,13 @@ struct nbd_stream *nbd_stream_new(int fd, struct aio_loop *loop);
 void nbd_stream_free(struct nbd_stream *stream);
 /* Who reads or writes, now or later, fails. */
 void nbd_stream_shutdown(struct nbd_stream *stream);
+
+/*
+ * On a fiber: everything from now on is encrypted. What came in the clear and was not read yet is
+ * an attack: that fails. The handshake's failure is in *error.
+ */
+bool nbd_stream_start_tls(struct nbd_stream *stream, struct nbd_tls_creds *creds,
+			  const char *hostname, GError **error);
 
 /* On a fiber. False: the peer is gone, or nbd_stream_shutdown() was called. */
 bool nbd_stream_read(struct nbd_stream *stream, void *bytes, size_t length);

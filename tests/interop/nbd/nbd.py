@@ -225,5 +225,62 @@ def test_reconnect():
         run("qemu-io", "-f", "raw", "-c", "read -P 9 0 64M", target)
 
 
+def tls_folders(folder):
+    """x509 credentials with a CA of their own, for `localhost`, and a pre-shared key."""
+    x509, psk = os.path.join(folder, "x509"), os.path.join(folder, "psk")
+    os.mkdir(x509)
+    os.mkdir(psk)
+    with open(os.path.join(psk, "keys.psk"), "w") as keys:
+        keys.write("alice:0123456789abcdef0123456789abcdef\n")
+    path = lambda name: os.path.join(x509, name)
+    for name, text in (("ca", "cn = test\nca\ncert_signing_key\n"),
+                       ("server", "cn = localhost\ndns_name = localhost\ntls_www_server\n"
+                                  "encryption_key\nsigning_key\n"),
+                       ("client", "cn = client\ntls_www_client\nencryption_key\nsigning_key\n")):
+        with open(path(name + ".info"), "w") as info:
+            info.write(text)
+        run("certtool", "--generate-privkey", "--key-type=ecdsa", "--outfile", path(name + "-key.pem"))
+        kind = ["--generate-self-signed"] if name == "ca" else \
+            ["--generate-certificate", "--load-ca-certificate", path("ca-cert.pem"),
+             "--load-ca-privkey", path("ca-key.pem")]
+        run("certtool", *kind, "--load-privkey", path(name + "-key.pem"), "--template",
+            path(name + ".info"), "--outfile", path(name + "-cert.pem"))
+    return {"x509": f"tls-creds-x509,id=t,dir={x509}",
+            "psk": f"tls-creds-psk,id=t,dir={psk}"}
+
+
+def test_tls():
+    """Each side with each other, with certificates and with a pre-shared key; and what is refused."""
+    with temporary_folder() as folder:
+        image, raw = make_image(folder)
+        for kind, creds in tls_folders(folder).items():
+            server, client = creds + ",endpoint=server", creds + ",endpoint=client"
+            client += ",username=alice" if kind == "psk" else ""
+            address = f"driver=nbd,server.type=unix,server.path={folder}/nbd.sock,export=exp"
+            safe = address + ",tls-creds=t,tls-hostname=localhost"
+            for serve, clients in (
+                    (our_server("-r", "--object", server, "--tls-creds", "t", "-f", "qcow2", image),
+                     (THEIRS, ours())),
+                    (their_server("-r", "--object", server, "--tls-creds", "t", "-f", "qcow2", image),
+                     (ours(),))):
+                with served(serve, folder):
+                    for tool in clients:
+                        out = os.path.join(folder, "out")
+                        run(tool, "convert", "--object", client, "--image-opts", "-O", "raw", safe, out)
+                        run(THEIRS, "compare", "-f", "raw", "-F", "raw", out, raw)
+                    refused = run(ours(), "info", "--image-opts", address, status=1)
+                    if "TLS" not in refused.err:
+                        raise Failed(f"a client in the clear: {refused.err}")
+                    if kind == "x509":
+                        wrong = run(ours(), "info", "--object", client, "--image-opts",
+                                    safe.replace("localhost", "example.org"), status=1)
+                        if "handshake" not in wrong.err:
+                            raise Failed(f"another host's certificate: {wrong.err}")
+        with served(our_server("-f", "qcow2", image), folder):
+            refused = run(ours(), "info", "--object", client, "--image-opts", safe, status=1)
+            if "no TLS" not in refused.err:
+                raise Failed(f"TLS with a server that has none: {refused.err}")
+
+
 main(test_client_on_qemu_nbd, test_client_writes, test_client_errors, test_server_for_libnbd,
-     test_server_for_qemu, test_server_options, test_reconnect)
+     test_server_for_qemu, test_server_options, test_reconnect, test_tls)

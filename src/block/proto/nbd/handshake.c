@@ -175,6 +175,15 @@ static bool export_name(struct nbd_stream *stream, const struct nbd_wish *wish, 
 	return true;
 }
 
+static bool start_tls(struct nbd_stream *stream, const struct nbd_wish *wish, GError **error)
+{
+	bool agreed;
+	if (!simple_option(stream, NBD_OPT_STARTTLS, &agreed, error))
+		return false;
+	return agreed ? nbd_stream_start_tls(stream, wish->tls, wish->hostname, error)
+		      : error_set(error, BERTH_ERR_IO, "the NBD server has no TLS");
+}
+
 static bool negotiate(struct nbd_stream *stream, const struct nbd_wish *wish,
 		      struct nbd_export_info *info, GError **error)
 {
@@ -186,6 +195,10 @@ static bool negotiate(struct nbd_stream *stream, const struct nbd_wish *wish,
 	if (!nbd_stream_write(stream, answer, sizeof(answer)))
 		return lost(error);
 	bool fallback = !(common & NBD_HANDSHAKE_FIXED);
+	if (wish->tls && fallback)
+		return error_set(error, BERTH_ERR_IO, "the NBD server is too old for TLS");
+	if (wish->tls && !start_tls(stream, wish, error))
+		return false;
 	if (!fallback && wish->want_structured &&
 	    !simple_option(stream, NBD_OPT_STRUCTURED_REPLY, &info->structured, error))
 		return false;
@@ -225,6 +238,8 @@ bool nbd_handshake(struct nbd_stream *stream, const struct nbd_wish *wish,
 	bool old = be64_load(hello + 8) == NBD_OLDSTYLE_MAGIC;
 	if (!old && be64_load(hello + 8) != NBD_OPTION_MAGIC)
 		return wrong("an unknown kind of handshake", error);
+	if (old && wish->tls)
+		return error_set(error, BERTH_ERR_IO, "the NBD server is too old for TLS");
 	if (!(old ? oldstyle : negotiate)(stream, wish, info, error))
 		return false;
 	if (info->size > INT64_MAX)

@@ -17,7 +17,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "block/core/drivers.h"
+#include "block/core/object.h"
 #include "block/core/options.h"
+#include "block/nbd/tls.h"
 
 #include <errno.h>
 #include <string.h>
@@ -28,7 +30,8 @@
 struct nbd_node {
 	struct block_node node;
 	struct nbd_address address;
-	char *export, *context;
+	char *export, *context, *hostname;
+	struct nbd_tls_creds *tls; /* a reference, or NULL */
 	unsigned links_wanted;
 	uint64_t reconnect_s, open_timeout_s;
 	struct nbd_link *links[NBD_LINKS_MAX];
@@ -159,7 +162,8 @@ static struct nbd_link *open_link(struct nbd_node *n, struct nbd_export_info *in
 	struct aio_timer timer;
 	aio_timer_init(&timer, n->node.loop, time_is_up, stream);
 	aio_timer_arm(&timer, aio_now_ns() + HANDSHAKE_TIMEOUT_S * SECOND_NS);
-	const struct nbd_wish wish = {n->export, n->context ? n->context : "base:allocation", true};
+	const struct nbd_wish wish = {n->export, n->context ? n->context : "base:allocation", true,
+				      n->tls, n->hostname};
 	bool good = nbd_handshake(stream, &wish, info, error);
 	aio_timer_cancel(&timer);
 	if (good && n->context && !info->has_context)
@@ -379,6 +383,8 @@ static void nbd_close(struct block_node *node)
 	nbd_address_clear(&n->address);
 	g_free(n->export);
 	g_free(n->context);
+	g_free(n->hostname);
+	nbd_tls_creds_unref(n->tls);
 }
 
 /* host, port and path beside each other are the old spelling of server.*. */
@@ -398,6 +404,20 @@ static json_t *take_server(json_t *dict)
 	return server;
 }
 
+static bool take_tls(struct nbd_node *n, json_t *dict, GError **error)
+{
+	g_autofree char *id = block_take_string(dict, "tls-creds");
+	n->hostname = block_take_string(dict, "tls-hostname");
+	if (!id)
+		return true;
+	n->tls = block_object_take(n->node.graph, id, BLOCK_OBJECT_TLS, error);
+	if (n->tls && nbd_tls_creds_is_server(n->tls))
+		return error_set(error, BERTH_ERR_INVALID, "'%s' has TLS credentials for a server", id);
+	if (!n->hostname)
+		n->hostname = g_strdup(n->address.host);
+	return n->tls != NULL;
+}
+
 static bool take_options(struct nbd_node *n, json_t *dict, GError **error)
 {
 	uint64_t links = 1;
@@ -408,7 +428,8 @@ static bool take_options(struct nbd_node *n, json_t *dict, GError **error)
 	g_autofree char *bitmap = block_take_string(dict, "x-dirty-bitmap");
 	if (bitmap)
 		n->context = g_strdup(bitmap);
-	if (!good || !block_take_size(dict, "reconnect-delay", &n->reconnect_s, error) ||
+	if (!good || !take_tls(n, dict, error) ||
+	    !block_take_size(dict, "reconnect-delay", &n->reconnect_s, error) ||
 	    !block_take_size(dict, "open-timeout", &n->open_timeout_s, error) ||
 	    !block_take_size(dict, "multi-conn", &links, error))
 		return false;

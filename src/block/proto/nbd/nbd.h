@@ -27,6 +27,8 @@ struct nbd_export_info {
 struct nbd_wish {
 	const char *export, *context; /* context: of block status */
 	bool want_structured;
+	struct nbd_tls_creds *tls; /* or NULL */
+	const char *hostname;      /* in its certificate */
 };
 /* On a fiber. The stream is the caller's, also on failure. */
 bool nbd_handshake(struct nbd_stream *stream, const struct nbd_wish *wish,
