@@ -154,7 +154,7 @@ static bool create_target(struct convert *c)
 					 "process using the image [%s]?", c->target_name, c->out_format,
 					 c->target_name);
 	}
-	if (block_create(c->target_name, c->out_format, size, c->options, c->env.loop, &error)) {
+	if (block_create_in(c->env.graph, c->target_name, c->out_format, size, c->options, c->env.loop, &error)) {
 		img_target_watch(c->target_name);
 		return true;
 	}
@@ -179,11 +179,27 @@ static bool learn_target(struct convert *c)
 	return true;
 }
 
+/* The name that opens what was made: with the secret that it was made with, if there is one. */
+static char *target_name(const struct convert *c)
+{
+	const char *secret = image_option(c->options, "key-secret");
+	if (!secret || c->target_opts)
+		return g_strdup(c->target_name);
+	json_t *dict = json_pack("{s:s, s:s, s:{s:s, s:s}}", "driver", c->out_format, "key-secret", secret,
+				 "file", "driver", "file", "filename", c->target_name);
+	char *text = json_dumps(dict, JSON_COMPACT);
+	char *name = g_strconcat("json:", text, NULL);
+	free(text);
+	json_decref(dict);
+	return name;
+}
+
 static bool open_target(struct convert *c)
 {
+	g_autofree char *name = target_name(c);
 	unsigned flags = IMAGE_WRITE | IMAGE_UNMAP |
 			 (c->target_opts ? IMAGE_OPTS_NAME : IMAGE_PLAIN_NAME);
-	c->target = image_open(&c->env, c->target_name, c->target_opts ? NULL : c->out_format,
+	c->target = image_open(&c->env, name, c->target_opts ? NULL : c->out_format,
 			       c->cache ? c->cache : "unsafe", flags);
 	if (!c->target || !learn_target(c))
 		return false;
@@ -247,7 +263,8 @@ static bool copy_all(struct convert *c)
 	copy->salvage = c->salvage;
 	copy->quiet = c->env.quiet;
 	copy->target_backing = block_backing(c->target) != NULL;
-	copy->target_is_zero = (!c->no_create || c->target_zero) && !copy->target_backing;
+	copy->target_is_zero = ((!c->no_create && block_fresh_is_zero(c->target)) || c->target_zero) &&
+			       !copy->target_backing;
 	copy->progress = &c->progress;
 	if (!copy_run(copy, c->env.loop))
 		return false;

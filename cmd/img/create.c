@@ -111,7 +111,7 @@ static int create(struct image_env *env, const char *name, const char *format, j
 		print_formatting(name, format, options, size);
 	if (g_str_equal(format, "qcow2") && backing_format && !backing)
 		return img_fail("%s: Backing format cannot be used without backing file", name);
-	if (block_create(name, format, size, options, env->loop, &error))
+	if (block_create_in(env->graph, name, format, size, options, env->loop, &error))
 		return EXIT_SUCCESS;
 	/* Scripts look for qemu-img's "Could not create". */
 	bool plain = g_str_has_prefix(error->message, "cannot create ");

@@ -74,7 +74,7 @@ static int dd(struct image_env *env, const struct operands *operands, const char
 		img_fail("%s: cannot skip to specified offset", operands->input);
 	uint64_t length = start > size ? 0 : size - start;
 	json_t *options = json_object();
-	bool made = block_create(operands->output, out_format, length, options, env->loop, &error);
+	bool made = block_create_in(env->graph, operands->output, out_format, length, options, env->loop, &error);
 	json_decref(options);
 	if (!made)
 		return img_fail("%s: error while creating output image of type '%s': %s", operands->output,

@@ -149,6 +149,23 @@ def test_copy_on_read():
         subprocess.run(["qemu-img", "check", "-q", top], check=True)
 
 
+def test_luks():
+    """An encrypted volume as a disk, its password given as an object."""
+    with temporary_folder() as folder:
+        path = os.path.join(folder, "luks")
+        secret = "secret,id=s,data=swordfish"
+        subprocess.run(["qemu-img", "create", "-q", "--object", secret, "-f", "luks", "-o",
+                        "key-secret=s,iter-time=10", path, "8M"], check=True)
+        with Machine(folder, "-object", secret, "-blockdev",
+                     f"luks,node-name=l,key-secret=s,file.driver=file,file.filename={path}") as m:
+            io(m.export("l"), "write -P 5 1000 100000", "read -P 5 1000 100000")
+            m.end()
+        done = subprocess.run(["qemu-io", "--object", secret, "--image-opts", "-c", "read -P 5 1000 100000",
+                               f"driver=luks,key-secret=s,file.filename={path}"], check=True,
+                              stdout=subprocess.PIPE, text=True)
+        check("failed" not in done.stdout, f"what was written: {done.stdout}")
+
+
 def test_histograms():
     with temporary_folder() as folder:
         disk = image(folder, "disk")
@@ -168,4 +185,5 @@ def test_histograms():
             m.end()
 
 
-main(test_throttle_group, test_limits_by_qmp, test_faults, test_copy_on_read, test_histograms)
+main(test_throttle_group, test_limits_by_qmp, test_faults, test_copy_on_read, test_luks,
+     test_histograms)

@@ -101,11 +101,18 @@ static struct block_node *make_file(const char *filename, json_t *options, struc
 bool block_create(const char *filename, const char *format, uint64_t size, const json_t *options,
 		  struct aio_loop *loop, GError **error)
 {
+	return block_create_in(NULL, filename, format, size, options, loop, error);
+}
+
+bool block_create_in(struct block_graph *graph, const char *filename, const char *format,
+		     uint64_t size, const json_t *options, struct aio_loop *loop, GError **error)
+{
 	const struct block_driver *driver = find_creatable(format, error);
 	if (!driver)
 		return false;
 	struct create_call call = {.driver = driver, .error = error,
-				   .create = {.filename = filename, .loop = loop, .size = size}};
+				   .create = {.filename = filename, .loop = loop, .size = size,
+					      .graph = graph}};
 	call.create.options = options ? json_deep_copy(options) : json_object();
 	bool existed = access(filename, F_OK) == 0 || must_exist(filename);
 	bool good = block_take_size(call.create.options, "size", &call.create.size, error);
@@ -124,6 +131,11 @@ bool block_create(const char *filename, const char *format, uint64_t size, const
 	if (!good && !existed)
 		unlink(filename); /* may not have been made at all */
 	return good;
+}
+
+bool block_fresh_is_zero(const struct block_node *node)
+{
+	return !node->driver->fresh_is_noise;
 }
 
 struct measure_call {

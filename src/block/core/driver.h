@@ -36,6 +36,7 @@ struct block_create {
 	uint64_t size;
 	json_t *options; /* take what is known; the core refuses what is left */
 	struct aio_loop *loop;
+	struct block_graph *graph; /* where secrets are; or NULL */
 };
 
 struct block_driver {
@@ -95,6 +96,7 @@ struct block_driver {
 	 */
 	bool (*can_keep_bitmaps)(struct block_node *node, GError **error);
 
+	bool fresh_is_noise; /* what create() makes does not read as zeroes */
 	const struct block_option *create_options, *amend_options; /* end with name == NULL */
 	bool create_bare;
 	bool (*create)(const struct block_create *create, GError **error);

@@ -123,6 +123,11 @@ bool block_can_keep_bitmaps(struct block_node *node, GError **error);
  */
 bool block_create(const char *filename, const char *format, uint64_t size, const json_t *options,
 		  struct aio_loop *loop, GError **error);
+/* The same, with secrets out of `graph`. */
+bool block_create_in(struct block_graph *graph, const char *filename, const char *format,
+		     uint64_t size, const json_t *options, struct aio_loop *loop, GError **error);
+/* Does an image read as zeroes when block_create() has just made it? */
+bool block_fresh_is_zero(const struct block_node *node);
 struct block_measure {
 	uint64_t required, fully_allocated, bitmaps;
 	bool has_bitmaps;
