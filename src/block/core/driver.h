@@ -42,7 +42,7 @@ struct block_create {
 struct block_driver {
 	const char *name;
 	enum block_kind kind;
-	bool transparent; /* a filter that shows the bytes of its file child */
+	bool transparent; /* a filter that shows the bytes of its file child, and has its size */
 	size_t node_size;
 	/* How sure (0 to 100) that a file that begins with `head` has this format. May be NULL. */
 	unsigned (*probe)(const uint8_t *head, size_t length, const char *filename);
@@ -55,7 +55,7 @@ struct block_driver {
 	 * block_open_child(). On failure the core closes children; close() is not called.
 	 */
 	bool (*open)(struct block_node *node, json_t *dict, GError **error);
-	/* Write back and free what open() made, not the node. Children are still open. */
+	/* Write back and free what open() made, not the node. Children are still open. May be NULL. */
 	void (*close)(struct block_node *node);
 
 	void (*submit)(struct block_node *node, struct block_request *request);
@@ -197,6 +197,8 @@ void block_iov_copy(const struct iovec *iov, unsigned iov_count, uint64_t skip, 
 		    uint64_t length, bool from_iov);
 void block_iov_zero(const struct iovec *iov, unsigned iov_count, uint64_t skip, uint64_t length);
 
+/* open() of a filter: its file child, and what it shows of that. */
+bool block_filter_open(struct block_node *node, json_t *dict, GError **error);
 /* A filter over `child`, whose reference it takes: size, limits and names are the child's. */
 struct block_node *block_filter_new(const struct block_driver *driver, struct block_graph *graph,
 				    struct block_node *child);

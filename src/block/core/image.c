@@ -244,6 +244,11 @@ static bool run_resize(struct call *call)
 
 bool block_resize(struct block_node *node, uint64_t size, GError **error)
 {
+	if (!node->readonly && node->driver->transparent && !node->driver->resize) {
+		bool resized = block_resize(node->file, size, error);
+		node->size = node->file->size;
+		return resized;
+	}
 	if (node->readonly || !node->driver->resize)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "'%s' cannot be resized: it is %s",
 				 node->filename, node->readonly ? "read-only" : "not a file");
@@ -253,8 +258,6 @@ bool block_resize(struct block_node *node, uint64_t size, GError **error)
 	block_dirty_resize_all(node);
 	if (node->graph)
 		block_graph_refresh(node->graph);
-	else if (good && node->driver->transparent)
-		node->size = node->file->size;
 	return good;
 }
 

@@ -51,7 +51,8 @@ static void close_body(void *opaque)
 		block_flush(node);
 	/* A completion of the very node may be what resumed us: it must not lose its object. */
 	fiber_pause(node->loop);
-	node->driver->close(node);
+	if (node->driver->close)
+		node->driver->close(node);
 	free_node(node);
 }
 
@@ -290,7 +291,8 @@ static bool finish_open(struct open_call *call, struct block_node *node)
 	if (open_backing(node, call->dict, call->error) &&
 	    block_refuse_rest(call->dict, node->driver->name, call->error))
 		return true;
-	node->driver->close(node);
+	if (node->driver->close)
+		node->driver->close(node);
 	return false;
 }
 

@@ -96,11 +96,6 @@ static void root_unplug(struct block_node *node)
 	block_unplug(node->file);
 }
 
-static bool root_resize(struct block_node *node, uint64_t size, GError **error)
-{
-	return block_resize(node->file, size, error);
-}
-
 static void root_close(struct block_node *node)
 {
 	throttle_group_put(((struct root_node *)node)->throttle);
@@ -114,10 +109,21 @@ const struct block_driver block_root_driver = {
 	.submit = root_submit,
 	.plug = root_plug,
 	.unplug = root_unplug,
-	.resize = root_resize,
 	.close = root_close,
 	.hurry = root_hurry,
 };
+
+bool block_filter_open(struct block_node *node, json_t *dict, GError **error)
+{
+	node->file = block_open_child(node, dict, "file", NULL, error);
+	if (!node->file)
+		return false;
+	node->size = node->file->size;
+	node->limits = node->file->limits;
+	node->readonly |= node->file->readonly;
+	node->discard = true; /* the child decides */
+	return true;
+}
 
 struct block_node *block_filter_new(const struct block_driver *driver, struct block_graph *graph,
 				    struct block_node *child)

@@ -93,16 +93,11 @@ static int perform(struct block_node *node, struct block_request *r)
 	return block_io(node->file, r->op, r->flags, r->offset, r->length, r->iov, r->iov_count);
 }
 
-static void filter_close(struct block_node *node)
-{
-}
-
 static const struct block_driver before_write_driver = {
 	.name = "copy-before-write",
 	.kind = BLOCK_FILTER,
 	.transparent = true,
 	.node_size = sizeof(struct before_write),
-	.close = filter_close,
 	.perform = perform,
 };
 

@@ -97,28 +97,16 @@ static int perform(struct block_node *node, struct block_request *r)
 	return rc;
 }
 
-static void filter_close(struct block_node *node)
-{
-}
-
-static bool filter_resize(struct block_node *node, uint64_t size, GError **error)
-{
-	return block_resize(node->file, size, error);
-}
-
 static bool copy_on_read_open(struct block_node *node, json_t *dict, GError **error)
 {
-	node->file = block_open_child(node, dict, "file", NULL, error);
-	if (!node->file)
+	bool wanted_readonly = node->readonly;
+	if (!block_filter_open(node, dict, error))
 		return false;
-	if (node->file->readonly && !node->readonly)
+	if (node->file->readonly && !wanted_readonly)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "copy-on-read over '%s': it is read-only, so nothing can be copied to "
 				 "it", node->file->filename);
 	filter_of(node)->on_read = !node->readonly;
-	node->size = node->file->size;
-	node->limits = node->file->limits;
-	node->discard = true;
 	return true;
 }
 
@@ -128,9 +116,7 @@ const struct block_driver block_copy_on_read_driver = {
 	.transparent = true,
 	.node_size = sizeof(struct copy_on_read),
 	.open = copy_on_read_open,
-	.close = filter_close,
 	.perform = perform,
-	.resize = filter_resize,
 };
 
 struct block_node *block_copy_up_new(struct block_graph *graph, struct block_node *child)

@@ -94,10 +94,6 @@ static int perform(struct block_node *node, struct block_request *r)
 	return -number;
 }
 
-static void fault_close(struct block_node *node)
-{
-}
-
 static bool take_rule(struct rule *rule, json_t *dict, GError **error)
 {
 	*rule = (struct rule){.iotype = -1, .sector = UINT64_MAX, .number = EIO, .times = UINT64_MAX};
@@ -138,14 +134,7 @@ static bool fault_open(struct block_node *node, json_t *dict, GError **error)
 	if (faults && !take_rules((struct fault_node *)node, faults, error))
 		return false;
 	json_object_del(dict, "faults");
-	node->file = block_open_child(node, dict, "file", NULL, error);
-	if (!node->file)
-		return false;
-	node->size = node->file->size;
-	node->limits = node->file->limits;
-	node->readonly |= node->file->readonly;
-	node->discard = true;
-	return true;
+	return block_filter_open(node, dict, error);
 }
 
 const struct block_driver block_fault_driver = {
@@ -154,6 +143,5 @@ const struct block_driver block_fault_driver = {
 	.transparent = true,
 	.node_size = sizeof(struct fault_node),
 	.open = fault_open,
-	.close = fault_close,
 	.perform = perform,
 };

@@ -30,11 +30,6 @@ static void throttle_close(struct block_node *node)
 	throttle_group_put(((struct throttle_node *)node)->group);
 }
 
-static bool throttle_resize(struct block_node *node, uint64_t size, GError **error)
-{
-	return block_resize(node->file, size, error);
-}
-
 static bool throttle_open(struct block_node *node, json_t *dict, GError **error)
 {
 	struct throttle_node *filter = (struct throttle_node *)node;
@@ -43,14 +38,9 @@ static bool throttle_open(struct block_node *node, json_t *dict, GError **error)
 		return error_set(error, BERTH_ERR_INVALID, "driver 'throttle' needs throttle-group=ID");
 	if (!node->graph || !throttle_group_find(node->graph, name))
 		return error_set(error, BERTH_ERR_NOT_FOUND, "Throttle group '%s' does not exist", name);
-	node->file = block_open_child(node, dict, "file", NULL, error);
-	if (!node->file)
+	if (!block_filter_open(node, dict, error))
 		return false;
 	filter->group = throttle_group_get(node->graph, name);
-	node->size = node->file->size;
-	node->limits = node->file->limits;
-	node->readonly |= node->file->readonly;
-	node->discard = true;
 	return true;
 }
 
@@ -62,6 +52,5 @@ const struct block_driver block_throttle_driver = {
 	.open = throttle_open,
 	.close = throttle_close,
 	.perform = perform,
-	.resize = throttle_resize,
 	.hurry = hurry,
 };

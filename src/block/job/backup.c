@@ -161,13 +161,8 @@ static bool check_options(const struct block_backup_options *o, GError **error)
 	/* A target that is based on the source shows the moment while the backup runs (sync=none). */
 	if (block_is_below(o->source, o->target))
 		return error_set(error, BERTH_ERR_INVALID, "Source and target cannot be the same");
-	if (o->target->readonly)
-		return error_set(error, BERTH_ERR_INVALID, "the target '%s' is read-only",
-				 o->target->filename);
-	if (o->target->size != o->source->size)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "source and target have different sizes: %" G_GUINT64_FORMAT
-				 " and %" G_GUINT64_FORMAT, o->source->size, o->target->size);
+	if (!block_job_check_target(o->source, o->target, error))
+		return false;
 	if (o->sync >= SYNC_INCREMENTAL && !o->bitmap)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "must provide a valid bitmap name for '%s' sync mode",

@@ -135,6 +135,26 @@ static const struct block_job_kind commit_kind = {
 
 /* --- beginning ----------------------------------------------------------------------------------------*/
 
+bool block_job_take_chain(struct block_job *job, struct block_node *top, struct block_node *base,
+			  GError **error)
+{
+	bool was_readonly = base->readonly;
+	for (struct block_node *n = top; n; n = block_below_filters(n->backing)) {
+		if (!block_job_claim_node(job, n, error))
+			return false;
+		n = block_below_filters(n);
+		if (n == base)
+			break;
+	}
+	if (!block_set_readonly(base, false, error))
+		return false;
+	if (base->size >= top->size || block_resize(base, top->size, error))
+		return true;
+	if (was_readonly)
+		block_set_readonly(base, true, NULL);
+	return false;
+}
+
 static bool start_intermediate(struct block_jobs *jobs, const struct block_commit_options *o,
 			       struct block_node *overlay, GError **error)
 {
@@ -146,22 +166,14 @@ static bool start_intermediate(struct block_jobs *jobs, const struct block_commi
 	c->overlay = overlay;
 	c->backing_file = g_strdup(o->backing_file);
 	c->base_was_readonly = o->base->readonly;
-	bool good = block_job_claim_node(&c->job, overlay, error);
-	for (struct block_node *n = o->top; good && n; n = block_below_filters(n->backing)) {
-		good = block_job_claim_node(&c->job, n, error);
-		if (n == o->base)
-			break;
+	if (!block_job_claim_node(&c->job, overlay, error) ||
+	    !block_job_take_chain(&c->job, o->top, o->base, error)) {
+		block_job_discard(&c->job);
+		return false;
 	}
-	if (good && block_set_readonly(o->base, false, error) &&
-	    (o->base->size >= o->top->size || block_resize(o->base, o->top->size, error))) {
-		c->from = block_root_new(jobs->graph, block_ref(o->top));
-		block_job_start(&c->job);
-		return true;
-	}
-	if (good && c->base_was_readonly)
-		block_set_readonly(o->base, true, NULL);
-	block_job_discard(&c->job);
-	return false;
+	c->from = block_root_new(jobs->graph, block_ref(o->top));
+	block_job_start(&c->job);
+	return true;
 }
 
 bool block_commit_start(struct block_jobs *jobs, const struct block_commit_options *o, GError **error)

@@ -152,6 +152,17 @@ bool block_job_claim_node(struct block_job *job, struct block_node *node, GError
 	return true;
 }
 
+bool block_job_check_target(const struct block_node *source, const struct block_node *target,
+			    GError **error)
+{
+	if (target->readonly)
+		return error_set(error, BERTH_ERR_INVALID, "the target '%s' is read-only",
+				 target->filename);
+	return target->size == source->size ||
+	       error_set(error, BERTH_ERR_INVALID, "source and target have different sizes: %"
+			 G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT, source->size, target->size);
+}
+
 void block_job_discard(struct block_job *job)
 {
 	if (job)

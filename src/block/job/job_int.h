@@ -74,6 +74,16 @@ void block_job_wake(struct block_job *job);
 /* Let the loop run for a moment, or until block_job_wake(). */
 void block_job_idle(struct block_job *job, int64_t ns);
 
+/* A target that is written and has the source's size. */
+bool block_job_check_target(const struct block_node *source, const struct block_node *target,
+			    GError **error);
+
+/* --- commit.c -----------------------------------------------------------------------------------------*/
+
+/* Claim the chain from `top` down to `base`, and make base writable and as large as top. */
+bool block_job_take_chain(struct block_job *job, struct block_node *top, struct block_node *base,
+			  GError **error);
+
 /* --- commit.c: what an image says of its backing file -------------------------------------------------*/
 
 /* `backing_file` NULL: `base`'s own name; `base` NULL: none. The graph is held. */

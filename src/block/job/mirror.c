@@ -358,13 +358,8 @@ static bool check_mirror(const struct block_mirror_options *o, GError **error)
 {
 	if (block_is_below(o->source, o->target) || block_is_below(o->target, o->source))
 		return error_set(error, BERTH_ERR_INVALID, "Can't mirror node into itself");
-	if (o->target->readonly)
-		return error_set(error, BERTH_ERR_INVALID, "the target '%s' is read-only",
-				 o->target->filename);
-	if (o->target->size != o->source->size)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "source and target have different sizes: %" G_GUINT64_FORMAT
-				 " and %" G_GUINT64_FORMAT, o->source->size, o->target->size);
+	if (!block_job_check_target(o->source, o->target, error))
+		return false;
 	if (o->sync > SYNC_NONE)
 		return error_set(error, BERTH_ERR_INVALID, "Sync mode '%s' not supported",
 				 block_sync_names[o->sync]);
@@ -414,20 +409,10 @@ bool block_commit_active_start(struct block_jobs *jobs, const struct block_commi
 	m->sync = SYNC_TOP;
 	m->commit = m->unmap = true;
 	m->base_was_readonly = o->base->readonly;
-	bool good = block_job_claim_node(&m->job, o->top, error);
-	for (struct block_node *n = block_below_filters(o->top)->backing; good && n;
-	     n = block_below_filters(n)->backing) {
-		good = block_job_claim_node(&m->job, n, error);
-		if (block_below_filters(n) == o->base)
-			break;
+	if (!block_job_take_chain(&m->job, o->top, o->base, error)) {
+		block_job_discard(&m->job);
+		return false;
 	}
-	if (good && block_set_readonly(o->base, false, error) &&
-	    (o->base->size >= o->top->size || block_resize(o->base, o->top->size, error))) {
-		begin(m, BLOCK_DIRTY_SHIFT_DEFAULT);
-		return true;
-	}
-	if (good && m->base_was_readonly)
-		block_set_readonly(o->base, true, NULL);
-	block_job_discard(&m->job);
-	return false;
+	begin(m, BLOCK_DIRTY_SHIFT_DEFAULT);
+	return true;
 }
