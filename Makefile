@@ -48,6 +48,7 @@ soak: ## programs that check themselves in guests, again and again for MINUTES=n
 	@tools/setup test
 	@$(MAKE) --no-print-directory all
 	@BERTH_BUILD=$(abspath $(BUILD)) tests/interop/qemu-img/kill.py 500
+	@BERTH_BUILD=$(abspath $(BUILD)) tests/interop/qemu-img/sequences.py
 	@tests/interop/linux/soak.py $(BUILD) $(MINUTES)
 
 install: all
