@@ -218,10 +218,17 @@ bool memory_configure(struct vmm *vmm, GError **error)
 	return !conf->numa.node_count || configure_nodes(vmm, error);
 }
 
+/* What is only reserved (the software engine's caches) is locked page by page as it comes into use. */
 bool memory_lock(const struct vmm *vmm, GError **error)
 {
-	if (vmm->conf->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
-		return error_set_errno(error, errno,
+	if (!vmm->conf->mem_lock)
+		return true;
+	bool good = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+	const GPtrArray *rams = vmm->machine->rams;
+	for (unsigned i = 0; good && i < rams->len; i++) {
+		const struct ram_block *ram = rams->pdata[i];
+		good = madvise(ram->host, ram->size, MADV_POPULATE_WRITE) == 0;
+	}
+	return good || error_set_errno(error, errno,
 				       "-overcommit mem-lock=on: cannot lock memory (raise ulimit -l)");
-	return true;
 }
