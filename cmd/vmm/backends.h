@@ -57,8 +57,6 @@ bool disks_remove_throttle(struct backends *b, const char *id);
 struct block_node *disks_image(const struct backend_disk *disk);
 /* By -drive id, or by node-name. Borrowed; NULL with *error set. */
 struct block_node *disks_find_node(struct backends *b, const char *name, GError **error);
-/* The disk whose image is `node` or that has it in its chain; NULL: none. */
-struct backend_disk *disks_of_node(struct backends *b, const struct block_node *node);
 /* "#block12". g_free(). */
 char *disks_make_name(struct backends *b);
 /* How an image of the disk was opened, for another in the same place; graph and nothing else set. */

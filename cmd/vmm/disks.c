@@ -115,17 +115,6 @@ struct block_node *disks_find_node(struct backends *b, const char *name, GError 
 	return node;
 }
 
-struct backend_disk *disks_of_node(struct backends *b, const struct block_node *node)
-{
-	for (unsigned i = 0; i < b->disks->len; i++) {
-		struct backend_disk *disk = b->disks->pdata[i];
-		for (struct block_node *n = disks_image(disk); n; n = block_below_filters(n->backing))
-			if (n == node)
-				return disk;
-	}
-	return NULL;
-}
-
 char *disks_make_name(struct backends *b)
 {
 	return g_strdup_printf("#block%u", ++b->names);

@@ -66,11 +66,6 @@ const GPtrArray *block_graph_nodes(struct block_graph *graph)
 	return graph->nodes;
 }
 
-const GPtrArray *block_graph_all(struct block_graph *graph)
-{
-	return graph->all;
-}
-
 struct aio_loop *block_graph_loop(const struct block_graph *graph)
 {
 	return graph->loop;

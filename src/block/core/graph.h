@@ -42,6 +42,4 @@ bool block_is_below(const struct block_node *top, const struct block_node *node)
 struct block_node *block_graph_overlay_of(struct block_graph *graph, const struct block_node *node);
 /* Sizes and limits of roots and filters, after something below them was resized. */
 void block_graph_refresh(struct block_graph *graph);
-/* All nodes, named or not. Borrowed. */
-const GPtrArray *block_graph_all(struct block_graph *graph);
 struct aio_loop *block_graph_loop(const struct block_graph *graph);

@@ -152,11 +152,6 @@ bool nbd_server_remove(struct nbd_server *server, const char *id, bool hard, GEr
 	return true;
 }
 
-unsigned nbd_server_export_count(const struct nbd_server *server)
-{
-	return server->exports->len;
-}
-
 json_t *nbd_server_describe(const struct nbd_server *server)
 {
 	json_t *list = json_array();

@@ -36,6 +36,5 @@ bool nbd_server_add(struct nbd_server *server, struct block_graph *graph, struct
 		    const struct nbd_export_options *options, GError **error);
 /* By id. `hard`: hang up on its clients; else an export in use is an error. */
 bool nbd_server_remove(struct nbd_server *server, const char *id, bool hard, GError **error);
-unsigned nbd_server_export_count(const struct nbd_server *server);
 /* BlockExportInfo of each. Free with json_decref(). */
 json_t *nbd_server_describe(const struct nbd_server *server);

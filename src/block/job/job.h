@@ -66,7 +66,6 @@ struct block_mirror_options {
 	enum block_sync sync;
 	const char *replaces;      /* name of the node whose place the target takes; NULL: the source's */
 	bool target_is_zero;       /* new images need no zeroes written */
-	bool keep_target_backing;  /* do not give the target the source's backing file */
 	uint32_t granularity;      /* 0: 64 KiB */
 	bool unmap;
 };

@@ -34,7 +34,7 @@ struct mirror {
 	struct block_node *source_node, *target_node, *replaced, *base; /* borrowed: claimed */
 	struct block_dirty *dirty;
 	enum block_sync sync;
-	bool commit, target_is_zero, keep_target_backing, unmap, base_was_readonly;
+	bool commit, target_is_zero, unmap, base_was_readonly;
 	unsigned pieces;
 	struct fiber_queue piece_done;
 	struct piece *first_piece;
@@ -278,7 +278,7 @@ static bool switch_over(struct mirror *m)
 {
 	struct block_graph *graph = m->job.jobs->graph;
 	struct block_node *source = block_below_filters(m->source_node);
-	if (!m->commit && m->base && !m->target_node->backing && !m->keep_target_backing)
+	if (!m->commit && m->base && !m->target_node->backing)
 		block_set_backing(m->target_node, source->backing);
 	m->target_node->detect_zeroes |= source->detect_zeroes;
 	block_graph_replace(graph, m->replaced, m->target_node, m->source);
@@ -384,7 +384,6 @@ bool block_mirror_start(struct block_jobs *jobs, const struct block_mirror_optio
 	m->sync = o->sync == SYNC_TOP && !backing ? SYNC_FULL : o->sync;
 	m->base = m->sync == SYNC_FULL ? NULL : block_below_filters(backing);
 	m->target_is_zero = o->target_is_zero;
-	m->keep_target_backing = o->keep_target_backing;
 	m->unmap = o->unmap;
 	if (!find_replaced(m, o->replaces, error) ||
 	    !block_job_claim_node(&m->job, m->source_node, error) ||
