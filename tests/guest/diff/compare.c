@@ -250,6 +250,7 @@ static bool address_is_vague(const struct x86_insn *x)
  * - SHA's memory operands need no alignment;
  * - gathers that fault keep their mask, BOUND and VCVTPS2PH look at memory first;
  * - XSAVE and its kin may touch parts of the area that are not asked for;
+ * - MOVSXD of 16 bits reads 32;
  * - x87 stores fault although an unmasked exception keeps them from storing;
  * - VPERMQ and VPERMPD ignore VEX.W, VPINSRD and VPEXTRD outside 64-bit mode do not.
  */
@@ -266,6 +267,7 @@ static bool amd_faults_otherwise(const struct diff_case *c, const struct x86_ins
 		return false;
 	switch (x->map) {
 	case X86_MAP_1: return x->opcode == 0x62 ||
+			       (x->opcode == 0x63 && x->op_size == 2 && !c->bits32) ||
 			       (x->mod != 3 && x->opcode > 0xd8 && x->opcode <= 0xdf && x->opcode & 1);
 	case X86_MAP_0F: return x->mod != 3 && (x->opcode == 0xae || x->opcode == 0xc7) &&
 				(x->reg & 7) >= 3;
