@@ -118,6 +118,9 @@ static uint64_t find(const struct block_dirty *dirty, uint64_t bit, bool set)
 bool block_dirty_next(const struct block_dirty *dirty, uint64_t offset, uint64_t *start,
 		      uint64_t *length)
 {
+	/* The last bit may reach beyond the end: who goes on from there has seen it. */
+	if (offset >= dirty->node->size)
+		return false;
 	uint64_t bit = find(dirty, offset >> dirty->shift, true);
 	if (bit >= dirty->bits)
 		return false;
