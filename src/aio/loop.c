@@ -24,7 +24,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-enum { EVENTS_PER_WAIT = 64, POSTS_INITIAL = 32, HEAP_INITIAL = 16, POLL_START_NS = 4000 };
+enum { EVENTS_PER_WAIT = 64, POSTS_INITIAL = 32, HEAP_INITIAL = 16 };
 
 struct aio_watch {
 	struct aio_loop *loop;
@@ -53,7 +53,6 @@ struct aio_loop {
 	unsigned always_count;  /* live watches with `always` and interest */
 	struct aio_watch *watches, *garbage;
 	struct aio_deferred *deferred, **deferred_tail;
-	int64_t poll_max_ns, poll_ns; /* aio_loop_set_polling(); how long it is worth it now */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t returned;
@@ -576,41 +575,11 @@ static int wait_events(struct aio_loop *loop, struct epoll_event *events, int64_
 	return epoll_wait(loop->epoll_fd, events, EVENTS_PER_WAIT, 0);
 }
 
-/*
- * The same, but look a few times before sleeping: a thread that sleeps takes tens of microseconds
- * to come back. What was worth it last time decides how long it is done the next time.
- */
-static int poll_events(struct aio_loop *loop, struct epoll_event *events, int64_t timeout_ns)
-{
-	if (!loop->poll_max_ns || timeout_ns == 0)
-		return wait_events(loop, events, timeout_ns);
-	int64_t started = aio_now_ns(), waited = 0;
-	int64_t budget = timeout_ns < 0 ? loop->poll_ns : MIN(loop->poll_ns, timeout_ns);
-	for (; waited < budget; waited = aio_now_ns() - started) {
-		int n = wait_events(loop, events, 0);
-		if (n)
-			return n;
-	}
-	int n = wait_events(loop, events, timeout_ns < 0 ? -1 : timeout_ns - waited);
-	waited = aio_now_ns() - started;
-	if (waited > loop->poll_max_ns)
-		loop->poll_ns = 0;
-	else if (waited > loop->poll_ns)
-		loop->poll_ns = MIN(MAX(2 * loop->poll_ns, POLL_START_NS), loop->poll_max_ns);
-	return n;
-}
-
-void aio_loop_set_polling(struct aio_loop *loop, int64_t max_ns)
-{
-	loop->poll_max_ns = max_ns;
-	loop->poll_ns = 0;
-}
-
 void aio_loop_iterate(struct aio_loop *loop, int64_t timeout_ns)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
 	loop->depth++;
-	int n = poll_events(loop, events, fall_asleep(loop, timeout_ns));
+	int n = wait_events(loop, events, fall_asleep(loop, timeout_ns));
 	hold(loop);
 	for (int i = 0; i < n; i++)
 		if (events[i].data.ptr)

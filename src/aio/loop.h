@@ -45,9 +45,6 @@ bool aio_loop_borrow(struct aio_loop *loop);
 /* Runs what was deferred meanwhile. */
 void aio_loop_return(struct aio_loop *loop);
 
-/* Before sleeping, look for events for up to `max_ns` as long as that pays. On the loop's thread. */
-void aio_loop_set_polling(struct aio_loop *loop, int64_t max_ns);
-
 /*
  * A call at the end of what the loop does now (an iteration, or a borrower's turn), however often it
  * is asked for until then. Embed the struct in the owner. On the loop's thread.

@@ -251,7 +251,6 @@ static void test_borrowing(void)
 	aio_timer_init(&l.timer, l.loop, lending_turn, &l);
 	/* Nobody gets a loop whose thread is at work, or that does not run. */
 	g_assert_false(aio_loop_borrow(l.loop));
-	aio_loop_set_polling(l.loop, 10000);
 	pthread_create(&runner, NULL, run_loop, l.loop);
 	for (int i = 0; i < 2; i++)
 		pthread_create(&borrowers[i], NULL, borrower, &l);
