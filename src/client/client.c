@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "client/client.h"
+
+#include "client/calls.h"
+#include "client/internal.h"
+
+#include <string.h>
+
+enum {
+	OPEN_READONLY = 1,
+	AUTH_NONE = 0,
+	AUTH_POLKIT = 2,
+	QEMU_EVENT = 6,
+};
+
+G_DEFINE_QUARK(client-error, client_error)
+
+/* --- Opening and closing ---------------------------------------------------------------------- */
+
+static bool authenticate(struct client *client, GError **error)
+{
+	struct remote_auth_list_ret list;
+	if (!call_auth_list(client, &list, error))
+		return false;
+	bool polkit = false;
+	for (uint32_t i = 0; i < list.types.count; i++) {
+		if (list.types.items[i] == AUTH_NONE)
+			return true;
+		polkit |= list.types.items[i] == AUTH_POLKIT;
+	}
+	struct remote_auth_polkit_ret done;
+	if (polkit)
+		return call_auth_polkit(client, &done, error);
+	if (list.types.count == 0)
+		return true;
+	g_set_error(error, CLIENT_ERROR, CLIENT_AUTH_FAILED,
+		    "authentication failed: the server wants SASL, which is not supported");
+	return false;
+}
+
+static bool open_name(struct client *client, bool readonly, GError **error)
+{
+	const struct remote_connect_open_args args = {client->uri->name,
+						      readonly ? OPEN_READONLY : 0};
+	client->opened = authenticate(client, error) && call_connect_open(client, &args, error);
+	return client->opened;
+}
+
+struct client *client_open(const struct client_options *options, GError **error)
+{
+	g_autofree char *text = options->uri && *options->uri ? g_strdup(options->uri) :
+								client_default_uri(options->readonly);
+	struct client_uri *uri = client_uri_parse(text, error);
+	if (!uri)
+		return NULL;
+	struct client *client = g_new0(struct client, 1);
+	client->uri = uri;
+	client->input = g_byte_array_new();
+	g_queue_init(&client->events);
+	client->transport = transport_open(uri, options->readonly, options->daemon, error);
+	if (client->transport && open_name(client, options->readonly, error))
+		return client;
+	client_close(client);
+	return NULL;
+}
+
+void client_close(struct client *client)
+{
+	if (!client)
+		return;
+	/* The daemon sees the socket close all the same: an answer to the goodbye changes nothing. */
+	if (client->opened && !client->dead)
+		call_connect_close(client, NULL);
+	transport_free(client->transport);
+	client_uri_free(client->uri);
+	arena_clear(&client->arena);
+	arena_clear(&client->event_arena);
+	message_free(client->reply);
+	message_free(client->event);
+	g_queue_clear_full(&client->events, (GDestroyNotify)message_free);
+	g_byte_array_free(client->input, TRUE);
+	g_free(client);
+}
+
+const char *client_uri(const struct client *client)
+{
+	return client->uri->name;
+}
+
+const char *client_host(const struct client *client)
+{
+	return client->uri->host;
+}
+
+bool client_is_alive(const struct client *client)
+{
+	return !client->dead;
+}
+
+int client_fd(const struct client *client)
+{
+	return client->transport->fd;
+}
+
+bool client_has(struct client *client, int feature)
+{
+	g_assert(feature >= 0 && (size_t)feature < G_N_ELEMENTS(client->features));
+	int8_t *known = &client->features[feature];
+	if (!*known) {
+		const struct remote_connect_supports_feature_args args = {feature};
+		struct remote_connect_supports_feature_ret ret = {0};
+		bool good = call_connect_supports_feature(client, &args, &ret, NULL);
+		*known = good && ret.supported ? 1 : -1;
+	}
+	return *known > 0;
+}
+
+/* --- Calls ------------------------------------------------------------------------------------ */
+
+static struct message *wait_reply(struct client *client, GError **error)
+{
+	while (!client->reply) {
+		if (client_pump(client, -1, error) < 0)
+			break;
+	}
+	client->awaited = 0;
+	return g_steal_pointer(&client->reply);
+}
+
+static bool read_reply(struct client *client, const struct message *reply,
+		       const struct xdr_type *type, void *ret, GError **error)
+{
+	if (reply->header.status != REMOTE_OK)
+		return client_set_error(reply->payload, reply->size, error);
+	g_autoptr(GError) why = NULL;
+	if (!type || xdr_decode(type, reply->payload, reply->size, ret, &client->arena, &why))
+		return true;
+	g_set_error(error, CLIENT_ERROR, CLIENT_RPC, "Unable to decode message payload: %s",
+		    why->message);
+	return false;
+}
+
+bool client_call_program(struct client *client, uint32_t program, uint32_t procedure,
+			 const struct xdr_type *args_type, const void *args,
+			 const struct xdr_type *ret_type, void *ret, GError **error)
+{
+	g_autoptr(GByteArray) payload = g_byte_array_new();
+	g_autoptr(GError) why = NULL;
+	if (args_type && !xdr_encode(args_type, args, payload, &why)) {
+		g_set_error(error, CLIENT_ERROR, CLIENT_RPC, "Unable to encode message payload: %s",
+			    why->message);
+		return false;
+	}
+	client->awaited = ++client->serial;
+	const struct remote_header header = {program, REMOTE_VERSION, procedure, REMOTE_CALL,
+					     client->serial, REMOTE_OK};
+	if (!client_send(client, &header, payload->data, payload->len, error))
+		return false;
+	struct message *reply = wait_reply(client, error);
+	bool good = reply && read_reply(client, reply, ret_type, ret, error);
+	message_free(reply);
+	return good;
+}
+
+bool client_call(struct client *client, enum remote_procedure procedure, const void *args, void *ret,
+		 GError **error)
+{
+	const struct remote_procedure_info *info = &remote_procedures[procedure];
+	return client_call_program(client, REMOTE_PROGRAM, procedure, info->args, args, info->ret, ret,
+				   error);
+}
+
+void client_release(struct client *client)
+{
+	arena_clear(&client->arena);
+}
+
+struct arena *client_arena(struct client *client)
+{
+	return &client->arena;
+}
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+static const struct xdr_type *event_type(const struct remote_header *header)
+{
+	if (header->program == QEMU_PROGRAM)
+		return header->procedure == QEMU_EVENT ? &remote_qemu_event_type : NULL;
+	return header->procedure < remote_procedure_count ? remote_procedures[header->procedure].args :
+							    NULL;
+}
+
+/* False: an event that this version does not know, or that cannot be read. */
+static bool decode_event(struct client *client, struct client_event *event)
+{
+	const struct message *message = client->event;
+	const struct xdr_type *type = event_type(&message->header);
+	arena_clear(&client->event_arena);
+	event->program = message->header.program;
+	event->procedure = message->header.procedure;
+	event->args = NULL;
+	if (!type)
+		return message->size == 0;
+	void *args = arena_alloc(&client->event_arena, type->size);
+	event->args = args;
+	return xdr_decode(type, message->payload, message->size, args, &client->event_arena, NULL);
+}
+
+int client_next_event(struct client *client, int timeout_ms, struct client_event *event,
+		      GError **error)
+{
+	gint64 end = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+	for (;;) {
+		message_free(client->event);
+		client->event = g_queue_pop_head(&client->events);
+		if (client->event && decode_event(client, event))
+			return 1;
+		if (client->event)
+			continue;
+		int left = timeout_ms < 0 ? -1 : MAX(0, (end - g_get_monotonic_time()) / 1000);
+		int got = client_pump(client, left, error);
+		if (got <= 0)
+			return got;
+	}
+}
