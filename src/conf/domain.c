@@ -142,142 +142,19 @@ static bool read_vcpus(struct conf_domain *conf, xmlNode *root, GError **error)
 	return true;
 }
 
-static bool read_machine(struct conf_domain *conf, xmlNode *type, GError **error)
-{
-	g_autofree char *machine = xml_attribute(type, "machine"), *arch = xml_attribute(type, "arch");
-	g_autofree char *text = xml_text(type);
-	if (strcmp(text, "hvm") != 0)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, type,
-					 "os type '%s': there is hvm", text);
-	if (arch && strcmp(arch, "x86_64") != 0)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, type,
-					 "Unknown architecture %s: there is x86_64", arch);
-	static const char *const q35[] = {"q35", "pc", "pc-q35-7.2", NULL};
-	if (!machine || g_strv_contains(q35, machine))
-		conf->machine = g_strdup("pc-q35-7.2");
-	else if (strcmp(machine, "microvm") == 0)
-		conf->machine = g_strdup("microvm");
-	else
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, type,
-					 "machine '%s': there are q35 and microvm", machine);
-	xmlSetProp(type, (const xmlChar *)"arch", (const xmlChar *)"x86_64");
-	xmlSetProp(type, (const xmlChar *)"machine", (const xmlChar *)conf->machine);
-	return true;
-}
-
-static bool read_os(struct conf_domain *conf, xmlNode *root, GError **error)
-{
-	xmlNode *os = xml_child(root, "os"), *type = xml_child(os, "type");
-	if (!type)
-		return error_set(error, BERTH_ERR_INVALID, "an os <type> must be specified");
-	if (!read_machine(conf, type, error))
-		return false;
-	conf->kernel = xml_child_text(os, "kernel");
-	conf->initrd = xml_child_text(os, "initrd");
-	conf->cmdline = xml_child_text(os, "cmdline");
-	conf->loader = xml_child_text(os, "loader");
-	g_autoptr(GString) letters = g_string_new(NULL);
-	xml_for_each(boot, os, "boot") {
-		g_autofree char *dev = xml_attribute(boot, "dev");
-		char letter = g_strcmp0(dev, "hd") == 0 ? 'c' : g_strcmp0(dev, "cdrom") == 0 ? 'd'
-			: g_strcmp0(dev, "network") == 0 ? 'n' : 0;
-		if (!letter)
-			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, boot,
-						 "dev must be hd, cdrom or network");
-		g_string_append_c(letters, letter);
-	}
-	conf->boot = g_strdup(letters->str);
-	return true;
-}
-
-static bool read_cpu(struct conf_domain *conf, xmlNode *root, GError **error)
-{
-	xmlNode *cpu = xml_child(root, "cpu"), *model = xml_child(cpu, "model");
-	g_autofree char *mode = xml_attribute(cpu, "mode");
-	if (!cpu)
-		return true;
-	if (g_strcmp0(mode, "host-passthrough") == 0)
-		conf->cpu = g_strdup("host");
-	else if (g_strcmp0(mode, "maximum") == 0)
-		conf->cpu = g_strdup("max");
-	else if (model && (!mode || strcmp(mode, "custom") == 0))
-		conf->cpu = xml_text(model);
-	else if (mode)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, cpu,
-					 "mode '%s': there are host-passthrough, maximum, and custom "
-					 "with a <model>", mode);
-	return true;
-}
-
-static bool read_clock(struct conf_domain *conf, xmlNode *root, GError **error)
-{
-	xmlNode *clock = xml_child(root, "clock");
-	g_autofree char *offset = xml_attribute(clock, "offset");
-	conf->localtime = g_strcmp0(offset, "localtime") == 0;
-	if (offset && !conf->localtime && strcmp(offset, "utc") != 0)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, clock,
-					 "offset '%s': there are utc and localtime", offset);
-	xml_for_each(timer, clock, "timer") {
-		g_autofree char *name = xml_attribute(timer, "name");
-		g_autofree char *present = xml_attribute(timer, "present");
-		if (g_strcmp0(name, "hpet") == 0)
-			conf->no_hpet = g_strcmp0(present, "no") == 0;
-		else if (g_strcmp0(name, "rtc") != 0 && g_strcmp0(name, "pit") != 0)
-			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, timer,
-						 "timer '%s': there are rtc, pit and hpet", name);
-	}
-	return true;
-}
-
-static bool read_action(const xmlNode *root, const char *name, enum conf_domain_action fallback,
-			enum conf_domain_action *action, GError **error)
-{
-	static const char *const names[] = {"destroy", "restart", "preserve"};
-	const xmlNode *node = xml_child(root, name);
-	*action = fallback;
-	if (!node)
-		return true;
-	g_autofree char *text = xml_text(node);
-	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		if (strcmp(names[i], text) == 0) {
-			*action = i;
-			return true;
-		}
-	}
-	return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-				 "'%s': there are destroy, restart and preserve", text);
-}
-
-/* What berth-vmm can do at the end of a run. */
-static bool check_actions(const struct conf_domain *conf, const xmlNode *root, GError **error)
-{
-	if (conf->on_poweroff != CONF_DOMAIN_DESTROY)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, xml_child(root, "on_poweroff"),
-					 "only destroy is supported");
-	if (conf->on_reboot == CONF_DOMAIN_PRESERVE)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, xml_child(root, "on_reboot"),
-					 "there are destroy and restart");
-	if (conf->on_crash == CONF_DOMAIN_RESTART)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, xml_child(root, "on_crash"),
-					 "there are destroy and preserve");
-	return true;
-}
-
-static bool read_all(struct conf_domain *conf, xmlNode *root, GError **error)
+static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError **error)
 {
 	if (!xml_is(root, "domain"))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "expecting root element of 'domain', not '%s'", root->name);
-	conf->acpi = xml_child(xml_child(root, "features"), "acpi") != NULL;
-	return read_identity(conf, root, error) && read_os(conf, root, error) &&
+	xmlNode *devices = xml_child(root, "devices");
+	if (!devices)
+		devices = xmlNewChild(root, NULL, (const xmlChar *)"devices", NULL);
+	return read_identity(conf, root, error) && conf_domain_read_os(conf, root, error) &&
 	       conf_domain_check_names(root, error) && read_memory(conf, root, error) &&
-	       read_vcpus(conf, root, error) && read_cpu(conf, root, error) &&
-	       read_clock(conf, root, error) &&
-	       read_action(root, "on_poweroff", CONF_DOMAIN_DESTROY, &conf->on_poweroff, error) &&
-	       read_action(root, "on_reboot", CONF_DOMAIN_RESTART, &conf->on_reboot, error) &&
-	       read_action(root, "on_crash", CONF_DOMAIN_DESTROY, &conf->on_crash, error) &&
-	       check_actions(conf, root, error) &&
-	       conf_domain_read_devices(conf, xml_child(root, "devices"), error);
+	       read_vcpus(conf, root, error) && conf_domain_read_platform(conf, root, error) &&
+	       conf_domain_read_devices(conf, devices, error) &&
+	       conf_domain_place_devices(conf, root, live, error);
 }
 
 /* --- Life ----------------------------------------------------------------------------------- */
@@ -285,8 +162,8 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, GError **error)
 static void disk_free(void *opaque)
 {
 	struct conf_domain_disk *disk = opaque;
-	char *const texts[] = {disk->file, disk->format, disk->target, disk->cache, disk->discard,
-			       disk->io, disk->serial};
+	char *const texts[] = {disk->dev.alias, disk->file, disk->format, disk->target, disk->cache,
+			       disk->discard, disk->io, disk->serial};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(disk);
@@ -295,25 +172,33 @@ static void disk_free(void *opaque)
 static void nic_free(void *opaque)
 {
 	struct conf_domain_nic *nic = opaque;
-	g_free(nic->type);
-	g_free(nic->mac);
-	g_free(nic->model);
-	g_free(nic->source);
-	g_free(nic->target);
+	char *const texts[] = {nic->dev.alias, nic->type, nic->mac, nic->model, nic->source,
+			       nic->target};
+	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
+		g_free(texts[i]);
 	g_free(nic);
 }
 
 static void char_free(void *opaque)
 {
 	struct conf_domain_char *chr = opaque;
-	g_free(chr->alias);
+	g_free(chr->dev.alias);
 	g_free(chr->type);
 	g_free(chr->path);
 	g_free(chr->name);
 	g_free(chr);
 }
 
-struct conf_domain *conf_domain_parse(const char *text, GError **error)
+/* A controller, the balloon or the rng: the device comes first and owns nothing but its alias. */
+static void device_free(void *opaque)
+{
+	struct conf_domain_device *dev = opaque;
+	if (dev)
+		g_free(dev->alias);
+	g_free(dev);
+}
+
+struct conf_domain *conf_domain_parse(const char *text, bool live, GError **error)
 {
 	xmlDoc *doc = xml_parse(text, "domain_definition", error);
 	if (!doc)
@@ -323,8 +208,9 @@ struct conf_domain *conf_domain_parse(const char *text, GError **error)
 	conf->disks = g_ptr_array_new_with_free_func(disk_free);
 	conf->nics = g_ptr_array_new_with_free_func(nic_free);
 	conf->chars = g_ptr_array_new_with_free_func(char_free);
+	conf->controllers = g_ptr_array_new_with_free_func(device_free);
 	xmlNode *root = xmlDocGetRootElement(doc);
-	if (!read_all(conf, root, error)) {
+	if (!read_all(conf, root, live, error)) {
 		conf_domain_free(conf);
 		return NULL;
 	}
@@ -338,15 +224,22 @@ void conf_domain_free(struct conf_domain *conf)
 	if (!conf)
 		return;
 	xmlFreeDoc(conf->doc);
-	g_ptr_array_unref(conf->disks);
-	g_ptr_array_unref(conf->nics);
-	g_ptr_array_unref(conf->chars);
+	GPtrArray *const lists[] = {conf->disks, conf->nics, conf->chars, conf->controllers};
+	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
+		g_ptr_array_unref(lists[i]);
+	device_free(conf->balloon);
+	device_free(conf->rng);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,
 			       conf->initrd, conf->cmdline, conf->loader, conf->boot, conf->cpu,
 			       conf->rng_file};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(conf);
+}
+
+bool conf_domain_is_microvm(const struct conf_domain *conf)
+{
+	return strcmp(conf->machine, "microvm") == 0;
 }
 
 char *conf_domain_format(const struct conf_domain *conf, int id)
@@ -359,5 +252,17 @@ char *conf_domain_format(const struct conf_domain *conf, int id)
 	struct xml_writer w = xml_writer_new();
 	xml_tree(&w, root);
 	xmlUnsetProp(root, (const xmlChar *)"id");
+	return xml_writer_take(&w);
+}
+
+char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit, void *opaque,
+		       GError **error)
+{
+	g_autoptr(xmlDoc) copy = xmlCopyDoc(conf->doc, 1);
+	xmlNode *root = xmlDocGetRootElement(copy);
+	if (!edit(root, opaque, error))
+		return NULL;
+	struct xml_writer w = xml_writer_new();
+	xml_tree(&w, root);
 	return xml_writer_take(&w);
 }

@@ -13,32 +13,62 @@
 
 enum conf_domain_action { CONF_DOMAIN_DESTROY, CONF_DOMAIN_RESTART, CONF_DOMAIN_PRESERVE };
 
+/*
+ * What every device has: where it stands in the document, its alias, which is the VMM's id for it,
+ * and its place. Aliases are chosen when a document is read; only a running domain's document shows
+ * them (but for those that begin with "ua-", which are the client's).
+ */
+struct conf_domain_device {
+	xmlNode *node;
+	char *alias;
+	bool on_pci;  /* the place is bus, slot and function; bus n > 0 is root port n */
+	bool placed;
+	unsigned bus, slot, function;
+};
+
 struct conf_domain_disk {
+	struct conf_domain_device dev;
 	char *file;   /* path, or NULL: an empty CD-ROM drive */
 	char *format; /* raw, qcow2... */
 	char *target; /* vda */
 	char *cache, *discard, *io, *serial; /* or NULL */
-	bool cdrom, block, virtio, readonly;
+	bool cdrom, block, virtio, readonly, shareable;
+	unsigned unit;       /* SATA port */
 	unsigned boot_order; /* 0: none */
 };
 
 struct conf_domain_nic {
+	struct conf_domain_device dev;
 	char *type;  /* user, bridge, ethernet */
 	char *mac, *model;
 	char *source; /* the bridge */
 	char *target; /* the tap device, or NULL */
+	bool link_down;
 	unsigned boot_order;
 };
 
 /* A serial port, a virtio console, or a channel. */
 enum conf_domain_char_kind { CONF_DOMAIN_SERIAL, CONF_DOMAIN_VIRTIO_CONSOLE, CONF_DOMAIN_CHANNEL };
 struct conf_domain_char {
+	struct conf_domain_device dev; /* alias: serial0, console0, channel0 */
 	enum conf_domain_char_kind kind;
-	char *alias;  /* serial0, console0, channel0 */
+	unsigned port; /* of the virtio-serial controller */
 	char *type;   /* pty, unix, file, null, tcp is not there */
 	char *path;   /* unix: socket (NULL: we choose); file */
 	char *name;   /* channel: what the guest sees */
 	bool listens; /* unix: mode='bind' */
+};
+
+/* virtio-serial (index 0), or a PCIe root port (index 1 and up, whose bus has that number). */
+struct conf_domain_controller {
+	struct conf_domain_device dev;
+	unsigned index;
+	bool root_port;
+	unsigned chassis, port;
+};
+
+struct conf_domain_topology {
+	unsigned sockets, dies, cores, threads; /* sockets 0: none is given */
 };
 
 struct conf_domain {
@@ -48,33 +78,62 @@ struct conf_domain {
 	bool kvm;
 	uint64_t memory_kib, current_kib;
 	unsigned vcpus, max_vcpus;
+	struct conf_domain_topology topology;
 	char *machine;             /* canonical */
 	char *emulator;            /* or NULL: ours */
 	char *kernel, *initrd, *cmdline, *loader;
 	char *boot;                /* letters of -boot order=, or "" */
 	char *cpu;                 /* of -cpu, or NULL */
-	bool acpi, localtime, no_hpet;
+	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;
-	GPtrArray *disks, *nics, *chars; /* struct conf_domain_disk ... */
-	bool rng, balloon;
+	/* struct conf_domain_disk, _nic, _char, _controller */
+	GPtrArray *disks, *nics, *chars, *controllers;
+	struct conf_domain_device *balloon, *rng; /* or NULL */
+	unsigned balloon_period;   /* seconds between statistics, 0: none */
 	char *rng_file;
 };
 
 /*
- * Read, check and complete: uuid, MAC addresses, the canonical machine are put into the document if
- * missing. Errors name element and line. Free with conf_domain_free().
+ * Read, check and complete: uuid, MAC addresses, the canonical machine, controllers and addresses are
+ * put into the document if missing. Errors name element and line. `live`: the document of a running
+ * domain, whose aliases are kept and shown. Free with conf_domain_free().
  */
-struct conf_domain *conf_domain_parse(const char *text, GError **error);
+struct conf_domain *conf_domain_parse(const char *text, bool live, GError **error);
 void conf_domain_free(struct conf_domain *conf);
 
 /* As libvirt indents it. `id` < 0: not running. Free with g_free(). */
 char *conf_domain_format(const struct conf_domain *conf, int id);
+/*
+ * For what is changed by editing the document: the text of a copy in which `edit` has been applied to
+ * the root. NULL if `edit` returns false. Free with g_free().
+ */
+typedef bool conf_domain_edit_fn(xmlNode *root, void *opaque, GError **error);
+char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit, void *opaque,
+		       GError **error);
 /* A running domain's terminal: put its path where clients look for it. */
 void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char *chr,
 			 const char *path);
 /* 36 characters and a NUL. */
 void conf_uuid_format(const uint8_t uuid[16], char text[37]);
+/* Any device by its alias, or by its node in the document; NULL: none. */
+struct conf_domain_device *conf_domain_find_alias(const struct conf_domain *conf, const char *alias);
+struct conf_domain_device *conf_domain_find_node(const struct conf_domain *conf, const xmlNode *node);
+bool conf_domain_is_microvm(const struct conf_domain *conf);
 
+/* --- Parts, for the files of domain_*.c ------------------------------------------------------ */
+
+/* domain_platform.c: boot, CPU, clock, features, what happens at the end. */
+bool conf_domain_read_platform(struct conf_domain *conf, xmlNode *root, GError **error);
+bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error);
+/* domain_address.c: aliases, controllers and addresses. */
+bool conf_domain_place_devices(struct conf_domain *conf, xmlNode *root, bool live, GError **error);
+/* `value` must be one of the NULL-terminated list; NULL passes. */
+bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *value,
+			   const char *const *known, GError **error);
+#define CONF_DOMAIN_ONE_OF(node, what, value, error, ...)                                          \
+	conf_domain_is_one_of(node, what, value, (const char *const[]){__VA_ARGS__, NULL}, error)
+/* An attribute of a child element. Free with g_free(). */
+char *conf_domain_child_attribute(const xmlNode *node, const char *child, const char *name);
 /* domain_grammar.c: fails on the first element or attribute that is not in the table. */
 bool conf_domain_check_names(const xmlNode *root, GError **error);
 /* domain_devices.c */

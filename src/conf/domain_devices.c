@@ -8,14 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static char *child_attribute(const xmlNode *node, const char *child, const char *name)
+char *conf_domain_child_attribute(const xmlNode *node, const char *child, const char *name)
 {
 	return xml_attribute(xml_child(node, child), name);
 }
 
-/* `name` must be one of the NULL-terminated list; NULL is the first. */
-static bool is_one_of(const xmlNode *node, const char *what, const char *value,
-		      const char *const *known, GError **error)
+bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *value,
+			   const char *const *known, GError **error)
 {
 	if (!value || g_strv_contains(known, value))
 		return true;
@@ -23,12 +22,10 @@ static bool is_one_of(const xmlNode *node, const char *what, const char *value,
 	return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "%s '%s': there is %s", what,
 				 value, list);
 }
-#define ONE_OF(node, what, value, error, ...)                                                      \
-	is_one_of(node, what, value, (const char *const[]){__VA_ARGS__, NULL}, error)
 
 static bool read_boot_order(const xmlNode *node, unsigned *order, GError **error)
 {
-	g_autofree char *text = child_attribute(node, "boot", "order");
+	g_autofree char *text = conf_domain_child_attribute(node, "boot", "order");
 	uint64_t value = 0;
 	if (text && !units_parse_number(text, 1, 10000, &value, NULL))
 		return conf_domain_error(error, BERTH_ERR_INVALID, node,
@@ -39,10 +36,42 @@ static bool read_boot_order(const xmlNode *node, unsigned *order, GError **error
 
 /* --- Disks ---------------------------------------------------------------------------------- */
 
-static bool check_disk(const struct conf_domain_disk *disk, const xmlNode *node, GError **error)
+/* What libvirt's clients find in each disk, whether it was written or not. */
+static void complete_disk(const struct conf_domain_disk *disk, xmlNode *node)
+{
+	xmlNode *driver = xml_child(node, "driver");
+	if (!driver) {
+		driver = xmlNewDocNode(node->doc, NULL, (const xmlChar *)"driver", NULL);
+		if (node->children)
+			xmlAddPrevSibling(node->children, driver);
+		else
+			xmlAddChild(node, driver);
+	}
+	xmlSetProp(driver, (const xmlChar *)"name", (const xmlChar *)"qemu");
+	xmlSetProp(driver, (const xmlChar *)"type", (const xmlChar *)disk->format);
+	xmlSetProp(node, (const xmlChar *)"device", (const xmlChar *)(disk->cdrom ? "cdrom" : "disk"));
+	xmlSetProp(xml_child(node, "target"), (const xmlChar *)"bus",
+		   (const xmlChar *)(disk->virtio ? "virtio" : "sata"));
+}
+
+static bool is_taken(const struct conf_domain *conf, const struct conf_domain_disk *disk)
+{
+	for (unsigned i = 0; i < conf->disks->len; i++) {
+		const struct conf_domain_disk *other = conf->disks->pdata[i];
+		if (other != disk && g_strcmp0(other->target, disk->target) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool check_disk(const struct conf_domain *conf, const struct conf_domain_disk *disk,
+		       const xmlNode *node, GError **error)
 {
 	if (!disk->target)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<target dev=...> is missing");
+	if (is_taken(conf, disk))
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "target '%s' duplicated",
+					 disk->target);
 	if (!disk->file && !disk->cdrom)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source> is missing");
 	if (disk->cdrom && disk->virtio)
@@ -51,34 +80,40 @@ static bool check_disk(const struct conf_domain_disk *disk, const xmlNode *node,
 	return true;
 }
 
-static bool read_disk(struct conf_domain *conf, const xmlNode *node, GError **error)
+static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	struct conf_domain_disk *disk = g_new0(struct conf_domain_disk, 1);
 	g_ptr_array_add(conf->disks, disk);
+	disk->dev.node = node;
 	g_autofree char *type = xml_attribute(node, "type"), *device = xml_attribute(node, "device");
-	g_autofree char *bus = child_attribute(node, "target", "bus");
-	g_autofree char *driver = child_attribute(node, "driver", "name");
-	if (!ONE_OF(node, "disk type", type, error, "file", "block") ||
-	    !ONE_OF(node, "device", device, error, "disk", "cdrom") ||
-	    !ONE_OF(node, "driver", driver, error, "qemu") ||
-	    !ONE_OF(node, "bus", bus, error, "virtio", "sata") ||
+	g_autofree char *bus = conf_domain_child_attribute(node, "target", "bus");
+	g_autofree char *driver = conf_domain_child_attribute(node, "driver", "name");
+	if (!CONF_DOMAIN_ONE_OF(node, "disk type", type, error, "file", "block") ||
+	    !CONF_DOMAIN_ONE_OF(node, "device", device, error, "disk", "cdrom") ||
+	    !CONF_DOMAIN_ONE_OF(node, "driver", driver, error, "qemu") ||
+	    !CONF_DOMAIN_ONE_OF(node, "bus", bus, error, "virtio", "sata") ||
 	    !read_boot_order(node, &disk->boot_order, error))
 		return false;
 	disk->block = g_strcmp0(type, "block") == 0;
 	disk->cdrom = g_strcmp0(device, "cdrom") == 0;
-	disk->file = child_attribute(node, "source", disk->block ? "dev" : "file");
-	disk->target = child_attribute(node, "target", "dev");
+	disk->file = conf_domain_child_attribute(node, "source", disk->block ? "dev" : "file");
+	disk->target = conf_domain_child_attribute(node, "target", "dev");
 	disk->virtio = bus ? strcmp(bus, "virtio") == 0
 			   : disk->target && g_str_has_prefix(disk->target, "vd");
-	disk->format = child_attribute(node, "driver", "type");
+	disk->format = conf_domain_child_attribute(node, "driver", "type");
 	if (!disk->format)
 		disk->format = g_strdup("raw");
-	disk->cache = child_attribute(node, "driver", "cache");
-	disk->discard = child_attribute(node, "driver", "discard");
-	disk->io = child_attribute(node, "driver", "io");
+	disk->cache = conf_domain_child_attribute(node, "driver", "cache");
+	disk->discard = conf_domain_child_attribute(node, "driver", "discard");
+	disk->io = conf_domain_child_attribute(node, "driver", "io");
 	disk->serial = xml_child_text(node, "serial");
 	disk->readonly = disk->cdrom || xml_child(node, "readonly");
-	return check_disk(disk, node, error);
+	disk->shareable = xml_child(node, "shareable");
+	disk->dev.on_pci = disk->virtio;
+	if (!check_disk(conf, disk, node, error))
+		return false;
+	complete_disk(disk, node);
+	return true;
 }
 
 /* --- Networks ------------------------------------------------------------------------------- */
@@ -87,7 +122,7 @@ static bool read_mac(struct conf_domain_nic *nic, xmlNode *node, GError **error)
 {
 	unsigned b[6];
 	char end;
-	nic->mac = child_attribute(node, "mac", "address");
+	nic->mac = conf_domain_child_attribute(node, "mac", "address");
 	if (nic->mac)
 		return (sscanf(nic->mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4],
 			       &b[5], &end) == 6 && !(b[0] & 1)) ||
@@ -107,17 +142,23 @@ static bool read_nic(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	struct conf_domain_nic *nic = g_new0(struct conf_domain_nic, 1);
 	g_ptr_array_add(conf->nics, nic);
+	nic->dev.node = node;
+	nic->dev.on_pci = true;
+	g_autofree char *link = conf_domain_child_attribute(node, "link", "state");
+	nic->link_down = g_strcmp0(link, "down") == 0;
 	nic->type = xml_attribute(node, "type");
-	nic->model = child_attribute(node, "model", "type");
-	nic->source = child_attribute(node, "source", "bridge");
-	nic->target = child_attribute(node, "target", "dev");
+	nic->model = conf_domain_child_attribute(node, "model", "type");
+	nic->source = conf_domain_child_attribute(node, "source", "bridge");
+	nic->target = conf_domain_child_attribute(node, "target", "dev");
 	if (!nic->type)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its type is missing");
 	if (strcmp(nic->type, "bridge") == 0 && !nic->source)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node,
 					 "<source bridge=...> is missing");
-	return ONE_OF(node, "interface type", nic->type, error, "user", "bridge", "ethernet") &&
-	       ONE_OF(node, "model", nic->model, error, "virtio") &&
+	return CONF_DOMAIN_ONE_OF(node, "link", link, error, "up", "down") &&
+	       CONF_DOMAIN_ONE_OF(node, "interface type", nic->type, error, "user", "bridge",
+				  "ethernet") &&
+	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
 	       read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);
 }
 
@@ -131,18 +172,17 @@ static unsigned count_kind(const struct conf_domain *conf, enum conf_domain_char
 	return count;
 }
 
-static bool read_char(struct conf_domain *conf, const xmlNode *node, enum conf_domain_char_kind kind,
+static bool read_char(struct conf_domain *conf, xmlNode *node, enum conf_domain_char_kind kind,
 		      GError **error)
 {
-	static const char *const prefix[] = {"serial", "console", "channel"};
 	struct conf_domain_char *chr = g_new0(struct conf_domain_char, 1);
-	chr->alias = g_strdup_printf("%s%u", prefix[kind], count_kind(conf, kind));
+	chr->dev.node = node;
 	chr->kind = kind;
 	g_ptr_array_add(conf->chars, chr);
-	g_autofree char *mode = child_attribute(node, "source", "mode");
+	g_autofree char *mode = conf_domain_child_attribute(node, "source", "mode");
 	chr->type = xml_attribute(node, "type");
-	chr->path = child_attribute(node, "source", "path");
-	chr->name = child_attribute(node, "target", "name");
+	chr->path = conf_domain_child_attribute(node, "source", "path");
+	chr->name = conf_domain_child_attribute(node, "target", "name");
 	chr->listens = !mode || strcmp(mode, "bind") == 0;
 	if (!chr->type)
 		chr->type = g_strdup("pty");
@@ -153,13 +193,13 @@ static bool read_char(struct conf_domain *conf, const xmlNode *node, enum conf_d
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source path=...> is missing");
 	if (strcmp(chr->type, "unix") == 0 && !chr->path && !chr->listens)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source path=...> is missing");
-	return ONE_OF(node, "type", chr->type, error, "pty", "unix", "file", "null");
+	return CONF_DOMAIN_ONE_OF(node, "type", chr->type, error, "pty", "unix", "file", "null");
 }
 
-static bool read_channel(struct conf_domain *conf, const xmlNode *node, GError **error)
+static bool read_channel(struct conf_domain *conf, xmlNode *node, GError **error)
 {
-	g_autofree char *target = child_attribute(node, "target", "type");
-	return ONE_OF(node, "target", target, error, "virtio") &&
+	g_autofree char *target = conf_domain_child_attribute(node, "target", "type");
+	return CONF_DOMAIN_ONE_OF(node, "target", target, error, "virtio") &&
 	       read_char(conf, node, CONF_DOMAIN_CHANNEL, error);
 }
 
@@ -167,10 +207,10 @@ static bool read_channel(struct conf_domain *conf, const xmlNode *node, GError *
  * The first console is the first serial port seen from another side, unless it is a virtio one; and
  * a console alone means a serial port.
  */
-static bool read_console(struct conf_domain *conf, const xmlNode *node, GError **error)
+static bool read_console(struct conf_domain *conf, xmlNode *node, GError **error)
 {
-	g_autofree char *target = child_attribute(node, "target", "type");
-	if (!ONE_OF(node, "target", target, error, "serial", "virtio"))
+	g_autofree char *target = conf_domain_child_attribute(node, "target", "type");
+	if (!CONF_DOMAIN_ONE_OF(node, "target", target, error, "serial", "virtio"))
 		return false;
 	if (g_strcmp0(target, "virtio") == 0)
 		return read_char(conf, node, CONF_DOMAIN_VIRTIO_CONSOLE, error);
@@ -191,52 +231,132 @@ static void set_path(xmlNode *node, bool is_console, const char *path)
 void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char *chr,
 			 const char *path)
 {
-	static const char *const element[] = {"serial", "console", "channel"};
 	xmlNode *devices = xml_child(xmlDocGetRootElement(conf->doc), "devices");
-	unsigned index = g_ascii_strtoull(chr->alias + strcspn(chr->alias, "0123456789"), NULL, 10);
-	xml_for_each(node, devices, element[chr->kind]) {
-		g_autofree char *target = child_attribute(node, "target", "type");
-		bool counts = chr->kind != CONF_DOMAIN_VIRTIO_CONSOLE || g_strcmp0(target, "virtio") == 0;
-		if (counts && index-- == 0)
-			set_path(node, chr->kind == CONF_DOMAIN_VIRTIO_CONSOLE, path);
-	}
+	set_path(chr->dev.node, xml_is(chr->dev.node, "console"), path);
 	xmlNode *console = xml_child(devices, "console");
-	g_autofree char *target = child_attribute(console, "target", "type");
-	if (console && strcmp(chr->alias, "serial0") == 0 && g_strcmp0(target, "virtio") != 0)
+	g_autofree char *target = conf_domain_child_attribute(console, "target", "type");
+	if (console && chr->kind == CONF_DOMAIN_SERIAL && chr == conf->chars->pdata[0] &&
+	    g_strcmp0(target, "virtio") != 0)
 		set_path(console, true, path);
 }
 
 /* --- The rest ------------------------------------------------------------------------------- */
 
+static bool read_number(const xmlNode *node, const char *name, unsigned fallback, unsigned most,
+			unsigned *number, GError **error)
+{
+	g_autofree char *text = xml_attribute(node, name);
+	uint64_t value = fallback;
+	if (text && !units_parse_number(text, 0, most, &value, NULL))
+		return conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "%s='%s' must be a number from 0 to %u", name, text, most);
+	*number = value;
+	return true;
+}
+
+/* The root bus and the SATA controller are part of the board. */
+static bool read_builtin_controller(const xmlNode *node, const char *type, unsigned index,
+				    GError **error)
+{
+	if (index == 0)
+		return true;
+	return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "there is one %s controller", type);
+}
+
+static bool read_pci_controller(struct conf_domain *conf, xmlNode *node, unsigned index,
+				GError **error)
+{
+	g_autofree char *model = xml_attribute(node, "model");
+	if (!CONF_DOMAIN_ONE_OF(node, "model", model, error, "pcie-root", "pcie-root-port"))
+		return false;
+	if (g_strcmp0(model, "pcie-root") == 0)
+		return read_builtin_controller(node, "pcie-root", index, error);
+	const xmlNode *target = xml_child(node, "target");
+	struct conf_domain_controller *port = g_new0(struct conf_domain_controller, 1);
+	port->dev.node = node;
+	port->dev.on_pci = true;
+	port->root_port = true;
+	port->index = index;
+	g_ptr_array_add(conf->controllers, port);
+	return read_number(target, "chassis", 0, 255, &port->chassis, error) &&
+	       read_number(target, "port", 0, 255, &port->port, error);
+}
+
 /*
- * Controllers are places to plug into. The boards have what they need; an empty USB controller or
- * root port would only be in the way of nothing and is not made.
+ * Without USB devices a USB controller has nothing to do, and Berth has none: the document says so
+ * from then on.
  */
-static bool read_controller(struct conf_domain *conf, const xmlNode *node, GError **error)
+static bool read_controller(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	g_autofree char *type = xml_attribute(node, "type");
-	return ONE_OF(node, "controller type", type, error, "usb", "pci", "sata", "virtio-serial");
+	unsigned index = 0;
+	if (!type)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its type is missing");
+	if (!CONF_DOMAIN_ONE_OF(node, "controller type", type, error, "usb", "pci", "sata",
+				"virtio-serial") ||
+	    !read_number(node, "index", 0, 255, &index, error))
+		return false;
+	if (strcmp(type, "pci") == 0)
+		return read_pci_controller(conf, node, index, error);
+	if (strcmp(type, "usb") == 0) {
+		xmlSetProp(node, (const xmlChar *)"model", (const xmlChar *)"none");
+		xmlUnsetProp(node, (const xmlChar *)"ports");
+		xmlNode *address = xml_child(node, "address");
+		if (address) {
+			xmlUnlinkNode(address);
+			xmlFreeNode(address);
+		}
+		return true;
+	}
+	if (strcmp(type, "sata") == 0 || index)
+		return read_builtin_controller(node, type, index, error);
+	struct conf_domain_controller *serial = g_new0(struct conf_domain_controller, 1);
+	serial->dev.node = node;
+	serial->dev.on_pci = true;
+	g_ptr_array_add(conf->controllers, serial);
+	return true;
 }
 
-static bool read_balloon(struct conf_domain *conf, const xmlNode *node, GError **error)
+static struct conf_domain_device *new_device(xmlNode *node)
 {
-	g_autofree char *model = xml_attribute(node, "model");
-	conf->balloon = g_strcmp0(model, "none") != 0;
-	return ONE_OF(node, "model", model, error, "virtio", "none");
+	struct conf_domain_device *dev = g_new0(struct conf_domain_device, 1);
+	dev->node = node;
+	dev->on_pci = true;
+	return dev;
 }
 
-static bool read_rng(struct conf_domain *conf, const xmlNode *node, GError **error)
+static bool read_balloon(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	g_autofree char *model = xml_attribute(node, "model");
-	g_autofree char *backend = child_attribute(node, "backend", "model");
-	if (!ONE_OF(node, "model", model, error, "virtio") ||
-	    !ONE_OF(node, "backend", backend, error, "random"))
+	if (!CONF_DOMAIN_ONE_OF(node, "model", model, error, "virtio", "none"))
+		return false;
+	if (conf->balloon)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "one is enough");
+	if (g_strcmp0(model, "none") != 0)
+		conf->balloon = new_device(node);
+	return read_number(xml_child(node, "stats"), "period", 0, 86400, &conf->balloon_period, error);
+}
+
+static bool read_rng(struct conf_domain *conf, xmlNode *node, GError **error)
+{
+	g_autofree char *model = xml_attribute(node, "model");
+	g_autofree char *backend = conf_domain_child_attribute(node, "backend", "model");
+	if (!CONF_DOMAIN_ONE_OF(node, "model", model, error, "virtio") ||
+	    !CONF_DOMAIN_ONE_OF(node, "backend", backend, error, "random"))
 		return false;
 	if (conf->rng)
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "one is enough");
-	conf->rng = true;
+	conf->rng = new_device(node);
 	conf->rng_file = xml_child_text(node, "backend");
 	return true;
+}
+
+/* The PS/2 keyboard and mouse are part of the board. */
+static bool read_input(const struct conf_domain *conf, const xmlNode *node, GError **error)
+{
+	g_autofree char *type = xml_attribute(node, "type"), *bus = xml_attribute(node, "bus");
+	return CONF_DOMAIN_ONE_OF(node, "input type", type, error, "keyboard", "mouse") &&
+	       CONF_DOMAIN_ONE_OF(node, "bus", bus, error, "ps2");
 }
 
 static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
@@ -255,9 +375,21 @@ static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 		return read_balloon(conf, node, error);
 	if (xml_is(node, "rng"))
 		return read_rng(conf, node, error);
+	if (xml_is(node, "input"))
+		return read_input(conf, node, error);
 	if (xml_is(node, "emulator"))
 		conf->emulator = xml_text(node);
 	return true;
+}
+
+/* As libvirt does: a guest whose document does not say otherwise gets a balloon. */
+static bool add_balloon(struct conf_domain *conf, xmlNode *devices, GError **error)
+{
+	if (xml_child(devices, "memballoon") || conf_domain_is_microvm(conf))
+		return true;
+	xmlNode *node = xmlNewChild(devices, NULL, (const xmlChar *)"memballoon", NULL);
+	xmlSetProp(node, (const xmlChar *)"model", (const xmlChar *)"virtio");
+	return read_balloon(conf, node, error);
 }
 
 bool conf_domain_read_devices(struct conf_domain *conf, xmlNode *devices, GError **error)
@@ -271,5 +403,5 @@ bool conf_domain_read_devices(struct conf_domain *conf, xmlNode *devices, GError
 		if (!read_console(conf, console, error))
 			return false;
 	}
-	return true;
+	return add_balloon(conf, devices, error);
 }

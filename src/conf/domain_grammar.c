@@ -29,8 +29,11 @@ static const char *const grammar[] = {
 	"domain/features/acpi",
 	"domain/features/apic",
 	"domain/features/pae",
+	"domain/features/vmport state",
 	"domain/cpu mode match check migratable",
 	"domain/cpu/model fallback",
+	"domain/cpu/topology sockets dies cores threads",
+	"domain/cpu/feature policy name",
 	"domain/clock offset",
 	"domain/clock/timer name tickpolicy present",
 	"domain/on_poweroff",
@@ -46,37 +49,36 @@ static const char *const grammar[] = {
 	"domain/devices/disk/source file dev",
 	"domain/devices/disk/target dev bus",
 	"domain/devices/disk/readonly",
+	"domain/devices/disk/shareable",
 	"domain/devices/disk/serial",
 	"domain/devices/disk/boot order",
-	"domain/devices/disk/alias name",
 	"domain/devices/disk/backingStore",
 	"domain/devices/controller type index model ports",
-	"domain/devices/controller/alias name",
+	"domain/devices/controller/model name",
+	"domain/devices/controller/target chassis port",
 	"domain/devices/interface type",
 	"domain/devices/interface/mac address",
 	"domain/devices/interface/source bridge",
 	"domain/devices/interface/target dev",
 	"domain/devices/interface/model type",
 	"domain/devices/interface/boot order",
-	"domain/devices/interface/alias name",
+	"domain/devices/interface/link state",
 	"domain/devices/serial type tty",
 	"domain/devices/serial/source path mode",
 	"domain/devices/serial/target type port",
 	"domain/devices/serial/target/model name",
-	"domain/devices/serial/alias name",
 	"domain/devices/console type tty",
 	"domain/devices/console/source path mode",
 	"domain/devices/console/target type port",
-	"domain/devices/console/alias name",
 	"domain/devices/channel type",
 	"domain/devices/channel/source path mode",
-	"domain/devices/channel/target type name",
-	"domain/devices/channel/alias name",
+	"domain/devices/channel/target type name state",
 	"domain/devices/memballoon model",
-	"domain/devices/memballoon/alias name",
+	"domain/devices/memballoon/stats period",
+	"domain/devices/input type bus",
+	"domain/devices/audio id type",
 	"domain/devices/rng model",
 	"domain/devices/rng/backend model",
-	"domain/devices/rng/alias name",
 };
 
 /*
@@ -88,6 +90,8 @@ static const struct only_value {
 } only_values[] = {
 	{ "domain/os/loader", "secure", "no" },
 	{ "domain/os/bootmenu", "enable", "no" },
+	{ "domain/features/vmport", "state", "off" },
+	{ "domain/devices/audio", "type", "none" },
 	{ "domain/pm/suspend-to-mem", "enabled", "no" },
 	{ "domain/pm/suspend-to-disk", "enabled", "no" },
 };
@@ -102,6 +106,12 @@ bool conf_domain_error(GError **error, int code, const xmlNode *node, const char
 			 text);
 }
 
+/* What any device may have. */
+static const char *const common[] = {
+	"alias name",
+	"address type domain bus slot function multifunction controller target unit port",
+};
+
 /* The words after the path, or NULL if the path is not in the table. */
 static const char *find(const char *path)
 {
@@ -110,6 +120,15 @@ static const char *find(const char *path)
 		const char *entry = grammar[i];
 		if (strncmp(entry, path, length) == 0 && (entry[length] == ' ' || !entry[length]))
 			return entry + length;
+	}
+	static const char devices[] = "domain/devices/";
+	const char *last = strrchr(path, '/');
+	if (!g_str_has_prefix(path, devices) || strchr(path + strlen(devices), '/') != last)
+		return NULL;
+	for (unsigned i = 0; i < G_N_ELEMENTS(common); i++) {
+		length = strcspn(common[i], " ");
+		if (strlen(last + 1) == length && strncmp(common[i], last + 1, length) == 0)
+			return common[i] + length;
 	}
 	return NULL;
 }

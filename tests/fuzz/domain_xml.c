@@ -11,12 +11,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	g_autofree char *text = g_strndup((const char *)data, size);
 	g_autoptr(GError) error = NULL;
-	struct conf_domain *conf = conf_domain_parse(text, &error);
+	struct conf_domain *conf = conf_domain_parse(text, false, &error);
 	assert(!conf == !!error);
 	if (!conf)
 		return 0;
 	g_autofree char *written = conf_domain_format(conf, 7);
-	struct conf_domain *again = conf_domain_parse(written, NULL);
+	struct conf_domain *again = conf_domain_parse(written, false, NULL);
 	assert(again);
 	assert(strcmp(again->name, conf->name) == 0);
 	assert(memcmp(again->uuid, conf->uuid, sizeof(conf->uuid)) == 0);

@@ -3,7 +3,9 @@
 #include "daemon/domain/domain.h"
 
 #include "base/error.h"
+#include "daemon/domain/device_args.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* "a,b" becomes "a,,b": a comma ends a value in QEMU's lists. */
@@ -26,25 +28,37 @@ static void add(GPtrArray *args, const char *option, const char *format, ...)
 	va_end(values);
 }
 
-static bool is_microvm(const struct conf_domain *conf)
+/* An option with a JSON value, which is taken; none for NULL. */
+static void add_json(GPtrArray *args, const char *option, json_t *value)
 {
-	return strcmp(conf->machine, "microvm") == 0;
+	if (!value)
+		return;
+	char *text = json_dumps(value, JSON_COMPACT);
+	add(args, option, "%s", text);
+	free(text);
+	json_decref(value);
 }
 
-static const char *suffix(const struct conf_domain *conf)
+static void add_smp(GPtrArray *args, const struct conf_domain *conf)
 {
-	return is_microvm(conf) ? "device" : "pci";
+	const struct conf_domain_topology *t = &conf->topology;
+	if (t->sockets)
+		add(args, "-smp", "%u,sockets=%u,dies=%u,cores=%u,threads=%u", conf->vcpus, t->sockets,
+		    t->dies, t->cores, t->threads);
+	else
+		add(args, "-smp", "%u", conf->vcpus);
 }
 
 static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 {
 	add(args, "-machine", "%s,accel=%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
-	    conf->no_hpet && !is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off");
+	    conf->no_hpet && !conf_domain_is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off");
 	add(args, "-m", "%" G_GUINT64_FORMAT "k", conf->memory_kib);
-	add(args, "-smp", "%u", conf->vcpus);
+	add_smp(args, conf);
 	if (conf->cpu)
 		add(args, "-cpu", "%s", conf->cpu);
-	add(args, "-rtc", "base=%s", conf->localtime ? "localtime" : "utc");
+	add(args, "-rtc", "base=%s%s", conf->localtime ? "localtime" : "utc",
+	    conf->rtc_catchup ? ",driftfix=slew" : "");
 	add(args, "-action", "reboot=%s,panic=%s",
 	    conf->on_reboot == CONF_DOMAIN_RESTART ? "reset" : "shutdown",
 	    conf->on_crash == CONF_DOMAIN_PRESERVE ? "pause" : "shutdown");
@@ -60,98 +74,46 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 		add(args, "-boot", "order=%s", conf->boot);
 }
 
-static void add_disk(GPtrArray *args, const struct conf_domain *conf,
-		     const struct conf_domain_disk *disk)
-{
-	g_autoptr(GString) drive = g_string_new(NULL), device = g_string_new(NULL);
-	g_string_printf(drive, "if=none,id=drive-%s,readonly=%s,media=%s", disk->target,
-			disk->readonly ? "on" : "off", disk->cdrom ? "cdrom" : "disk");
-	if (disk->file) {
-		g_autofree char *file = quoted(disk->file);
-		g_string_append_printf(drive, ",format=%s,file=%s", disk->format, file);
-	}
-	if (disk->cache && strcmp(disk->cache, "default") != 0)
-		g_string_append_printf(drive, ",cache=%s", disk->cache);
-	if (disk->io)
-		g_string_append_printf(drive, ",aio=%s", disk->io);
-	if (disk->discard)
-		g_string_append_printf(drive, ",discard=%s", disk->discard);
-	add(args, "-drive", "%s", drive->str);
-	if (disk->virtio)
-		g_string_printf(device, "virtio-blk-%s", suffix(conf));
-	else
-		g_string_assign(device, disk->cdrom ? "ide-cd" : "ide-hd");
-	g_string_append_printf(device, ",drive=drive-%s,id=disk-%s", disk->target, disk->target);
-	if (disk->serial) {
-		g_autofree char *serial = quoted(disk->serial);
-		g_string_append_printf(device, ",serial=%s", serial);
-	}
-	if (disk->boot_order)
-		g_string_append_printf(device, ",bootindex=%u", disk->boot_order);
-	add(args, "-device", "%s", device->str);
-}
-
-static void add_nic(GPtrArray *args, const struct conf_domain *conf,
-		    const struct conf_domain_nic *nic, unsigned index)
-{
-	g_autoptr(GString) netdev = g_string_new(NULL);
-	if (strcmp(nic->type, "user") == 0) {
-		g_string_printf(netdev, "user,id=hostnet%u", index);
-	} else {
-		bool bridge = strcmp(nic->type, "bridge") == 0;
-		g_string_printf(netdev, "%s,id=hostnet%u", bridge ? "bridge" : "tap", index);
-		if (bridge)
-			g_string_append_printf(netdev, ",br=%s", nic->source);
-		else
-			g_string_append_printf(netdev, ",script=no,downscript=no%s%s",
-					       nic->target ? ",ifname=" : "",
-					       nic->target ? nic->target : "");
-	}
-	add(args, "-netdev", "%s", netdev->str);
-	g_autofree char *boot =
-		nic->boot_order ? g_strdup_printf(",bootindex=%u", nic->boot_order) : g_strdup("");
-	add(args, "-device", "virtio-net-%s,netdev=hostnet%u,id=net%u,mac=%s%s", suffix(conf), index,
-	    index, nic->mac, boot);
-}
-
-static void add_char(GPtrArray *args, const struct conf_domain_char *chr, const char *run_dir)
+static void add_char(GPtrArray *args, const struct conf_domain *conf,
+		     const struct conf_domain_char *chr, const char *run_dir)
 {
 	g_autofree char *path = NULL;
 	if (chr->path)
 		path = quoted(chr->path);
 	else if (strcmp(chr->type, "unix") == 0) {
-		g_autofree char *ours = g_strdup_printf("%s/%s.sock", run_dir, chr->alias);
+		g_autofree char *ours = g_strdup_printf("%s/%s.sock", run_dir, chr->dev.alias);
 		path = quoted(ours);
 	}
 	if (strcmp(chr->type, "unix") == 0)
-		add(args, "-chardev", "socket,id=char%s,path=%s%s", chr->alias, path,
+		add(args, "-chardev", "socket,id=char%s,path=%s%s", chr->dev.alias, path,
 		    chr->listens ? ",server=on,wait=off" : "");
 	else if (strcmp(chr->type, "file") == 0)
-		add(args, "-chardev", "file,id=char%s,path=%s", chr->alias, path);
+		add(args, "-chardev", "file,id=char%s,path=%s", chr->dev.alias, path);
 	else
-		add(args, "-chardev", "%s,id=char%s", chr->type, chr->alias);
-	if (chr->kind == CONF_DOMAIN_SERIAL) {
-		add(args, "-serial", "chardev:char%s", chr->alias);
-	} else if (chr->kind == CONF_DOMAIN_VIRTIO_CONSOLE) {
-		add(args, "-device", "virtconsole,chardev=char%s,id=%s", chr->alias, chr->alias);
-	} else {
-		g_autofree char *name = quoted(chr->name ? chr->name : chr->alias);
-		add(args, "-device", "virtserialport,chardev=char%s,id=%s,name=%s", chr->alias,
-		    chr->alias, name);
-	}
+		add(args, "-chardev", "%s,id=char%s", chr->type, chr->dev.alias);
+	add_json(args, "-device", char_device(conf, chr));
 }
 
-static void add_chars(GPtrArray *args, const struct conf_domain *conf, const char *run_dir)
+static void add_devices(GPtrArray *args, const struct conf_domain *conf, const char *run_dir)
 {
-	bool bus = false;
-	for (unsigned i = 0; i < conf->chars->len; i++) {
-		const struct conf_domain_char *chr = conf->chars->pdata[i];
-		if (chr->kind != CONF_DOMAIN_SERIAL && !bus) {
-			add(args, "-device", "virtio-serial-%s,id=virtio-serial0", suffix(conf));
-			bus = true;
-		}
-		add_char(args, chr, run_dir);
+	for (unsigned i = 0; i < conf->controllers->len; i++)
+		add_json(args, "-device", controller_device(conf, conf->controllers->pdata[i]));
+	for (unsigned i = 0; i < conf->disks->len; i++) {
+		add_json(args, "-blockdev", disk_blockdev(conf->disks->pdata[i]));
+		add_json(args, "-device", disk_device(conf, conf->disks->pdata[i]));
 	}
+	for (unsigned i = 0; i < conf->nics->len; i++) {
+		add_json(args, "-netdev", nic_netdev(conf->nics->pdata[i]));
+		add_json(args, "-device", nic_device(conf, conf->nics->pdata[i]));
+	}
+	for (unsigned i = 0; i < conf->chars->len; i++)
+		add_char(args, conf, conf->chars->pdata[i], run_dir);
+	if (conf->rng) {
+		add_json(args, "-object", rng_object(conf));
+		add_json(args, "-device", rng_device(conf));
+	}
+	if (conf->balloon)
+		add_json(args, "-device", balloon_device(conf));
 }
 
 GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *conf,
@@ -177,19 +139,7 @@ GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *
 	add(args, "-display", "none");
 	add(args, "-qmp", "unix:%s/qmp.sock,server=on,wait=off", run);
 	add_machine(args, conf);
-	for (unsigned i = 0; i < conf->disks->len; i++)
-		add_disk(args, conf, conf->disks->pdata[i]);
-	for (unsigned i = 0; i < conf->nics->len; i++)
-		add_nic(args, conf, conf->nics->pdata[i], i);
-	add_chars(args, conf, run_dir);
-	if (conf->rng) {
-		g_autofree char *file =
-			quoted(conf->rng_file && *conf->rng_file ? conf->rng_file : "/dev/urandom");
-		add(args, "-object", "rng-random,id=objrng0,filename=%s", file);
-		add(args, "-device", "virtio-rng-%s,rng=objrng0,id=rng0", suffix(conf));
-	}
-	if (conf->balloon)
-		add(args, "-device", "virtio-balloon-%s,id=balloon0", suffix(conf));
+	add_devices(args, conf, run_dir);
 	g_ptr_array_add(args, NULL);
 	return args;
 }

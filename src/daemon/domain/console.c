@@ -109,12 +109,12 @@ static const struct conf_domain_char *find(const struct domain *dom, const char 
 	for (unsigned i = 0; i < dom->live->chars->len; i++) {
 		const struct conf_domain_char *chr = dom->live->chars->pdata[i];
 		bool first = !device && chr->kind != CONF_DOMAIN_CHANNEL;
-		if (!first && g_strcmp0(device, chr->alias) != 0)
+		if (!first && g_strcmp0(device, chr->dev.alias) != 0)
 			continue;
 		if (chr->path && strcmp(chr->type, "pty") == 0)
 			return chr;
 		virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL,
-			   "character device %s is not using a PTY", chr->alias);
+			   "character device %s is not using a PTY", chr->dev.alias);
 		return NULL;
 	}
 	virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL, "cannot find console device '%s'",

@@ -114,10 +114,10 @@ bool job_needs_stopped(struct domain_job *job);
 /* --- The VMM (vmm.c) ------------------------------------------------------------------------ */
 
 /*
- * Start `job`'s domain with `conf`, which is taken; job_reply() with `ret` when the guest runs (or is
- * paused, if `paused`).
+ * Start `job`'s domain with a copy of `conf`, and end the job when the guest runs (or is paused, if
+ * `paused`).
  */
-void vmm_start(struct domain_job *job, struct conf_domain *conf, bool paused);
+void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused);
 /* Kill: it ends within a second, even if it hangs. `call` is answered then; it may be NULL. */
 void vmm_destroy(struct domain *dom, struct rpc_call *call);
 /* Run a QMP command and end the job with its answer: nothing, or the error. */

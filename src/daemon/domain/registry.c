@@ -103,13 +103,13 @@ void domain_emit(struct domain *dom, enum domain_event event, int detail)
 
 /* --- Start of the daemon -------------------------------------------------------------------- */
 
-static struct conf_domain *load(const char *path)
+static struct conf_domain *load(const char *path, bool live)
 {
 	g_autofree char *text = NULL;
 	g_autoptr(GError) error = NULL;
 	struct conf_domain *conf = NULL;
 	if (g_file_get_contents(path, &text, NULL, &error))
-		conf = conf_domain_parse(text, &error);
+		conf = conf_domain_parse(text, live, &error);
 	if (!conf)
 		log_warning("'%s' is left alone: %s", path, error->message);
 	return conf;
@@ -117,7 +117,7 @@ static struct conf_domain *load(const char *path)
 
 static void load_definition(struct domains *domains, const char *path)
 {
-	struct conf_domain *conf = load(path);
+	struct conf_domain *conf = load(path, false);
 	if (!conf)
 		return;
 	if (domain_by_name(domains, conf->name) || domain_by_uuid(domains, conf->uuid)) {
@@ -144,7 +144,7 @@ static int read_id(const char *path)
 static void load_running(struct domains *domains, const char *folder)
 {
 	g_autofree char *path = g_build_filename(folder, "live.xml", NULL);
-	struct conf_domain *conf = load(path);
+	struct conf_domain *conf = load(path, true);
 	if (!conf)
 		return;
 	struct domain *dom = domain_by_uuid(domains, conf->uuid);
@@ -190,8 +190,7 @@ static void for_each_in(struct domains *domains, const char *name, const char *s
 
 static void run_autostart(struct domain_job *job)
 {
-	g_autofree char *xml = conf_domain_format(job->dom->definition, -1);
-	vmm_start(job, conf_domain_parse(xml, NULL), false);
+	vmm_start(job, job->dom->definition, false);
 }
 
 static void autostart(struct domains *domains)

@@ -15,7 +15,7 @@ static struct conf_domain *parse(struct rpc_call *call, const char *xml)
 {
 	g_autoptr(GError) error = NULL;
 	GError *answer = NULL;
-	struct conf_domain *conf = conf_domain_parse(xml, &error);
+	struct conf_domain *conf = conf_domain_parse(xml, false, &error);
 	if (conf)
 		return conf;
 	enum virt_code code = error->code == BERTH_ERR_NOT_SUPPORTED ? VIRT_CONFIG_UNSUPPORTED
@@ -225,15 +225,8 @@ void serve_domain_inject_nmi(struct rpc_call *call, const struct remote_domain_i
 
 static void run_start(struct domain_job *job)
 {
-	if (!job_needs_stopped(job))
-		return;
-	g_autofree char *xml = conf_domain_format(job->dom->definition, -1);
-	GError *error = NULL;
-	struct conf_domain *conf = conf_domain_parse(xml, &error);
-	if (conf)
-		vmm_start(job, conf, job->flag);
-	else
-		job_fail(job, error);
+	if (job_needs_stopped(job))
+		vmm_start(job, job->dom->definition, job->flag);
 }
 
 void serve_domain_create(struct rpc_call *call, const struct remote_domain_create_args *args)
@@ -256,7 +249,7 @@ void serve_domain_create_with_flags(struct rpc_call *call,
 static void run_create(struct domain_job *job)
 {
 	if (job_needs_stopped(job))
-		vmm_start(job, g_steal_pointer(&job->conf), job->flag);
+		vmm_start(job, job->conf, job->flag);
 }
 
 void serve_domain_create_xml(struct rpc_call *call, const struct remote_domain_create_xml_args *args)

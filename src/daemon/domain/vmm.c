@@ -258,7 +258,7 @@ static void take_terminals(struct domain *dom, const json_t *list)
 			continue;
 		for (unsigned c = 0; c < dom->live->chars->len; c++) {
 			struct conf_domain_char *chr = dom->live->chars->pdata[c];
-			if (strcmp(chr->alias, label + strlen("char")) != 0)
+			if (strcmp(chr->dev.alias, label + strlen("char")) != 0)
 				continue;
 			g_free(chr->path);
 			chr->path = g_strdup(file + strlen("pty:"));
@@ -381,25 +381,41 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, GError **error)
 	return false;
 }
 
-void vmm_start(struct domain_job *job, struct conf_domain *conf, bool paused)
+static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *error)
+{
+	struct domain *dom = vmm->dom;
+	forget_files(vmm);
+	g_clear_pointer(&dom->live, conf_domain_free);
+	dom->id = -1;
+	vmm_free(vmm);
+	if (!dom->definition)
+		domain_remove(dom);
+	job_fail(job, error);
+}
+
+/* The live document, whose devices have names, is a copy of what the domain is started from. */
+static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **error)
+{
+	struct domain *dom = vmm->dom;
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	dom->live = conf_domain_parse(xml, true, error);
+	dom->id = dom->all->next_id;
+	if (!dom->live)
+		return false;
+	if (g_mkdir_with_parents(vmm->run_dir, 0700) < 0)
+		return error_set_errno(error, errno, "cannot create '%s'", vmm->run_dir);
+	g_autoptr(GPtrArray) args =
+		vmm_arguments(dom->all->daemon, dom->live, vmm->run_dir, error);
+	return args && write_live(vmm, error) && spawn(vmm, args, error);
+}
+
+void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused)
 {
 	struct domain *dom = job->dom;
 	struct vmm *vmm = vmm_new(dom);
 	GError *error = NULL;
-	dom->live = conf;
-	dom->id = dom->all->next_id;
-	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, conf, vmm->run_dir, &error);
-	bool good = args != NULL;
-	if (good && g_mkdir_with_parents(vmm->run_dir, 0700) < 0)
-		good = error_set_errno(&error, errno, "cannot create '%s'", vmm->run_dir);
-	if (!good || !write_live(vmm, &error) || !spawn(vmm, args, &error)) {
-		forget_files(vmm);
-		g_clear_pointer(&dom->live, conf_domain_free);
-		dom->id = -1;
-		vmm_free(vmm);
-		if (!dom->definition)
-			domain_remove(dom);
-		job_fail(job, error);
+	if (!prepare(vmm, conf, &error)) {
+		fail_before_start(vmm, job, error);
 		return;
 	}
 	dom->all->next_id++;

@@ -12,7 +12,7 @@ static struct conf_domain *parse(const char *extra, const char *devices, GError 
 		"<domain type='qemu' id='5'><name>t</name><memory unit='MiB'>64</memory>"
 		"<os><type machine='q35'>hvm</type></os>%s<devices>%s</devices></domain>",
 		extra, devices);
-	return conf_domain_parse(xml, error);
+	return conf_domain_parse(xml, false, error);
 }
 
 static void test_defaults(void)
@@ -25,14 +25,14 @@ static void test_defaults(void)
 	g_assert_false(conf->kvm);
 	const struct conf_domain_char *chr = conf->chars->pdata[0];
 	g_assert_cmpuint(conf->chars->len, ==, 1);
-	g_assert_cmpstr(chr->alias, ==, "serial0");
+	g_assert_cmpstr(chr->dev.alias, ==, "serial0");
 	g_autofree char *xml = conf_domain_format(conf, -1), *live = conf_domain_format(conf, 9);
 	g_assert_nonnull(strstr(xml, "<domain type='qemu'>\n  <name>t</name>\n  <uuid>"));
 	g_assert_nonnull(strstr(xml, "<memory unit='KiB'>65536</memory>"));
 	g_assert_nonnull(strstr(xml, "<mac address='52:54:00:"));
 	g_assert_nonnull(strstr(live, "<domain type='qemu' id='9'>"));
 	/* UUID and MAC address are chosen once. */
-	struct conf_domain *again = conf_domain_parse(xml, NULL);
+	struct conf_domain *again = conf_domain_parse(xml, false, NULL);
 	g_autofree char *same = conf_domain_format(again, -1);
 	g_assert_cmpstr(xml, ==, same);
 	conf_domain_free(again);
@@ -82,7 +82,28 @@ static void test_refusals(void)
 		{"<vcpu current='1'>2</vcpu>", "", "cannot be plugged"},
 		{"<currentMemory>999999999</currentMemory>", "", "more than <memory>"},
 		{"<on_poweroff>restart</on_poweroff>", "", "only destroy"},
-		{"<cpu mode='host-model'/>", "", "mode 'host-model'"},
+		{"<cpu mode='toaster'/>", "", "mode 'toaster'"},
+		{"<cpu match='minimum'><model>qemu64</model></cpu>", "", "match 'minimum'"},
+		{"<cpu><topology sockets='2' cores='2' threads='1'/></cpu>", "", "topology doesn't match"},
+		{"<clock><timer name='pit' tickpolicy='catchup'/></clock>", "", "tickpolicy 'catchup'"},
+		{"<clock><timer name='rtc' present='no'/></clock>", "", "present 'no'"},
+		{"", "<audio type='alsa'/>", "only 'none'"},
+		{"", "<input type='tablet' bus='usb'/>", "input type 'tablet'"},
+		{"", "<controller type='pci' index='1' model='pci-bridge'/>", "model 'pci-bridge'"},
+		{"", "<interface type='user'><address type='pci' bus='0x09'/></interface>",
+		 "no PCI bus 0x09"},
+		{"", "<interface type='user'><address type='pci' bus='0' slot='3'/></interface>"
+		     "<interface type='user'><address type='pci' bus='0' slot='3'/></interface>",
+		 "double use of PCI Address 0000:00:03.0"},
+		{"", "<interface type='user'><address type='pci' slot='0x1f'/></interface>", "double use"},
+		{"", "<interface type='user'><address type='pci' slot='32'/></interface>", "out of range"},
+		{"", "<interface type='user'><alias name='ua-x'/></interface><interface type='user'>"
+		     "<alias name='ua-x'/></interface>", "non unique alias"},
+		{"", "<disk type='file'><source file='/a'/><target dev='sda'/><address type='drive' unit='1'/>"
+		     "</disk><disk type='file'><source file='/b'/><target dev='sdb'/><address type='drive' "
+		     "unit='1'/></disk>", "SATA port 1"},
+		{"", "<disk type='file'><source file='/a'/><target dev='vda'/></disk>"
+		     "<disk type='file'><source file='/b'/><target dev='vda'/></disk>", "'vda' duplicated"},
 		{"<clock offset='variable'/>", "", "offset 'variable'"},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -103,6 +124,40 @@ static void test_terminal(void)
 	conf_domain_free(conf);
 }
 
+/* Devices get ports of their own, ports that a client wrote are used, and all of it stays. */
+static void test_addresses(void)
+{
+	struct conf_domain *conf = parse(
+		"", "<disk type='file'><source file='/a'/><target dev='vdb'/></disk>"
+		    "<controller type='usb' model='qemu-xhci' ports='15'/>"
+		    "<interface type='user'><address type='pci' domain='0' bus='1' slot='0'/></interface>"
+		    "<controller type='pci' index='1' model='pcie-root-port'/>"
+		    "<channel type='unix'><target type='virtio' name='agent'/></channel>", NULL);
+	const struct conf_domain_disk *disk = conf->disks->pdata[0];
+	const struct conf_domain_nic *nic = conf->nics->pdata[0];
+	const struct conf_domain_char *chr = conf->chars->pdata[0];
+	g_assert_cmpuint(nic->dev.bus, ==, 1);
+	g_assert_cmpuint(disk->dev.bus, >, 1);
+	g_assert_cmpuint(chr->port, ==, 1);
+	g_assert_cmpstr(disk->dev.alias, ==, "virtio-disk1");
+	g_assert_true(conf_domain_find_alias(conf, "net0") == &nic->dev);
+	g_assert_nonnull(conf_domain_find_alias(conf, "virtio-serial0"));
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	g_assert_nonnull(strstr(xml, "<controller type='usb' model='none'/>"));
+	g_assert_nonnull(strstr(xml, "<target chassis='1' port='0x10'/>"));
+	g_assert_nonnull(strstr(xml, "<memballoon model='virtio'>"));
+	g_assert_null(strstr(xml, "alias"));
+	struct conf_domain *again = conf_domain_parse(xml, false, NULL);
+	g_autofree char *same = conf_domain_format(again, -1);
+	g_assert_cmpstr(xml, ==, same);
+	struct conf_domain *live = conf_domain_parse(xml, true, NULL);
+	g_autofree char *named = conf_domain_format(live, 1);
+	g_assert_nonnull(strstr(named, "<alias name='virtio-disk1'/>"));
+	conf_domain_free(live);
+	conf_domain_free(again);
+	conf_domain_free(conf);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -111,5 +166,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/disks", test_disks);
 	g_test_add_func("/domain/refusals", test_refusals);
 	g_test_add_func("/domain/terminal", test_terminal);
+	g_test_add_func("/domain/addresses", test_addresses);
 	return g_test_run();
 }

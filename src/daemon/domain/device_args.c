@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/device_args.h"
+
+#include <string.h>
+
+/* --- Places --------------------------------------------------------------------------------- */
+
+static void set(json_t *object, const char *key, const char *value)
+{
+	if (value)
+		json_object_set_new(object, key, json_string(value));
+}
+
+static void set_format(json_t *object, const char *key, const char *format, ...) G_GNUC_PRINTF(3, 4);
+static void set_format(json_t *object, const char *key, const char *format, ...)
+{
+	va_list values;
+	va_start(values, format);
+	g_autofree char *text = g_strdup_vprintf(format, values);
+	va_end(values);
+	set(object, key, text);
+}
+
+/* "virtio-blk" on either board, with its id and its place. */
+static json_t *virtio_device(const struct conf_domain *conf, const char *name,
+			     const struct conf_domain_device *dev)
+{
+	json_t *device = json_object();
+	set_format(device, "driver", "%s-%s", name, conf_domain_is_microvm(conf) ? "device" : "pci");
+	set(device, "id", dev->alias);
+	if (!dev->placed)
+		return device;
+	set_format(device, "bus", dev->bus ? "pci.%u" : "pcie.%u", dev->bus);
+	set_format(device, "addr", "0x%x.0x%x", dev->slot, dev->function);
+	return device;
+}
+
+json_t *controller_device(const struct conf_domain *conf,
+			  const struct conf_domain_controller *controller)
+{
+	if (!controller->root_port)
+		return virtio_device(conf, "virtio-serial", &controller->dev);
+	json_t *device = json_object();
+	set(device, "driver", "pcie-root-port");
+	/* Devices name their bus by its number, whatever a client calls the port. */
+	set_format(device, "id", "pci.%u", controller->index);
+	set(device, "bus", "pcie.0");
+	set_format(device, "addr", "0x%x.0x%x", controller->dev.slot, controller->dev.function);
+	json_object_set_new(device, "port", json_integer(controller->port));
+	json_object_set_new(device, "chassis", json_integer(controller->chassis));
+	if (!controller->dev.function)
+		json_object_set_new(device, "multifunction", json_true());
+	return device;
+}
+
+/* --- Disks ---------------------------------------------------------------------------------- */
+
+char *disk_node_name(const struct conf_domain_disk *disk)
+{
+	return g_strdup_printf("drive-%s", disk->dev.alias);
+}
+
+/* QEMU's cache modes: bypass the host's cache, ignore flushes. Write-back is the device's. */
+static json_t *cache_options(const struct conf_domain_disk *disk)
+{
+	const char *cache = disk->cache ? disk->cache : "default";
+	bool direct = strcmp(cache, "none") == 0 || strcmp(cache, "directsync") == 0;
+	return json_pack("{s:b, s:b}", "direct", direct, "no-flush", strcmp(cache, "unsafe") == 0);
+}
+
+static bool writes_through(const struct conf_domain_disk *disk)
+{
+	return g_strcmp0(disk->cache, "writethrough") == 0 || g_strcmp0(disk->cache, "directsync") == 0;
+}
+
+json_t *disk_blockdev(const struct conf_domain_disk *disk)
+{
+	if (!disk->file)
+		return NULL;
+	g_autofree char *node = disk_node_name(disk);
+	json_t *file = json_pack("{s:s, s:s, s:o}", "driver", disk->block ? "host_device" : "file",
+				 "filename", disk->file, "cache", cache_options(disk));
+	set(file, "aio", disk->io);
+	json_t *image = json_pack("{s:s, s:s, s:b, s:o, s:o}", "driver", disk->format, "node-name", node,
+				  "read-only", (int)disk->readonly, "cache", cache_options(disk), "file",
+				  file);
+	set(image, "discard", disk->discard);
+	return image;
+}
+
+json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk)
+{
+	json_t *device;
+	if (disk->virtio) {
+		device = virtio_device(conf, "virtio-blk", &disk->dev);
+	} else {
+		device = json_pack("{s:s, s:s}", "driver", disk->cdrom ? "ide-cd" : "ide-hd", "id",
+				   disk->dev.alias);
+		set_format(device, "bus", "ide.%u", disk->unit);
+	}
+	if (disk->file) {
+		g_autofree char *node = disk_node_name(disk);
+		set(device, "drive", node);
+	}
+	if (disk->virtio && writes_through(disk))
+		set(device, "write-cache", "off");
+	if (disk->virtio && disk->shareable)
+		json_object_set_new(device, "share-rw", json_true());
+	set(device, "serial", disk->serial);
+	if (disk->boot_order)
+		json_object_set_new(device, "bootindex", json_integer(disk->boot_order));
+	return device;
+}
+
+/* --- Networks ------------------------------------------------------------------------------- */
+
+json_t *nic_netdev(const struct conf_domain_nic *nic)
+{
+	json_t *netdev = json_object();
+	bool bridge = strcmp(nic->type, "bridge") == 0;
+	set_format(netdev, "id", "host%s", nic->dev.alias);
+	if (strcmp(nic->type, "user") == 0) {
+		set(netdev, "type", "user");
+		return netdev;
+	}
+	set(netdev, "type", bridge ? "bridge" : "tap");
+	if (bridge) {
+		set(netdev, "br", nic->source);
+	} else {
+		set(netdev, "script", "no");
+		set(netdev, "downscript", "no");
+		set(netdev, "ifname", nic->target);
+	}
+	return netdev;
+}
+
+json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic *nic)
+{
+	json_t *device = virtio_device(conf, "virtio-net", &nic->dev);
+	set_format(device, "netdev", "host%s", nic->dev.alias);
+	set(device, "mac", nic->mac);
+	if (nic->boot_order)
+		json_object_set_new(device, "bootindex", json_integer(nic->boot_order));
+	return device;
+}
+
+/* --- Serial ports, consoles, channels -------------------------------------------------------- */
+
+json_t *char_backend(const struct conf_domain_char *chr, const char *run_dir)
+{
+	json_t *data = json_object(), *backend = json_object(), *whole = json_object();
+	set_format(whole, "id", "char%s", chr->dev.alias);
+	if (strcmp(chr->type, "unix") == 0) {
+		g_autofree char *ours = g_strdup_printf("%s/%s.sock", run_dir, chr->dev.alias);
+		json_object_set_new(data, "addr", json_pack("{s:s, s:{s:s}}", "type", "unix", "data", "path",
+							    chr->path ? chr->path : ours));
+		json_object_set_new(data, "server", json_boolean(chr->listens));
+		if (chr->listens)
+			json_object_set_new(data, "wait", json_false());
+	} else if (strcmp(chr->type, "file") == 0) {
+		set(data, "out", chr->path);
+	}
+	set(backend, "type", strcmp(chr->type, "unix") == 0 ? "socket" : chr->type);
+	json_object_set_new(backend, "data", data);
+	json_object_set_new(whole, "backend", backend);
+	return whole;
+}
+
+json_t *char_device(const struct conf_domain *conf, const struct conf_domain_char *chr)
+{
+	json_t *device = json_object();
+	set_format(device, "chardev", "char%s", chr->dev.alias);
+	set(device, "id", chr->dev.alias);
+	if (chr->kind == CONF_DOMAIN_SERIAL) {
+		set(device, "driver", "isa-serial");
+		return device;
+	}
+	bool console = chr->kind == CONF_DOMAIN_VIRTIO_CONSOLE;
+	set(device, "driver", console ? "virtconsole" : "virtserialport");
+	set(device, "bus", "virtio-serial0.0");
+	json_object_set_new(device, "nr", json_integer(chr->port));
+	if (!console)
+		set(device, "name", chr->name ? chr->name : chr->dev.alias);
+	return device;
+}
+
+/* --- The rest ------------------------------------------------------------------------------- */
+
+json_t *rng_object(const struct conf_domain *conf)
+{
+	bool given = conf->rng_file && *conf->rng_file;
+	json_t *object = json_pack("{s:s, s:s}", "qom-type", "rng-random", "filename",
+				   given ? conf->rng_file : "/dev/urandom");
+	set_format(object, "id", "obj%s", conf->rng->alias);
+	return object;
+}
+
+json_t *rng_device(const struct conf_domain *conf)
+{
+	json_t *device = virtio_device(conf, "virtio-rng", conf->rng);
+	set_format(device, "rng", "obj%s", conf->rng->alias);
+	return device;
+}
+
+json_t *balloon_device(const struct conf_domain *conf)
+{
+	return virtio_device(conf, "virtio-balloon", conf->balloon);
+}

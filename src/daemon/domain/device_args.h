@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Devices of a domain as the VMM wants to hear of them: JSON objects that serve on its command line
+ * and in QMP alike. The caller owns what is returned.
+ */
+#pragma once
+
+#include "conf/domain.h"
+
+#include <jansson.h>
+
+/* The name of a disk's topmost block node; free with g_free(). */
+char *disk_node_name(const struct conf_domain_disk *disk);
+/* What -blockdev takes; NULL: an empty drive. */
+json_t *disk_blockdev(const struct conf_domain_disk *disk);
+json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);
+json_t *nic_netdev(const struct conf_domain_nic *nic);
+json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic *nic);
+/* {"id": ..., "backend": ...} as chardev-add takes it; the id is "char" and the alias. */
+json_t *char_backend(const struct conf_domain_char *chr, const char *run_dir);
+json_t *char_device(const struct conf_domain *conf, const struct conf_domain_char *chr);
+json_t *controller_device(const struct conf_domain *conf,
+			  const struct conf_domain_controller *controller);
+json_t *rng_object(const struct conf_domain *conf);
+json_t *rng_device(const struct conf_domain *conf);
+json_t *balloon_device(const struct conf_domain *conf);
