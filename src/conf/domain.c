@@ -138,6 +138,8 @@ static bool read_vcpus(struct conf_domain *conf, xmlNode *root, GError **error)
 			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, vcpu,
 						 "vCPUs cannot be plugged in yet: leave out current");
 	}
+	if (!vcpu)
+		add_text(root, xml_child(root, "currentMemory"), "vcpu", "1");
 	conf->vcpus = conf->max_vcpus = count;
 	return true;
 }
@@ -153,6 +155,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	return read_identity(conf, root, error) && conf_domain_read_os(conf, root, error) &&
 	       conf_domain_check_names(root, error) && read_memory(conf, root, error) &&
 	       read_vcpus(conf, root, error) && conf_domain_read_platform(conf, root, error) &&
+	       conf_domain_check_tune(conf, root, error) &&
 	       conf_domain_read_devices(conf, devices, error) &&
 	       conf_domain_place_devices(conf, root, live, error);
 }

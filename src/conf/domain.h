@@ -118,13 +118,22 @@ void conf_uuid_format(const uint8_t uuid[16], char text[37]);
 /* Any device by its alias, or by its node in the document; NULL: none. */
 struct conf_domain_device *conf_domain_find_alias(const struct conf_domain *conf, const char *alias);
 struct conf_domain_device *conf_domain_find_node(const struct conf_domain *conf, const xmlNode *node);
+/* By its target or its path; NULL: none. */
+struct conf_domain_disk *conf_domain_find_disk(const struct conf_domain *conf, const char *path);
 bool conf_domain_is_microvm(const struct conf_domain *conf);
+
+/* The host CPUs ("0-3,^2") of a vCPU, or of all other threads (-1); NULL: any. Free with g_free(). */
+char *conf_domain_cpuset(const struct conf_domain *conf, int vcpu);
+/* Into a map of `length` bytes, bit n of which is CPU n; false: this is no such list. */
+bool conf_cpuset_parse(const char *text, uint8_t *map, unsigned length);
 
 /* --- Parts, for the files of domain_*.c ------------------------------------------------------ */
 
 /* domain_platform.c: boot, CPU, clock, features, what happens at the end. */
 bool conf_domain_read_platform(struct conf_domain *conf, xmlNode *root, GError **error);
 bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error);
+/* domain_tune.c */
+bool conf_domain_check_tune(const struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_address.c: aliases, controllers and addresses. */
 bool conf_domain_place_devices(struct conf_domain *conf, xmlNode *root, bool live, GError **error);
 /* `value` must be one of the NULL-terminated list; NULL passes. */

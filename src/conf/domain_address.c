@@ -62,6 +62,16 @@ struct conf_domain_device *conf_domain_find_node(const struct conf_domain *conf,
 	return search.found;
 }
 
+struct conf_domain_disk *conf_domain_find_disk(const struct conf_domain *conf, const char *path)
+{
+	for (unsigned i = 0; i < conf->disks->len; i++) {
+		struct conf_domain_disk *disk = conf->disks->pdata[i];
+		if (strcmp(disk->target, path) == 0 || g_strcmp0(disk->file, path) == 0)
+			return disk;
+	}
+	return NULL;
+}
+
 /* --- Aliases -------------------------------------------------------------------------------- */
 
 static void remove_child(xmlNode *node, const char *name)

@@ -94,13 +94,28 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
 	add_json(args, "-device", char_device(conf, chr));
 }
 
+/* A CD drive keeps its name when the medium changes, which a block node does not. */
+static void add_cdrom(GPtrArray *args, const struct conf_domain_disk *disk)
+{
+	g_autofree char *node = disk_node_name(disk), *file = disk->file ? quoted(disk->file) : NULL;
+	g_autoptr(GString) drive = g_string_new(NULL);
+	g_string_printf(drive, "if=none,id=%s,media=cdrom,readonly=on", node);
+	if (file)
+		g_string_append_printf(drive, ",format=%s,file=%s", disk->format, file);
+	add(args, "-drive", "%s", drive->str);
+}
+
 static void add_devices(GPtrArray *args, const struct conf_domain *conf, const char *run_dir)
 {
 	for (unsigned i = 0; i < conf->controllers->len; i++)
 		add_json(args, "-device", controller_device(conf, conf->controllers->pdata[i]));
 	for (unsigned i = 0; i < conf->disks->len; i++) {
-		add_json(args, "-blockdev", disk_blockdev(conf->disks->pdata[i]));
-		add_json(args, "-device", disk_device(conf, conf->disks->pdata[i]));
+		const struct conf_domain_disk *disk = conf->disks->pdata[i];
+		if (disk->cdrom)
+			add_cdrom(args, disk);
+		else
+			add_json(args, "-blockdev", disk_blockdev(disk));
+		add_json(args, "-device", disk_device(conf, disk));
 	}
 	for (unsigned i = 0; i < conf->nics->len; i++) {
 		add_json(args, "-netdev", nic_netdev(conf->nics->pdata[i]));

@@ -75,8 +75,6 @@ static bool writes_through(const struct conf_domain_disk *disk)
 
 json_t *disk_blockdev(const struct conf_domain_disk *disk)
 {
-	if (!disk->file)
-		return NULL;
 	g_autofree char *node = disk_node_name(disk);
 	json_t *file = json_pack("{s:s, s:s, s:o}", "driver", disk->block ? "host_device" : "file",
 				 "filename", disk->file, "cache", cache_options(disk));
@@ -98,10 +96,7 @@ json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_dis
 				   disk->dev.alias);
 		set_format(device, "bus", "ide.%u", disk->unit);
 	}
-	if (disk->file) {
-		g_autofree char *node = disk_node_name(disk);
-		set(device, "drive", node);
-	}
+	set_format(device, "drive", "drive-%s", disk->dev.alias);
 	if (disk->virtio && writes_through(disk))
 		set(device, "write-cache", "off");
 	if (disk->virtio && disk->shareable)

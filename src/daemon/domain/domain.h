@@ -15,7 +15,8 @@
 
 enum domain_state { DOMAIN_RUNNING = 1, DOMAIN_PAUSED = 3, DOMAIN_SHUTDOWN = 4, DOMAIN_SHUTOFF = 5 };
 enum domain_reason {
-	RUNNING_BOOTED = 1, RUNNING_UNPAUSED = 5, PAUSED_USER = 1, PAUSED_STARTING = 11,
+	RUNNING_BOOTED = 1, RUNNING_UNPAUSED = 5, PAUSED_USER = 1, PAUSED_IOERROR = 5,
+	PAUSED_CRASHED = 10, PAUSED_STARTING = 11,
 	SHUTOFF_UNKNOWN = 0, SHUTOFF_SHUTDOWN = 1, SHUTOFF_DESTROYED = 2, SHUTOFF_CRASHED = 3,
 	SHUTOFF_FAILED = 6,
 };
@@ -23,6 +24,7 @@ enum domain_event {
 	EVENT_DEFINED = 0, EVENT_UNDEFINED = 1, EVENT_STARTED = 2, EVENT_SUSPENDED = 3,
 	EVENT_RESUMED = 4, EVENT_STOPPED = 5, EVENT_SHUTDOWN = 6,
 };
+enum { SUSPENDED_IOERROR = 2 };
 enum { STOPPED_SHUTDOWN = 0, STOPPED_DESTROYED = 1, STOPPED_CRASHED = 2, STOPPED_FAILED = 5 };
 
 struct domains {
@@ -42,9 +44,12 @@ struct domain {
 	struct vmm *vmm;                /* while it runs */
 	enum domain_state state;
 	int reason;
+	int stop_reason;                /* why the VMM will say that it has stopped; 0: on demand */
+	bool rebooting;                 /* the next power-off is the first half of a reboot */
+	uint64_t balloon_kib;           /* what the guest has kept; 0: all */
 	int id;                         /* -1: not running */
 	bool autostart;
-	bool pinned;                    /* in use on the stack: not to be freed */
+	unsigned pins;                  /* in use: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */
 	GQueue jobs;                    /* struct domain_job; the first one runs */
 };
@@ -63,11 +68,18 @@ struct domain *domain_by_uuid(struct domains *domains, const uint8_t uuid[16]);
 struct domain *domain_add(struct domains *domains, const struct conf_domain *conf);
 /* Jobs that wait fail; the one under way may still use the domain. */
 void domain_remove(struct domain *dom);
-/* For a removed domain: free it if no job uses it. */
+/* In the registry only; the definition has the new name already. */
+void domain_rename(struct domain *dom, const char *name);
+/* Keep the domain's memory, if not the domain, while an answer is waited for. */
+struct domain *domain_pin(struct domain *dom);
+void domain_unpin(struct domain *dom);
+/* For a removed domain: free it if nobody uses it. */
 void domain_release(struct domain *dom);
 /* The wire form; its strings are the domain's. */
 struct remote_domain domain_wire(const struct domain *dom);
 const struct conf_domain *domain_conf(const struct domain *dom);
+/* What the guest has now: less than it was given while its balloon is blown up. */
+uint64_t domain_memory_kib(const struct domain *dom);
 void domain_emit(struct domain *dom, enum domain_event event, int detail);
 
 /* --- Files (store.c) ------------------------------------------------------------------------ */
@@ -92,6 +104,9 @@ struct domain_job {
 	struct conf_domain *conf; /* taken by the job, freed with it */
 	bool flag;                /* paused, autostart: as the job means it */
 	bool returns_domain;      /* the answer of a start is the domain */
+	bool is_change;           /* `data` is a struct domain_change: change.h */
+	void *data;               /* freed with `free_data` at the job's end */
+	GDestroyNotify free_data;
 	struct aio_timer timer;
 	bool started;
 };
@@ -127,6 +142,8 @@ bool vmm_attach(struct domain *dom);
 /* Forget it without ending it. */
 void vmm_detach(struct domain *dom);
 pid_t vmm_pid(const struct domain *dom);
+/* The guest has powered off, which was meant as the first half of a reboot (serve_job.c). */
+void reboot_after_shutdown(struct domain *dom);
 /* command.c: arguments of berth-vmm, NULL-terminated; `run_dir` holds its sockets. */
 GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *conf,
 			 const char *run_dir, GError **error);

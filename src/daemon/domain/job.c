@@ -11,6 +11,8 @@ static void job_free(struct domain_job *job)
 {
 	aio_timer_cancel(&job->timer);
 	conf_domain_free(job->conf);
+	if (job->free_data)
+		job->free_data(job->data);
 	g_free(job);
 }
 
@@ -60,7 +62,9 @@ struct domain_job *domain_submit(struct domain *dom, struct rpc_call *call,
 void domain_run_jobs(struct domain *dom)
 {
 	struct domain_job *last = g_queue_peek_tail(&dom->jobs);
-	aio_timer_arm(&last->timer, aio_now_ns() + WAIT_NS);
+	/* What the daemon itself has to do waits as long as it takes. */
+	if (last->call)
+		aio_timer_arm(&last->timer, aio_now_ns() + WAIT_NS);
 	run_next(dom);
 }
 

@@ -35,8 +35,20 @@ struct domain *domain_add(struct domains *domains, const struct conf_domain *con
 
 void domain_release(struct domain *dom)
 {
-	if (dom->removed && !dom->pinned && g_queue_is_empty(&dom->jobs))
+	if (dom->removed && !dom->pins && g_queue_is_empty(&dom->jobs))
 		domain_free(dom);
+}
+
+struct domain *domain_pin(struct domain *dom)
+{
+	dom->pins++;
+	return dom;
+}
+
+void domain_unpin(struct domain *dom)
+{
+	dom->pins--;
+	domain_release(dom);
 }
 
 void domain_remove(struct domain *dom)
@@ -45,6 +57,14 @@ void domain_remove(struct domain *dom)
 	g_hash_table_remove(dom->all->by_name, dom->name);
 	dom->removed = true;
 	domain_fail_waiting(dom);
+}
+
+void domain_rename(struct domain *dom, const char *name)
+{
+	g_hash_table_remove(dom->all->by_name, dom->name);
+	g_free(dom->name);
+	dom->name = g_strdup(name);
+	g_hash_table_insert(dom->all->by_name, dom->name, dom);
 }
 
 struct domain *domain_by_name(struct domains *domains, const char *name)
@@ -83,6 +103,12 @@ struct remote_domain domain_wire(const struct domain *dom)
 const struct conf_domain *domain_conf(const struct domain *dom)
 {
 	return dom->live ? dom->live : dom->definition;
+}
+
+uint64_t domain_memory_kib(const struct domain *dom)
+{
+	const struct conf_domain *conf = domain_conf(dom);
+	return dom->vmm && dom->balloon_kib ? dom->balloon_kib : conf ? conf->current_kib : 0;
 }
 
 void domain_emit(struct domain *dom, enum domain_event event, int detail)

@@ -110,7 +110,6 @@ void serve_connect_list_defined_domains(struct rpc_call *call,
 
 /* --- Statistics ------------------------------------------------------------------------------ */
 
-/* All of it is known here or in /proc: a VMM that hangs is not waited for. */
 void serve_connect_get_all_domain_stats(
 	struct rpc_call *call, const struct remote_connect_get_all_domain_stats_args *args)
 {
@@ -137,12 +136,7 @@ void serve_connect_get_all_domain_stats(
 				g_ptr_array_add(found, dom);
 		}
 	}
-	struct arena *arena = rpc_call_arena(call);
-	struct remote_connect_get_all_domain_stats_ret ret = {.records.count = found->len};
-	ret.records.items = arena_alloc(arena, found->len * sizeof(*ret.records.items));
-	for (unsigned i = 0; i < found->len; i++)
-		domain_fill_stats(found->pdata[i], stats, arena, &ret.records.items[i]);
-	rpc_call_reply(call, &ret);
+	domain_reply_stats(call, found, stats, !(args->flags & nowait));
 }
 
 /* --- Events --------------------------------------------------------------------------------- */

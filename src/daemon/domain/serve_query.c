@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The calls that ask about one domain. They tell what is known and never wait for a VMM. */
 #include "daemon/domain/domain.h"
-#include "daemon/domain/stats.h"
+#include "daemon/domain/process.h"
 
 #include "daemon/rpc/serve.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* --- Looking up ----------------------------------------------------------------------------- */
@@ -63,24 +61,6 @@ void serve_domain_lookup_by_id(struct rpc_call *call,
 
 /* --- State ---------------------------------------------------------------------------------- */
 
-/* User and system time of the VMM in nanoseconds; 0 if it does not run. */
-static void cpu_time(const struct domain *dom, uint64_t *user, uint64_t *system)
-{
-	*user = *system = 0;
-	g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)vmm_pid(dom));
-	g_autofree char *text = NULL;
-	if (!vmm_pid(dom) || !g_file_get_contents(path, &text, NULL, NULL))
-		return;
-	/* The program's name may contain anything, but ends with the last parenthesis. */
-	const char *at = strrchr(text, ')');
-	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
-			  user, system) != 2)
-		return;
-	uint64_t tick = 1000000000 / sysconf(_SC_CLK_TCK);
-	*user *= tick;
-	*system *= tick;
-}
-
 void serve_domain_get_state(struct rpc_call *call, const struct remote_domain_get_state_args *args)
 {
 	struct domain *dom = domain_find(call, &args->dom);
@@ -93,12 +73,12 @@ void serve_domain_get_info(struct rpc_call *call, const struct remote_domain_get
 	struct domain *dom = domain_find(call, &args->dom);
 	if (!dom)
 		return;
-	uint64_t user, system;
-	cpu_time(dom, &user, &system);
+	struct process_times times;
+	process_times(vmm_pid(dom), 0, &times);
 	const struct conf_domain *conf = domain_conf(dom);
 	struct remote_domain_get_info_ret ret = {
-		.state = dom->state, .max_memory = conf->memory_kib, .memory = conf->current_kib,
-		.vcpus = conf->vcpus, .cpu_time = user + system,
+		.state = dom->state, .max_memory = conf->memory_kib, .memory = domain_memory_kib(dom),
+		.vcpus = conf->vcpus, .cpu_time = times.user_ns + times.system_ns,
 	};
 	rpc_call_reply(call, &ret);
 }
@@ -249,59 +229,4 @@ void serve_domain_get_messages(struct rpc_call *call,
 {
 	if (domain_find(call, &args->dom))
 		rpc_call_reply(call, &(struct remote_domain_get_messages_ret){.messages = {0}});
-}
-
-/* --- Statistics in bulk ---------------------------------------------------------------------- */
-
-enum { STATS_STATE = 1, STATS_CPU = 2, STATS_BALLOON = 4, STATS_VCPU = 8,
-       STATS_SUPPORTED = STATS_STATE | STATS_CPU | STATS_BALLOON | STATS_VCPU };
-
-struct param_list {
-	struct xdr_param *items;
-	uint32_t count;
-};
-
-static struct xdr_param *add(struct param_list *list, const char *name, enum xdr_param_type type)
-{
-	struct xdr_param *param = &list->items[list->count++];
-	*param = (struct xdr_param){.name = (char *)name, .type = type};
-	return param;
-}
-
-void domain_fill_stats(struct domain *dom, uint32_t stats, struct arena *arena,
-		       struct remote_domain_stats *record)
-{
-	enum { MOST = 16 };
-	struct param_list list = {arena_alloc(arena, MOST * sizeof(struct xdr_param)), 0};
-	const struct conf_domain *conf = domain_conf(dom);
-	if (stats & STATS_STATE) {
-		add(&list, "state.state", XDR_PARAM_INT)->i = dom->state;
-		add(&list, "state.reason", XDR_PARAM_INT)->i = dom->reason;
-	}
-	if (stats & STATS_CPU && dom->vmm) {
-		uint64_t user, system;
-		cpu_time(dom, &user, &system);
-		add(&list, "cpu.time", XDR_PARAM_ULLONG)->ul = user + system;
-		add(&list, "cpu.user", XDR_PARAM_ULLONG)->ul = user;
-		add(&list, "cpu.system", XDR_PARAM_ULLONG)->ul = system;
-	}
-	if (stats & STATS_BALLOON) {
-		add(&list, "balloon.current", XDR_PARAM_ULLONG)->ul = conf->current_kib;
-		add(&list, "balloon.maximum", XDR_PARAM_ULLONG)->ul = conf->memory_kib;
-	}
-	if (stats & STATS_VCPU) {
-		add(&list, "vcpu.current", XDR_PARAM_UINT)->u = conf->vcpus;
-		add(&list, "vcpu.maximum", XDR_PARAM_UINT)->u = conf->max_vcpus;
-	}
-	record->dom = domain_wire(dom);
-	record->params.items = list.items;
-	record->params.count = list.count;
-}
-
-bool domain_stats_supported(uint32_t *stats, bool enforce)
-{
-	if (enforce && *stats & ~STATS_SUPPORTED)
-		return false;
-	*stats = *stats ? *stats & STATS_SUPPORTED : STATS_SUPPORTED;
-	return true;
 }

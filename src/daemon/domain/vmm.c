@@ -8,7 +8,9 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "daemon/domain/qmp.h"
+#include "daemon/domain/notify.h"
+#include "daemon/domain/process.h"
+#include "daemon/domain/vmm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +42,8 @@ struct vmm {
 	int64_t deadline_ns;          /* of connecting */
 	struct domain_job *job;       /* that starts it */
 	bool start_paused, destroyed, was_shutdown, failed;
+	GError *cause;                /* why we gave it up, if not by its own words */
+	pid_t *threads;               /* of the vCPUs, ended by 0 */
 	GPtrArray *destroyers;        /* struct rpc_call: answered when it has ended */
 };
 
@@ -94,6 +98,8 @@ static void vmm_free(struct vmm *vmm)
 	qmp_free(vmm->qmp);
 	fd_clear(&vmm->pidfd);
 	g_ptr_array_unref(vmm->destroyers);
+	g_clear_error(&vmm->cause);
+	g_free(vmm->threads);
 	g_free(vmm->run_dir);
 	g_free(vmm);
 }
@@ -102,7 +108,7 @@ static void fail_start(struct vmm *vmm)
 {
 	struct domain_job *job = g_steal_pointer(&vmm->job);
 	GError *error = NULL;
-	g_autofree char *words = last_words(vmm);
+	g_autofree char *words = vmm->cause ? g_strdup(vmm->cause->message) : last_words(vmm);
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_INTERNAL, "the VMM of domain '%s' did not start: %s",
 		   vmm->dom->name, words);
 	job_fail(job, error);
@@ -120,19 +126,21 @@ static void ended(struct vmm *vmm)
 	dom->state = DOMAIN_SHUTOFF;
 	dom->id = -1;
 	dom->vmm = NULL;
+	dom->balloon_kib = 0;
+	dom->stop_reason = 0;
+	dom->rebooting = false;
 	g_clear_pointer(&dom->live, conf_domain_free);
 	domain_emit(dom, EVENT_STOPPED, detail);
 	for (unsigned i = 0; i < vmm->destroyers->len; i++)
 		rpc_call_reply(vmm->destroyers->pdata[i], NULL);
-	dom->pinned = true;
+	domain_pin(dom);
 	if (!dom->definition)
 		domain_remove(dom);
 	/* The job under way fails here, and the next one may start the domain again. */
 	if (vmm->job)
 		fail_start(vmm);
 	vmm_free(vmm);
-	dom->pinned = false;
-	domain_release(dom);
+	domain_unpin(dom);
 }
 
 static void on_process_end(void *opaque, int fd, uint32_t events)
@@ -176,23 +184,12 @@ void vmm_destroy(struct domain *dom, struct rpc_call *call)
 static void on_event(void *opaque, const char *name, const json_t *data)
 {
 	struct vmm *vmm = opaque;
-	struct domain *dom = vmm->dom;
 	/* By our own signal: clients hear of the end only. */
 	if (vmm->destroyed)
 		return;
-	if (strcmp(name, "SHUTDOWN") == 0) {
-		vmm->was_shutdown = true;
-		dom->state = DOMAIN_SHUTDOWN;
-		domain_emit(dom, EVENT_SHUTDOWN, 0);
-	} else if (strcmp(name, "STOP") == 0 && dom->state == DOMAIN_RUNNING) {
-		dom->state = DOMAIN_PAUSED;
-		dom->reason = PAUSED_USER;
-		domain_emit(dom, EVENT_SUSPENDED, 0);
-	} else if (strcmp(name, "RESUME") == 0 && dom->state == DOMAIN_PAUSED) {
-		dom->state = DOMAIN_RUNNING;
-		dom->reason = RUNNING_UNPAUSED;
-		domain_emit(dom, EVENT_RESUMED, 0);
-	}
+	if (strcmp(name, "SHUTDOWN") == 0)
+		vmm->was_shutdown = !vmm->dom->rebooting;
+	notify_event(vmm->dom, name, data);
 }
 
 static void try_connect(void *opaque);
@@ -220,9 +217,7 @@ static void started(struct vmm *vmm)
 {
 	struct domain *dom = vmm->dom;
 	struct domain_job *job = g_steal_pointer(&vmm->job);
-	g_autoptr(GError) error = NULL;
-	if (!write_live(vmm, &error))
-		log_warning("domain '%s': %s", dom->name, error->message);
+	vmm_save_live(dom);
 	/* In libvirt's order. */
 	if (!vmm->start_paused)
 		domain_emit(dom, EVENT_RESUMED, 0);
@@ -267,6 +262,85 @@ static void take_terminals(struct domain *dom, const json_t *list)
 	}
 }
 
+/* --- Threads -------------------------------------------------------------------------------- */
+
+/* [{"cpu-index": 0, "thread-id": 123}]; what a VMM says of threads that are not its own is ignored. */
+static void take_threads(struct vmm *vmm, const json_t *list)
+{
+	unsigned count = MIN(json_array_size(list), vmm->dom->live->max_vcpus);
+	g_free(vmm->threads);
+	vmm->threads = g_new0(pid_t, count + 1);
+	for (unsigned i = 0; i < count; i++) {
+		pid_t thread = json_integer_value(json_object_get(json_array_get(list, i), "thread-id"));
+		g_autofree char *path = g_strdup_printf("/proc/%d/task/%d", (int)vmm->pid, (int)thread);
+		if (thread <= 0 || !g_file_test(path, G_FILE_TEST_EXISTS))
+			break;
+		vmm->threads[i] = thread;
+	}
+}
+
+pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu)
+{
+	const pid_t *threads = dom->vmm ? dom->vmm->threads : NULL;
+	for (unsigned i = 0; threads && threads[i]; i++) {
+		if (i == vcpu)
+			return threads[i];
+	}
+	return 0;
+}
+
+int vmm_pin(struct domain *dom, int vcpu, const uint8_t *map, unsigned length)
+{
+	static const pid_t none[] = {0};
+	const struct vmm *vmm = dom->vmm;
+	if (vcpu < 0)
+		return process_pin_others(vmm->pid, vmm->threads ? vmm->threads : none, map, length);
+	pid_t thread = vmm_vcpu_thread(dom, vcpu);
+	return thread ? process_pin(thread, map, length) : ESRCH;
+}
+
+/* As the document says; the host may have fewer CPUs than it had when that was written. */
+static bool pin_all(struct domain *dom, GError **error)
+{
+	for (int vcpu = -1; vcpu < (int)dom->live->vcpus; vcpu++) {
+		uint8_t map[64];
+		g_autofree char *cpuset = conf_domain_cpuset(dom->live, vcpu);
+		if (!cpuset || !conf_cpuset_parse(cpuset, map, sizeof(map)))
+			continue;
+		int failed = vmm_pin(dom, vcpu, map, sizeof(map));
+		if (failed)
+			return error_set_errno(error, failed, "cannot pin to the host's CPUs %s", cpuset);
+	}
+	return true;
+}
+
+static void on_threads(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	if (!error && vmm->dom->vmm == vmm)
+		take_threads(vmm, result);
+}
+
+static void on_start_threads(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	g_autoptr(GError) failure = NULL;
+	on_threads(opaque, result, error);
+	if (vmm->dom->vmm != vmm)
+		return;
+	if (error || !pin_all(vmm->dom, &failure)) {
+		log_warning("domain '%s': %s", vmm->dom->name, (error ? error : failure)->message);
+		g_set_error_literal(&vmm->cause, VIRT_ERROR, VIRT_OPERATION_FAILED,
+				    (error ? error : failure)->message);
+		give_up(vmm);
+		return;
+	}
+	if (vmm->start_paused)
+		started(vmm);
+	else
+		qmp_execute(vmm->qmp, "cont", NULL, COMMAND_TIMEOUT_MS, on_cont, vmm);
+}
+
 static void on_chardevs(void *opaque, json_t *result, const GError *error)
 {
 	struct vmm *vmm = opaque;
@@ -277,10 +351,7 @@ static void on_chardevs(void *opaque, json_t *result, const GError *error)
 		return;
 	}
 	take_terminals(vmm->dom, result);
-	if (vmm->start_paused)
-		started(vmm);
-	else
-		qmp_execute(vmm->qmp, "cont", NULL, COMMAND_TIMEOUT_MS, on_cont, vmm);
+	qmp_execute(vmm->qmp, "query-cpus-fast", NULL, COMMAND_TIMEOUT_MS, on_start_threads, vmm);
 }
 
 static bool connect_qmp(struct vmm *vmm)
@@ -444,17 +515,42 @@ static void on_command(void *opaque, json_t *result, const GError *error)
 	job_fail(job, failure);
 }
 
-void vmm_command(struct domain_job *job, const char *command)
+void vmm_query(struct domain *dom, const char *command, json_t *args, unsigned timeout_ms,
+	       qmp_done_fn *done, void *opaque)
 {
-	struct qmp *qmp = job->dom->vmm->qmp;
-	if (qmp) {
-		qmp_execute(qmp, command, NULL, COMMAND_TIMEOUT_MS, on_command, job);
+	if (dom->vmm && dom->vmm->qmp) {
+		qmp_execute(dom->vmm->qmp, command, args, timeout_ms, done, opaque);
 		return;
 	}
-	GError *error = NULL;
+	g_autoptr(GError) error = NULL;
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-		   "domain '%s': its VMM's control socket is closed: try again", job->dom->name);
-	job_fail(job, error);
+		   dom->vmm ? "domain '%s': its VMM's control socket is closed: try again"
+			    : "domain '%s' has ended", dom->name);
+	json_decref(args);
+	done(opaque, NULL, error);
+}
+
+void vmm_execute(struct domain *dom, const char *command, json_t *args, qmp_done_fn *done,
+		 void *opaque)
+{
+	vmm_query(dom, command, args, COMMAND_TIMEOUT_MS, done, opaque);
+}
+
+void vmm_command(struct domain_job *job, const char *command)
+{
+	vmm_execute(job->dom, command, NULL, on_command, job);
+}
+
+void vmm_save_live(struct domain *dom)
+{
+	g_autoptr(GError) error = NULL;
+	if (!write_live(dom->vmm, &error))
+		log_warning("domain '%s': %s", dom->name, error->message);
+}
+
+const char *vmm_run_dir(const struct domain *dom)
+{
+	return dom->vmm->run_dir;
 }
 
 pid_t vmm_pid(const struct domain *dom)
@@ -507,6 +603,7 @@ bool vmm_attach(struct domain *dom)
 	if (connect_qmp(vmm)) {
 		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_terminals, vmm);
+		qmp_execute(vmm->qmp, "query-cpus-fast", NULL, COMMAND_TIMEOUT_MS, on_threads, vmm);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */
 		give_up(vmm);

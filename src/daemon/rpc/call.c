@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/qemu.h"
 
 static void call_free(struct rpc_call *call)
 {
@@ -16,12 +17,23 @@ void call_orphan(struct rpc_call *call)
 	call->client = NULL;
 }
 
-/* Why a call is not even tried, or true. */
-static bool is_allowed(struct rpc_client *client, uint32_t number, GError **error)
+/* NULL: the program has no such procedure. */
+static const struct remote_procedure_info *find_procedure(const struct remote_header *header)
 {
-	const struct remote_procedure_info *info =
-		number < remote_procedure_count ? &remote_procedures[number] : NULL;
-	if (!info || !info->name || info->right == RIGHT_EVENT)
+	uint32_t number = header->procedure;
+	if (header->program == QEMU_PROGRAM) {
+		const struct qemu_procedure *procedure = qemu_procedure(number);
+		return procedure ? &procedure->info : NULL;
+	}
+	return number < remote_procedure_count && remote_procedures[number].name
+		       ? &remote_procedures[number] : NULL;
+}
+
+/* Why a call is not even tried, or true. */
+static bool is_allowed(struct rpc_client *client, const struct remote_procedure_info *info,
+		       uint32_t number, GError **error)
+{
+	if (!info || info->right == RIGHT_EVENT)
 		return virt_error(error, VIRT_FROM_RPC, VIRT_RPC, "unknown procedure: %u", number);
 	if (info->right != RIGHT_NONE && !client->opened)
 		return virt_error(error, VIRT_FROM_RPC, VIRT_INTERNAL, "connection not open");
@@ -38,7 +50,7 @@ static const void *decode_args(struct rpc_call *call, const uint8_t *payload, si
 			       GError **error)
 {
 	static const char nothing[1];
-	const struct xdr_type *type = remote_procedures[call->header.procedure].args;
+	const struct xdr_type *type = call->info->args;
 	if (!type)
 		return nothing;
 	void *args = arena_alloc(&call->arena, type->size);
@@ -55,7 +67,8 @@ void call_begin(struct rpc_client *client, const struct remote_header *header,
 		const uint8_t *payload, size_t length)
 {
 	GError *error = NULL;
-	if (!is_allowed(client, header->procedure, &error)) {
+	const struct remote_procedure_info *info = find_procedure(header);
+	if (!is_allowed(client, info, header->procedure, &error)) {
 		log_debug("client %d: procedure %u is refused: %s", client->fd, header->procedure,
 			  error->message);
 		client_send_error(client, header, REMOTE_REPLY, error);
@@ -66,14 +79,17 @@ void call_begin(struct rpc_client *client, const struct remote_header *header,
 	call->client = client;
 	call->daemon = client->server->daemon;
 	call->header = *header;
+	call->info = info;
 	call->readonly = client->readonly;
 	call->started_ns = aio_now_ns();
 	g_ptr_array_add(client->calls, call);
 	const void *args = decode_args(call, payload, length, &error);
-	if (args)
-		rpc_dispatch[header->procedure](call, args);
-	else
+	if (!args)
 		rpc_call_fail(call, error);
+	else if (header->program == QEMU_PROGRAM)
+		qemu_procedure(header->procedure)->serve(call, args);
+	else
+		rpc_dispatch[header->procedure](call, args);
 }
 
 struct daemon *rpc_call_daemon(const struct rpc_call *call)
@@ -94,7 +110,7 @@ bool rpc_call_readonly(const struct rpc_call *call)
 /* Log it, take it off the client's list, free it, and read on if the list was full. */
 static void call_end(struct rpc_call *call, const char *result)
 {
-	log_debug("%s serial %u: %s in %lld us", remote_procedures[call->header.procedure].name,
+	log_debug("%s serial %u: %s in %lld us", call->info->name,
 		  call->header.serial, result,
 		  (long long)(aio_now_ns() - call->started_ns) / 1000);
 	struct rpc_client *client = call->client;
@@ -109,7 +125,7 @@ static void call_end(struct rpc_call *call, const char *result)
 
 void rpc_call_reply(struct rpc_call *call, const void *ret)
 {
-	const struct xdr_type *type = remote_procedures[call->header.procedure].ret;
+	const struct xdr_type *type = call->info->ret;
 	g_assert(!type == !ret);
 	struct remote_header header = call->header;
 	header.type = REMOTE_REPLY;
@@ -133,7 +149,7 @@ bool rpc_call_check_flags(struct rpc_call *call, uint32_t flags, uint32_t allowe
 		return true;
 	GError *error = NULL;
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-		   flags & ~allowed, remote_procedures[call->header.procedure].name);
+		   flags & ~allowed, call->info->name);
 	rpc_call_fail(call, error);
 	return false;
 }

@@ -190,7 +190,8 @@ static void take_message(struct rpc_client *client, const struct remote_header *
 	if (header->program == KEEPALIVE_PROGRAM) {
 		if (header->procedure == KEEPALIVE_PING)
 			send_keepalive(client, KEEPALIVE_PONG);
-	} else if (header->program != REMOTE_PROGRAM || header->version != REMOTE_VERSION) {
+	} else if ((header->program != REMOTE_PROGRAM && header->program != QEMU_PROGRAM) ||
+		   header->version != REMOTE_VERSION) {
 		refuse_program(client, header);
 	} else if (header->type == REMOTE_CALL) {
 		call_begin(client, header, payload, length);

@@ -51,6 +51,12 @@ static const char *prefix(enum virt_code code)
 		return "Timed out during operation: ";
 	case VIRT_OPERATION_UNSUPPORTED:
 		return "Operation not supported: ";
+	case VIRT_DEVICE_MISSING:
+		return "device not found: ";
+	case VIRT_NO_METADATA:
+		return "metadata not found: ";
+	case VIRT_AGENT_UNRESPONSIVE:
+		return "Guest agent is not responding: ";
 	case VIRT_XML_DETAIL:
 	case VIRT_SYSTEM_ERROR:
 	case VIRT_RPC:

@@ -36,6 +36,7 @@ struct rpc_call {
 	struct rpc_client *client; /* NULL: gone */
 	struct daemon *daemon;
 	struct remote_header header;
+	const struct remote_procedure_info *info;
 	struct arena arena;
 	int64_t started_ns;
 	bool readonly;

@@ -77,6 +77,10 @@ class Daemon:
         assert not check or result.returncode == 0, f"virsh {' '.join(args)}:\n{result.stdout}"
         return result
 
+    @staticmethod
+    def run(*command):
+        subprocess.run(command, check=True, timeout=LIMIT)
+
     def said(self, *args, **options):
         return self.virsh(*args, **options).stdout.strip()
 

@@ -69,7 +69,10 @@ static void test_refusals(void)
 		const char *extra, *devices, *words;
 	} cases[] = {
 		{"<pm><suspend-to-mem enabled='yes'/></pm>", "", "enabled='yes', only 'no'"},
-		{"<cputune/>", "", "does not support <cputune> in <domain>"},
+		{"<cputune><shares>3</shares></cputune>", "", "does not support <shares> in <cputune>"},
+		{"<cputune><vcpupin vcpu='1' cpuset='0'/></cputune>", "", "from 0 to 0"},
+		{"<cputune><vcpupin vcpu='0' cpuset='3-1'/></cputune>", "", "'3-1' is no list of CPUs"},
+		{"<cputune><emulatorpin/></cputune>", "", "its cpuset is missing"},
 		{"", "<tpm/>", "does not support <tpm> in <devices>"},
 		{"", "<disk type='network'/>", "disk type 'network': there is file, block"},
 		{"", "<disk type='file'><target dev='vda'/></disk>", "<source> is missing"},

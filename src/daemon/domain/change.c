@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/change.h"
+
+#include "base/log.h"
+#include "daemon/domain/vmm.h"
+
+#include <string.h>
+
+/* As long as libvirt waits for a guest to give a device back before the call returns. */
+#define AWAIT_NS (INT64_C(5) * 1000000000)
+
+struct change_step {
+	const char *command, *undo;
+	json_t *args, *undo_args;
+};
+
+/* --- Life ----------------------------------------------------------------------------------- */
+
+static void step_free(void *opaque)
+{
+	struct change_step *step = opaque;
+	json_decref(step->args);
+	json_decref(step->undo_args);
+	g_free(step);
+}
+
+struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void *opaque,
+				 GDestroyNotify free_opaque)
+{
+	struct domain_change *change = g_new0(struct domain_change, 1);
+	change->flags = flags;
+	change->edit = edit;
+	change->opaque = opaque;
+	change->free_opaque = free_opaque;
+	change->steps = g_ptr_array_new_with_free_func(step_free);
+	change->cleanup = g_ptr_array_new_with_free_func(step_free);
+	return change;
+}
+
+static void change_free(void *opaque)
+{
+	struct domain_change *change = opaque;
+	if (change->free_opaque)
+		change->free_opaque(change->opaque);
+	g_ptr_array_unref(change->steps);
+	g_ptr_array_unref(change->cleanup);
+	conf_domain_free(change->next);
+	g_clear_error(&change->error);
+	g_free(change->await);
+	g_free(change);
+}
+
+void change_add_step(struct domain_change *change, const char *command, json_t *args,
+		     const char *undo, json_t *undo_args)
+{
+	struct change_step *step = g_new(struct change_step, 1);
+	*step = (struct change_step){command, undo, args, undo_args};
+	g_ptr_array_add(change->steps, step);
+}
+
+void change_add_cleanup(struct domain_change *change, const char *command, json_t *args)
+{
+	struct change_step *step = g_new(struct change_step, 1);
+	*step = (struct change_step){command, NULL, args, NULL};
+	g_ptr_array_add(change->cleanup, step);
+}
+
+/* --- The documents --------------------------------------------------------------------------- */
+
+bool change_resolve(const struct domain *dom, uint32_t flags, bool *live, bool *config, GError **error)
+{
+	bool current = !(flags & (CHANGE_LIVE | CHANGE_CONFIG));
+	*live = flags & CHANGE_LIVE || (current && dom->vmm);
+	*config = flags & CHANGE_CONFIG || (current && !dom->vmm);
+	if (*live && !dom->vmm)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
+				  "domain is not running");
+	if (*config && !dom->definition)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
+				  "transient domains do not have any persistent config");
+	return true;
+}
+
+static struct conf_domain *edited(struct domain_change *change, const struct conf_domain *conf,
+				  bool live, GError **error)
+{
+	g_autoptr(GError) cause = NULL;
+	g_autofree char *text = conf_domain_edit(conf, change->edit, change->opaque, &cause);
+	struct conf_domain *next = text ? conf_domain_parse(text, live, &cause) : NULL;
+	if (next)
+		return next;
+	if (cause->domain == VIRT_ERROR)
+		g_propagate_error(error, g_steal_pointer(&cause));
+	else
+		virt_error(error, VIRT_FROM_DOMAIN,
+			   cause->code == BERTH_ERR_NOT_SUPPORTED ? VIRT_CONFIG_UNSUPPORTED : VIRT_XML_ERROR,
+			   "%s", cause->message);
+	return NULL;
+}
+
+static bool prepare(struct domain_job *job, struct domain_change *change, GError **error)
+{
+	struct domain *dom = change->dom = job->dom;
+	if (!change_resolve(dom, change->flags, &change->live, &change->config, error))
+		return false;
+	if (change->config && !(job->conf = edited(change, dom->definition, false, error)))
+		return false;
+	if (!change->live)
+		return true;
+	change->next = edited(change, dom->live, true, error);
+	return change->next && (!change->plan || change->plan(change, dom->live, change->next, error));
+}
+
+/* --- Steps ---------------------------------------------------------------------------------- */
+
+static void apply_config(struct domain_job *job);
+
+static void finish(struct domain_job *job)
+{
+	struct domain_change *change = job->data;
+	if (change->error) {
+		job_fail(job, g_steal_pointer(&change->error));
+		return;
+	}
+	if (change->applied)
+		change->applied(job->dom, change);
+	job_reply(job, change->ret);
+}
+
+static void on_undone(void *opaque, json_t *result, const GError *error);
+
+/* Backwards over what has been done. */
+static void undo(struct domain_job *job)
+{
+	struct domain_change *change = job->data;
+	while (change->done) {
+		const struct change_step *step = change->steps->pdata[--change->done];
+		if (!step->undo)
+			continue;
+		vmm_execute(job->dom, step->undo, json_incref(step->undo_args), on_undone, job);
+		return;
+	}
+	finish(job);
+}
+
+static void on_undone(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		log_warning("domain '%s': a change cannot be taken back: %s", job->dom->name,
+			    error->message);
+	undo(job);
+}
+
+static void on_cleaned(void *opaque, json_t *result, const GError *error);
+
+static void clean_up(struct domain_job *job)
+{
+	struct domain_change *change = job->data;
+	if (change->done < change->cleanup->len) {
+		const struct change_step *step = change->cleanup->pdata[change->done++];
+		vmm_execute(job->dom, step->command, json_incref(step->args), on_cleaned, job);
+		return;
+	}
+	if (job->dom->vmm && change->next) {
+		conf_domain_free(job->dom->live);
+		job->dom->live = g_steal_pointer(&change->next);
+		vmm_save_live(job->dom);
+	}
+	apply_config(job);
+}
+
+static void on_cleaned(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		log_warning("domain '%s': %s", job->dom->name, error->message);
+	clean_up(job);
+}
+
+/* The guest keeps the device for now: the call returns, and the event does the rest. */
+static void on_await_over(void *opaque)
+{
+	struct domain_job *job = opaque;
+	struct domain_change *change = job->data;
+	change->waiting = false;
+	g_clear_pointer(&change->next, conf_domain_free);
+	change->applied = NULL;
+	apply_config(job);
+}
+
+static void steps_done(struct domain_job *job)
+{
+	struct domain_change *change = job->data;
+	change->done = 0;
+	if (!change->await || change->gone || !change->live) {
+		clean_up(job);
+		return;
+	}
+	change->waiting = true;
+	job->timer.fn = on_await_over;
+	aio_timer_arm(&job->timer, aio_now_ns() + AWAIT_NS);
+}
+
+static void on_step(void *opaque, json_t *result, const GError *error);
+
+static void run_step(struct domain_job *job)
+{
+	struct domain_change *change = job->data;
+	if (change->done == change->steps->len) {
+		steps_done(job);
+		return;
+	}
+	const struct change_step *step = change->steps->pdata[change->done];
+	vmm_execute(job->dom, step->command, json_incref(step->args), on_step, job);
+}
+
+static void on_step(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	struct domain_change *change = job->data;
+	if (!error) {
+		change->done++;
+		run_step(job);
+		return;
+	}
+	virt_error(&change->error, VIRT_FROM_QEMU, VIRT_INTERNAL,
+		   "unable to execute QEMU command '%s': %s",
+		   ((struct change_step *)change->steps->pdata[change->done])->command, error->message);
+	undo(job);
+}
+
+bool change_device_gone(struct domain *dom, const char *alias)
+{
+	struct domain_job *job = g_queue_peek_head(&dom->jobs);
+	struct domain_change *change = job && job->is_change ? job->data : NULL;
+	if (!change || !job->started || g_strcmp0(change->await, alias) != 0)
+		return false;
+	change->gone = true;
+	if (change->waiting) {
+		change->waiting = false;
+		aio_timer_cancel(&job->timer);
+		clean_up(job);
+	}
+	return true;
+}
+
+/* --- The definition -------------------------------------------------------------------------- */
+
+static void on_stored(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	struct domain_change *change = job->data;
+	if (error) {
+		change->error = g_error_copy(error);
+	} else {
+		conf_domain_free(job->dom->definition);
+		job->dom->definition = g_steal_pointer(&job->conf);
+	}
+	finish(job);
+}
+
+static void apply_config(struct domain_job *job)
+{
+	struct domain *dom = job->dom;
+	if (!job->conf) {
+		finish(job);
+		return;
+	}
+	g_autofree char *path = store_path(dom->all->daemon, "domains", dom->uuid_text, ".xml");
+	g_autofree char *xml = conf_domain_format(job->conf, -1);
+	store_write(dom->all->daemon, path, xml, on_stored, job);
+}
+
+static void run_change(struct domain_job *job)
+{
+	struct domain_change *change = job->data;
+	if (prepare(job, change, &change->error))
+		run_step(job);
+	else
+		finish(job);
+}
+
+void change_submit(struct domain *dom, struct rpc_call *call, struct domain_change *change)
+{
+	struct domain_job *job = domain_submit(dom, call, run_change);
+	job->data = change;
+	job->free_data = change_free;
+	job->is_change = true;
+	domain_run_jobs(dom);
+}

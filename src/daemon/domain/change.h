@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changes of a domain: of its definition, of what runs, or both. A change edits the document; what
+ * comes out is read and checked as a new one would be, and only then is the VMM told, by commands that
+ * are taken back if one of them fails. Each change is a job.
+ */
+#pragma once
+
+#include "daemon/domain/domain.h"
+
+#include <jansson.h>
+
+/* libvirt's flags; neither: what runs, or else the definition. */
+enum { CHANGE_LIVE = 1, CHANGE_CONFIG = 2 };
+
+struct domain_change;
+/* Tell by change_add_step() what the VMM must do to come from `old` to `next`. */
+typedef bool change_plan_fn(struct domain_change *change, const struct conf_domain *old,
+			    const struct conf_domain *next, GError **error);
+
+struct domain_change {
+	/* What the caller says. */
+	uint32_t flags;
+	conf_domain_edit_fn *edit;
+	change_plan_fn *plan;       /* NULL: the VMM need not know */
+	void (*applied)(struct domain *dom, const struct domain_change *change); /* or NULL */
+	void *opaque;               /* of `edit`; freed with `free_opaque` */
+	GDestroyNotify free_opaque;
+	const void *ret;            /* what the call returns; static */
+	char *await;                /* a device that must be gone before the live document changes */
+
+	/* How far it is. */
+	struct domain *dom;
+	bool live, config, waiting, gone;
+	struct conf_domain *next;   /* the live document to be */
+	GPtrArray *steps, *cleanup; /* struct change_step */
+	unsigned done;
+	GError *error;
+};
+
+/* Queue the change, which is taken, and run it. `call` may be NULL. */
+void change_submit(struct domain *dom, struct rpc_call *call, struct domain_change *change);
+struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void *opaque,
+				 GDestroyNotify free_opaque);
+/* The arguments are taken; `undo` may be NULL. */
+void change_add_step(struct domain_change *change, const char *command, json_t *args,
+		     const char *undo, json_t *undo_args);
+/* For after a device is gone. */
+void change_add_cleanup(struct domain_change *change, const char *command, json_t *args);
+/* The VMM says that a device is gone; false: no change waits for that. */
+bool change_device_gone(struct domain *dom, const char *alias);
+/* Which parts `flags` mean; fails as libvirt does. */
+bool change_resolve(const struct domain *dom, uint32_t flags, bool *live, bool *config, GError **error);

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/hotplug.h"
+
+#include "daemon/domain/change.h"
+#include "daemon/domain/device_args.h"
+#include "daemon/domain/notify.h"
+#include "daemon/domain/vmm.h"
+#include "daemon/rpc/serve.h"
+
+#include <string.h>
+
+/* What a client gave, and what it stands for in the documents. */
+struct device_edit {
+	xmlDoc *doc;  /* the client's element, or NULL: by alias */
+	char *alias;  /* of the device that changes, once it is known */
+	char *before; /* the medium that was in the drive */
+};
+
+static void device_edit_free(void *opaque)
+{
+	struct device_edit *edit = opaque;
+	if (edit->doc)
+		xmlFreeDoc(edit->doc);
+	g_free(edit->alias);
+	g_free(edit->before);
+	g_free(edit);
+}
+
+/* --- Which one ------------------------------------------------------------------------------ */
+
+/* What tells devices of a kind apart: an attribute of a child; NULL: there is only one. */
+static const struct {
+	const char *element, *child, *attribute;
+} keys[] = {
+	{"disk", "target", "dev"}, {"interface", "mac", "address"}, {"channel", "target", "name"},
+	{"rng", NULL, NULL}, {"memballoon", NULL, NULL},
+};
+
+/* The node in `devices` that the client means, or NULL. */
+static xmlNode *find_device(const xmlNode *devices, const xmlNode *wanted)
+{
+	for (unsigned k = 0; k < G_N_ELEMENTS(keys); k++) {
+		if (!xml_is(wanted, keys[k].element))
+			continue;
+		g_autofree char *name =
+			keys[k].child ? conf_domain_child_attribute(wanted, keys[k].child, keys[k].attribute)
+				      : NULL;
+		xml_for_each(node, devices, keys[k].element) {
+			g_autofree char *its = keys[k].child
+				? conf_domain_child_attribute(node, keys[k].child, keys[k].attribute) : NULL;
+			if (!name || (its && g_ascii_strcasecmp(its, name) == 0))
+				return node;
+		}
+	}
+	return NULL;
+}
+
+static xmlNode *find_by_alias(const xmlNode *devices, const char *alias)
+{
+	xml_for_each(node, devices, NULL) {
+		g_autofree char *its = conf_domain_child_attribute(node, "alias", "name");
+		if (g_strcmp0(its, alias) == 0)
+			return node;
+	}
+	return NULL;
+}
+
+static bool no_device(GError **error, const struct device_edit *edit)
+{
+	if (edit->doc)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_DEVICE_MISSING,
+				  "no such %s device in the domain",
+				  (const char *)xmlDocGetRootElement(edit->doc)->name);
+	return virt_error(error, VIRT_FROM_DOMAIN, VIRT_DEVICE_MISSING, "no device found with alias %s",
+			  edit->alias);
+}
+
+/* The last device of the kind: where a new one is put. */
+static xmlNode *last_of(const xmlNode *devices, const xmlNode *like)
+{
+	xmlNode *last = NULL;
+	xml_for_each(node, devices, (const char *)like->name)
+		last = node;
+	return last;
+}
+
+/* --- Attach --------------------------------------------------------------------------------- */
+
+static bool edit_attach(xmlNode *root, void *opaque, GError **error)
+{
+	const struct device_edit *edit = opaque;
+	xmlNode *devices = xml_child(root, "devices"), *device = xmlDocGetRootElement(edit->doc);
+	if (xml_is(device, "disk") && find_device(devices, device)) {
+		g_autofree char *target = conf_domain_child_attribute(device, "target", "dev");
+		if (target)
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+					  "target %s already exists", target);
+	}
+	xmlNode *copy = xmlDocCopyNode(device, root->doc, 1), *last = last_of(devices, device);
+	if (last)
+		xmlAddNextSibling(last, copy);
+	else
+		xmlAddChild(devices, copy);
+	return true;
+}
+
+static bool add_disk(struct domain_change *change, const struct conf_domain *conf,
+		     const struct conf_domain_disk *disk, GError **error)
+{
+	g_autofree char *node = disk_node_name(disk);
+	if (!disk->virtio)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				  "disk bus 'sata' cannot be hotplugged: use bus='virtio'");
+	change_add_step(change, "blockdev-add", disk_blockdev(disk), "blockdev-del",
+			json_pack("{s:s}", "node-name", node));
+	change_add_step(change, "device_add", disk_device(conf, disk), NULL, NULL);
+	return true;
+}
+
+static bool add_nic(struct domain_change *change, const struct conf_domain *conf,
+		    const struct conf_domain_nic *nic, GError **error)
+{
+	g_autofree char *host = g_strdup_printf("host%s", nic->dev.alias);
+	change_add_step(change, "netdev_add", nic_netdev(nic), "netdev_del",
+			json_pack("{s:s}", "id", host));
+	change_add_step(change, "device_add", nic_device(conf, nic), NULL, NULL);
+	if (nic->link_down)
+		change_add_step(change, "set_link",
+				json_pack("{s:s, s:b}", "name", nic->dev.alias, "up", 0), NULL, NULL);
+	return true;
+}
+
+static bool add_channel(struct domain_change *change, const struct conf_domain *conf,
+			const struct conf_domain_char *chr, GError **error)
+{
+	json_t *backend = char_backend(chr, vmm_run_dir(change->dom));
+	json_t *id = json_pack("{s:O}", "id", json_object_get(backend, "id"));
+	change_add_step(change, "chardev-add", backend, "chardev-remove", id);
+	change_add_step(change, "device_add", char_device(conf, chr), NULL, NULL);
+	return true;
+}
+
+static bool add_rng(struct domain_change *change, const struct conf_domain *conf)
+{
+	g_autofree char *object = g_strdup_printf("obj%s", conf->rng->alias);
+	change_add_step(change, "object-add", rng_object(conf), "object-del",
+			json_pack("{s:s}", "id", object));
+	change_add_step(change, "device_add", rng_device(conf), NULL, NULL);
+	return true;
+}
+
+/* The typed device of a node, by its list; NULL: it is of another kind. */
+static void *in_list(const GPtrArray *list, const struct conf_domain_device *dev)
+{
+	for (unsigned i = 0; i < list->len; i++) {
+		if (list->pdata[i] == dev)
+			return list->pdata[i];
+	}
+	return NULL;
+}
+
+static bool plan_attach(struct domain_change *change, const struct conf_domain *old,
+			const struct conf_domain *next, GError **error)
+{
+	struct device_edit *edit = change->opaque;
+	const xmlNode *device = xmlDocGetRootElement(edit->doc);
+	const xmlNode *devices = xml_child(xmlDocGetRootElement(next->doc), "devices");
+	struct conf_domain_device *dev = conf_domain_find_node(next, last_of(devices, device));
+	void *found;
+	if (!dev)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "live attach of device '%s' is not supported", device->name);
+	edit->alias = g_strdup(dev->alias);
+	if ((found = in_list(next->disks, dev)))
+		return add_disk(change, next, found, error);
+	if ((found = in_list(next->nics, dev)))
+		return add_nic(change, next, found, error);
+	if ((found = in_list(next->chars, dev)) && xml_is(device, "channel"))
+		return add_channel(change, next, found, error);
+	if (dev == next->rng)
+		return add_rng(change, next);
+	return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+			  "live attach of device '%s' is not supported", device->name);
+}
+
+static void attached(struct domain *dom, const struct domain_change *change)
+{
+	const struct device_edit *edit = change->opaque;
+	if (edit->alias)
+		notify_device_added(dom, edit->alias);
+}
+
+/* --- Detach --------------------------------------------------------------------------------- */
+
+static bool edit_detach(xmlNode *root, void *opaque, GError **error)
+{
+	const struct device_edit *edit = opaque;
+	const xmlNode *devices = xml_child(root, "devices");
+	xmlNode *node = edit->doc ? find_device(devices, xmlDocGetRootElement(edit->doc))
+				  : find_by_alias(devices, edit->alias);
+	if (!node)
+		return no_device(error, edit);
+	xmlUnlinkNode(node);
+	xmlFreeNode(node);
+	return true;
+}
+
+/* What is left in the VMM of a device that is gone. */
+static bool plan_cleanup(struct domain_change *change, const struct conf_domain *conf,
+			 const struct conf_domain_device *dev, GError **error)
+{
+	const struct conf_domain_disk *disk = in_list(conf->disks, dev);
+	g_autofree char *id = NULL;
+	if (disk && disk->file) {
+		id = disk_node_name(disk);
+		change_add_cleanup(change, "blockdev-del", json_pack("{s:s}", "node-name", id));
+	} else if (in_list(conf->nics, dev)) {
+		id = g_strdup_printf("host%s", dev->alias);
+		change_add_cleanup(change, "netdev_del", json_pack("{s:s}", "id", id));
+	} else if (in_list(conf->chars, dev)) {
+		id = g_strdup_printf("char%s", dev->alias);
+		change_add_cleanup(change, "chardev-remove", json_pack("{s:s}", "id", id));
+	} else if (dev == conf->rng) {
+		id = g_strdup_printf("obj%s", dev->alias);
+		change_add_cleanup(change, "object-del", json_pack("{s:s}", "id", id));
+	} else if (!disk) {
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "live detach of device '%s' is not supported", dev->node->name);
+	}
+	return true;
+}
+
+static bool plan_detach(struct domain_change *change, const struct conf_domain *old,
+			const struct conf_domain *next, GError **error)
+{
+	struct device_edit *edit = change->opaque;
+	const xmlNode *devices = xml_child(xmlDocGetRootElement(old->doc), "devices");
+	const xmlNode *node = edit->doc ? find_device(devices, xmlDocGetRootElement(edit->doc))
+					: find_by_alias(devices, edit->alias);
+	const struct conf_domain_device *dev = conf_domain_find_node(old, node);
+	if (!dev)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "live detach of this device is not supported");
+	g_free(edit->alias);
+	edit->alias = g_strdup(dev->alias);
+	change->await = g_strdup(dev->alias);
+	if (!plan_cleanup(change, old, dev, error))
+		return false;
+	change_add_step(change, "device_del", json_pack("{s:s}", "id", dev->alias), NULL, NULL);
+	return true;
+}
+
+static void detached(struct domain *dom, const struct domain_change *change)
+{
+	const struct device_edit *edit = change->opaque;
+	if (change->live && edit->alias)
+		notify_device_removed(dom, edit->alias);
+}
+
+/* The guest gave it back by itself, or after the call had returned. */
+static bool plan_gone(struct domain_change *change, const struct conf_domain *old,
+		      const struct conf_domain *next, GError **error)
+{
+	const struct device_edit *edit = change->opaque;
+	const struct conf_domain_device *dev = conf_domain_find_alias(old, edit->alias);
+	return !dev || plan_cleanup(change, old, dev, error);
+}
+
+void hotplug_device_gone(struct domain *dom, const char *alias)
+{
+	if (!*alias || !conf_domain_find_alias(dom->live, alias) || change_device_gone(dom, alias))
+		return;
+	struct device_edit *edit = g_new0(struct device_edit, 1);
+	edit->alias = g_strdup(alias);
+	struct domain_change *change = change_new(CHANGE_LIVE, edit_detach, edit, device_edit_free);
+	change->plan = plan_gone;
+	change->applied = detached;
+	change_submit(dom, NULL, change);
+}
+
+/* --- Update --------------------------------------------------------------------------------- */
+
+/* The client's device takes the old one's place, and what it leaves out stays. */
+static bool edit_update(xmlNode *root, void *opaque, GError **error)
+{
+	static const char *const kept[] = {"address", "alias", "mac", "model"};
+	const struct device_edit *edit = opaque;
+	const xmlNode *devices = xml_child(root, "devices");
+	xmlNode *old = find_device(devices, xmlDocGetRootElement(edit->doc));
+	if (!old)
+		return no_device(error, edit);
+	xmlNode *copy = xmlDocCopyNode(xmlDocGetRootElement(edit->doc), root->doc, 1);
+	for (unsigned i = 0; i < G_N_ELEMENTS(kept); i++) {
+		xmlNode *child = xml_child(old, kept[i]);
+		if (child && !xml_child(copy, kept[i]))
+			xmlAddChild(copy, xmlDocCopyNode(child, root->doc, 1));
+	}
+	xmlReplaceNode(old, copy);
+	xmlFreeNode(old);
+	return true;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return g_strcmp0(a, b) == 0;
+}
+
+static bool update_disk(struct domain_change *change, const struct conf_domain_disk *old,
+			const struct conf_domain_disk *next, GError **error)
+{
+	struct device_edit *edit = change->opaque;
+	if (!old->cdrom || !next->cdrom)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "a disk's medium can be changed in a CD-ROM drive only");
+	edit->before = g_strdup(old->file);
+	if (same(old->file, next->file))
+		return true;
+	json_t *args = json_pack("{s:s, s:b}", "id", old->dev.alias, "force",
+				 (int)(change->flags >> 2 & 1));
+	if (!next->file) {
+		change_add_step(change, "eject", args, NULL, NULL);
+		return true;
+	}
+	json_object_set_new(args, "filename", json_string(next->file));
+	json_object_set_new(args, "format", json_string(next->format));
+	change_add_step(change, "blockdev-change-medium", args, NULL, NULL);
+	return true;
+}
+
+static bool update_nic(struct domain_change *change, const struct conf_domain_nic *old,
+		       const struct conf_domain_nic *next, GError **error)
+{
+	if (!same(old->type, next->type) || !same(old->source, next->source) ||
+	    !same(old->mac, next->mac) || !same(old->target, next->target))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "of a running domain's interface only the link state can be changed");
+	if (old->link_down != next->link_down)
+		change_add_step(change, "set_link",
+				json_pack("{s:s, s:b}", "name", old->dev.alias, "up",
+					  (int)!next->link_down), NULL, NULL);
+	return true;
+}
+
+static bool plan_update(struct domain_change *change, const struct conf_domain *old,
+			const struct conf_domain *next, GError **error)
+{
+	struct device_edit *edit = change->opaque;
+	const xmlNode *wanted = xmlDocGetRootElement(edit->doc);
+	const xmlNode *devices = xml_child(xmlDocGetRootElement(old->doc), "devices");
+	const struct conf_domain_device *dev =
+		conf_domain_find_node(old, find_device(devices, wanted));
+	const struct conf_domain_device *then = dev ? conf_domain_find_alias(next, dev->alias) : NULL;
+	void *disk = in_list(old->disks, dev), *nic = in_list(old->nics, dev);
+	if (then && disk && in_list(next->disks, then)) {
+		edit->alias = g_strdup(dev->alias);
+		return update_disk(change, disk, in_list(next->disks, then), error);
+	}
+	if (then && nic && in_list(next->nics, then))
+		return update_nic(change, nic, in_list(next->nics, then), error);
+	return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+			  "live update of device '%s' is not supported", wanted->name);
+}
+
+static void updated(struct domain *dom, const struct domain_change *change)
+{
+	const struct device_edit *edit = change->opaque;
+	if (!edit->alias || !change->live)
+		return;
+	const struct conf_domain_disk *disk =
+		in_list(dom->live->disks, conf_domain_find_alias(dom->live, edit->alias));
+	notify_media(dom, edit->alias, edit->before, disk ? disk->file : NULL);
+}
+
+/* --- Calls ---------------------------------------------------------------------------------- */
+
+/* VIR_DOMAIN_DEVICE_MODIFY_FORCE opens a CD-ROM drive that the guest has locked. */
+enum { MODIFY_FLAGS = CHANGE_LIVE | CHANGE_CONFIG, FORCE = 4 };
+
+static struct domain_change *new_change(struct rpc_call *call, const char *xml, uint32_t flags,
+					conf_domain_edit_fn *edit_fn)
+{
+	GError *error = NULL, *cause = NULL;
+	xmlDoc *doc = xml_parse(xml, "device_definition", &cause);
+	if (!doc) {
+		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_XML_DETAIL, "%s", cause->message);
+		g_error_free(cause);
+		rpc_call_fail(call, error);
+		return NULL;
+	}
+	struct device_edit *edit = g_new0(struct device_edit, 1);
+	edit->doc = doc;
+	return change_new(flags, edit_fn, edit, device_edit_free);
+}
+
+static void serve(struct rpc_call *call, const struct remote_domain *wire, const char *xml,
+		  uint32_t flags, conf_domain_edit_fn *edit_fn, change_plan_fn *plan,
+		  void (*applied)(struct domain *dom, const struct domain_change *change))
+{
+	struct domain *dom = domain_find(call, wire);
+	struct domain_change *change = dom ? new_change(call, xml, flags, edit_fn) : NULL;
+	if (!change)
+		return;
+	change->plan = plan;
+	change->applied = applied;
+	change_submit(dom, call, change);
+}
+
+void serve_domain_attach_device(struct rpc_call *call,
+				const struct remote_domain_attach_device_args *args)
+{
+	serve(call, &args->dom, args->xml, CHANGE_LIVE, edit_attach, plan_attach, attached);
+}
+
+void serve_domain_attach_device_flags(struct rpc_call *call,
+				      const struct remote_domain_attach_device_flags_args *args)
+{
+	if (rpc_call_check_flags(call, args->flags, MODIFY_FLAGS))
+		serve(call, &args->dom, args->xml, args->flags, edit_attach, plan_attach, attached);
+}
+
+void serve_domain_detach_device(struct rpc_call *call,
+				const struct remote_domain_detach_device_args *args)
+{
+	serve(call, &args->dom, args->xml, CHANGE_LIVE, edit_detach, plan_detach, detached);
+}
+
+void serve_domain_detach_device_flags(struct rpc_call *call,
+				      const struct remote_domain_detach_device_flags_args *args)
+{
+	if (rpc_call_check_flags(call, args->flags, MODIFY_FLAGS))
+		serve(call, &args->dom, args->xml, args->flags, edit_detach, plan_detach, detached);
+}
+
+void serve_domain_update_device_flags(struct rpc_call *call,
+				      const struct remote_domain_update_device_flags_args *args)
+{
+	if (rpc_call_check_flags(call, args->flags, MODIFY_FLAGS | FORCE))
+		serve(call, &args->dom, args->xml, args->flags, edit_update, plan_update, updated);
+}
+
+void serve_domain_detach_device_alias(struct rpc_call *call,
+				      const struct remote_domain_detach_device_alias_args *args)
+{
+	struct domain *dom = domain_find(call, &args->dom);
+	if (!dom || !rpc_call_check_flags(call, args->flags, MODIFY_FLAGS))
+		return;
+	struct device_edit *edit = g_new0(struct device_edit, 1);
+	edit->alias = g_strdup(args->alias);
+	struct domain_change *change = change_new(args->flags, edit_detach, edit, device_edit_free);
+	change->plan = plan_detach;
+	change->applied = detached;
+	change_submit(dom, call, change);
+}

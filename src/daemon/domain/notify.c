@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/notify.h"
+
+#include "daemon/domain/hotplug.h"
+
+#include <string.h>
+
+enum {
+	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
+	ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13, ID_DEVICE_REMOVED = 15,
+	ID_DEVICE_ADDED = 19, ID_METADATA_CHANGE = 23,
+};
+
+static void emit(struct domain *dom, int id, enum remote_procedure procedure, const void *body,
+		 int32_t *callback)
+{
+	if (dom->all->daemon->server)
+		rpc_event_emit(dom->all->daemon->server, RPC_EVENT_DOMAIN, id, dom->uuid, procedure, body,
+			       callback);
+}
+
+/* --- Events without a VMM's word ------------------------------------------------------------- */
+
+void notify_reboot(struct domain *dom)
+{
+	struct remote_domain_event_callback_reboot_args body = {.dom = domain_wire(dom)};
+	emit(dom, ID_REBOOT, REMOTE_DOMAIN_EVENT_CALLBACK_REBOOT, &body, &body.callback);
+}
+
+void notify_device_added(struct domain *dom, const char *alias)
+{
+	struct remote_domain_event_callback_device_added_args body = {.dom = domain_wire(dom),
+								      .dev_alias = (char *)alias};
+	emit(dom, ID_DEVICE_ADDED, REMOTE_DOMAIN_EVENT_CALLBACK_DEVICE_ADDED, &body, &body.callback);
+}
+
+void notify_device_removed(struct domain *dom, const char *alias)
+{
+	struct remote_domain_event_callback_device_removed_args body = {.dom = domain_wire(dom),
+									.dev_alias = (char *)alias};
+	emit(dom, ID_DEVICE_REMOVED, REMOTE_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED, &body,
+	     &body.callback);
+}
+
+void notify_balloon(struct domain *dom, uint64_t actual_kib)
+{
+	struct remote_domain_event_callback_balloon_change_args body = {.dom = domain_wire(dom),
+									.actual = actual_kib};
+	emit(dom, ID_BALLOON_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE, &body,
+	     &body.callback);
+}
+
+void notify_metadata(struct domain *dom, int type, const char *uri)
+{
+	struct remote_domain_event_callback_metadata_change_args body = {
+		.dom = domain_wire(dom), .type = type, .nsuri = (char *)uri};
+	emit(dom, ID_METADATA_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_METADATA_CHANGE, &body,
+	     &body.callback);
+}
+
+void notify_media(struct domain *dom, const char *alias, const char *before, const char *after)
+{
+	struct remote_domain_event_callback_disk_change_args body = {
+		.dom = domain_wire(dom), .old_src_path = (char *)before, .new_src_path = (char *)after,
+		.dev_alias = (char *)alias, .reason = 0};
+	emit(dom, ID_DISK_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_DISK_CHANGE, &body, &body.callback);
+}
+
+/* --- The VMM's words -------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *data, const char *key)
+{
+	const char *text = json_string_value(json_object_get(data, key));
+	return text ? text : "";
+}
+
+static void on_shutdown(struct domain *dom, const json_t *data)
+{
+	if (dom->rebooting) {
+		reboot_after_shutdown(dom);
+		return;
+	}
+	dom->state = DOMAIN_SHUTDOWN;
+	domain_emit(dom, EVENT_SHUTDOWN, 0);
+}
+
+static void on_stop(struct domain *dom, const json_t *data)
+{
+	if (dom->state != DOMAIN_RUNNING)
+		return;
+	dom->state = DOMAIN_PAUSED;
+	dom->reason = dom->stop_reason ? dom->stop_reason : (int)PAUSED_USER;
+	dom->stop_reason = 0;
+	domain_emit(dom, EVENT_SUSPENDED, dom->reason == PAUSED_IOERROR ? SUSPENDED_IOERROR : 0);
+}
+
+static void on_resume(struct domain *dom, const json_t *data)
+{
+	if (dom->state != DOMAIN_PAUSED)
+		return;
+	dom->state = DOMAIN_RUNNING;
+	dom->reason = RUNNING_UNPAUSED;
+	domain_emit(dom, EVENT_RESUMED, 0);
+}
+
+static void on_reset(struct domain *dom, const json_t *data)
+{
+	notify_reboot(dom);
+}
+
+static void on_balloon(struct domain *dom, const json_t *data)
+{
+	json_int_t actual = json_integer_value(json_object_get(data, "actual")) / 1024;
+	if (actual < 0)
+		return;
+	dom->balloon_kib = actual;
+	notify_balloon(dom, dom->balloon_kib);
+}
+
+static void on_device_deleted(struct domain *dom, const json_t *data)
+{
+	hotplug_device_gone(dom, text_of(data, "device"));
+}
+
+static void on_rtc_change(struct domain *dom, const json_t *data)
+{
+	struct remote_domain_event_callback_rtc_change_args body = {
+		.dom = domain_wire(dom),
+		.offset = json_integer_value(json_object_get(data, "offset"))};
+	emit(dom, ID_RTC_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_RTC_CHANGE, &body, &body.callback);
+}
+
+static void on_tray(struct domain *dom, const json_t *data)
+{
+	bool open = json_is_true(json_object_get(data, "tray-open"));
+	struct remote_domain_event_callback_tray_change_args body = {
+		.dom = domain_wire(dom), .dev_alias = (char *)text_of(data, "id"), .reason = open ? 0 : 1};
+	emit(dom, ID_TRAY_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_TRAY_CHANGE, &body, &body.callback);
+}
+
+/* The disk by its device or, if that has no name, by its block node. */
+static const struct conf_domain_disk *find_disk(const struct domain *dom, const json_t *data)
+{
+	const char *node = text_of(data, "node-name"), *device = text_of(data, "device");
+	for (unsigned i = 0; dom->live && i < dom->live->disks->len; i++) {
+		const struct conf_domain_disk *disk = dom->live->disks->pdata[i];
+		const char *alias = disk->dev.alias;
+		if (strcmp(device, alias) == 0 ||
+		    (g_str_has_prefix(node, "drive-") && strcmp(node + strlen("drive-"), alias) == 0))
+			return disk;
+	}
+	return NULL;
+}
+
+static void on_io_error(struct domain *dom, const json_t *data)
+{
+	static const char *const actions[] = {"ignore", "stop", "report", NULL};
+	const struct conf_domain_disk *disk = find_disk(dom, data);
+	int action = 0;
+	while (actions[action] && strcmp(actions[action], text_of(data, "action")) != 0)
+		action++;
+	bool full = json_is_true(json_object_get(data, "nospace"));
+	struct remote_domain_event_callback_io_error_args body = {
+		.dom = domain_wire(dom), .src_path = disk && disk->file ? disk->file : (char *)"",
+		.dev_alias = disk ? disk->dev.alias : (char *)"", .action = actions[action] ? action : 2};
+	emit(dom, ID_IO_ERROR, REMOTE_DOMAIN_EVENT_CALLBACK_IO_ERROR, &body, &body.callback);
+	struct remote_domain_event_callback_io_error_reason_args with_reason = {
+		.dom = body.dom, .src_path = body.src_path, .dev_alias = body.dev_alias, .action = body.action,
+		.reason = (char *)(full ? "enospc" : "")};
+	emit(dom, ID_IO_ERROR_REASON, REMOTE_DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON, &with_reason,
+	     &with_reason.callback);
+	if (body.action == 1)
+		dom->stop_reason = PAUSED_IOERROR;
+}
+
+static void on_panic(struct domain *dom, const json_t *data)
+{
+	dom->stop_reason = PAUSED_CRASHED;
+}
+
+void notify_event(struct domain *dom, const char *name, const json_t *data)
+{
+	static const struct {
+		const char *name;
+		void (*fn)(struct domain *dom, const json_t *data);
+	} handlers[] = {
+		{"SHUTDOWN", on_shutdown}, {"STOP", on_stop}, {"RESUME", on_resume}, {"RESET", on_reset},
+		{"BALLOON_CHANGE", on_balloon}, {"DEVICE_DELETED", on_device_deleted},
+		{"RTC_CHANGE", on_rtc_change}, {"DEVICE_TRAY_MOVED", on_tray},
+		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(handlers); i++) {
+		if (strcmp(handlers[i].name, name) == 0)
+			handlers[i].fn(dom, data);
+	}
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a VMM tells, and what clients hear of it. */
+#pragma once
+
+#include "daemon/domain/domain.h"
+
+#include <jansson.h>
+
+/* A QMP event of the domain's VMM; `data` is not trusted, and may be NULL. */
+void notify_event(struct domain *dom, const char *name, const json_t *data);
+
+/* libvirt's events, to all that have registered for them. */
+void notify_reboot(struct domain *dom);
+void notify_device_added(struct domain *dom, const char *alias);
+void notify_device_removed(struct domain *dom, const char *alias);
+void notify_balloon(struct domain *dom, uint64_t actual_kib);
+/* `type`: 0 description, 1 title, 2 an element of the namespace `uri`. */
+void notify_metadata(struct domain *dom, int type, const char *uri);
+void notify_media(struct domain *dom, const char *alias, const char *before, const char *after);

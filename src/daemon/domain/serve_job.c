@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The VMM directly: reboots, block sizes, its monitor, its arguments; and jobs that take long. */
+#include "daemon/domain/domain.h"
+
+#include "daemon/domain/notify.h"
+#include "daemon/domain/vmm.h"
+#include "daemon/rpc/qemu.h"
+#include "daemon/rpc/serve.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool fail_not_running(struct rpc_call *call, const struct domain *dom)
+{
+	GError *error = NULL;
+	if (dom->vmm)
+		return false;
+	virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
+	rpc_call_fail(call, error);
+	return true;
+}
+
+static void fail_job(struct domain_job *job, const GError *cause)
+{
+	GError *error = NULL;
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "domain '%s': %s", job->dom->name,
+		   cause->message);
+	job_fail(job, error);
+}
+
+/* --- Reboot --------------------------------------------------------------------------------- */
+
+/*
+ * A guest is asked to power off by its button; when it has, and the VMM waits instead of ending, the
+ * machine is reset and goes on.
+ */
+static void on_button(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		fail_job(job, error);
+	else
+		job_reply(job, NULL);
+}
+
+static void on_pause_set(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error) {
+		fail_job(job, error);
+		return;
+	}
+	job->dom->rebooting = true;
+	vmm_execute(job->dom, "system_powerdown", NULL, on_button, job);
+}
+
+static void run_reboot(struct domain_job *job)
+{
+	if (job_needs_running(job))
+		vmm_execute(job->dom, "set-action", json_pack("{s:s}", "shutdown", "pause"), on_pause_set,
+			    job);
+}
+
+void serve_domain_reboot(struct rpc_call *call, const struct remote_domain_reboot_args *args)
+{
+	enum { ACPI = 1 };
+	struct domain *dom = domain_find(call, &args->dom);
+	if (!dom || !rpc_call_check_flags(call, args->flags, ACPI))
+		return;
+	domain_submit(dom, call, run_reboot);
+	domain_run_jobs(dom);
+}
+
+static void on_restarted(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		fail_job(job, error);
+	else
+		job_reply(job, NULL);
+}
+
+static void on_poweroff_set(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		fail_job(job, error);
+	else
+		vmm_execute(job->dom, "cont", NULL, on_restarted, job);
+}
+
+static void on_was_reset(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		fail_job(job, error);
+	else
+		vmm_execute(job->dom, "set-action", json_pack("{s:s}", "shutdown", "poweroff"),
+			    on_poweroff_set, job);
+}
+
+static void run_restart(struct domain_job *job)
+{
+	if (job_needs_running(job))
+		vmm_execute(job->dom, "system_reset", NULL, on_was_reset, job);
+}
+
+void reboot_after_shutdown(struct domain *dom)
+{
+	dom->rebooting = false;
+	domain_submit(dom, NULL, run_restart);
+	domain_run_jobs(dom);
+}
+
+/* --- Size of a disk -------------------------------------------------------------------------- */
+
+struct resize {
+	char *node;
+	uint64_t bytes;
+};
+
+static void resize_free(void *opaque)
+{
+	struct resize *resize = opaque;
+	g_free(resize->node);
+	g_free(resize);
+}
+
+static void run_resize(struct domain_job *job)
+{
+	const struct resize *resize = job->data;
+	if (job_needs_running(job))
+		vmm_execute(job->dom, "block_resize",
+			    json_pack("{s:s, s:I}", "node-name", resize->node, "size",
+				      (json_int_t)resize->bytes), on_restarted, job);
+}
+
+void serve_domain_block_resize(struct rpc_call *call,
+			       const struct remote_domain_block_resize_args *args)
+{
+	enum { BYTES = 1 };
+	struct domain *dom = domain_find(call, &args->dom);
+	GError *error = NULL;
+	if (!dom || !rpc_call_check_flags(call, args->flags, BYTES) || fail_not_running(call, dom))
+		return;
+	const struct conf_domain_disk *disk = conf_domain_find_disk(dom->live, args->disk);
+	uint64_t unit = args->flags & BYTES ? 1 : 1024;
+	if (!disk || disk->cdrom)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "disk '%s' was not found in the domain "
+			   "config", args->disk);
+	else if (args->size > INT64_MAX / unit)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "size must be less than 2^63 bytes");
+	if (error) {
+		rpc_call_fail(call, error);
+		return;
+	}
+	struct domain_job *job = domain_submit(dom, call, run_resize);
+	struct resize *resize = g_new(struct resize, 1);
+	*resize = (struct resize){g_strdup_printf("drive-%s", disk->dev.alias), args->size * unit};
+	job->data = resize;
+	job->free_data = resize_free;
+	domain_run_jobs(dom);
+}
+
+/* --- The monitor ----------------------------------------------------------------------------- */
+
+struct monitor {
+	struct rpc_call *call;
+	struct domain *dom;
+	bool hmp;
+};
+
+static void on_monitor(void *opaque, json_t *result, const GError *error)
+{
+	struct monitor *monitor = opaque;
+	GError *failure = NULL;
+	g_autofree char *text = NULL;
+	if (!error && monitor->hmp) {
+		text = g_strdup(json_string_value(result));
+	} else if (!error) {
+		g_autoptr(GString) answer = g_string_new("{\"return\":");
+		char *dump = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
+		g_string_append_printf(answer, "%s}", dump);
+		free(dump);
+		text = g_strdup(answer->str);
+	} else if (!monitor->hmp && monitor->dom->vmm) {
+		/* The client asked for QMP, and errors are part of it. */
+		json_t *answer = json_pack("{s:{s:s, s:s}}", "error", "class", "GenericError", "desc",
+					   error->message);
+		char *dump = json_dumps(answer, JSON_COMPACT);
+		text = g_strdup(dump);
+		free(dump);
+		json_decref(answer);
+	}
+	if (text) {
+		rpc_call_reply(monitor->call, &(struct remote_qemu_monitor_result){text});
+	} else {
+		virt_error(&failure, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "%s",
+			   error ? error->message : "the VMM's answer is no text");
+		rpc_call_fail(monitor->call, failure);
+	}
+	domain_unpin(monitor->dom);
+	g_free(monitor);
+}
+
+void serve_qemu_monitor_command(struct rpc_call *call, const void *opaque)
+{
+	enum { HMP = 1 };
+	const struct remote_qemu_monitor_command *args = opaque;
+	struct domain *dom = domain_find(call, &args->dom);
+	GError *error = NULL;
+	if (!dom || !rpc_call_check_flags(call, args->flags, HMP) || fail_not_running(call, dom))
+		return;
+	json_t *command = args->flags & HMP
+		? json_pack("{s:s, s:{s:s}}", "execute", "human-monitor-command", "arguments",
+			    "command-line", args->cmd)
+		: json_loads(args->cmd, 0, NULL);
+	const char *name = json_string_value(json_object_get(command, "execute"));
+	if (!name) {
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+			   "the command is no QMP like {\"execute\": \"query-status\"}");
+		rpc_call_fail(call, error);
+		json_decref(command);
+		return;
+	}
+	struct monitor *monitor = g_new(struct monitor, 1);
+	*monitor = (struct monitor){call, domain_pin(dom), args->flags & HMP};
+	vmm_execute(dom, name, json_incref(json_object_get(command, "arguments")), on_monitor, monitor);
+	json_decref(command);
+}
+
+/* --- Arguments ------------------------------------------------------------------------------- */
+
+void serve_connect_domain_xml_to_native(
+	struct rpc_call *call, const struct remote_connect_domain_xml_to_native_args *args)
+{
+	GError *error = NULL;
+	g_autoptr(GError) cause = NULL;
+	if (!rpc_call_check_flags(call, args->flags, 0))
+		return;
+	struct conf_domain *conf = NULL;
+	g_autoptr(GPtrArray) list = NULL;
+	if (strcmp(args->native_format, "qemu-argv") != 0)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported config type %s",
+			   args->native_format);
+	else if ((conf = conf_domain_parse(args->domain_xml, true, &cause)))
+		list = vmm_arguments(rpc_call_daemon(call), conf, "/run/berth", &cause);
+	conf_domain_free(conf);
+	if (!error && !list)
+		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_XML_ERROR, "%s", cause->message);
+	if (error) {
+		rpc_call_fail(call, error);
+		return;
+	}
+	g_autoptr(GString) text = g_string_new(NULL);
+	for (unsigned i = 0; i + 1 < list->len; i++) {
+		g_autofree char *word = g_shell_quote(list->pdata[i]);
+		const char *plain = strpbrk(list->pdata[i], " '\"\\$`*?{}") ? word : list->pdata[i];
+		bool option = i && *plain == '-';
+		g_string_append_printf(text, "%s%s", i == 0 ? "" : option ? " \\\n" : " ", plain);
+	}
+	rpc_call_reply(call, &(struct remote_connect_domain_xml_to_native_ret){text->str});
+}
+
+/* --- Long jobs ------------------------------------------------------------------------------- */
+
+/* Saving and migration, which are such jobs, are not there: nothing of the kind is ever under way. */
+void serve_domain_get_job_info(struct rpc_call *call,
+			       const struct remote_domain_get_job_info_args *args)
+{
+	if (domain_find(call, &args->dom))
+		rpc_call_reply(call, &(struct remote_domain_get_job_info_ret){.type = 0});
+}
+
+void serve_domain_get_job_stats(struct rpc_call *call,
+				const struct remote_domain_get_job_stats_args *args)
+{
+	enum { COMPLETED = 1, KEEP_COMPLETED = 2 };
+	if (domain_find(call, &args->dom) &&
+	    rpc_call_check_flags(call, args->flags, COMPLETED | KEEP_COMPLETED))
+		rpc_call_reply(call, &(struct remote_domain_get_job_stats_ret){.type = 0});
+}
+
+void serve_domain_abort_job(struct rpc_call *call, const struct remote_domain_abort_job_args *args)
+{
+	struct domain *dom = domain_find(call, &args->dom);
+	GError *error = NULL;
+	if (!dom || fail_not_running(call, dom))
+		return;
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "no job is active on the domain");
+	rpc_call_fail(call, error);
+}

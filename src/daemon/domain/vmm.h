@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a job may ask of a domain's VMM beyond its life. */
+#pragma once
+
+#include "daemon/domain/domain.h"
+#include "daemon/domain/qmp.h"
+
+/*
+ * Run a QMP command; `args` are taken. `done` is always called, perhaps at once: with an error if the
+ * VMM is gone or does not answer in time.
+ */
+void vmm_execute(struct domain *dom, const char *command, json_t *args, qmp_done_fn *done,
+		 void *opaque);
+/* The same with a limit of its own, for what is only looked at. */
+void vmm_query(struct domain *dom, const char *command, json_t *args, unsigned timeout_ms,
+	       qmp_done_fn *done, void *opaque);
+/* Write the live document, which has changed, for a later daemon. */
+void vmm_save_live(struct domain *dom);
+/* The folder of its sockets; the domain must run. */
+const char *vmm_run_dir(const struct domain *dom);
+
+/* The thread of a vCPU; 0: not known (yet). */
+pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu);
+/* Pin a vCPU's thread, or with -1 all other threads: 0 or errno. */
+int vmm_pin(struct domain *dom, int vcpu, const uint8_t *map, unsigned length);

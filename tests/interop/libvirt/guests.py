@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A Debian kernel that stock virsh starts, talks to and changes while it runs."""
+import os
+import re
+import sys
+import threading
+
+import libvirt
+from private import Daemon
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
+import guest as testlib  # noqa: E402
+
+COVERS = """
+DOMAIN_ATTACH_DEVICE_FLAGS DOMAIN_DETACH_DEVICE_FLAGS DOMAIN_UPDATE_DEVICE_FLAGS
+DOMAIN_DETACH_DEVICE_ALIAS DOMAIN_ATTACH_DEVICE DOMAIN_DETACH_DEVICE DOMAIN_REBOOT
+DOMAIN_GET_VCPUS DOMAIN_PIN_VCPU DOMAIN_PIN_VCPU_FLAGS DOMAIN_GET_VCPU_PIN_INFO DOMAIN_PIN_EMULATOR
+DOMAIN_GET_EMULATOR_PIN_INFO DOMAIN_GET_CPU_STATS DOMAIN_BLOCK_STATS DOMAIN_BLOCK_STATS_FLAGS
+DOMAIN_GET_BLOCK_INFO DOMAIN_MEMORY_STATS DOMAIN_SET_MEMORY_FLAGS
+DOMAIN_SET_MEMORY DOMAIN_SET_MEMORY_STATS_PERIOD DOMAIN_BLOCK_RESIZE DOMAIN_GET_JOB_INFO
+DOMAIN_GET_JOB_STATS DOMAIN_INTERFACE_ADDRESSES
+"""
+
+XML = """<domain type='qemu'>
+  <name>live</name>
+  <memory unit='MiB'>256</memory><vcpu>2</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
+    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_console,ahci,sd_mod,sr_mod,button,evdev,af_packet</cmdline></os>
+  <features><acpi/><apic/></features>
+  <devices>
+    <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
+    <interface type='user'><model type='virtio'/></interface>
+    <serial type='pty'/><console type='pty'/>
+  </devices>
+</domain>"""
+
+
+NIC = ("<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/>"
+       "<alias name='ua-second'/></interface>")
+
+
+def console(daemon, name):
+    """virsh's console, on a terminal of its own."""
+    return testlib.Guest(["script", "-qfec", f"virsh -c '{daemon.uri()}' console {name} --force",
+                          "/dev/null"])
+
+
+def write(daemon, name, text):
+    path = os.path.join(daemon.top, name)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def appears(guest, path):
+    guest.run(f"n=0; until [ -e {path} ] || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done; "
+              f"[ -e {path} ]", 120)
+
+
+class Events:
+    """All that a python3-libvirt client hears."""
+
+    def __init__(self, daemon):
+        libvirt.virEventRegisterDefaultImpl()
+        libvirt.virEventAddTimeout(100, lambda *a: None, None)
+        self.seen = []
+        threading.Thread(target=self.run, daemon=True).start()
+        self.conn = libvirt.open(daemon.uri())
+        for number, name in ((libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, "added"),
+                             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, "removed"),
+                             (libvirt.VIR_DOMAIN_EVENT_ID_DISK_CHANGE, "medium")):
+            self.conn.domainEventRegisterAny(
+                None, number, lambda c, dom, *rest: self.seen.append((rest[-1], *rest[:-1])), name)
+
+    @staticmethod
+    def run():
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+
+def check_disk(daemon, guest, events):
+    image = os.path.join(daemon.top, "hot.raw")
+    with open(image, "wb") as file:
+        file.write(b"hot" + bytes((1 << 20) - 3))
+    daemon.virsh("attach-disk", "live", image, "vdc", "--live", "--config")
+    appears(guest, "/dev/vda")
+    assert "hot" in guest.run("head -c 3 /dev/vda", 60)
+    assert "vdc" in daemon.said("domblklist", "live")
+    assert "vdc" in daemon.said("domblklist", "live", "--inactive")
+    again = daemon.virsh("attach-disk", "live", image, "vdc", "--live", check=False).stdout
+    assert "target vdc already exists" in again, again
+    daemon.virsh("detach-disk", "live", "vdc", "--live")
+    guest.run("[ ! -e /dev/vda ]", 60)
+    assert "vdc" not in daemon.said("domblklist", "live")
+    daemon.virsh("detach-disk", "live", "vdc", "--config")
+    assert "vdc" not in daemon.said("domblklist", "live", "--inactive")
+    missing = daemon.virsh("attach-disk", "live", "/nowhere.raw", "vdd", "--live", check=False).stdout
+    assert "blockdev-add" in missing and "/nowhere.raw" in missing, missing
+    assert "vdd" not in daemon.said("domblklist", "live")
+    daemon.wait(lambda: ("removed", "virtio-disk2") in events.seen, f"events: {events.seen}")
+    assert ("added", "virtio-disk2") in events.seen
+
+
+def check_interface(daemon, guest, events):
+    events.conn.lookupByName("live").attachDevice(NIC)
+    appears(guest, "/sys/class/net/eth1")
+    assert "52:54:00:11:22:33" in guest.run("cat /sys/class/net/eth1/address", 60)
+    guest.run("ip link set eth1 up; sleep 1; [ $(cat /sys/class/net/eth1/carrier) = 1 ]", 60)
+    daemon.virsh("domif-setlink", "live", "52:54:00:11:22:33", "down")
+    guest.run("sleep 1; [ $(cat /sys/class/net/eth1/carrier) = 0 ]", 60)
+    events.conn.lookupByName("live").detachDevice(NIC)
+    guest.run("[ ! -e /sys/class/net/eth1 ]", 60)
+    daemon.virsh("attach-device", "live", write(daemon, "nic.xml", NIC))
+    appears(guest, "/sys/class/net/eth1")
+    daemon.virsh("detach-device-alias", "live", "ua-second")
+    guest.run("[ ! -e /sys/class/net/eth1 ]", 60)
+    assert "52:54:00:11:22:33" not in daemon.said("domiflist", "live")
+
+
+def check_medium(daemon, guest, events):
+    image = os.path.join(daemon.top, "cd.iso")
+    with open(image, "wb") as file:
+        file.write(b"compact disc" + bytes((1 << 20) - 12))
+    daemon.virsh("change-media", "live", "sda", image, "--insert")
+    assert "compact disc" in guest.run("n=0; until head -c 12 /dev/sr0 2>/dev/null || [ $n = 60 ]; do "
+                                       "n=$((n + 1)); sleep 1; done", 120)
+    assert image in daemon.said("domblklist", "live")
+    daemon.virsh("change-media", "live", "sda", "--eject", "--force")
+    assert image not in daemon.said("domblklist", "live")
+    daemon.wait(lambda: ("medium", image, None, "sata0-0-0", 0) in events.seen,
+                f"events: {events.seen}")
+
+
+def check_numbers(daemon, guest, conn):
+    """What the guest did is counted; a disk that grows is seen to."""
+    image = os.path.join(daemon.top, "grow.qcow2")
+    daemon.run("qemu-img", "create", "-q", "-f", "qcow2", image, "8M")
+    daemon.virsh("attach-disk", "live", image, "vdb", "--subdriver", "qcow2", "--live")
+    appears(guest, "/dev/vda")
+    guest.run("dd if=/dev/zero of=/dev/vda bs=1M count=4 oflag=direct", 60)
+    dom = conn.lookupByName("live")
+    assert dom.blockStats("vdb")[3] == 4 << 20, dom.blockStats("vdb")
+    assert "wr_bytes 4194304" in daemon.said("domblkstat", "live", "vdb")
+    assert "block.1.wr.bytes=4194304" in daemon.said("domstats", "live", "--block")
+    assert "Capacity:       8388608" in daemon.said("domblkinfo", "live", "vdb")
+    daemon.virsh("blockresize", "live", "vdb", "16M")
+    guest.run("n=0; until [ $(cat /sys/block/vda/size) = 32768 ] || [ $n = 60 ]; do n=$((n + 1)); sleep 1; "
+              "done; [ $(cat /sys/block/vda/size) = 32768 ]", 120)
+    assert "Capacity:       16777216" in daemon.said("domblkinfo", "live", "vdb")
+    daemon.virsh("detach-disk", "live", "vdb")
+    unknown = daemon.virsh("domifstat", "live", "vnet77", check=False).stdout
+    assert "'vnet77' is not a known interface" in unknown, unknown
+    daemon.virsh("domifaddr", "live", "--source", "arp")
+    daemon.virsh("domjobinfo", "live")
+    assert dom.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE
+    assert "no job is active" in daemon.virsh("domjobabort", "live", check=False).stdout
+    assert '"status":"running"' in daemon.said("qemu-monitor-command", "live",
+                                               '{"execute": "query-status"}').replace(" ", "")
+    assert "VM status: running" in daemon.said("qemu-monitor-command", "live", "--hmp", "info status")
+    assert "CommandNotFound" in daemon.said("qemu-monitor-command", "live", '{"execute": "fly"}') or \
+        "has not been found" in daemon.said("qemu-monitor-command", "live", '{"execute": "fly"}')
+
+
+def check_cpus(daemon, conn):
+    info = daemon.said("vcpuinfo", "live")
+    assert info.count("State:          running") == 2, info
+    assert "cpu_time" in daemon.said("cpu-stats", "live", "--total")
+    daemon.virsh("vcpupin", "live", "1", "0", "--live", "--config")
+    daemon.virsh("emulatorpin", "live", "0", "--live")
+    assert re.search(r"1 +0$", daemon.said("vcpupin", "live"), re.M), daemon.said("vcpupin", "live")
+    assert daemon.said("vcpuinfo", "live").count("CPU Affinity:   y-") == 1
+    assert re.search(r"\*: +0", daemon.said("emulatorpin", "live"))
+    assert "<vcpupin vcpu='1' cpuset='0'/>" in daemon.said("dumpxml", "live", "--inactive")
+    conn.lookupByName("live").pinVcpu(1, (True, True))
+
+
+def check_memory(daemon, guest, conn):
+    daemon.virsh("setmem", "live", "200M", "--live")
+    daemon.wait(lambda: "actual 204800" in daemon.said("dommemstat", "live"), "the balloon is blown up")
+    assert "Used memory:    204800 KiB" in daemon.said("dominfo", "live")
+    higher = daemon.virsh("setmem", "live", "2G", check=False).stdout
+    assert "cannot set memory higher than max memory" in higher
+    conn.lookupByName("live").setMemory(256 << 10)
+    daemon.wait(lambda: "actual 262144" in daemon.said("dommemstat", "live"), "the balloon is empty")
+    daemon.virsh("dommemstat", "live", "--period", "1", "--live")
+    daemon.wait(lambda: re.search("unused [1-9]", daemon.said("dommemstat", "live")),
+                "the guest tells of its memory")
+
+
+def check_reboot(daemon, guest):
+    """The guest is asked by its button, and the machine starts anew without ending."""
+    number = daemon.said("domid", "live")
+    guest.run("(head -c 1 /dev/input/event0 >/dev/null; poweroff -f) & true", 60)
+    daemon.virsh("reboot", "live")
+    guest.expect("berth-guest: up", 300)
+    guest.expect("guest# ", 120)
+    assert daemon.said("domid", "live") == number
+    guest.send("stty -echo\n")
+    guest.run("true", 60)
+
+
+def main():
+    kernel, initrd = testlib.kernel("generic")
+    with Daemon() as daemon:
+        events = Events(daemon)
+        daemon.virsh("define", write(daemon, "live.xml", XML.format(kernel=kernel, initrd=initrd)))
+        daemon.virsh("start", "live")
+        with console(daemon, "live") as guest:
+            guest.expect("guest# ", 300)
+            guest.send("stty -echo\n")
+            guest.run("true", 60)
+            check_disk(daemon, guest, events)
+            check_interface(daemon, guest, events)
+            check_medium(daemon, guest, events)
+            check_numbers(daemon, guest, events.conn)
+            check_cpus(daemon, events.conn)
+            check_memory(daemon, guest, events.conn)
+            check_reboot(daemon, guest)
+        daemon.virsh("destroy", "live")
+        missing = set(COVERS.split()) - daemon.called()
+        assert not missing, f"not called: {missing}"
+
+
+main()
