@@ -90,7 +90,7 @@ static int check_image(struct image_env *env, const char *name, const char *form
 	g_autoptr(GError) error = NULL;
 	struct block_check check = {.fix = fix, .report = say};
 	auto_node node = image_open(env, name, format, cache,
-				    IMAGE_FOR_CHECK | (fix ? IMAGE_WRITE : 0));
+				    IMAGE_FOR_CHECK | IMAGE_LOCKED | (fix ? IMAGE_WRITE : 0));
 	if (!node)
 		return EXIT_FAILURE;
 	bool ok = block_check(node, &check, &error);

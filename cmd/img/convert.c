@@ -133,6 +133,9 @@ static bool check_target_format(struct convert *c)
 			    g_str_equal(c->out_format, "qcow");
 	if (c->compress && !can_compress)
 		return !img_fail("Compression not supported for this file format");
+	if (c->compress && (image_option(c->options, "encrypt.format") ||
+			    g_strcmp0(image_option(c->options, "encryption"), "on") == 0))
+		return !img_fail("Compression and encryption not supported at the same time");
 	if (c->bitmaps && !g_str_equal(block_format_name(c->sources[0]), "qcow2"))
 		return !img_fail("Source lacks bitmap support");
 	if (c->bitmaps && !g_str_equal(c->out_format, "qcow2"))
@@ -182,11 +185,14 @@ static bool learn_target(struct convert *c)
 /* The name that opens what was made: with the secret that it was made with, if there is one. */
 static char *target_name(const struct convert *c)
 {
-	const char *secret = image_option(c->options, "key-secret");
-	if (!secret || c->target_opts)
+	const char *plain = image_option(c->options, "key-secret");
+	const char *nested = image_option(c->options, "encrypt.key-secret");
+	if ((!plain && !nested) || c->target_opts)
 		return g_strdup(c->target_name);
-	json_t *dict = json_pack("{s:s, s:s, s:{s:s, s:s}}", "driver", c->out_format, "key-secret", secret,
-				 "file", "driver", "file", "filename", c->target_name);
+	json_t *dict = json_pack("{s:s, s:{s:s, s:s}}", "driver", c->out_format, "file", "driver", "file",
+				 "filename", c->target_name);
+	json_object_set_new(dict, plain ? "key-secret" : "encrypt.key-secret",
+			    json_string(plain ? plain : nested));
 	char *text = json_dumps(dict, JSON_COMPACT);
 	char *name = g_strconcat("json:", text, NULL);
 	free(text);

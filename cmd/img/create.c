@@ -75,7 +75,8 @@ static bool size_from_backing(struct image_env *env, const char *name, const cha
 {
 	g_autoptr(GError) error = NULL;
 	g_autofree char *path = block_path_combine(name, backing);
-	auto_node node = image_try_open(env, path, backing_format, NULL, IMAGE_PLAIN_NAME, &error);
+	auto_node node = image_try_open(env, path, backing_format, NULL,
+					IMAGE_PLAIN_NAME | IMAGE_LOCKED, &error);
 	if (!node) {
 		img_fail("%s: %s\nCould not open backing image.", name, error->message);
 		return false;

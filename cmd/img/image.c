@@ -131,6 +131,8 @@ struct block_node *image_try_open(struct image_env *env, const char *name, const
 		.force_share = shared && !(flags & IMAGE_WRITE),
 		.no_backing = flags & IMAGE_NO_BACKING,
 		.check_later = flags & IMAGE_FOR_CHECK,
+		.locked = flags & IMAGE_LOCKED,
+		.legacy_aes = true,
 		.discard = flags & (IMAGE_UNMAP | IMAGE_WRITE),
 		.direct = is(cache, "none", "off") || is(cache, "directsync", NULL),
 		.writethrough = is(cache, "writethrough", "directsync"),

@@ -57,6 +57,7 @@ enum image_open_flags {
 	IMAGE_OPTS_NAME = 1 << 4,  /* --target-image-opts */
 	IMAGE_UNMAP = 1 << 5,
 	IMAGE_SHARED = 1 << 6,     /* as -U, for a name that it is not given for */
+	IMAGE_LOCKED = 1 << 7,     /* without the key of an encrypted image: nothing of it is read */
 };
 /* cache: NULL or a mode that image_cache_valid() took. Prints a complaint and returns NULL. */
 struct block_node *image_open(struct image_env *env, const char *name, const char *format,

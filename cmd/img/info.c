@@ -90,7 +90,7 @@ static json_t *collect(struct image_env *env, const char *name, const char *form
 	while (next) {
 		g_autoptr(GError) error = NULL;
 		auto_node node = image_open(env, next, next_format, NULL,
-					    IMAGE_NO_BACKING | IMAGE_FOR_CHECK | flags);
+					    IMAGE_NO_BACKING | IMAGE_FOR_CHECK | IMAGE_LOCKED | flags);
 		json_t *info = node ? block_info(node, &error) : NULL;
 		if (!info) {
 			if (error)

@@ -103,14 +103,15 @@ static bool refuse_interface(const char *name, GError **error)
 
 /*
  * Keys that no field has belong to the image's driver if they look like it: those of children, and
- * those that qcow2 has. The driver refuses what it does not know. Anything else is a mistake here.
+ * those that qcow2 and luks have. The driver refuses what it does not know. Anything else is a mistake here.
  */
 static bool bind(struct keyval *kv, const struct keyval_field *fields, struct conf_drive *drive,
 		 const char *option, GError **error)
 {
 	static const char *const prefixes[] = {
 		"file.", "backing", "data-file", "l2-cache-", "refcount-cache-", "cache-size",
-		"cache-clean-interval", "lazy-refcounts", "throttling.", "pass-discard-", "offset", "size", NULL};
+		"cache-clean-interval", "lazy-refcounts", "throttling.", "pass-discard-", "offset", "size", "encrypt.", "key-secret",
+		NULL};
 	auto_keyval own = keyval_new();
 	for (unsigned i = 0; i < keyval_count(kv); i++) {
 		const char *key = kv->keys->pdata[i];

@@ -149,21 +149,42 @@ def test_copy_on_read():
         subprocess.run(["qemu-img", "check", "-q", top], check=True)
 
 
-def test_luks():
-    """An encrypted volume as a disk, its password given as an object."""
+def encrypted_disk(fmt, prefix, options):
     with temporary_folder() as folder:
-        path = os.path.join(folder, "luks")
+        path = os.path.join(folder, "disk")
         secret = "secret,id=s,data=swordfish"
-        subprocess.run(["qemu-img", "create", "-q", "--object", secret, "-f", "luks", "-o",
-                        "key-secret=s,iter-time=10", path, "8M"], check=True)
+        subprocess.run(["qemu-img", "create", "-q", "--object", secret, "-f", fmt, "-o",
+                        f"{options}{prefix}key-secret=s,{prefix}iter-time=10", path, "8M"], check=True)
         with Machine(folder, "-object", secret, "-blockdev",
-                     f"luks,node-name=l,key-secret=s,file.driver=file,file.filename={path}") as m:
+                     f"{fmt},node-name=l,{prefix}key-secret=s,file.driver=file,file.filename={path}") as m:
             io(m.export("l"), "write -P 5 1000 100000", "read -P 5 1000 100000")
             m.end()
+        with Machine(folder, "-object", secret, "-drive",
+                     f"if=none,id=d,format={fmt},{prefix}key-secret=s,file={path}") as m:
+            m.end()
         done = subprocess.run(["qemu-io", "--object", secret, "--image-opts", "-c", "read -P 5 1000 100000",
-                               f"driver=luks,key-secret=s,file.filename={path}"], check=True,
+                               f"driver={fmt},{prefix}key-secret=s,file.filename={path}"], check=True,
                               stdout=subprocess.PIPE, text=True)
         check("failed" not in done.stdout, f"what was written: {done.stdout}")
+
+
+def test_encrypted():
+    """A LUKS volume and an encrypted qcow2 image as disks, the password given as an object."""
+    encrypted_disk("luks", "", "")
+    encrypted_disk("qcow2", "encrypt.", "encrypt.format=luks,")
+
+
+def test_legacy_encryption():
+    """qcow2's old AES is for tools only, as in QEMU."""
+    with temporary_folder() as folder:
+        path = os.path.join(folder, "disk")
+        secret = "secret,id=s,data=swordfish"
+        subprocess.run(["qemu-img", "create", "-q", "--object", secret, "-f", "qcow2", "-o",
+                        "encrypt.format=aes,encrypt.key-secret=s", path, "8M"], check=True)
+        refused = subprocess.run([program("berth-vmm"), "-nographic", "-S", "-object", secret, "-drive",
+                                  f"file={path},format=qcow2,encrypt.key-secret=s"],
+                                 stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
+        check(refused.returncode == 1 and "AES-CBC" in refused.stderr, f"not refused: {refused.stderr}")
 
 
 def test_histograms():
@@ -185,5 +206,5 @@ def test_histograms():
             m.end()
 
 
-main(test_throttle_group, test_limits_by_qmp, test_faults, test_copy_on_read, test_luks,
-     test_histograms)
+main(test_throttle_group, test_limits_by_qmp, test_faults, test_copy_on_read, test_encrypted,
+     test_legacy_encryption, test_histograms)

@@ -111,7 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		json_t *dict = json_pack("{s:s, s:s, s:n}", "driver", "qcow2", "file", "input", "backing");
 		const struct block_open_options options = {.dict = dict, .graph = graph,
 							   .readonly = !write, .discard = true,
-							   .check_later = write};
+							   .check_later = write,
+							   .locked = true, .legacy_aes = true};
 		struct block_node *node = block_open(&options, loop, NULL);
 		if (node)
 			exercise(node, write);

@@ -60,6 +60,8 @@ struct block_open_options {
 	bool force_share;       /* read although somebody else may write */
 	bool no_backing;        /* do not open the backing file */
 	bool check_later;       /* open even if marked corrupt: for check and repair */
+	bool locked;            /* encrypted images may lack their key: nothing is read or written */
+	bool legacy_aes;        /* qcow2's old encryption is allowed: tools only, as it is weak */
 	struct block_graph *graph; /* where node names are looked up and registered, or NULL */
 	bool anonymous;         /* in the graph, but names are neither looked up nor registered */
 	const struct json_t *dict; /* a node dictionary instead of filename and format, or NULL */

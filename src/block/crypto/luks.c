@@ -14,7 +14,6 @@
 #define SLOT_DISABLED UINT32_C(0x0000dead)
 #define SLOTS_AT      208
 #define SLOT_SIZE     48
-#define KEY_MAX       64
 /* Slots begin at multiples of this, and the payload too. */
 #define ALIGN_SECTORS 8
 /* Some 10 s of one CPU: an image must not keep us for hours. */
@@ -64,7 +63,7 @@ bool luks_decode(struct luks_header *h, const uint8_t *b, const char *name, GErr
 	memcpy(h->digest_salt, b + 132, 32);
 	h->digest_iterations = be32_load(b + 164);
 	memcpy(h->uuid, b + 168, 40);
-	if (h->key_bytes < 16 || h->key_bytes > KEY_MAX || h->key_bytes % 8)
+	if (h->key_bytes < 16 || h->key_bytes > LUKS_KEY_MAX || h->key_bytes % 8)
 		return bad(name, "the key's length makes no sense", error);
 	if (h->digest_iterations < 1 || h->digest_iterations > ITERATIONS_MAX)
 		return bad(name, "its key would take hours to check", error);
@@ -179,7 +178,7 @@ static bool crypt_material(const struct luks_header *h, const uint8_t *slot_key,
 bool luks_try_slot(const struct luks_header *h, const struct luks_slot *slot, uint8_t *material,
 		   const void *password, size_t length, uint8_t *key, GError **error)
 {
-	uint8_t slot_key[KEY_MAX], digest_now[20];
+	uint8_t slot_key[LUKS_KEY_MAX], digest_now[20];
 	gnutls_digest_algorithm_t digest = digest_of(h, error);
 	if (digest == GNUTLS_DIG_UNKNOWN)
 		return false;
@@ -201,7 +200,7 @@ bool luks_try_slot(const struct luks_header *h, const struct luks_slot *slot, ui
 /* Iterations that take so long here. */
 static uint32_t count_iterations(gnutls_digest_algorithm_t digest, unsigned key_bytes, uint64_t ms)
 {
-	uint8_t out[KEY_MAX], salt[32] = {0};
+	uint8_t out[LUKS_KEY_MAX], salt[32] = {0};
 	struct timespec a, b;
 	const uint32_t sample = 20000;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
@@ -227,11 +226,25 @@ static void lay_out(struct luks_header *h)
 	h->payload = ALIGN_SECTORS + LUKS_SLOTS * sectors;
 }
 
+uint64_t luks_payload_bytes(const struct luks_wishes *wishes)
+{
+	struct luks_header header = {.key_bytes = wishes->key_bytes};
+	lay_out(&header);
+	return (uint64_t)header.payload * CRYPTO_SECTOR;
+}
+
+void luks_wishes_clear(struct luks_wishes *wishes)
+{
+	g_free(wishes->mode);
+	g_free(wishes->hash);
+	g_free(wishes->secret);
+}
+
 /* The master key in stripes that only together give it back. */
 static bool split_key(const struct luks_header *h, gnutls_digest_algorithm_t digest,
 		      const uint8_t *key, uint8_t *material, GError **error)
 {
-	uint8_t block[KEY_MAX];
+	uint8_t block[LUKS_KEY_MAX];
 	size_t most = (size_t)(LUKS_STRIPES - 1) * h->key_bytes;
 	if (!random_bytes(material, most, error))
 		return false;
@@ -245,9 +258,9 @@ static bool split_key(const struct luks_header *h, gnutls_digest_algorithm_t dig
 bool luks_format(struct luks_header *h, const struct luks_wishes *w, const void *password,
 		 size_t length, uint8_t **material, GError **error)
 {
-	uint8_t key[KEY_MAX], slot_key[KEY_MAX];
+	uint8_t key[LUKS_KEY_MAX], slot_key[LUKS_KEY_MAX];
 	*h = (struct luks_header){.key_bytes = w->key_bytes};
-	g_strlcpy(h->cipher, w->cipher, sizeof(h->cipher));
+	g_strlcpy(h->cipher, "aes", sizeof(h->cipher));
 	g_strlcpy(h->mode, w->mode, sizeof(h->mode));
 	g_strlcpy(h->hash, w->hash, sizeof(h->hash));
 	g_autofree char *uuid = g_uuid_string_random();

@@ -12,6 +12,7 @@
 #define LUKS_HEADER_SIZE 592
 #define LUKS_SLOTS       8
 #define LUKS_STRIPES     4000
+#define LUKS_KEY_MAX     64
 
 struct luks_slot {
 	bool active;
@@ -41,10 +42,13 @@ bool luks_try_slot(const struct luks_header *header, const struct luks_slot *slo
 		   const void *password, size_t length, uint8_t *key, GError **error);
 
 struct luks_wishes {
-	const char *cipher, *mode, *hash;
+	char *mode, *hash, *secret; /* g_free(); the cipher is AES. The secret is an object's id */
 	unsigned key_bytes;
 	uint64_t iter_ms; /* how long one try of a password is to take */
 };
+void luks_wishes_clear(struct luks_wishes *wishes);
+/* Bytes that the header and all slots of such a volume take: where its payload begins. */
+uint64_t luks_payload_bytes(const struct luks_wishes *wishes);
 /* A new header with the password in slot 0; `material` (g_free()) goes to the slot's place. */
 bool luks_format(struct luks_header *header, const struct luks_wishes *wishes, const void *password,
 		 size_t length, uint8_t **material, GError **error);

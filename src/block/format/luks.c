@@ -3,29 +3,22 @@
  * luks: an encrypted volume (version 1). Requests go through a buffer, so that neither a guest's
  * memory nor the disk ever holds the other's form; long ones are computed on threads.
  */
-#include "aio/pool.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "block/core/claims.h"
 #include "block/core/drivers.h"
-#include "block/core/object.h"
 #include "block/core/options.h"
-#include "block/crypto/luks.h"
+#include "block/crypto/volume.h"
 
 #include <errno.h>
-#include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE_MAX    (1 << 20)
-#define THREADED_MIN 32768
-#define THREADS      4
+#define PIECE_MAX (1 << 20)
 
 struct luks_node {
 	struct block_node node;
-	struct luks_header header;
-	struct crypto_cipher *cipher;
-	struct aio_pool *pool;
+	struct crypto_volume volume;
 	struct block_claims claims; /* writes to parts of a sector run alone */
 	uint64_t payload;
 };
@@ -42,36 +35,11 @@ static unsigned probe(const uint8_t *head, size_t length, const char *filename)
 
 /* --- requests -------------------------------------------------------------------------------------------*/
 
-struct crypt_call {
-	const struct luks_node *luks;
-	uint64_t sector, length;
-	uint8_t *bytes;
-	bool encrypt, good;
-};
-
-static void crypt_work(void *opaque)
-{
-	struct crypt_call *call = opaque;
-	call->good = (call->encrypt ? crypto_encrypt : crypto_decrypt)(call->luks->cipher, call->sector,
-								       call->bytes, call->length);
-}
-
-static int crypt_bytes(struct luks_node *luks, uint64_t offset, uint8_t *bytes, uint64_t length,
-		       bool encrypt)
-{
-	struct crypt_call call = {luks, offset / CRYPTO_SECTOR, length, bytes, encrypt, false};
-	if (length >= THREADED_MIN)
-		fiber_on_pool(luks->pool, luks->node.loop, crypt_work, &call);
-	else
-		crypt_work(&call);
-	return call.good ? 0 : -EIO;
-}
-
 /* Whole sectors, decrypted. */
 static int read_sectors(struct luks_node *luks, uint64_t offset, uint8_t *bytes, uint64_t length)
 {
 	int rc = block_pread(luks->node.file, luks->payload + offset, bytes, length);
-	return rc < 0 ? rc : crypt_bytes(luks, offset, bytes, length, false);
+	return rc < 0 ? rc : crypto_volume_crypt(&luks->volume, offset, bytes, length, false);
 }
 
 /* Of sectors that are written in part, what stays. */
@@ -111,7 +79,7 @@ static int do_piece(struct luks_node *luks, struct block_request *r, uint64_t sk
 		block_iov_copy(r->iov, r->iov_count, skip, bytes + (offset - start), length, true);
 	else if (rc == 0)
 		memset(bytes + (offset - start), 0, length);
-	rc = rc < 0 ? rc : crypt_bytes(luks, start, bytes, end - start, true);
+	rc = rc < 0 ? rc : crypto_volume_crypt(&luks->volume, start, bytes, end - start, true);
 	struct iovec iov = {bytes, end - start};
 	if (rc == 0)
 		rc = block_io(luks->node.file, BLOCK_WRITE, r->flags & BLOCK_REQ_FUA, luks->payload + start,
@@ -142,86 +110,28 @@ static int perform(struct block_node *node, struct block_request *r)
 
 /* --- opening --------------------------------------------------------------------------------------------*/
 
-struct unlock {
-	struct luks_node *luks;
-	const struct luks_slot *slot;
-	uint8_t *material, key[64];
-	GBytes *password;
-	GError *error;
-	bool good;
-};
-
-static void unlock_work(void *opaque)
-{
-	struct unlock *u = opaque;
-	gsize length;
-	const void *password = g_bytes_get_data(u->password, &length);
-	u->good = luks_try_slot(&u->luks->header, u->slot, u->material, password, length, u->key, &u->error);
-}
-
-static bool unlock(struct luks_node *luks, GBytes *password, GError **error)
-{
-	const struct luks_header *h = &luks->header;
-	struct unlock u = {.luks = luks, .password = password,
-			   .material = g_malloc(luks_material_bytes(h))};
-	for (unsigned i = 0; i < LUKS_SLOTS && !u.good && !u.error; i++) {
-		u.slot = &h->slots[i];
-		if (!u.slot->active)
-			continue;
-		int rc = block_pread(luks->node.file, (uint64_t)u.slot->offset * CRYPTO_SECTOR, u.material,
-				     luks_material_bytes(h));
-		if (rc < 0)
-			error_set_errno(&u.error, -rc, "cannot read a key slot");
-		else
-			fiber_on_pool(luks->pool, luks->node.loop, unlock_work, &u);
-	}
-	g_free(u.material);
-	if (u.good)
-		luks->cipher = crypto_cipher_new(h->cipher, h->mode, u.key, h->key_bytes, &u.error);
-	gnutls_memset(u.key, 0, sizeof(u.key));
-	if (u.error)
-		g_propagate_error(error, u.error);
-	else if (!u.good)
-		error_set(error, BERTH_ERR_INVALID, "Invalid password, cannot unlock any keyslot");
-	return luks->cipher != NULL;
-}
-
 static bool open_volume(struct luks_node *luks, json_t *dict, GError **error)
 {
 	struct block_node *node = &luks->node;
-	uint8_t b[LUKS_HEADER_SIZE];
 	g_autofree char *id = block_take_string(dict, "key-secret");
-	int rc = node->file->size < sizeof(b) ? -EINVAL : block_pread(node->file, 0, b, sizeof(b));
-	if (rc < 0)
-		return error_set_errno(error, -rc, "cannot read the header of '%s'", node->file->filename);
-	if (!luks_decode(&luks->header, b, node->file->filename, error))
+	if (!crypto_volume_read(&luks->volume, node->file, 0, node->file->size, error))
 		return false;
-	luks->payload = (uint64_t)luks->header.payload * CRYPTO_SECTOR;
-	if (luks->payload > node->file->size)
-		return error_set(error, BERTH_ERR_INVALID, "'%s' ends in its own header",
-				 node->file->filename);
+	luks->payload = (uint64_t)luks->volume.header.payload * CRYPTO_SECTOR;
 	node->size = node->file->size - luks->payload;
 	node->limits = node->file->limits;
 	node->limits.request_alignment = 1; /* we widen */
 	node->limits.can_discard = false;
 	/* To look at it, no password is needed. */
 	if (!id)
-		return node->options.check_later ||
+		return node->options.locked ||
 		       error_set(error, BERTH_ERR_INVALID,
 				 "Parameter 'key-secret' is required for cipher");
-	GBytes *password = block_object_take(node->graph, id, BLOCK_OBJECT_SECRET, error);
-	bool good = password && unlock(luks, password, error);
-	if (password)
-		g_bytes_unref(password);
-	return good;
+	return crypto_volume_unlock(&luks->volume, node->graph, id, error);
 }
 
 static void luks_close(struct block_node *node)
 {
-	struct luks_node *luks = luks_of(node);
-	crypto_cipher_free(luks->cipher);
-	if (luks->pool)
-		aio_pool_free(luks->pool);
+	crypto_volume_clear(&luks_of(node)->volume);
 }
 
 static bool luks_open(struct block_node *node, json_t *dict, GError **error)
@@ -230,7 +140,6 @@ static bool luks_open(struct block_node *node, json_t *dict, GError **error)
 	node->file = block_open_child(node, dict, "file", NULL, error);
 	if (!node->file)
 		return false;
-	luks->pool = aio_pool_new(THREADS);
 	if (open_volume(luks, dict, error))
 		return true;
 	luks_close(node);
@@ -239,7 +148,7 @@ static bool luks_open(struct block_node *node, json_t *dict, GError **error)
 
 static int perform_or_refuse(struct block_node *node, struct block_request *request)
 {
-	return luks_of(node)->cipher ? perform(node, request) : -EACCES;
+	return luks_of(node)->volume.cipher ? perform(node, request) : -EACCES;
 }
 
 static bool luks_resize(struct block_node *node, uint64_t size, GError **error)
@@ -255,7 +164,7 @@ static bool luks_info(struct block_node *node, json_t *info, GError **error)
 	json_object_set_new(info, "encrypted", json_true());
 	json_object_set_new(info, "format-specific",
 			    json_pack("{s:s, s:o}", "type", "luks", "data",
-				      luks_describe(&luks_of(node)->header)));
+				      luks_describe(&luks_of(node)->volume.header)));
 	return true;
 }
 
@@ -278,58 +187,26 @@ static const struct block_option create_options[] = {
 	{NULL},
 };
 
-static bool write_volume(const struct block_create *create, const struct luks_wishes *w,
-			 GBytes *password, GError **error)
+static bool luks_create(const struct block_create *create, GError **error)
 {
-	struct luks_header header;
-	uint8_t *material, b[LUKS_HEADER_SIZE];
-	gsize length;
-	const void *secret = g_bytes_get_data(password, &length);
-	if (!luks_format(&header, w, secret, length, &material, error))
-		return false;
-	luks_encode(&header, b);
-	uint64_t payload = (uint64_t)header.payload * CRYPTO_SECTOR;
-	bool good = block_resize(create->file, payload + align_up(create->size, CRYPTO_SECTOR), error) &&
-		    block_write_sync(create->file, (uint64_t)header.slots[0].offset * CRYPTO_SECTOR,
-				     material, luks_material_bytes(&header), error) &&
-		    block_write_sync(create->file, 0, b, sizeof(b), error) &&
-		    block_flush_sync(create->file, error);
-	g_free(material);
+	struct luks_wishes wishes = {0};
+	bool good = crypto_take_wishes(create->options, "", &wishes, error);
+	uint64_t payload = good ? luks_payload_bytes(&wishes) : 0;
+	good = good && block_resize(create->file, payload + align_up(create->size, CRYPTO_SECTOR), error) &&
+	       crypto_volume_format(create->file, 0, &wishes, create->graph, error) &&
+	       block_flush_sync(create->file, error);
+	luks_wishes_clear(&wishes);
 	return good;
 }
 
-static bool luks_create(const struct block_create *create, GError **error)
+static bool luks_measure(struct block_node *source, uint64_t size, json_t *options,
+			 struct block_measure *measure, GError **error)
 {
-	static const char *const ciphers[] = {"aes-128", "aes-192", "aes-256", NULL};
-	static const char *const modes[] = {"xts", "cbc", NULL};
-	static const char *const ivgens[] = {"plain64", "plain", "essiv", NULL};
-	int cipher = 2, mode = 0, ivgen = 0;
-	struct luks_wishes w = {.cipher = "aes", .iter_ms = 2000};
-	json_t *options = create->options;
-	g_autofree char *id = block_take_string(options, "key-secret");
-	g_autofree char *hash = block_take_string(options, "hash-alg");
-	g_autofree char *iv_hash = block_take_string(options, "ivgen-hash-alg");
-	if (!block_take_enum(options, "cipher-alg", ciphers, &cipher, error) ||
-	    !block_take_enum(options, "cipher-mode", modes, &mode, error) ||
-	    !block_take_enum(options, "ivgen-alg", ivgens, &ivgen, error) ||
-	    !block_take_size(options, "iter-time", &w.iter_ms, error))
-		return false;
-	if (!id)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "Parameter 'key-secret' is required for cipher");
-	if (w.iter_ms < 1 || w.iter_ms > 60000)
-		return error_set(error, BERTH_ERR_INVALID, "iter-time is 1 to 60000 ms");
-	g_autofree char *spelled = g_strdup_printf("%s-%s%s%s", modes[mode], ivgens[ivgen],
-						   ivgen == 2 ? ":" : "",
-						   ivgen == 2 ? (iv_hash ? iv_hash : "sha256") : "");
-	w.mode = spelled;
-	w.hash = hash ? hash : "sha256";
-	/* XTS takes two keys. */
-	w.key_bytes = (16 + 8 * cipher) * (mode == 0 ? 2 : 1);
-	GBytes *password = block_object_take(create->graph, id, BLOCK_OBJECT_SECRET, error);
-	bool good = password && write_volume(create, &w, password, error);
-	if (password)
-		g_bytes_unref(password);
+	struct luks_wishes wishes = {0};
+	bool good = crypto_take_wishes(options, "", &wishes, error);
+	if (good)
+		measure->required = measure->fully_allocated = luks_payload_bytes(&wishes) + size;
+	luks_wishes_clear(&wishes);
 	return good;
 }
 
@@ -346,5 +223,6 @@ const struct block_driver block_luks_driver = {
 	.info = luks_info,
 	.create_options = create_options,
 	.create = luks_create,
+	.measure = luks_measure,
 	.fresh_is_noise = true,
 };

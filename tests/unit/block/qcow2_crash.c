@@ -9,6 +9,7 @@
  *   BERTH_CRASHES=500 test-...        a longer run
  */
 #include "block/core/drivers.h"
+#include "block/core/object.h"
 
 #include "base/bytes.h"
 
@@ -33,6 +34,7 @@ struct disk {
 	uint8_t *now, *stable;
 	GArray *pending; /* struct pending: written since the last flush */
 	uint64_t written, cut_at;
+	uint64_t end, stable_end, cut_end; /* of the file; what is certain of that */
 	uint8_t *cut; /* what the power cut left, or NULL */
 	GRand *rand;
 };
@@ -47,6 +49,7 @@ static void drop_pending(struct disk *d)
 static void power_cut(struct disk *d)
 {
 	d->cut = g_memdup2(d->stable, DISK_MAX);
+	d->cut_end = d->stable_end;
 	for (unsigned i = 0; i < d->pending->len; i++) {
 		const struct pending *p = &g_array_index(d->pending, struct pending, i);
 		unsigned fate = g_rand_int_range(d->rand, 0, 3); /* lost, whole, torn at a sector */
@@ -65,6 +68,7 @@ static int keep_write(struct disk *d, const struct block_request *r)
 	if (r->op == BLOCK_WRITE)
 		block_iov_copy(r->iov, r->iov_count, 0, p.bytes, r->length, true);
 	memcpy(d->now + p.offset, p.bytes, p.length);
+	d->end = MAX(d->end, p.offset + p.length);
 	g_array_append_val(d->pending, p);
 	if (++d->written == d->cut_at)
 		power_cut(d);
@@ -92,6 +96,7 @@ static void disk_submit(struct block_node *node, struct block_request *r)
 		block_iov_zero(r->iov, r->iov_count, 0, r->length);
 	} else if (r->op == BLOCK_FLUSH) {
 		memcpy(d->stable, d->now, DISK_MAX);
+		d->stable_end = d->end;
 		drop_pending(d);
 	} else {
 		rc = keep_write(d, r);
@@ -115,8 +120,9 @@ static void disk_close(struct block_node *node)
 static const struct block_driver disk_driver = {.name = "file", .kind = BLOCK_PROTOCOL,
 						.submit = disk_submit, .close = disk_close};
 
+/* A new one, or one of a file that had `least` bytes at least. */
 static struct disk *disk_new(struct block_graph *graph, struct aio_loop *loop, const uint8_t *bytes,
-			     uint32_t seed)
+			     uint64_t least, uint32_t seed)
 {
 	struct disk *d = g_new0(struct disk, 1);
 	struct block_open_options options = {.node_name = "disk", .graph = graph, .discard = true};
@@ -129,9 +135,9 @@ static struct disk *disk_new(struct block_graph *graph, struct aio_loop *loop, c
 	d->rand = g_rand_new_with_seed(seed);
 	/* The file ends where its last byte is. */
 	uint64_t end = DISK_MAX;
-	while (bytes && end && !d->now[end - 1])
+	while (bytes && end > least && !d->now[end - 1])
 		end--;
-	d->node.size = bytes ? align_up(end, 512) : 0;
+	d->node.size = d->end = d->stable_end = bytes ? align_up(end, 512) : 0;
 	g_assert_true(block_graph_add(&d->node, NULL));
 	return d;
 }
@@ -147,6 +153,7 @@ struct guest {
 	uint32_t version;
 	uint32_t written[BLOCKS], durable[BLOCKS]; /* versions; 0 and odd ones are zeroes */
 	uint32_t zero_since[BLOCKS];               /* the last version that was zeroes */
+	bool encrypted;
 	bool busy[BLOCKS];
 };
 
@@ -183,7 +190,7 @@ static void stamp(uint8_t *bytes, uint32_t first, uint32_t count, uint32_t versi
 static bool start(struct guest *g, struct op *op, uint64_t cluster)
 {
 	unsigned kind = g_rand_int_range(g->rand, 0, 10);
-	bool packed = kind == 0, zero = kind == 1 || kind == 2;
+	bool packed = kind == 0 && !g->encrypted, zero = kind == 1 || kind == 2;
 	uint32_t per_cluster = cluster / BLOCK;
 	uint32_t first = g_rand_int_range(g->rand, 0, BLOCKS), count = g_rand_int_range(g->rand, 1, 40);
 	if (packed) {
@@ -257,6 +264,8 @@ static struct block_node *open_image(struct guest *g, bool readonly)
 	g_autoptr(GError) error = NULL;
 	json_t *dict = json_pack("{s:s, s:s, s:i}", "driver", "qcow2", "file", "disk",
 				 "cache-size", 65536);
+	if (g->encrypted)
+		json_object_set_new(dict, "encrypt", json_pack("{s:s}", "key-secret", "s"));
 	struct block_open_options options = {.dict = dict, .graph = g->graph, .discard = true,
 					     .readonly = readonly};
 	struct block_node *node = block_open(&options, g->loop, &error);
@@ -269,9 +278,10 @@ static struct block_node *open_image(struct guest *g, bool readonly)
 static void inspect(struct guest *g)
 {
 	g_autofree uint8_t *left = g_memdup2(g->disk->cut, DISK_MAX);
+	uint64_t end = g->disk->cut_end;
 	block_close(g->node);
 	block_close(&g->disk->node);
-	g->disk = disk_new(g->graph, g->loop, left, 1);
+	g->disk = disk_new(g->graph, g->loop, left, end, 1);
 	struct block_node *node = open_image(g, false);
 	struct block_check check = {.report = report_line};
 	g_assert_true(block_check(node, &check, NULL));
@@ -289,11 +299,14 @@ static void inspect(struct guest *g)
 static void make_image(struct guest *g, const char *const *pairs)
 {
 	/* The creator only needs a growable file, which the disk is. */
-	json_t *options = json_object();
+	json_t *options = json_object(), *secret = json_pack("{s:s}", "data", "swordfish");
 	for (unsigned i = 0; pairs[i]; i += 2)
 		json_object_set_new(options, pairs[i], json_string(pairs[i + 1]));
+	g->encrypted = json_object_get(options, "encrypt.key-secret");
+	g_assert_true(block_object_add(g->graph, "secret", "s", secret, NULL));
+	json_decref(secret);
 	struct block_create create = {.filename = "disk", .file = &g->disk->node, .size = SIZE,
-				      .options = options, .loop = g->loop};
+				      .options = options, .loop = g->loop, .graph = g->graph};
 	g_assert_true(block_qcow2_driver.create(&create, NULL));
 	json_decref(options);
 }
@@ -305,7 +318,7 @@ static void one_crash(uint32_t seed, const char *const *pairs, uint64_t cluster)
 	g->loop = aio_loop_new(NULL);
 	g->graph = block_graph_new(g->loop);
 	g->rand = g_rand_new_with_seed(seed);
-	g->disk = disk_new(g->graph, g->loop, NULL, seed + 1);
+	g->disk = disk_new(g->graph, g->loop, NULL, 0, seed + 1);
 	make_image(g, pairs);
 	g->node = open_image(g, false);
 	g->disk->cut_at = g->disk->written + g_rand_int_range(g->rand, 1, 250);
@@ -334,6 +347,8 @@ static const char *const plain[] = {NULL};
 static const char *const small[] = {"cluster_size", "4k", NULL};
 static const char *const narrow[] = {"cluster_size", "4k", "refcount_bits", "64", NULL};
 static const char *const extended[] = {"cluster_size", "16k", "extended_l2", "on", NULL};
+static const char *const encrypted[] = {"cluster_size", "4k", "encrypt.format", "luks",
+					"encrypt.key-secret", "s", "encrypt.iter-time", "1", NULL};
 static const struct {
 	const char *name;
 	const char *const *pairs;
@@ -343,6 +358,7 @@ static const struct {
 	{"/qcow2/crash/small-clusters", small, 4096},
 	{"/qcow2/crash/wide-refcounts", narrow, 4096},
 	{"/qcow2/crash/extended-l2", extended, 16384},
+	{"/qcow2/crash/encrypted", encrypted, 4096},
 };
 
 static void test_crashes(gconstpointer data)

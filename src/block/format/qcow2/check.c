@@ -357,6 +357,7 @@ static int run(struct checker *c)
 	c->result->total_clusters = (q->header.size + q->cluster_size - 1) >> q->cluster_bits;
 	refer(c, 0, q->cluster_size);
 	refer(c, q->header.l1_offset, q->l1_size * UINT64_C(8));
+	refer(c, q->crypt.offset, q->crypt.length);
 	rc = refer_l1(c, q->l1, q->l1_size, true);
 	rc = rc < 0 ? rc : refer_snapshots(c);
 	rc = rc < 0 ? rc : refer_bitmaps(c);

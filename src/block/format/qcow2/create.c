@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "block/core/object.h"
 #include "block/core/options.h"
 
 #include <errno.h>
@@ -17,6 +18,16 @@ const struct block_option qcow2_create_options[] = {
 	{"compression_type", "str", "Compression method used for image cluster compression"},
 	{"data_file", "str", "File name of an external data file"},
 	{"data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image"},
+	{"encrypt.cipher-alg", "str", "Name of encryption cipher algorithm"},
+	{"encrypt.cipher-mode", "str", "Name of encryption cipher mode"},
+	{"encrypt.format", "str", "Encrypt the image, format choices: 'aes', 'luks'"},
+	{"encrypt.hash-alg", "str", "Name of encryption hash algorithm"},
+	{"encrypt.iter-time", "num", "Time to spend in PBKDF in milliseconds"},
+	{"encrypt.ivgen-alg", "str", "Name of IV generator algorithm"},
+	{"encrypt.ivgen-hash-alg", "str", "Name of IV generator hash algorithm"},
+	{"encrypt.key-secret", "str", "ID of secret providing qcow AES key or LUKS passphrase"},
+	{"encryption", "bool (on/off)",
+	 "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)"},
 	{"extended_l2", "bool (on/off)", "Extended L2 tables"},
 	{"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
 	{"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)"},
@@ -31,6 +42,8 @@ struct wishes {
 	int compat, compression, preallocation;
 	bool lazy, extended, data_file_raw;
 	char *backing, *backing_format, *data_file;
+	int crypt_method; /* QCOW2_CRYPT_... */
+	struct luks_wishes luks;
 };
 
 static void wishes_clear(struct wishes *w)
@@ -38,6 +51,28 @@ static void wishes_clear(struct wishes *w)
 	g_free(w->backing);
 	g_free(w->backing_format);
 	g_free(w->data_file);
+	luks_wishes_clear(&w->luks);
+}
+
+/* "encrypt.format" and what belongs to it; "encryption=on" is QEMU's older name for aes. */
+static bool take_encryption(json_t *options, struct wishes *w, GError **error)
+{
+	static const char *const names[] = {"aes", "luks", NULL};
+	bool legacy = false;
+	int format = -1;
+	if (!block_take_bool(options, "encryption", &legacy, error) ||
+	    !block_take_enum(options, "encrypt.format", names, &format, error))
+		return false;
+	w->crypt_method = format < 0 ? legacy ? QCOW2_CRYPT_AES : QCOW2_CRYPT_NONE : format + 1;
+	if (w->crypt_method == QCOW2_CRYPT_LUKS)
+		return crypto_take_wishes(options, "encrypt.", &w->luks, error);
+	w->luks.secret = block_take_string(options, "encrypt.key-secret");
+	if (w->crypt_method && !w->luks.secret)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "Parameter 'encrypt.key-secret' is required for cipher");
+	if (!w->crypt_method && w->luks.secret)
+		return error_set(error, BERTH_ERR_INVALID, "Parameter 'encrypt.format' is missing");
+	return true; /* what is left belongs to luks only, and is refused by name */
 }
 
 static bool take_wishes(json_t *options, struct wishes *w, GError **error)
@@ -51,7 +86,8 @@ static bool take_wishes(json_t *options, struct wishes *w, GError **error)
 	w->backing = block_take_string(options, "backing_file");
 	w->backing_format = block_take_string(options, "backing_fmt");
 	w->data_file = block_take_string(options, "data_file");
-	return block_take_size(options, "cluster_size", &w->cluster_size, error) &&
+	return take_encryption(options, w, error) &&
+	       block_take_size(options, "cluster_size", &w->cluster_size, error) &&
 	       block_take_size(options, "refcount_bits", &w->refcount_bits, error) &&
 	       block_take_enum(options, "compat", compats, &w->compat, error) &&
 	       block_take_enum(options, "compression_type", compressions, &w->compression, error) &&
@@ -87,15 +123,19 @@ static bool check_wishes(const struct wishes *w, GError **error)
 	if (w->backing_format && !w->backing)
 		return error_set(error, BERTH_ERR_INVALID, "Backing format cannot be used without "
 				 "backing file");
+	if (v2 && w->preallocation && w->crypt_method)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "preallocation of an encrypted image needs compat=1.1: older images cannot say "
+				 "that clusters that are there read as zeroes");
 	if (w->preallocation && w->backing && !w->extended && w->preallocation != 1)
 		return error_set(error, BERTH_ERR_INVALID, "Backing file and preallocation can only be "
 				 "used at the same time if extended_l2 is enabled");
 	return true;
 }
 
-/* Where the parts of an empty image lie: header, refcount table, refcount blocks, L1. */
+/* Where the parts of an empty image lie: header, refcount table, refcount blocks, L1, LUKS header. */
 struct layout {
-	uint64_t table_clusters, blocks, l1_clusters, total;
+	uint64_t table_clusters, blocks, l1_clusters, luks_clusters, total;
 };
 
 static void lay_out(const struct qcow2_node *q, uint32_t l1_size, struct layout *l)
@@ -103,7 +143,7 @@ static void lay_out(const struct qcow2_node *q, uint32_t l1_size, struct layout 
 	l->table_clusters = l->blocks = 1;
 	l->l1_clusters = MAX(1, ((uint64_t)l1_size * 8 + q->cluster_size - 1) >> q->cluster_bits);
 	for (;;) {
-		l->total = 1 + l->table_clusters + l->blocks + l->l1_clusters;
+		l->total = 1 + l->table_clusters + l->blocks + l->l1_clusters + l->luks_clusters;
 		uint64_t blocks = (l->total + q->block_entries - 1) / q->block_entries;
 		uint64_t tables = (blocks * 8 + q->cluster_size - 1) >> q->cluster_bits;
 		if (blocks <= l->blocks && tables <= l->table_clusters)
@@ -121,6 +161,7 @@ static void fill_header(struct qcow2_node *q, const struct wishes *w)
 	h->refcount_order = __builtin_ctzll(w->refcount_bits);
 	h->size = w->size;
 	h->compression = w->compression;
+	h->crypt_method = w->crypt_method;
 	h->incompatible = (w->compression ? QCOW2_INCOMPAT_COMPRESSION : 0) |
 			  (w->extended ? QCOW2_INCOMPAT_EXTENDED_L2 : 0) |
 			  (w->data_file ? QCOW2_INCOMPAT_DATA_FILE : 0);
@@ -158,10 +199,28 @@ static void add_feature_names(struct qcow2_node *q)
 		qcow2_extension_set(q, QCOW2_EXT_FEATURES, table, sizeof(table));
 }
 
-static bool write_empty(struct qcow2_node *q, const char *filename, GError **error)
+/* The extension that says where the LUKS header is. */
+static void point_to_luks(struct qcow2_node *q, const struct wishes *w, const struct layout *l)
+{
+	uint8_t pointer[16];
+	if (w->crypt_method != QCOW2_CRYPT_LUKS)
+		return;
+	be64_store(pointer, (l->total - l->luks_clusters) << q->cluster_bits);
+	be64_store(pointer + 8, luks_payload_bytes(&w->luks));
+	qcow2_extension_set(q, QCOW2_EXT_CRYPTO, pointer, sizeof(pointer));
+}
+
+static uint64_t luks_clusters(const struct qcow2_node *q, const struct wishes *w)
+{
+	return w->crypt_method == QCOW2_CRYPT_LUKS
+		       ? (luks_payload_bytes(&w->luks) + q->cluster_size - 1) >> q->cluster_bits : 0;
+}
+
+static bool write_empty(struct qcow2_node *q, const struct wishes *w, const char *filename,
+			GError **error)
 {
 	struct qcow2_header *h = &q->header;
-	struct layout l;
+	struct layout l = {.luks_clusters = luks_clusters(q, w)};
 	unsigned shift = q->l2_bits + q->cluster_bits;
 	uint64_t l1_size = (h->size + (UINT64_C(1) << shift) - 1) >> shift;
 	if (l1_size * 8 > QCOW2_L1_MAX)
@@ -170,6 +229,7 @@ static bool write_empty(struct qcow2_node *q, const char *filename, GError **err
 				 "larger cluster size)", filename);
 	h->l1_size = l1_size;
 	lay_out(q, l1_size, &l);
+	point_to_luks(q, w, &l);
 	h->reftable_offset = q->cluster_size;
 	h->reftable_clusters = l.table_clusters;
 	uint64_t blocks_at = (1 + l.table_clusters) << q->cluster_bits;
@@ -199,7 +259,8 @@ static bool write_empty(struct qcow2_node *q, const char *filename, GError **err
 static bool preallocate(const struct block_create *create, int mode, GError **error)
 {
 	const struct block_open_options options = {.filename = create->filename, .format = "qcow2",
-						   .no_backing = true, .no_lock = true};
+						   .no_backing = true, .no_lock = true,
+						   .locked = true, .legacy_aes = true};
 	struct block_node *node = block_open(&options, create->loop, error);
 	if (!node)
 		return false;
@@ -215,10 +276,12 @@ static bool preallocate(const struct block_create *create, int mode, GError **er
 		if (rc == 0)
 			rc = block_io(q->data, BLOCK_WRITE_ZEROES, mode == 1 ? BLOCK_REQ_MAY_UNMAP : 0,
 				      offset, bytes, NULL, 0);
-		uint64_t bitmap = mode == 1 || !q->extended ? UINT32_MAX : UINT32_MAX;
+		/* Zeroes in the file decrypt to noise: these clusters are marked as zeroes. */
+		uint64_t zero = q->header.crypt_method && !q->extended ? QCOW2_ZERO : 0;
+		uint64_t bitmap = q->header.crypt_method ? UINT64_C(0xffffffff00000000) : UINT32_MAX;
 		for (uint64_t i = 0; i < got && rc == 0; i++)
-			rc = qcow2_entry_set(q, at + i, (offset + (i << q->cluster_bits)) | QCOW2_COPIED,
-					     bitmap);
+			rc = qcow2_entry_set(q, at + i, (offset + (i << q->cluster_bits)) | QCOW2_COPIED |
+					     zero, bitmap);
 		at += got;
 	}
 	rc = rc < 0 ? rc : qcow2_flush(q);
@@ -226,6 +289,27 @@ static bool preallocate(const struct block_create *create, int mode, GError **er
 		error_set_errno(error, -rc, "cannot preallocate '%s'", create->filename);
 	block_close(node);
 	return rc == 0;
+}
+
+/* The LUKS header, where the image points, or for aes a look whether the secret is there at all. */
+static bool write_key(struct qcow2_node *q, const struct block_create *create, const struct wishes *w,
+		      GError **error)
+{
+	const struct qcow2_ext *ext = qcow2_extension_find(q, QCOW2_EXT_CRYPTO);
+	if (w->crypt_method == QCOW2_CRYPT_LUKS) {
+		/* A last byte makes the file as long as the header says. */
+		uint64_t offset = be64_load(ext->data);
+		uint64_t end = offset + align_up(be64_load(ext->data + 8), q->cluster_size);
+		return block_write_sync(create->file, end - 1, "", 1, error) &&
+		       crypto_volume_format(create->file, offset, &w->luks, create->graph, error) &&
+		       block_flush_sync(create->file, error);
+	}
+	GBytes *password = w->crypt_method ? block_object_take(create->graph, w->luks.secret,
+							       BLOCK_OBJECT_SECRET, error) : NULL;
+	bool good = password || !w->crypt_method;
+	if (password)
+		g_bytes_unref(password);
+	return good;
 }
 
 static bool create_data_file(const struct block_create *create, const struct wishes *w,
@@ -247,7 +331,7 @@ bool qcow2_create(const struct block_create *create, GError **error)
 		q.extensions = g_array_new(false, false, sizeof(struct qcow2_ext));
 		fill_header(&q, &w);
 		add_feature_names(&q);
-		good = write_empty(&q, create->filename, error) &&
+		good = write_empty(&q, &w, create->filename, error) && write_key(&q, create, &w, error) &&
 		       (!w.preallocation || preallocate(create, w.preallocation, error));
 		qcow2_extensions_free(&q);
 	}
@@ -300,7 +384,7 @@ bool qcow2_measure(struct block_node *source, uint64_t size, json_t *options,
 		at += extent.length;
 	}
 	uint64_t all = align_up(w.size, q.cluster_size);
-	measure->fully_allocated = image_bytes(&q, w.size, all);
+	measure->fully_allocated = image_bytes(&q, w.size, all) + (luks_clusters(&q, &w) << q.cluster_bits);
 	measure->required = measure->fully_allocated - (whole ? 0 : all - data);
 	wishes_clear(&w);
 	return true;

@@ -95,11 +95,10 @@ static bool check_header(struct qcow2_node *q, GError **error)
 				 q->node.file->filename, h->compression);
 	if ((h->compression != 0) != ((h->incompatible & QCOW2_INCOMPAT_COMPRESSION) != 0))
 		return bad(q, error, "the compression type and its feature bit contradict each other");
-	if (h->crypt_method)
+	if (h->crypt_method > QCOW2_CRYPT_LUKS)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "'%s' is encrypted (%s), which is not supported yet: convert it to "
-				 "an unencrypted image",
-				 q->node.file->filename, h->crypt_method == 2 ? "LUKS" : "AES");
+				 "'%s' has encryption method %u; aes (1) and luks (2) are supported",
+				 q->node.file->filename, h->crypt_method);
 	if (h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2 && h->cluster_bits < 14)
 		return bad(q, error, "extended L2 entries need clusters of at least 16 KiB");
 	return true;

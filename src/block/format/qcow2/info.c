@@ -33,6 +33,8 @@ static json_t *describe_format(const struct qcow2_node *q)
 				    json_boolean(h->incompatible & QCOW2_INCOMPAT_CORRUPT));
 		json_object_set_new(data, "extended-l2", json_boolean(q->extended));
 	}
+	if (h->crypt_method)
+		json_object_set_new(data, "encrypt", qcow2_crypt_describe(q));
 	json_t *bitmaps = qcow2_bitmaps_describe(q);
 	if (json_array_size(bitmaps))
 		json_object_set(data, "bitmaps", bitmaps);
@@ -52,6 +54,8 @@ bool qcow2_info(struct block_node *node, json_t *info, GError **error)
 	json_object_set_new(info, "cluster-size", json_integer(q->cluster_size));
 	json_object_set_new(info, "dirty-flag",
 			    json_boolean(q->header.incompatible & QCOW2_INCOMPAT_DIRTY));
+	if (q->header.crypt_method)
+		json_object_set_new(info, "encrypted", json_true());
 	if (q->snapshots->len)
 		json_object_set_new(info, "snapshots", describe_snapshots(q));
 	json_object_set_new(info, "format-specific", describe_format(q));

@@ -89,6 +89,9 @@ static int qcow2_status(struct block_node *node, uint64_t offset, uint64_t lengt
 		extent->flags = node->backing ? 0 : BLOCK_STATUS_ZERO;
 		break;
 	}
+	/* What lies there is not what is read here. */
+	if (q->header.crypt_method)
+		extent->flags &= ~(unsigned)(BLOCK_STATUS_OFFSET | BLOCK_STATUS_RECURSE);
 	if (extent->flags & BLOCK_STATUS_OFFSET) {
 		extent->host_offset = map.host;
 		extent->file = q->data;
@@ -105,6 +108,7 @@ static void free_memory(struct qcow2_node *q)
 	qcow2_snapshots_free(q);
 	qcow2_extensions_free(q);
 	qcow2_codec_free(q->codec);
+	crypto_volume_clear(&q->crypt);
 	g_clear_pointer(&q->frees, g_array_unref);
 	g_clear_pointer(&q->freed, g_array_unref);
 	g_free(q->l1);
@@ -228,7 +232,7 @@ static bool open_tables(struct qcow2_node *q, json_t *dict, GError **error)
 {
 	struct block_node *node = &q->node;
 	if (!take_options(q, dict, error) || !open_data_file(q, dict, error) ||
-	    !load_l1(q, error) || !qcow2_reftable_load(q, error) || !qcow2_snapshots_load(q, error))
+	    !qcow2_crypt_open(q, dict, error) || !load_l1(q, error) || !qcow2_reftable_load(q, error) || !qcow2_snapshots_load(q, error))
 		return false;
 	node->size = q->header.size;
 	node->limits = (struct block_limits){

@@ -15,7 +15,10 @@
  */
 #pragma once
 
+#include "aio/pool.h"
+#include "block/core/claims.h"
 #include "block/core/driver.h"
+#include "block/crypto/volume.h"
 
 #define QCOW2_MAGIC UINT32_C(0x514649fb)
 
@@ -36,6 +39,9 @@ enum {
 	QCOW2_EXT_END = 0, QCOW2_EXT_BACKING_FORMAT = 0xe2792aca, QCOW2_EXT_FEATURES = 0x6803f857,
 	QCOW2_EXT_CRYPTO = 0x0537be77, QCOW2_EXT_BITMAPS = 0x23852875, QCOW2_EXT_DATA_FILE = 0x44415441,
 };
+
+enum { QCOW2_CRYPT_NONE, QCOW2_CRYPT_AES, QCOW2_CRYPT_LUKS };
+#define QCOW2_CRYPT_THREADS 4
 
 /* Bounds on what an image can make us hold in memory; QEMU has the same. */
 #define QCOW2_L1_MAX        (32 * 1024 * 1024)
@@ -131,6 +137,8 @@ struct qcow2_node {
 	GArray *snapshots; /* of struct qcow2_snapshot */
 	uint64_t snapshot_table_size;
 	struct qcow2_codec *codec;
+	struct crypto_volume crypt;       /* crypt.cipher: NULL if locked, or not encrypted */
+	struct block_claims crypt_claims; /* writes to parts of sectors run alone */
 	uint8_t *zeroes; /* one cluster, or 64 KiB if that is less */
 	bool dirty_marked, corrupt;
 	bool bitmaps_loaded; /* so they are to be written back */
@@ -220,6 +228,9 @@ bool qcow2_claimed(const struct qcow2_node *q, uint64_t first, uint64_t end);
 int qcow2_read(struct qcow2_node *q, uint64_t offset, uint64_t length, const struct iovec *iov,
 	       unsigned iov_count);
 int qcow2_write(struct qcow2_node *q, struct block_request *request);
+/* The same for whole sectors of memory, below what qcow2_crypt_write() does. */
+int qcow2_write_sectors(struct qcow2_node *q, uint64_t offset, uint64_t length,
+			const struct iovec *iov, unsigned iov_count);
 int qcow2_write_compressed(struct qcow2_node *q, struct block_request *request);
 /* Zero, or give up as a hint; `unmap`: zeroes need not keep their space. */
 int qcow2_discard(struct qcow2_node *q, uint64_t offset, uint64_t length, bool zero, bool unmap);
@@ -229,6 +240,22 @@ void qcow2_io_end(struct qcow2_node *q, unsigned generation);
 /* Run alone. */
 void qcow2_freeze(struct qcow2_node *q);
 void qcow2_thaw(struct qcow2_node *q);
+
+/* --- crypt.c --------------------------------------------------------------------------------------------*/
+/* Takes "encrypt" out of `dict`. */
+bool qcow2_crypt_open(struct qcow2_node *q, json_t *dict, GError **error);
+bool qcow2_crypt_locked(const struct qcow2_node *q);
+const char *qcow2_crypt_name(const struct qcow2_node *q);
+json_t *qcow2_crypt_describe(const struct qcow2_node *q);
+/* Guest bytes that lie encrypted at `host` of the data file. */
+int qcow2_crypt_read(struct qcow2_node *q, uint64_t guest, uint64_t host, const struct iovec *iov,
+		     unsigned iov_count, uint64_t skip, uint64_t length);
+/* Write to the data file, encrypted (then only whole sectors) or as it is. */
+int qcow2_data_write(struct qcow2_node *q, uint64_t guest, uint64_t host, struct iovec *iov,
+		     unsigned iov_count, uint64_t length);
+/* A write that may begin and end within sectors. */
+int qcow2_crypt_write(struct qcow2_node *q, uint64_t offset, uint64_t length, const struct iovec *iov,
+		      unsigned iov_count);
 
 /* --- compress.c -----------------------------------------------------------------------------------------*/
 struct qcow2_codec *qcow2_codec_new(void);

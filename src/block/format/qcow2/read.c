@@ -63,6 +63,8 @@ static int read_mapped(struct qcow2_node *q, uint64_t offset, const struct qcow2
 {
 	switch (map->type) {
 	case QCOW2_NORMAL:
+		if (q->header.crypt_method)
+			return qcow2_crypt_read(q, offset, map->host, iov, iov_count, skip, map->length);
 		return read_part(q->data, map->host, iov, iov_count, skip, map->length);
 	case QCOW2_PACKED:
 		return read_packed(q, map->host, offset & (q->cluster_size - 1), iov, iov_count, skip,

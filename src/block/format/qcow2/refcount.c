@@ -105,7 +105,8 @@ bool qcow2_overlaps(const struct qcow2_node *q, uint64_t offset, uint64_t length
 	const struct qcow2_header *h = &q->header;
 	if (meets(offset, length, 0, q->cluster_size) ||
 	    meets(offset, length, h->l1_offset, (uint64_t)q->l1_size * 8) ||
-	    meets(offset, length, h->reftable_offset, q->reftable_size * 8))
+	    meets(offset, length, h->reftable_offset, q->reftable_size * 8) ||
+	    meets(offset, length, q->crypt.offset, q->crypt.length))
 		return true;
 	for (uint32_t i = 0; i < q->l1_size; i++)
 		if (q->l1[i] && meets(offset, length, q->l1[i] & QCOW2_OFFSET, q->cluster_size))

@@ -125,7 +125,8 @@ static int fetch_edge(struct qcow2_node *q, const struct step *step, uint64_t fr
 	bool zero = q->extended ? false : reads_zero(q, entry, 0, from);
 	if (q->extended && !(entry & (QCOW2_OFFSET | QCOW2_COMPRESSED)) && !q->node.backing)
 		zero = true;
-	if (zero && step->fresh)
+	/* Zeroes of an encrypted image are zeroes in the file only by chance. */
+	if (zero && step->fresh && !q->header.crypt_method)
 		return 0;
 	*bytes = g_malloc0(to - from);
 	uint64_t size = q->node.size, have = from < size ? MIN(to, size) - from : 0;
@@ -149,7 +150,7 @@ static int write_data(struct qcow2_node *q, const struct step *step, uint8_t *he
 	uint64_t host = step->host + (from - (step->first << q->cluster_bits));
 	if (!q->external && qcow2_overlaps(q, host, to - from))
 		return qcow2_corrupt(q, "a data cluster is also metadata", host);
-	return block_io(q->data, BLOCK_WRITE, 0, host, to - from, iov, n);
+	return qcow2_data_write(q, from, host, iov, n, to - from);
 }
 
 /* The allocation bits of the subclusters in [copy_start, copy_end) of one cluster. */
@@ -225,7 +226,7 @@ static int write_new(struct qcow2_node *q, struct step *step, uint64_t offset, u
 	return rc;
 }
 
-static int write_in_place(struct qcow2_node *q, const struct qcow2_mapping *map,
+static int write_in_place(struct qcow2_node *q, uint64_t offset, const struct qcow2_mapping *map,
 			  const struct iovec *iov, unsigned iov_count, uint64_t skip)
 {
 	struct iovec local[IOV_LOCAL];
@@ -234,11 +235,11 @@ static int write_in_place(struct qcow2_node *q, const struct qcow2_mapping *map,
 	unsigned n = block_iov_slice(iov, iov_count, skip, map->length, part);
 	if (!q->external && qcow2_overlaps(q, map->host, map->length))
 		return qcow2_corrupt(q, "a data cluster is also metadata", map->host);
-	return block_io(q->data, BLOCK_WRITE, 0, map->host, map->length, part, n);
+	return qcow2_data_write(q, offset, map->host, part, n, map->length);
 }
 
-static int write_range(struct qcow2_node *q, uint64_t offset, uint64_t length,
-		       const struct iovec *iov, unsigned iov_count)
+int qcow2_write_sectors(struct qcow2_node *q, uint64_t offset, uint64_t length,
+			const struct iovec *iov, unsigned iov_count)
 {
 	struct step *step = NULL;
 	int rc = 0;
@@ -249,7 +250,7 @@ static int write_range(struct qcow2_node *q, uint64_t offset, uint64_t length,
 		n = map.length;
 		bool in_place = rc == 0 && map.type == QCOW2_NORMAL && map.copied;
 		if (in_place)
-			rc = write_in_place(q, &map, iov, iov_count, done);
+			rc = write_in_place(q, offset + done, &map, iov, iov_count, done);
 		qcow2_io_end(q, generation);
 		if (in_place || rc < 0)
 			continue;
@@ -262,6 +263,13 @@ static int write_range(struct qcow2_node *q, uint64_t offset, uint64_t length,
 	}
 	g_free(step);
 	return rc;
+}
+
+static int write_range(struct qcow2_node *q, uint64_t offset, uint64_t length,
+		       const struct iovec *iov, unsigned iov_count)
+{
+	return (q->header.crypt_method ? qcow2_crypt_write : qcow2_write_sectors)(q, offset, length, iov,
+										  iov_count);
 }
 
 int qcow2_write(struct qcow2_node *q, struct block_request *request)
@@ -326,6 +334,9 @@ static int clear_cluster(struct qcow2_node *q, uint64_t cluster, bool zero, bool
 static int clear_clusters(struct qcow2_node *q, uint64_t first, uint64_t end, bool zero, bool unmap)
 {
 	int rc = 0;
+	struct block_claim sectors;
+	block_claim_begin(&q->crypt_claims, &sectors, first << q->cluster_bits,
+			  (end - first) << q->cluster_bits, false);
 	while (first < end && rc == 0) {
 		uint64_t stop = MIN(end, first + RUN_MAX);
 		/* Whole tables that are not there need no visit. */
@@ -342,6 +353,7 @@ static int clear_clusters(struct qcow2_node *q, uint64_t first, uint64_t end, bo
 			rc = clear_cluster(q, first, zero, unmap);
 		qcow2_unclaim(q, &claim);
 	}
+	block_claim_end(&q->crypt_claims, &sectors);
 	return rc;
 }
 
@@ -436,7 +448,7 @@ static void pack_worker(void *opaque)
 int qcow2_write_compressed(struct qcow2_node *q, struct block_request *request)
 {
 	uint64_t mask = q->cluster_size - 1, end = request->offset + request->length;
-	if (q->external)
+	if (q->external || q->header.crypt_method)
 		return -ENOTSUP;
 	if (q->corrupt)
 		return -EIO;

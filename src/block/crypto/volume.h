@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the luks and qcow2 drivers have in common: a LUKS header somewhere in a node, the cipher that
+ * a password in it unlocks, and threads that compute. Owned by the node whose bytes are encrypted;
+ * everything here is for fibers of its loop.
+ */
+#pragma once
+
+#include "block/core/driver.h"
+#include "block/crypto/luks.h"
+
+struct aio_pool;
+
+struct crypto_volume {
+	struct block_node *file;      /* the header is in it... */
+	uint64_t offset, length;      /* ...in these bytes */
+	struct luks_header header;
+	struct crypto_cipher *cipher; /* NULL: locked */
+	struct aio_pool *pool;
+};
+
+/* Read and check the header at [offset, offset + length) of `file`. Ends with crypto_volume_clear(),
+ * also after a failure. */
+bool crypto_volume_read(struct crypto_volume *volume, struct block_node *file, uint64_t offset,
+			uint64_t length, GError **error);
+/* Find the slot that the secret `id` of `graph` opens, and set the cipher. Takes seconds. */
+bool crypto_volume_unlock(struct crypto_volume *volume, struct block_graph *graph, const char *id,
+			  GError **error);
+void crypto_volume_clear(struct crypto_volume *volume);
+/*
+ * En- or decrypt whole sectors in place; `offset` (in bytes) is what the first one's IV is made of.
+ * Long ranges are computed on a thread meanwhile. 0 or -EIO.
+ */
+int crypto_volume_crypt(struct crypto_volume *volume, uint64_t offset, void *bytes, uint64_t length,
+			bool encrypt);
+
+/*
+ * The options of a new volume, each key behind `prefix` ("encrypt." or ""): what is known is taken
+ * out of `options`. `wishes` (zeroed) ends with luks_wishes_clear(), also after a failure.
+ */
+bool crypto_take_wishes(json_t *options, const char *prefix, struct luks_wishes *wishes,
+			GError **error);
+/* Write a new header, with the wished secret in slot 0, at `offset` of `file`. Not flushed. */
+bool crypto_volume_format(struct block_node *file, uint64_t offset, const struct luks_wishes *wishes,
+			  struct block_graph *graph, GError **error);
