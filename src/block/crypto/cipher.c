@@ -14,7 +14,7 @@ struct crypto_cipher {
 	gnutls_cipher_algorithm_t algorithm, essiv_algorithm;
 	enum ivgen ivgen;
 	uint8_t key[64], essiv_key[64];
-	unsigned key_bytes, essiv_bytes;
+	unsigned key_bytes, essiv_bytes, unit;
 };
 
 static gnutls_cipher_algorithm_t cbc_of(unsigned key_bytes)
@@ -59,10 +59,11 @@ static bool set_mode(struct crypto_cipher *cipher, const char *mode)
 }
 
 struct crypto_cipher *crypto_cipher_new(const char *name, const char *mode, const uint8_t *key,
-					unsigned key_bytes, GError **error)
+					unsigned key_bytes, unsigned unit, GError **error)
 {
 	struct crypto_cipher *cipher = g_new0(struct crypto_cipher, 1);
 	cipher->key_bytes = key_bytes;
+	cipher->unit = unit;
 	memcpy(cipher->key, key, MIN(key_bytes, sizeof(cipher->key)));
 	if (key_bytes <= sizeof(cipher->key) && strcmp(name, "aes") == 0 && set_mode(cipher, mode))
 		return cipher;
@@ -106,11 +107,11 @@ static bool run(const struct crypto_cipher *cipher, uint64_t sector, uint8_t *by
 		return false;
 	bool good = cipher->ivgen != IV_ESSIV ||
 		    gnutls_cipher_init(&essiv, cipher->essiv_algorithm, &essiv_key, &first) == 0;
-	for (uint64_t at = 0; good && at < length; at += CRYPTO_SECTOR, sector++) {
+	for (uint64_t at = 0; good && at < length; at += cipher->unit, sector += cipher->unit / CRYPTO_SECTOR) {
 		good = make_iv(cipher, essiv, sector, iv);
 		gnutls_cipher_set_iv(handle, iv, sizeof(iv));
 		good = good && (encrypt ? gnutls_cipher_encrypt : gnutls_cipher_decrypt)(
-				       handle, bytes + at, CRYPTO_SECTOR) == 0;
+				       handle, bytes + at, cipher->unit) == 0;
 	}
 	gnutls_cipher_deinit(handle);
 	if (essiv)

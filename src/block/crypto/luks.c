@@ -16,8 +16,6 @@
 #define SLOT_SIZE     48
 /* Slots begin at multiples of this, and the payload too. */
 #define ALIGN_SECTORS 8
-/* Some 10 s of one CPU: an image must not keep us for hours. */
-#define ITERATIONS_MAX 20000000
 #define ITERATIONS_MIN 1000
 
 bool luks_probe(const uint8_t *head, size_t length)
@@ -27,7 +25,7 @@ bool luks_probe(const uint8_t *head, size_t length)
 
 uint64_t luks_material_bytes(const struct luks_header *header)
 {
-	return align_up((uint64_t)header->key_bytes * LUKS_STRIPES, CRYPTO_SECTOR);
+	return luks_stripes_bytes(header->key_bytes);
 }
 
 /* --- the header -----------------------------------------------------------------------------------------*/
@@ -42,7 +40,7 @@ static bool check_slot(const struct luks_header *h, const struct luks_slot *slot
 	uint64_t end = (uint64_t)slot->offset * CRYPTO_SECTOR + luks_material_bytes(h);
 	return slot->stripes == LUKS_STRIPES && slot->offset >= 2 &&
 	       end <= (uint64_t)h->payload * CRYPTO_SECTOR && slot->iterations >= 1 &&
-	       slot->iterations <= ITERATIONS_MAX;
+	       slot->iterations <= LUKS_ITERATIONS_MAX;
 }
 
 bool luks_decode(struct luks_header *h, const uint8_t *b, const char *name, GError **error)
@@ -65,7 +63,7 @@ bool luks_decode(struct luks_header *h, const uint8_t *b, const char *name, GErr
 	memcpy(h->uuid, b + 168, 40);
 	if (h->key_bytes < 16 || h->key_bytes > LUKS_KEY_MAX || h->key_bytes % 8)
 		return bad(name, "the key's length makes no sense", error);
-	if (h->digest_iterations < 1 || h->digest_iterations > ITERATIONS_MAX)
+	if (h->digest_iterations < 1 || h->digest_iterations > LUKS_ITERATIONS_MAX)
 		return bad(name, "its key would take hours to check", error);
 	for (unsigned i = 0; i < LUKS_SLOTS; i++) {
 		const uint8_t *s = b + SLOTS_AT + i * SLOT_SIZE;
@@ -109,90 +107,38 @@ void luks_encode(const struct luks_header *h, uint8_t *b)
 
 /* --- keys -----------------------------------------------------------------------------------------------*/
 
-static gnutls_digest_algorithm_t digest_of(const struct luks_header *h, GError **error)
+/* Encrypt or decrypt the stripes of a slot with what the password and the slot's salt make. */
+static bool crypt_material(const struct luks_header *h, const struct luks_slot *slot,
+			   const void *password, size_t length, uint8_t *material, bool encrypt,
+			   GError **error)
 {
-	gnutls_digest_algorithm_t digest = gnutls_digest_get_id(h->hash);
-	if (digest == GNUTLS_DIG_UNKNOWN)
-		error_set(error, BERTH_ERR_NOT_SUPPORTED, "the hash '%s' is not supported", h->hash);
-	return digest;
+	uint8_t slot_key[LUKS_KEY_MAX];
+	gnutls_digest_algorithm_t digest = luks_digest(h->hash, error);
+	bool good = digest != GNUTLS_DIG_UNKNOWN &&
+		    luks_pbkdf2(digest, password, length, slot->salt, sizeof(slot->salt), slot->iterations,
+				slot_key, h->key_bytes, error) &&
+		    luks_crypt_stripes(h->cipher, h->mode, slot_key, h->key_bytes, material,
+				       luks_material_bytes(h), encrypt, error);
+	gnutls_memset(slot_key, 0, sizeof(slot_key));
+	return good;
 }
 
-static bool derive(gnutls_digest_algorithm_t digest, const void *password, size_t length,
-		   const uint8_t *salt, uint32_t iterations, uint8_t *out, unsigned out_length)
+static bool digest_key(const struct luks_header *h, const uint8_t *key, uint8_t out[20], GError **error)
 {
-	const gnutls_datum_t secret = {(unsigned char *)password, length};
-	const gnutls_datum_t salted = {(unsigned char *)salt, 32};
-	return gnutls_pbkdf2((gnutls_mac_algorithm_t)digest, &secret, &salted, iterations, out,
-			     out_length) == 0;
-}
-
-/* The specification's diffusion: each digest-sized piece becomes the hash of its number and itself. */
-static bool diffuse(gnutls_digest_algorithm_t digest, uint8_t *block, unsigned length)
-{
-	unsigned size = gnutls_hash_get_len(digest);
-	uint8_t input[4 + 64], output[64];
-	for (unsigned at = 0, i = 0; at < length; at += size, i++) {
-		unsigned n = MIN(size, length - at);
-		be32_store(input, i);
-		memcpy(input + 4, block + at, n);
-		if (gnutls_hash_fast(digest, input, 4 + n, output) < 0)
-			return false;
-		memcpy(block + at, output, n);
-	}
-	return true;
-}
-
-static void xor_into(uint8_t *to, const uint8_t *from, unsigned length)
-{
-	for (unsigned i = 0; i < length; i++)
-		to[i] ^= from[i];
-}
-
-/* All stripes but the last, folded into `block`. */
-static bool fold(gnutls_digest_algorithm_t digest, const uint8_t *stripes, unsigned length,
-		 uint8_t *block)
-{
-	memset(block, 0, length);
-	for (unsigned i = 0; i < LUKS_STRIPES - 1; i++) {
-		xor_into(block, stripes + (size_t)i * length, length);
-		if (!diffuse(digest, block, length))
-			return false;
-	}
-	return true;
-}
-
-/* The slot's own key encrypts the stripes; sectors count from 0 there. */
-static bool crypt_material(const struct luks_header *h, const uint8_t *slot_key, uint8_t *material,
-			   bool encrypt, GError **error)
-{
-	struct crypto_cipher *cipher =
-		crypto_cipher_new(h->cipher, h->mode, slot_key, h->key_bytes, error);
-	if (!cipher)
-		return false;
-	bool good = (encrypt ? crypto_encrypt : crypto_decrypt)(cipher, 0, material,
-								 luks_material_bytes(h));
-	crypto_cipher_free(cipher);
-	return good || error_set(error, BERTH_ERR_INTERNAL, "the key slot could not be computed");
+	gnutls_digest_algorithm_t digest = luks_digest(h->hash, error);
+	return digest != GNUTLS_DIG_UNKNOWN &&
+	       luks_pbkdf2(digest, key, h->key_bytes, h->digest_salt, sizeof(h->digest_salt),
+			   h->digest_iterations, out, 20, error);
 }
 
 bool luks_try_slot(const struct luks_header *h, const struct luks_slot *slot, uint8_t *material,
 		   const void *password, size_t length, uint8_t *key, GError **error)
 {
-	uint8_t slot_key[LUKS_KEY_MAX], digest_now[20];
-	gnutls_digest_algorithm_t digest = digest_of(h, error);
-	if (digest == GNUTLS_DIG_UNKNOWN)
-		return false;
-	bool good = derive(digest, password, length, slot->salt, slot->iterations, slot_key,
-			   h->key_bytes) ||
-		    error_set(error, BERTH_ERR_INTERNAL, "the key could not be derived");
-	good = good && crypt_material(h, slot_key, material, false, error) &&
-	       fold(digest, material, h->key_bytes, key);
-	if (good)
-		xor_into(key, material + (size_t)(LUKS_STRIPES - 1) * h->key_bytes, h->key_bytes);
-	good = good && derive(digest, key, h->key_bytes, h->digest_salt, h->digest_iterations, digest_now,
-			      sizeof(digest_now));
-	gnutls_memset(slot_key, 0, sizeof(slot_key));
-	return good && gnutls_memcmp(digest_now, h->digest, sizeof(digest_now)) == 0;
+	uint8_t digest_now[20];
+	return crypt_material(h, slot, password, length, material, false, error) &&
+	       luks_af_merge(luks_digest(h->hash, NULL), material, h->key_bytes, key, error) &&
+	       digest_key(h, key, digest_now, error) &&
+	       gnutls_memcmp(digest_now, h->digest, sizeof(digest_now)) == 0;
 }
 
 /* --- making ---------------------------------------------------------------------------------------------*/
@@ -204,16 +150,10 @@ static uint32_t count_iterations(gnutls_digest_algorithm_t digest, unsigned key_
 	struct timespec a, b;
 	const uint32_t sample = 20000;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
-	derive(digest, "sample", 6, salt, sample, out, key_bytes);
+	luks_pbkdf2(digest, "sample", 6, salt, sizeof(salt), sample, out, key_bytes, NULL);
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
 	uint64_t us = (b.tv_sec - a.tv_sec) * UINT64_C(1000000) + (b.tv_nsec - a.tv_nsec) / 1000;
-	return CLAMP(ms * 1000 * sample / MAX(us, 1), ITERATIONS_MIN, ITERATIONS_MAX);
-}
-
-static bool random_bytes(void *bytes, size_t length, GError **error)
-{
-	return gnutls_rnd(GNUTLS_RND_KEY, bytes, length) == 0 ||
-	       error_set(error, BERTH_ERR_INTERNAL, "there are no random numbers");
+	return CLAMP(ms * 1000 * sample / MAX(us, 1), ITERATIONS_MIN, LUKS_ITERATIONS_MAX);
 }
 
 static void lay_out(struct luks_header *h)
@@ -240,52 +180,41 @@ void luks_wishes_clear(struct luks_wishes *wishes)
 	g_free(wishes->secret);
 }
 
-/* The master key in stripes that only together give it back. */
-static bool split_key(const struct luks_header *h, gnutls_digest_algorithm_t digest,
-		      const uint8_t *key, uint8_t *material, GError **error)
+bool luks_fill_slot(const struct luks_header *h, struct luks_slot *slot, const uint8_t *key,
+		    const void *password, size_t length, uint64_t iter_ms, uint8_t *material,
+		    GError **error)
 {
-	uint8_t block[LUKS_KEY_MAX];
-	size_t most = (size_t)(LUKS_STRIPES - 1) * h->key_bytes;
-	if (!random_bytes(material, most, error))
+	gnutls_digest_algorithm_t digest = luks_digest(h->hash, error);
+	if (digest == GNUTLS_DIG_UNKNOWN)
 		return false;
-	if (!fold(digest, material, h->key_bytes, block))
-		return error_set(error, BERTH_ERR_INTERNAL, "the key could not be split");
-	xor_into(block, key, h->key_bytes);
-	memcpy(material + most, block, h->key_bytes);
-	return true;
+	slot->iterations = count_iterations(digest, h->key_bytes, iter_ms);
+	slot->stripes = LUKS_STRIPES;
+	slot->active = luks_random(slot->salt, sizeof(slot->salt), error) &&
+		       luks_af_split(digest, key, h->key_bytes, material, error) &&
+		       crypt_material(h, slot, password, length, material, true, error);
+	return slot->active;
 }
 
 bool luks_format(struct luks_header *h, const struct luks_wishes *w, const void *password,
 		 size_t length, uint8_t **material, GError **error)
 {
-	uint8_t key[LUKS_KEY_MAX], slot_key[LUKS_KEY_MAX];
+	uint8_t key[LUKS_KEY_MAX];
 	*h = (struct luks_header){.key_bytes = w->key_bytes};
 	g_strlcpy(h->cipher, "aes", sizeof(h->cipher));
 	g_strlcpy(h->mode, w->mode, sizeof(h->mode));
 	g_strlcpy(h->hash, w->hash, sizeof(h->hash));
 	g_autofree char *uuid = g_uuid_string_random();
 	g_strlcpy(h->uuid, uuid, sizeof(h->uuid));
-	gnutls_digest_algorithm_t digest = digest_of(h, error);
-	if (digest == GNUTLS_DIG_UNKNOWN)
-		return false;
 	lay_out(h);
-	struct luks_slot *slot = &h->slots[0];
-	slot->active = true;
-	slot->iterations = count_iterations(digest, h->key_bytes, w->iter_ms);
-	h->digest_iterations = MAX(slot->iterations / 8, ITERATIONS_MIN);
 	*material = g_malloc0(luks_material_bytes(h));
-	bool good = random_bytes(key, h->key_bytes, error) &&
-		    random_bytes(h->digest_salt, sizeof(h->digest_salt), error) &&
-		    random_bytes(slot->salt, sizeof(slot->salt), error) &&
-		    split_key(h, digest, key, *material, error);
-	good = good && ((derive(digest, key, h->key_bytes, h->digest_salt, h->digest_iterations, h->digest,
-				sizeof(h->digest)) &&
-			 derive(digest, password, length, slot->salt, slot->iterations, slot_key,
-				h->key_bytes)) ||
-			error_set(error, BERTH_ERR_INTERNAL, "the keys could not be derived"));
-	good = good && crypt_material(h, slot_key, *material, true, error);
+	bool good = luks_random(key, h->key_bytes, error) &&
+		    luks_random(h->digest_salt, sizeof(h->digest_salt), error) &&
+		    luks_fill_slot(h, &h->slots[0], key, password, length, w->iter_ms, *material, error);
+	if (good) {
+		h->digest_iterations = MAX(h->slots[0].iterations / 8, ITERATIONS_MIN);
+		good = digest_key(h, key, h->digest, error);
+	}
 	gnutls_memset(key, 0, sizeof(key));
-	gnutls_memset(slot_key, 0, sizeof(slot_key));
 	if (!good)
 		g_clear_pointer(material, g_free);
 	return good;

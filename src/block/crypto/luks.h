@@ -6,13 +6,12 @@
 #pragma once
 
 #include "block/crypto/cipher.h"
+#include "block/crypto/keyslot.h"
 
 #include <jansson.h>
 
 #define LUKS_HEADER_SIZE 592
 #define LUKS_SLOTS       8
-#define LUKS_STRIPES     4000
-#define LUKS_KEY_MAX     64
 
 struct luks_slot {
 	bool active;
@@ -40,6 +39,14 @@ uint64_t luks_material_bytes(const struct luks_header *header);
  */
 bool luks_try_slot(const struct luks_header *header, const struct luks_slot *slot, uint8_t *material,
 		   const void *password, size_t length, uint8_t *key, GError **error);
+
+/*
+ * Put the master key into a slot, for a new password: fills the slot and `material`, which goes to
+ * the slot's place. As slow as the slot's user wants a try of a password to be.
+ */
+bool luks_fill_slot(const struct luks_header *header, struct luks_slot *slot, const uint8_t *key,
+		    const void *password, size_t length, uint64_t iter_ms, uint8_t *material,
+		    GError **error);
 
 struct luks_wishes {
 	char *mode, *hash, *secret; /* g_free(); the cipher is AES. The secret is an object's id */

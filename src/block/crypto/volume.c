@@ -2,6 +2,7 @@
 #include "block/crypto/volume.h"
 
 #include "aio/pool.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "block/core/object.h"
 #include "block/core/options.h"
@@ -14,6 +15,75 @@
 
 /* --- opening --------------------------------------------------------------------------------------------*/
 
+static bool read_version1(struct crypto_volume *v, const uint8_t *bytes, GError **error)
+{
+	if (!luks_decode(&v->header, bytes, v->file->filename, error))
+		return false;
+	v->payload = (uint64_t)v->header.payload * CRYPTO_SECTOR;
+	v->sector = CRYPTO_SECTOR;
+	return true;
+}
+
+/* One copy of a version 2 header, all of it and whole: the JSON's place is in *text. */
+static bool read_copy(struct crypto_volume *v, uint64_t at, struct luks2_header *h, uint8_t **text,
+		      GError **error)
+{
+	uint8_t b[LUKS2_BINARY_SIZE];
+	const char *name = v->file->filename;
+	if (!range_fits(at, sizeof(b), v->length) ||
+	    !block_read_sync(v->file, v->offset + at, b, sizeof(b), error) ||
+	    !luks2_decode_binary(h, b, at != 0, name, error))
+		return false;
+	if (!range_fits(at, h->size, v->length))
+		return error_set(error, BERTH_ERR_INVALID, "'%s' ends in its own LUKS header", name);
+	g_autofree uint8_t *all = g_malloc(h->size);
+	if (!block_read_sync(v->file, v->offset + at, all, h->size, error))
+		return false;
+	if (!luks2_check(h, all))
+		return error_set(error, BERTH_ERR_INVALID, "'%s': the checksum of the LUKS header is wrong", name);
+	*text = g_memdup2(all + sizeof(b), h->size - sizeof(b));
+	return true;
+}
+
+/*
+ * The newer of the two copies that are whole: a crash during a change of the header leaves one. Where
+ * the first is broken, the second may be at any of the sizes that a header can have.
+ */
+static bool read_version2(struct crypto_volume *v, GError **error)
+{
+	struct luks2_header second, *h = v->header2 = g_new0(struct luks2_header, 1);
+	g_autofree uint8_t *text = NULL;
+	g_autoptr(GError) why = NULL;
+	bool found = read_copy(v, 0, h, &text, &why);
+	for (uint64_t at = found ? h->size : 16384; at <= LUKS2_HEADER_MAX; at *= 2) {
+		uint8_t *other = NULL;
+		bool good = read_copy(v, at, &second, &other, NULL);
+		if (good && (!found || second.sequence > h->sequence)) {
+			*h = second;
+			g_free(text);
+			text = g_steal_pointer(&other);
+			found = true;
+		}
+		g_free(other);
+		if (found)
+			break;
+	}
+	if (!found) {
+		if (why)
+			g_propagate_error(error, g_steal_pointer(&why));
+		else
+			error_set(error, BERTH_ERR_INVALID, "'%s' ends in its own LUKS header", v->file->filename);
+		return false;
+	}
+	v->payload = 0;
+	if (!luks2_decode_json(h, (char *)text, h->size - LUKS2_BINARY_SIZE, v->file->filename, error))
+		return false;
+	v->payload = h->segment_offset;
+	v->size = h->segment_size;
+	v->sector = h->sector_size;
+	return true;
+}
+
 bool crypto_volume_read(struct crypto_volume *v, struct block_node *file, uint64_t offset,
 			uint64_t length, GError **error)
 {
@@ -22,18 +92,24 @@ bool crypto_volume_read(struct crypto_volume *v, struct block_node *file, uint64
 	v->offset = offset;
 	v->length = length;
 	v->pool = aio_pool_new(THREADS);
-	int rc = length < sizeof(b) ? -EINVAL : block_pread(file, offset, b, sizeof(b));
-	if (rc < 0)
-		return error_set_errno(error, -rc, "cannot read the header of '%s'", file->filename);
-	if (!luks_decode(&v->header, b, file->filename, error))
+	if (length < sizeof(b))
+		return error_set(error, BERTH_ERR_INVALID, "'%s' ends in its own LUKS header", file->filename);
+	if (!block_read_sync(file, offset, b, sizeof(b), error) ||
+	    !(luks2_probe(b, sizeof(b)) ? read_version2(v, error) : read_version1(v, b, error)))
 		return false;
-	return (uint64_t)v->header.payload * CRYPTO_SECTOR <= length ||
-	       error_set(error, BERTH_ERR_INVALID, "'%s' ends in its own LUKS header", file->filename);
+	return range_fits(v->payload, v->size, length) ||
+	       error_set(error, BERTH_ERR_INVALID, "'%s' ends before its LUKS payload does", file->filename);
 }
 
+json_t *crypto_volume_describe(const struct crypto_volume *v)
+{
+	return v->header2 ? luks2_describe(v->header2) : luks_describe(&v->header);
+}
+
+/* A slot of either version. */
 struct unlock {
-	const struct luks_header *header;
-	const struct luks_slot *slot;
+	const struct crypto_volume *volume;
+	unsigned slot;
 	uint8_t *material, key[LUKS_KEY_MAX];
 	GBytes *password;
 	GError *error;
@@ -43,39 +119,67 @@ struct unlock {
 static void unlock_work(void *opaque)
 {
 	struct unlock *u = opaque;
+	const struct crypto_volume *v = u->volume;
 	gsize length;
 	const void *password = g_bytes_get_data(u->password, &length);
-	u->good = luks_try_slot(u->header, u->slot, u->material, password, length, u->key, &u->error);
+	u->good = v->header2 ? luks2_try_slot(v->header2, &v->header2->slots[u->slot], u->material, password,
+					      length, u->key, &u->error)
+			     : luks_try_slot(&v->header, &v->header.slots[u->slot], u->material, password,
+					     length, u->key, &u->error);
 }
 
-static void try_slots(struct crypto_volume *v, struct unlock *u)
+/* Where the stripes of a slot are; false: it is unused. */
+static bool place_of_slot(const struct crypto_volume *v, unsigned slot, uint64_t *offset, uint64_t *length)
 {
-	for (unsigned i = 0; i < LUKS_SLOTS && !u->good && !u->error; i++) {
-		u->slot = &v->header.slots[i];
-		if (!u->slot->active)
+	if (v->header2) {
+		*offset = v->header2->slots[slot].offset;
+		*length = luks_stripes_bytes(v->header2->slots[slot].key_bytes);
+		return true;
+	}
+	*offset = (uint64_t)v->header.slots[slot].offset * CRYPTO_SECTOR;
+	*length = luks_material_bytes(&v->header);
+	return v->header.slots[slot].active;
+}
+
+/* Try the slots from `first` on. The slot that opened is u->slot. */
+static void try_slots(struct crypto_volume *v, struct unlock *u, unsigned first, unsigned end)
+{
+	for (u->slot = first; u->slot < end && !u->error; u->slot++) {
+		uint64_t offset, length;
+		if (!place_of_slot(v, u->slot, &offset, &length))
 			continue;
-		int rc = block_pread(v->file, v->offset + (uint64_t)u->slot->offset * CRYPTO_SECTOR,
-				     u->material, luks_material_bytes(&v->header));
+		u->material = g_malloc(length);
+		int rc = range_fits(offset, length, v->length)
+				 ? block_pread(v->file, v->offset + offset, u->material, length) : -EINVAL;
 		if (rc < 0)
 			error_set_errno(&u->error, -rc, "cannot read a key slot");
 		else
 			fiber_on_pool(v->pool, v->file->loop, unlock_work, u);
+		g_free(u->material);
+		if (u->good)
+			return;
 	}
+}
+
+static struct crypto_cipher *make_cipher(const struct crypto_volume *v, const uint8_t *key,
+					 unsigned slot, GError **error)
+{
+	const struct luks2_header *h = v->header2;
+	return h ? crypto_cipher_new(h->cipher, h->mode, key, h->slots[slot].key_bytes, v->sector, error)
+		 : crypto_cipher_new(v->header.cipher, v->header.mode, key, v->header.key_bytes, v->sector,
+				     error);
 }
 
 bool crypto_volume_unlock(struct crypto_volume *v, struct block_graph *graph, const char *id,
 			  GError **error)
 {
-	const struct luks_header *h = &v->header;
-	struct unlock u = {.header = h, .password = block_object_take(graph, id, BLOCK_OBJECT_SECRET, error)};
+	struct unlock u = {.volume = v, .password = block_object_take(graph, id, BLOCK_OBJECT_SECRET, error)};
 	if (!u.password)
 		return false;
-	u.material = g_malloc(luks_material_bytes(h));
-	try_slots(v, &u);
-	g_free(u.material);
+	try_slots(v, &u, 0, v->header2 ? v->header2->slot_count : LUKS_SLOTS);
 	g_bytes_unref(u.password);
 	if (u.good)
-		v->cipher = crypto_cipher_new(h->cipher, h->mode, u.key, h->key_bytes, &u.error);
+		v->cipher = make_cipher(v, u.key, u.slot, &u.error);
 	gnutls_memset(u.key, 0, sizeof(u.key));
 	if (u.error)
 		g_propagate_error(error, u.error);
@@ -87,6 +191,7 @@ bool crypto_volume_unlock(struct crypto_volume *v, struct block_graph *graph, co
 void crypto_volume_clear(struct crypto_volume *v)
 {
 	crypto_cipher_free(v->cipher);
+	g_free(v->header2);
 	if (v->pool)
 		aio_pool_free(v->pool);
 	*v = (struct crypto_volume){0};
@@ -111,7 +216,8 @@ static void crypt_work(void *opaque)
 int crypto_volume_crypt(struct crypto_volume *v, uint64_t offset, void *bytes, uint64_t length,
 			bool encrypt)
 {
-	struct crypt_call call = {v->cipher, offset / CRYPTO_SECTOR, length, bytes, encrypt, false};
+	uint64_t sector = offset / CRYPTO_SECTOR + (v->header2 ? v->header2->iv_tweak : 0);
+	struct crypt_call call = {v->cipher, sector, length, bytes, encrypt, false};
 	if (length >= THREADED_MIN)
 		fiber_on_pool(v->pool, v->file->loop, crypt_work, &call);
 	else

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the luks and qcow2 drivers have in common: a LUKS header somewhere in a node, the cipher that
+ * What the luks and qcow2 drivers have in common: a LUKS header (version 1 or 2) in a node, the cipher that
  * a password in it unlocks, and threads that compute. Owned by the node whose bytes are encrypted;
  * everything here is for fibers of its loop.
  */
@@ -8,6 +8,7 @@
 
 #include "block/core/driver.h"
 #include "block/crypto/luks.h"
+#include "block/crypto/luks2.h"
 
 struct aio_pool;
 
@@ -15,6 +16,9 @@ struct crypto_volume {
 	struct block_node *file;      /* the header is in it... */
 	uint64_t offset, length;      /* ...in these bytes */
 	struct luks_header header;
+	struct luks2_header *header2; /* NULL: it is of version 1 */
+	uint64_t payload, size;       /* of the encrypted bytes, behind `offset`; size 0: to the end */
+	unsigned sector;              /* what is encrypted as one */
 	struct crypto_cipher *cipher; /* NULL: locked */
 	struct aio_pool *pool;
 };
@@ -26,6 +30,8 @@ bool crypto_volume_read(struct crypto_volume *volume, struct block_node *file, u
 /* Find the slot that the secret `id` of `graph` opens, and set the cipher. Takes seconds. */
 bool crypto_volume_unlock(struct crypto_volume *volume, struct block_graph *graph, const char *id,
 			  GError **error);
+/* As in QEMU's ImageInfoSpecificLUKS. */
+json_t *crypto_volume_describe(const struct crypto_volume *volume);
 void crypto_volume_clear(struct crypto_volume *volume);
 /*
  * En- or decrypt whole sectors in place; `offset` (in bytes) is what the first one's IV is made of.

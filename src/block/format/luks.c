@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * luks: an encrypted volume (version 1). Requests go through a buffer, so that neither a guest's
+ * luks: an encrypted volume (LUKS 1 or 2). Requests go through a buffer, so that neither a guest's
  * memory nor the disk ever holds the other's form; long ones are computed on threads.
  */
 #include "base/bytes.h"
@@ -20,7 +20,6 @@ struct luks_node {
 	struct block_node node;
 	struct crypto_volume volume;
 	struct block_claims claims; /* writes to parts of a sector run alone */
-	uint64_t payload;
 };
 
 static struct luks_node *luks_of(struct block_node *node)
@@ -30,7 +29,7 @@ static struct luks_node *luks_of(struct block_node *node)
 
 static unsigned probe(const uint8_t *head, size_t length, const char *filename)
 {
-	return luks_probe(head, length) ? 100 : 0;
+	return luks_probe(head, length) || luks2_probe(head, length) ? 100 : 0;
 }
 
 /* --- requests -------------------------------------------------------------------------------------------*/
@@ -38,7 +37,7 @@ static unsigned probe(const uint8_t *head, size_t length, const char *filename)
 /* Whole sectors, decrypted. */
 static int read_sectors(struct luks_node *luks, uint64_t offset, uint8_t *bytes, uint64_t length)
 {
-	int rc = block_pread(luks->node.file, luks->payload + offset, bytes, length);
+	int rc = block_pread(luks->node.file, luks->volume.payload + offset, bytes, length);
 	return rc < 0 ? rc : crypto_volume_crypt(&luks->volume, offset, bytes, length, false);
 }
 
@@ -46,12 +45,13 @@ static int read_sectors(struct luks_node *luks, uint64_t offset, uint8_t *bytes,
 static int read_edges(struct luks_node *luks, uint64_t start, uint64_t end, uint64_t offset,
 		      uint64_t tail, uint8_t *bytes)
 {
-	uint64_t last = end - CRYPTO_SECTOR;
+	unsigned sector = luks->volume.sector;
+	uint64_t last = end - sector;
 	int rc = 0;
 	if (offset != start || (tail != end && last == start))
-		rc = read_sectors(luks, start, bytes, CRYPTO_SECTOR);
+		rc = read_sectors(luks, start, bytes, sector);
 	if (rc == 0 && tail != end && last != start)
-		rc = read_sectors(luks, last, bytes + (last - start), CRYPTO_SECTOR);
+		rc = read_sectors(luks, last, bytes + (last - start), sector);
 	return rc;
 }
 
@@ -59,7 +59,7 @@ static int read_edges(struct luks_node *luks, uint64_t start, uint64_t end, uint
 static int do_piece(struct luks_node *luks, struct block_request *r, uint64_t skip, uint64_t length)
 {
 	uint64_t offset = r->offset + skip, tail = offset + length;
-	uint64_t start = align_down(offset, CRYPTO_SECTOR), end = align_up(tail, CRYPTO_SECTOR);
+	uint64_t start = align_down(offset, luks->volume.sector), end = align_up(tail, luks->volume.sector);
 	uint8_t *bytes;
 	if (posix_memalign((void **)&bytes, 4096, end - start))
 		return -ENOMEM;
@@ -82,7 +82,7 @@ static int do_piece(struct luks_node *luks, struct block_request *r, uint64_t sk
 	rc = rc < 0 ? rc : crypto_volume_crypt(&luks->volume, start, bytes, end - start, true);
 	struct iovec iov = {bytes, end - start};
 	if (rc == 0)
-		rc = block_io(luks->node.file, BLOCK_WRITE, r->flags & BLOCK_REQ_FUA, luks->payload + start,
+		rc = block_io(luks->node.file, BLOCK_WRITE, r->flags & BLOCK_REQ_FUA, luks->volume.payload + start,
 			      end - start, &iov, 1);
 	block_claim_end(&luks->claims, &claim);
 	free(bytes);
@@ -101,7 +101,7 @@ static int perform(struct block_node *node, struct block_request *r)
 	if (r->flags & BLOCK_REQ_COMPRESSED)
 		return -ENOTSUP;
 	for (uint64_t done = 0; done < r->length && rc == 0;) {
-		uint64_t n = MIN(r->length - done, PIECE_MAX - (r->offset + done) % CRYPTO_SECTOR);
+		uint64_t n = MIN(r->length - done, PIECE_MAX - (r->offset + done) % luks->volume.sector);
 		rc = do_piece(luks, r, done, n);
 		done += n;
 	}
@@ -116,8 +116,8 @@ static bool open_volume(struct luks_node *luks, json_t *dict, GError **error)
 	g_autofree char *id = block_take_string(dict, "key-secret");
 	if (!crypto_volume_read(&luks->volume, node->file, 0, node->file->size, error))
 		return false;
-	luks->payload = (uint64_t)luks->volume.header.payload * CRYPTO_SECTOR;
-	node->size = node->file->size - luks->payload;
+	const struct crypto_volume *v = &luks->volume;
+	node->size = v->size ? v->size : align_down(node->file->size - v->payload, v->sector);
 	node->limits = node->file->limits;
 	node->limits.request_alignment = 1; /* we widen */
 	node->limits.can_discard = false;
@@ -153,7 +153,12 @@ static int perform_or_refuse(struct block_node *node, struct block_request *requ
 
 static bool luks_resize(struct block_node *node, uint64_t size, GError **error)
 {
-	if (!block_resize(node->file, luks_of(node)->payload + size, error))
+	const struct crypto_volume *v = &luks_of(node)->volume;
+	if (v->size)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "'%s' says itself how long it is: it cannot be resized here", node->filename);
+	size = align_up(size, v->sector);
+	if (!block_resize(node->file, v->payload + size, error))
 		return false;
 	node->size = size;
 	return true;
@@ -164,7 +169,7 @@ static bool luks_info(struct block_node *node, json_t *info, GError **error)
 	json_object_set_new(info, "encrypted", json_true());
 	json_object_set_new(info, "format-specific",
 			    json_pack("{s:s, s:o}", "type", "luks", "data",
-				      luks_describe(&luks_of(node)->volume.header)));
+				      crypto_volume_describe(&luks_of(node)->volume)));
 	return true;
 }
 

@@ -42,7 +42,8 @@ static bool unlock_aes(struct qcow2_node *q, const char *id, GError **error)
 	memcpy(key, bytes, MIN(length, sizeof(key)));
 	q->crypt.file = q->node.file;
 	q->crypt.pool = aio_pool_new(QCOW2_CRYPT_THREADS);
-	q->crypt.cipher = crypto_cipher_new("aes", "cbc-plain64", key, sizeof(key), error);
+	q->crypt.cipher = crypto_cipher_new("aes", "cbc-plain64", key, sizeof(key), CRYPTO_SECTOR,
+					    error);
 	gnutls_memset(key, 0, sizeof(key));
 	g_bytes_unref(password);
 	return q->crypt.cipher != NULL;
@@ -60,7 +61,10 @@ static bool read_luks(struct qcow2_node *q, GError **error)
 	if (offset & (q->cluster_size - 1) || !range_fits(offset, length, INT64_MAX / 2))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "'%s' is no valid qcow2 image: its LUKS header is out of place", name);
-	return crypto_volume_read(&q->crypt, q->node.file, offset, length, error);
+	return crypto_volume_read(&q->crypt, q->node.file, offset, length, error) &&
+	       (!q->crypt.header2 ||
+		error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			  "'%s' has a LUKS header of version 2, where qcow2 has only version 1", name));
 }
 
 static bool unlock(struct qcow2_node *q, const char *id, GError **error)
