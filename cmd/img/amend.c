@@ -27,7 +27,7 @@ static bool options_known(const char *help, const char *format, const json_t *op
 }
 
 static int amend(struct image_env *env, const char *name, const char *format, const char *cache,
-		 const json_t *options, bool help)
+		 const json_t *options, bool help, bool force)
 {
 	g_autoptr(GError) error = NULL;
 	auto_node node = name ? image_open(env, name, format, cache, IMAGE_WRITE) : NULL;
@@ -46,7 +46,7 @@ static int amend(struct image_env *env, const char *name, const char *format, co
 	struct progress bar;
 	struct block_progress progress = {report, &bar};
 	progress_start(&bar, env->progress && !env->quiet);
-	if (!block_amend(node, options, &progress, &error))
+	if (!block_amend(node, options, force, &progress, &error))
 		return img_fail("%s", error->message);
 	progress_end(&bar);
 	return EXIT_SUCCESS;
@@ -81,10 +81,8 @@ static int run(int argc, char **argv)
 		img_fail("Expecting one image file name");
 	else if (!image_cache_valid(cache))
 		img_fail("Invalid cache option: %s", cache);
-	else if (force)
-		img_fail("--force is not supported: it concerns only the keys of encrypted images");
 	else if (image_env_objects(&env))
-		status = amend(&env, name, format, cache, options, help);
+		status = amend(&env, name, format, cache, options, help, force);
 	json_decref(options);
 	return status;
 }

@@ -79,8 +79,8 @@ struct block_driver {
 	/* Add keys as in qemu-img's ImageInfo: cluster-size, dirty-flag, snapshots, format-specific. */
 	bool (*info)(struct block_node *node, json_t *info, GError **error);
 	bool (*check)(struct block_node *node, struct block_check *check, GError **error);
-	bool (*amend)(struct block_node *node, json_t *options, struct block_progress *progress,
-		      GError **error);
+	bool (*amend)(struct block_node *node, json_t *options, bool force,
+		      struct block_progress *progress, GError **error);
 	bool (*change_backing)(struct block_node *node, const char *file, const char *format,
 			       GError **error);
 	/* Make the image empty, so that all reads come from the backing file. */

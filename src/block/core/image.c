@@ -194,16 +194,22 @@ bool block_check(struct block_node *node, struct block_check *check, GError **er
 
 static bool run_amend(struct call *call)
 {
-	return call->node->driver->amend(call->node, call->options, call->object, call->error) &&
+	return call->node->driver->amend(call->node, call->options, call->size, call->object, call->error) &&
 	       block_refuse_rest(call->options, call->node->format_name, call->error);
 }
 
-bool block_amend(struct block_node *node, const json_t *options, struct block_progress *progress,
-		 GError **error)
+void block_progress_report(const struct block_progress *progress, uint64_t done, uint64_t total)
+{
+	if (progress && progress->report)
+		progress->report(progress->opaque, done, total);
+}
+
+bool block_amend(struct block_node *node, const json_t *options, bool force,
+		 struct block_progress *progress, GError **error)
 {
 	if (!node->driver->amend)
 		return unsupported(node, "options that can be amended", error);
-	struct call call = {.run = run_amend, .object = progress, .error = error,
+	struct call call = {.run = run_amend, .object = progress, .error = error, .size = force,
 			    .options = json_deep_copy(options)};
 	bool ok = check_writable(node, error) && dispatch(node, &call);
 	json_decref(call.options);

@@ -81,9 +81,11 @@ struct block_progress {
 	void (*report)(void *opaque, uint64_t done, uint64_t total); /* may be NULL */
 	void *opaque;
 };
-/* `options` as for -o: strings or typed values. */
-bool block_amend(struct block_node *node, const json_t *options, struct block_progress *progress,
-		 GError **error);
+/* `progress` may be NULL. */
+void block_progress_report(const struct block_progress *progress, uint64_t done, uint64_t total);
+/* `options` as for -o: strings or typed values. `force`: even if it may lose the last key. */
+bool block_amend(struct block_node *node, const json_t *options, bool force,
+		 struct block_progress *progress, GError **error);
 /* Rewrite only the image's own note (qemu-img rebase -u). NULL: no backing file. */
 bool block_change_backing(struct block_node *node, const char *file, const char *format,
 			  GError **error);

@@ -111,8 +111,8 @@ void *block_object_take(struct block_graph *graph, const char *id, enum block_ob
 {
 	struct block_object *object = graph ? find(graph, id) : NULL;
 	if (!object || object->kind != kind) {
-		error_set(error, BERTH_ERR_NOT_FOUND, "there is no %s with id '%s'",
-			  kind == BLOCK_OBJECT_SECRET ? "secret" : "tls-creds object", id);
+		error_set(error, BERTH_ERR_NOT_FOUND, "No %s with id '%s'",
+			  kind == BLOCK_OBJECT_SECRET ? "secret" : "TLS credentials", id);
 		return NULL;
 	}
 	return kind == BLOCK_OBJECT_SECRET ? (void *)g_bytes_ref(object->content)

@@ -148,10 +148,8 @@ char *block_take_string(json_t *dict, const char *key)
 bool block_take_bool(json_t *dict, const char *key, bool *value, GError **error)
 {
 	g_autofree char *text = block_take_string(dict, key);
-	if (!text || units_parse_bool(text, value, error))
-		return true;
-	g_prefix_error(error, "%s: ", key);
-	return false;
+	return !text || units_parse_bool(text, value, NULL) ||
+	       error_set(error, BERTH_ERR_INVALID, "Parameter '%s' expects 'on' or 'off'", key);
 }
 
 bool block_take_size(json_t *dict, const char *key, uint64_t *value, GError **error)

@@ -130,3 +130,8 @@ bool crypto_decrypt(const struct crypto_cipher *cipher, uint64_t sector, uint8_t
 {
 	return run(cipher, sector, bytes, length, false);
 }
+
+const uint8_t *crypto_cipher_key(const struct crypto_cipher *cipher)
+{
+	return cipher->key;
+}

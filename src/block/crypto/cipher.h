@@ -25,3 +25,5 @@ bool crypto_encrypt(const struct crypto_cipher *cipher, uint64_t sector, uint8_t
 		    uint64_t length);
 bool crypto_decrypt(const struct crypto_cipher *cipher, uint64_t sector, uint8_t *bytes,
 		    uint64_t length);
+/* The key that it was made with: as many bytes as were given. */
+const uint8_t *crypto_cipher_key(const struct crypto_cipher *cipher);

@@ -110,7 +110,7 @@ json_t *crypto_volume_describe(const struct crypto_volume *v)
 struct unlock {
 	const struct crypto_volume *volume;
 	unsigned slot;
-	uint8_t *material, key[LUKS_KEY_MAX];
+	uint8_t *material, *key;
 	GBytes *password;
 	GError *error;
 	bool good;
@@ -141,24 +141,25 @@ static bool place_of_slot(const struct crypto_volume *v, unsigned slot, uint64_t
 	return v->header.slots[slot].active;
 }
 
-/* Try the slots from `first` on. The slot that opened is u->slot. */
-static void try_slots(struct crypto_volume *v, struct unlock *u, unsigned first, unsigned end)
+int crypto_volume_try(struct crypto_volume *v, unsigned slot, GBytes *password, uint8_t *key,
+		      GError **error)
 {
-	for (u->slot = first; u->slot < end && !u->error; u->slot++) {
-		uint64_t offset, length;
-		if (!place_of_slot(v, u->slot, &offset, &length))
-			continue;
-		u->material = g_malloc(length);
-		int rc = range_fits(offset, length, v->length)
-				 ? block_pread(v->file, v->offset + offset, u->material, length) : -EINVAL;
-		if (rc < 0)
-			error_set_errno(&u->error, -rc, "cannot read a key slot");
-		else
-			fiber_on_pool(v->pool, v->file->loop, unlock_work, u);
-		g_free(u->material);
-		if (u->good)
-			return;
-	}
+	uint64_t offset, length;
+	if (!place_of_slot(v, slot, &offset, &length))
+		return 0;
+	struct unlock u = {.volume = v, .slot = slot, .password = password, .key = key};
+	u.material = g_malloc(length);
+	int rc = range_fits(offset, length, v->length)
+			 ? block_pread(v->file, v->offset + offset, u.material, length) : -EINVAL;
+	if (rc < 0)
+		error_set_errno(&u.error, -rc, "cannot read a key slot");
+	else
+		fiber_on_pool(v->pool, v->file->loop, unlock_work, &u);
+	g_free(u.material);
+	if (!u.error)
+		return u.good;
+	g_propagate_error(error, u.error);
+	return -1;
 }
 
 static struct crypto_cipher *make_cipher(const struct crypto_volume *v, const uint8_t *key,
@@ -173,18 +174,20 @@ static struct crypto_cipher *make_cipher(const struct crypto_volume *v, const ui
 bool crypto_volume_unlock(struct crypto_volume *v, struct block_graph *graph, const char *id,
 			  GError **error)
 {
-	struct unlock u = {.volume = v, .password = block_object_take(graph, id, BLOCK_OBJECT_SECRET, error)};
-	if (!u.password)
+	uint8_t key[LUKS_KEY_MAX];
+	GBytes *password = block_object_take(graph, id, BLOCK_OBJECT_SECRET, error);
+	unsigned slot = 0, count = v->header2 ? v->header2->slot_count : LUKS_SLOTS;
+	int found = 0;
+	if (!password)
 		return false;
-	try_slots(v, &u, 0, v->header2 ? v->header2->slot_count : LUKS_SLOTS);
-	g_bytes_unref(u.password);
-	if (u.good)
-		v->cipher = make_cipher(v, u.key, u.slot, &u.error);
-	gnutls_memset(u.key, 0, sizeof(u.key));
-	if (u.error)
-		g_propagate_error(error, u.error);
-	else if (!u.good)
+	while (slot < count && (found = crypto_volume_try(v, slot, password, key, error)) == 0)
+		slot++;
+	g_bytes_unref(password);
+	if (found > 0)
+		v->cipher = make_cipher(v, key, slot, error);
+	else if (found == 0)
 		error_set(error, BERTH_ERR_INVALID, "Invalid password, cannot unlock any keyslot");
+	gnutls_memset(key, 0, sizeof(key));
 	return v->cipher != NULL;
 }
 

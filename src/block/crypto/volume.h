@@ -30,6 +30,10 @@ bool crypto_volume_read(struct crypto_volume *volume, struct block_node *file, u
 /* Find the slot that the secret `id` of `graph` opens, and set the cipher. Takes seconds. */
 bool crypto_volume_unlock(struct crypto_volume *volume, struct block_graph *graph, const char *id,
 			  GError **error);
+/* Does the password open this slot? 1: yes, and `key` (LUKS_KEY_MAX bytes) is the master key; 0: no, or
+ * the slot is unused; -1: *error is set. */
+int crypto_volume_try(struct crypto_volume *volume, unsigned slot, GBytes *password, uint8_t *key,
+		      GError **error);
 /* As in QEMU's ImageInfoSpecificLUKS. */
 json_t *crypto_volume_describe(const struct crypto_volume *volume);
 void crypto_volume_clear(struct crypto_volume *volume);
@@ -39,6 +43,13 @@ void crypto_volume_clear(struct crypto_volume *volume);
  */
 int crypto_volume_crypt(struct crypto_volume *volume, uint64_t offset, void *bytes, uint64_t length,
 			bool encrypt);
+
+/*
+ * Change key slots of an unlocked volume: "state", "new-secret", "old-secret", "keyslot" and "iter-time",
+ * each behind `prefix`, are taken out of `options`. `force`: even if the last key goes. Flushed.
+ */
+bool crypto_volume_amend(struct crypto_volume *volume, struct block_graph *graph, json_t *options,
+			 const char *prefix, bool force, GError **error);
 
 /*
  * The options of a new volume, each key behind `prefix` ("encrypt." or ""): what is known is taken

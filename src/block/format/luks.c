@@ -164,6 +164,21 @@ static bool luks_resize(struct block_node *node, uint64_t size, GError **error)
 	return true;
 }
 
+static const struct block_option amend_options[] = {
+	{"iter-time", "num", "Time to spend in PBKDF in milliseconds"},
+	{"keyslot", "num", "Select a single keyslot to modify explicitly"},
+	{"new-secret", "str", "New secret to set in the matching keyslots. Empty string to erase"},
+	{"old-secret", "str", "Select all keyslots that match this password"},
+	{"state", "str", "Select new state of affected keyslots (active/inactive)"},
+	{NULL},
+};
+
+static bool luks_amend(struct block_node *node, json_t *options, bool force,
+		       struct block_progress *progress, GError **error)
+{
+	return crypto_volume_amend(&luks_of(node)->volume, node->graph, options, "", force, error);
+}
+
 static bool luks_info(struct block_node *node, json_t *info, GError **error)
 {
 	json_object_set_new(info, "encrypted", json_true());
@@ -226,6 +241,8 @@ const struct block_driver block_luks_driver = {
 	.resize = luks_resize,
 	.set_readonly = luks_set_readonly,
 	.info = luks_info,
+	.amend_options = amend_options,
+	.amend = luks_amend,
 	.create_options = create_options,
 	.create = luks_create,
 	.measure = luks_measure,

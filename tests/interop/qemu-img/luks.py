@@ -66,7 +66,7 @@ def test_refused():
         wrong = ["--object", "secret,id=s,data=sturgeon"]
         for words, args in (("Invalid password", [*wrong, "--image-opts", volume(path)]),
                             ("'key-secret' is required", ["-f", "luks", path]),
-                            ("no secret", ["--image-opts", volume(path)])):
+                            ("No secret", ["--image-opts", volume(path)])):
             refused = run(ours(), "map", *args, status=1)
             if words not in refused.err:
                 raise Failed(f"{args}: {refused.err}")

@@ -281,13 +281,20 @@ bool qcow2_snapshot_create(struct block_node *node, const struct block_snapshot 
 bool qcow2_snapshot_apply(struct block_node *node, const char *name_or_id, GError **error);
 bool qcow2_snapshot_delete(struct block_node *node, const char *name_or_id, GError **error);
 bool qcow2_snapshot_list(struct block_node *node, GPtrArray *list, GError **error);
+/* The L1 table of a snapshot, host byte order, `entries` long at least; NULL with *rc set. */
+uint64_t *qcow2_snapshot_l1(struct qcow2_node *q, const struct qcow2_snapshot *snapshot, uint32_t entries,
+			    int *rc);
 bool qcow2_check(struct block_node *node, struct block_check *check, GError **error);
 bool qcow2_create(const struct block_create *create, GError **error);
 bool qcow2_measure(struct block_node *source, uint64_t size, json_t *options,
 		   struct block_measure *measure, GError **error);
 extern const struct block_option qcow2_create_options[], qcow2_amend_options[];
-bool qcow2_amend(struct block_node *node, json_t *options, struct block_progress *progress,
-		 GError **error);
+bool qcow2_amend(struct block_node *node, json_t *options, bool force,
+		 struct block_progress *progress, GError **error);
+/* downgrade.c: to version 2. refcount_width.c: to refcounts of 1 << order bits. */
+bool qcow2_downgrade(struct qcow2_node *q, struct block_progress *progress, GError **error);
+bool qcow2_set_refcount_width(struct qcow2_node *q, unsigned order, struct block_progress *progress,
+			      GError **error);
 bool qcow2_resize(struct block_node *node, uint64_t size, GError **error);
 bool qcow2_change_backing(struct block_node *node, const char *file, const char *format,
 			  GError **error);

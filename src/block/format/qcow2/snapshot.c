@@ -369,8 +369,7 @@ bool qcow2_snapshot_create(struct block_node *node, const struct block_snapshot 
 	return explain(q, rc, "create", error);
 }
 
-/* The L1 table of a snapshot, host byte order; NULL with *rc set. */
-static uint64_t *load_table(struct qcow2_node *q, const struct qcow2_snapshot *s, uint32_t entries,
+uint64_t *qcow2_snapshot_l1(struct qcow2_node *q, const struct qcow2_snapshot *s, uint32_t entries,
 			    int *rc)
 {
 	uint64_t *table = g_new0(uint64_t, MAX(entries, s->l1_size) + 1);
@@ -387,7 +386,7 @@ static int apply(struct qcow2_node *q, const struct qcow2_snapshot *s)
 	int rc;
 	unsigned shift = q->l2_bits + q->cluster_bits;
 	uint32_t entries = MAX(s->l1_size, (s->disk_size + (UINT64_C(1) << shift) - 1) >> shift);
-	uint64_t *table = load_table(q, s, entries, &rc);
+	uint64_t *table = qcow2_snapshot_l1(q, s, entries, &rc);
 	rc = rc < 0 ? rc : qcow2_flush(q);
 	rc = rc < 0 ? rc : count_tree(q, table, s->l1_size, 1);
 	g_autofree uint64_t *old = g_memdup2(q->l1, (q->l1_size + 1) * sizeof(uint64_t));
@@ -419,7 +418,7 @@ static int delete(struct qcow2_node *q, int index)
 {
 	int rc;
 	struct qcow2_snapshot s = g_array_index(q->snapshots, struct qcow2_snapshot, index);
-	g_autofree uint64_t *table = load_table(q, &s, s.l1_size, &rc);
+	g_autofree uint64_t *table = qcow2_snapshot_l1(q, &s, s.l1_size, &rc);
 	if (rc < 0)
 		return rc;
 	g_array_remove_index(q->snapshots, index);
