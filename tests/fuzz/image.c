@@ -40,6 +40,34 @@ static struct block_node *open_image(bool readonly)
 	return node;
 }
 
+/* Four chunks (zlib, zero, raw, zlib again), a resource fork that lists them, the trailer. */
+static size_t write_dmg(uint8_t *bytes)
+{
+	static const uint8_t zeroes[65536];
+	static const uint32_t types[] = {0x80000005, 0, 1, 0x80000005, 0xffffffff};
+	uLongf packed = 4096;
+	size_t raw_at = 4096, fork_at = raw_at + 65536, block_at = fork_at + 20;
+	assert(compress(bytes, &packed, zeroes, sizeof(zeroes)) == Z_OK);
+	for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
+		uint8_t *chunk = bytes + block_at + 204 + i * 40;
+		be32_store(chunk, types[i]);
+		be64_store(chunk + 8, i * 128);
+		be64_store(chunk + 16, i < 4 ? 128 : 0);
+		be64_store(chunk + 24, types[i] == 1 ? raw_at : 0);
+		be64_store(chunk + 32, types[i] == 1 ? 65536 : types[i] ? packed : 0);
+	}
+	memcpy(bytes + block_at, "mish", 4);
+	size_t block = 204 + G_N_ELEMENTS(types) * 40, end = block_at + block;
+	be32_store(bytes + fork_at, 16);
+	be32_store(bytes + fork_at + 8, 4 + block);
+	be32_store(bytes + fork_at + 16, block);
+	memcpy(bytes + end, "koly", 4);
+	be64_store(bytes + end + 40, fork_at);
+	be64_store(bytes + end + 48, end - fork_at);
+	be64_store(bytes + end + 492, 512);
+	return end + 512;
+}
+
 /* Images of the formats that are only read: 4 MiB of disk, some of it there. */
 static size_t write_seed(uint8_t *bytes)
 {
@@ -68,6 +96,8 @@ static size_t write_seed(uint8_t *bytes)
 	}
 	uLongf packed = 4096;
 	static const uint8_t zeroes[65536];
+	if (g_str_equal(FUZZ_FORMAT, "dmg"))
+		return write_dmg(bytes);
 	be32_store(bytes + 128, 65536);
 	be32_store(bytes + 132, 2);
 	assert(compress(bytes + 160, &packed, zeroes, sizeof(zeroes)) == Z_OK);

@@ -9,7 +9,8 @@ const struct block_driver *const block_drivers[] = {
 	&block_nbd_driver,
 	&block_raw_driver, &block_qcow2_driver, /* formats */
 	&block_qed_driver, &block_vdi_driver, &block_vhdx_driver, &block_vmdk_driver, &block_vpc_driver,
-	&block_bochs_driver, &block_cloop_driver, &block_parallels_driver, &block_luks_driver,
+	&block_bochs_driver, &block_cloop_driver, &block_dmg_driver, &block_parallels_driver,
+	&block_luks_driver,
 	&block_copy_on_read_driver, &block_fault_driver, &block_throttle_driver, /* filters */
 	NULL,
 };

@@ -9,7 +9,8 @@ extern const struct block_driver block_nbd_driver;
 extern const struct block_driver block_raw_driver, block_qcow2_driver;
 extern const struct block_driver block_qed_driver, block_vdi_driver, block_vhdx_driver,
 	block_vmdk_driver, block_vpc_driver;
-extern const struct block_driver block_bochs_driver, block_cloop_driver, block_parallels_driver;
+extern const struct block_driver block_bochs_driver, block_cloop_driver, block_dmg_driver,
+	block_parallels_driver;
 extern const struct block_driver block_luks_driver;
 
 extern const struct block_driver block_copy_on_read_driver, block_fault_driver,
