@@ -144,7 +144,7 @@ static int run(int argc, char **argv)
 		{0, "flush-interval", OPTION_TEXT, &interval, "N", "flush after this many writes"},
 		{0, "no-drain", OPTION_FLAG, &b.no_drain, NULL, "go on while a flush runs"},
 		{'t', NULL, OPTION_TEXT, &cache, "CACHE", "cache mode"},
-		{'i', NULL, OPTION_TEXT, &aio, "AIO", "io_uring (threads and native are not supported)"},
+		{'i', NULL, OPTION_TEXT, &aio, "AIO", "io_uring (default) or threads; native is not supported"},
 		{'n', NULL, OPTION_FLAG, &native, NULL, "as -i native: not supported"},
 		IMAGE_QUIET_ROW(env), IMAGE_OBJECT_ROW(env), IMAGE_OPTS_ROW(env), IMAGE_SHARE_ROW(env),
 		IMAGE_END_ROW,
@@ -168,9 +168,12 @@ static int run(int argc, char **argv)
 		return img_fail("--flush-interval is only available in write tests");
 	if (b.flush_interval && b.flush_interval < b.depth && !b.no_drain)
 		return img_fail("Flush interval can't be smaller than depth");
-	if (native || (aio && !g_str_equal(aio, "io_uring")))
-		return img_fail("-i %s is not supported: requests go through io_uring",
-				native ? "native" : aio);
+	if (native || g_strcmp0(aio, "native") == 0)
+		return img_fail("-i native is not supported: requests go through io_uring, or with -i threads "
+				"through threads");
+	env.threads = g_strcmp0(aio, "threads") == 0;
+	if (aio && !env.threads && !g_str_equal(aio, "io_uring"))
+		return img_fail("Invalid aio option: %s", aio);
 	if (!image_cache_valid(cache))
 		return img_fail("Invalid cache mode");
 	if (!image_env_objects(&env))

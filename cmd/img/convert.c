@@ -76,9 +76,6 @@ static bool check_wishes(struct convert *c, bool has_options)
 		return !img_fail("Invalid source cache option: %s", c->src_cache);
 	if (!image_cache_valid(c->cache))
 		return !img_fail("Invalid cache option: %s", c->cache);
-	if (c->snapshot)
-		return !img_fail("Failed to load snapshot: reading an internal snapshot is not supported; "
-				 "apply it to a copy of the image (snapshot -a) and convert that");
 	if (c->name_count > 1 && c->backing)
 		return !img_fail("Having multiple source images makes no sense together with -B");
 	return true;
@@ -92,6 +89,10 @@ static bool open_sources(struct convert *c)
 		if (!c->sources[i])
 			return false;
 	}
+	if (c->snapshot && c->name_count > 1 && !g_str_has_prefix(c->snapshot, "snapshot."))
+		return !img_fail("No support for concatenating multiple snapshot");
+	if (c->snapshot && !image_show_snapshot(c->sources[0], c->snapshot))
+		return false;
 	c->copy.sources = c->sources;
 	c->copy.source_count = c->name_count;
 	return true;
@@ -267,6 +268,7 @@ static bool copy_all(struct convert *c)
 	copy->target = c->target;
 	copy->any_order = c->any_order || copy->compressed;
 	copy->salvage = c->salvage;
+	copy->offload = c->offload;
 	copy->quiet = c->env.quiet;
 	copy->target_backing = block_backing(c->target) != NULL;
 	copy->target_is_zero = ((!c->no_create && block_fresh_is_zero(c->target)) || c->target_zero) &&
@@ -323,7 +325,7 @@ static int read_arguments(struct convert *c, int argc, char **argv)
 		{'F', "backing-format", OPTION_TEXT, &c->backing_format, "FORMAT", "of FILE"},
 		{'c', NULL, OPTION_FLAG, &c->compress, NULL, "compress the target"},
 		{'n', NULL, OPTION_FLAG, &c->no_create, NULL, "the target exists: only fill it"},
-		{'C', NULL, OPTION_FLAG, &c->offload, NULL, "as in qemu-img; the data is copied all the same"},
+		{'C', NULL, OPTION_FLAG, &c->offload, NULL, "let the kernel copy what is in files as it is (it may share it)"},
 		{'S', NULL, OPTION_TEXT, &c->sparse_text, "SIZE",
 		 "zero runs this long are not stored (default: 4k; 0: store everything)"},
 		{'l', "snapshot", OPTION_TEXT, &c->snapshot, "SNAPSHOT", "convert an internal snapshot"},

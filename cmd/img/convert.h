@@ -17,6 +17,7 @@ struct copy {
 	uint64_t rate;         /* bytes per second, 0: unlimited */
 	uint32_t cluster;      /* compress: the target's clusters */
 	bool compressed, any_order, salvage;
+	bool offload;          /* try to have the kernel copy; becomes false where it cannot */
 	bool target_is_zero;   /* what is not written reads as zeroes */
 	bool target_backing;   /* leave out what the source's backing image has */
 	bool quiet;
@@ -29,6 +30,7 @@ struct copy {
 	struct fiber_mutex cursor_lock;
 	unsigned active;
 	int64_t started_us;
+	struct aio_pool *pool; /* for that; or NULL */
 	char *failure; /* the first one, with its place */
 };
 

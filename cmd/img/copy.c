@@ -8,6 +8,7 @@
 #include "convert.h"
 
 #include "aio/loop.h"
+#include "aio/pool.h"
 #include "base/bytes.h"
 
 #include <errno.h>
@@ -22,6 +23,8 @@ struct chunk {
 	uint64_t offset, length; /* of the whole disk */
 	struct block_node *source;
 	uint64_t source_offset;
+	struct block_node *file; /* holds the data as it is, at file_offset; or NULL */
+	uint64_t file_offset;
 };
 
 static void fail(struct copy *copy, const char *what, uint64_t offset, const char *why)
@@ -73,6 +76,8 @@ static bool look(struct copy *copy, struct chunk *chunk)
 	chunk->kind = copy->target_backing && !allocated ? KIND_SKIP
 		      : zero && copy->sparse		 ? KIND_ZERO
 							 : KIND_DATA;
+	chunk->file = extent.flags & BLOCK_STATUS_OFFSET ? extent.file : NULL;
+	chunk->file_offset = extent.host_offset;
 	/* Compressing needs whole clusters, whose first byte decides only for the run that it is in. */
 	if (copy->compressed && chunk->kind != KIND_DATA) {
 		uint64_t whole = align_down(chunk->length, copy->cluster);
@@ -207,8 +212,29 @@ static void keep_rate(struct copy *copy)
 		g_usleep(due - now); /* nothing else waits in this process */
 }
 
+/* The chunk, by the kernel. False: to be copied here, or there was a failure. */
+static bool offload(struct copy *copy, const struct chunk *chunk)
+{
+	if (!copy->offload || chunk->kind != KIND_DATA || !chunk->file)
+		return false;
+	int rc = block_copy_range(chunk->file, chunk->file_offset, copy->target, chunk->offset,
+				  chunk->length, copy->pool);
+	if (rc == -ENOTSUP)
+		copy->offload = false;
+	else if (rc < 0)
+		fail(copy, "writing", chunk->offset, g_strerror(-rc));
+	return rc == 0;
+}
+
 static bool do_chunk(struct copy *copy, const struct chunk *chunk, uint8_t *bytes)
 {
+	if (offload(copy, chunk)) {
+		await_turn(copy, chunk->offset);
+		pass_turn(copy, chunk);
+		return true;
+	}
+	if (copy->failure)
+		return false;
 	bool ok = chunk->kind != KIND_DATA || read_chunk(copy, chunk, bytes);
 	await_turn(copy, chunk->offset);
 	if (ok && chunk->kind == KIND_DATA)
@@ -243,11 +269,15 @@ bool copy_run(struct copy *copy, struct aio_loop *loop)
 	copy->started_us = g_get_monotonic_time();
 	for (unsigned i = 0; i < copy->source_count; i++)
 		copy->total += block_size(copy->sources[i]);
+	if (copy->offload)
+		copy->pool = aio_pool_new(copy->workers);
 	copy->active = copy->workers;
 	for (unsigned i = 0; i < copy->workers; i++)
 		fiber_start(worker, copy);
 	while (copy->active)
 		aio_loop_iterate(loop, -1);
+	if (copy->pool)
+		g_clear_pointer(&copy->pool, aio_pool_free);
 	if (!copy->failure)
 		return true;
 	img_fail("%s", copy->failure);

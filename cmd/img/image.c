@@ -133,6 +133,7 @@ struct block_node *image_try_open(struct image_env *env, const char *name, const
 		.check_later = flags & IMAGE_FOR_CHECK,
 		.locked = flags & IMAGE_LOCKED,
 		.legacy_aes = true,
+		.aio = env->threads ? BLOCK_AIO_THREADS : BLOCK_AIO_URING,
 		.discard = flags & (IMAGE_UNMAP | IMAGE_WRITE),
 		.direct = is(cache, "none", "off") || is(cache, "directsync", NULL),
 		.writethrough = is(cache, "writethrough", "directsync"),
@@ -161,6 +162,44 @@ struct block_node *image_open(struct image_env *env, const char *name, const cha
 	if (!node)
 		img_fail("Could not open '%s': %s", name, error->message);
 	return node;
+}
+
+/* --- -l -------------------------------------------------------------------------------------------- */
+
+static bool find_snapshot(struct block_node *node, const char *param, GError **error)
+{
+	/* An id comes first: names may look like one. */
+	return block_snapshot_view(node, param, NULL, NULL) || block_snapshot_view(node, NULL, param, error);
+}
+
+static bool parse_snapshot(const char *param, struct keyval **kv)
+{
+	*kv = keyval_parse(param, NULL, NULL);
+	for (unsigned i = 0; *kv && i < keyval_count(*kv); i++) {
+		const char *key = (*kv)->keys->pdata[i];
+		if (g_str_equal(key, "snapshot.id") || g_str_equal(key, "snapshot.name"))
+			continue;
+		img_fail("Invalid parameter '%s'", key);
+		g_clear_pointer(kv, keyval_free);
+	}
+	return *kv || !img_fail("Failed in parsing snapshot param '%s'", param);
+}
+
+bool image_show_snapshot(struct block_node *node, const char *param)
+{
+	g_autoptr(GError) error = NULL;
+	bool good;
+	if (g_str_has_prefix(param, "snapshot.")) {
+		struct keyval *kv;
+		if (!parse_snapshot(param, &kv))
+			return false;
+		good = block_snapshot_view(node, keyval_get(kv, "snapshot.id"), keyval_get(kv, "snapshot.name"),
+					   &error);
+		keyval_free(kv);
+	} else {
+		good = find_snapshot(node, param, &error);
+	}
+	return good || !img_fail("Failed to load snapshot: %s", error->message);
 }
 
 /* --- -o ------------------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ struct image_env {
 	GPtrArray *objects; /* --object, as given */
 	struct block_graph *graph; /* of all nodes and objects */
 	bool image_opts, force_share, quiet, progress;
+	bool threads; /* requests go through threads, not io_uring */
 };
 
 /* Rows for an option table. */
@@ -74,6 +75,8 @@ bool image_parse_size(const char *text, uint64_t *bytes);
 /* -o lists to one object of strings; false after a complaint. *help: "help" or "?" was in it. */
 bool image_parse_options(const GPtrArray *lists, json_t **options, bool *help);
 const char *image_option(const json_t *options, const char *name); /* NULL: not given */
+/* "ID_OR_NAME" or "snapshot.id=ID,snapshot.name=NAME": show it. Prints a complaint. */
+bool image_show_snapshot(struct block_node *node, const char *param);
 /* True if all bytes are zero. Fast. */
 bool image_is_zero(const void *bytes, uint64_t length);
 /* Do two names mean the same file? */

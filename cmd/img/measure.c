@@ -48,13 +48,11 @@ static int run(int argc, char **argv)
 	if (argc - first > 1)
 		return img_usage("At most one filename argument is allowed.");
 	if (argc == first && (env.image_opts || format || snapshot))
-		return img_fail("--image-opts, -f, and -l can only be used with a filename argument.");
+		return img_fail("--image-opts, -f, and -l require a filename argument.");
 	if (argc == first && !size_text)
 		return img_fail("Either --size N or one filename must be specified.");
 	if (argc > first && size_text)
 		return img_fail("--size N cannot be used together with a filename.");
-	if (snapshot)
-		return img_fail("measuring an internal snapshot is not supported: measure the image");
 	if (!image_format_known(target))
 		return img_fail("Unknown file format '%s'", target);
 
@@ -65,7 +63,7 @@ static int run(int argc, char **argv)
 		return EXIT_FAILURE;
 	auto_node node = argc > first ? image_open(&env, argv[first], format, NULL, 0) : NULL;
 	struct block_measure measure = {0};
-	bool ok = (argc == first || node) &&
+	bool ok = (argc == first || node) && (!snapshot || !node || image_show_snapshot(node, snapshot)) &&
 		  block_measure(target, node, size, options, env.loop, &measure, &error);
 	json_decref(options);
 	if (error)

@@ -89,6 +89,8 @@ struct block_driver {
 				GError **error);
 	bool (*snapshot_apply)(struct block_node *node, const char *name_or_id, GError **error);
 	bool (*snapshot_delete)(struct block_node *node, const char *name_or_id, GError **error);
+	/* Read-only nodes: show what a snapshot holds (both not NULL: it has that id and that name). */
+	bool (*snapshot_view)(struct block_node *node, const char *id, const char *name, GError **error);
 	bool (*snapshot_list)(struct block_node *node, GPtrArray *list, GError **error);
 	/*
 	 * Persistent bitmaps: the driver makes those of the image part of node->dirty in open(), and

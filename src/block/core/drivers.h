@@ -16,5 +16,8 @@ extern const struct block_driver block_luks_driver;
 extern const struct block_driver block_copy_on_read_driver, block_fault_driver,
 	block_throttle_driver;
 
+/* What is below raw nodes: moves *offset to the same byte there. Other nodes are their own. */
+struct block_node *block_raw_below(struct block_node *node, uint64_t *offset);
+
 /* The name of the format of a file that begins with `head`; "raw" if nobody knows it. */
 const char *block_probe(const uint8_t *head, size_t length, const char *filename);

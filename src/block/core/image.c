@@ -372,3 +372,18 @@ bool block_snapshot_delete(struct block_node *node, const char *name_or_id, GErr
 	struct call call = {.run = run_snapshot_delete, .text = name_or_id, .error = error};
 	return snapshot_call(node, &call);
 }
+
+static bool run_snapshot_view(struct call *call)
+{
+	return call->node->driver->snapshot_view(call->node, call->text, call->text2, call->error);
+}
+
+bool block_snapshot_view(struct block_node *node, const char *id, const char *name, GError **error)
+{
+	if (!node->driver->snapshot_view)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "Block format '%s' used by device '' does not support temporarily loading "
+				 "internal snapshots", node->format_name);
+	struct call call = {.run = run_snapshot_view, .text = id, .text2 = name, .error = error};
+	return dispatch(node, &call);
+}

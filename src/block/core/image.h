@@ -63,6 +63,15 @@ int block_status_above(struct block_node *node, struct block_node *base, uint64_
 /* qemu-img's ImageInfo (without the backing chain). Free with json_decref(). */
 json_t *block_info(struct block_node *node, GError **error);
 
+struct aio_pool;
+/*
+ * Let the kernel copy bytes from one file to another, which may share them. For tools: it goes past
+ * requests, and nobody else may use the target. On a fiber; waits for a thread of `pool`. -ENOTSUP:
+ * not between these nodes, or only in part; read and write it then.
+ */
+int block_copy_range(struct block_node *from, uint64_t from_offset, struct block_node *to,
+		     uint64_t to_offset, uint64_t length, struct aio_pool *pool);
+
 /* --- check, repair, change ------------------------------------------------------------------------*/
 
 enum block_fix { BLOCK_FIX_LEAKS = 1 << 0, BLOCK_FIX_ERRORS = 1 << 1 };
@@ -100,6 +109,11 @@ struct block_snapshot {
 void block_snapshot_free(struct block_snapshot *snapshot);
 /* Of struct block_snapshot, which the array frees. NULL with *error set. */
 GPtrArray *block_snapshot_list(struct block_node *node, GError **error);
+/*
+ * A node that is open read-only shows from now on what a snapshot holds: the one of that id, name, or
+ * both (NULL: any). The disk's size is the larger of the two.
+ */
+bool block_snapshot_view(struct block_node *node, const char *id, const char *name, GError **error);
 bool block_snapshot_create(struct block_node *node, const struct block_snapshot *snapshot,
 			   GError **error);
 bool block_snapshot_apply(struct block_node *node, const char *name_or_id, GError **error);

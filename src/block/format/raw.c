@@ -119,20 +119,9 @@ static bool raw_create(const struct block_create *create, GError **error)
 static bool raw_measure(struct block_node *source, uint64_t size, json_t *options,
 			struct block_measure *measure, GError **error)
 {
-	*measure = (struct block_measure){.fully_allocated = size};
-	if (!source) {
-		measure->required = size;
-		return true;
-	}
-	for (uint64_t at = 0; at < size;) {
-		struct block_extent extent;
-		int rc = block_status_above(source, NULL, at, size - at, &extent, NULL);
-		if (rc < 0)
-			return error_set_errno(error, -rc, "cannot look at '%s'", source->filename);
-		if (extent.flags & BLOCK_STATUS_DATA)
-			measure->required += extent.length;
-		at += extent.length;
-	}
+	/* It is about the file's length, whatever is a hole in it. */
+	size = align_up(size, 512);
+	*measure = (struct block_measure){.required = size, .fully_allocated = size};
 	return true;
 }
 
@@ -142,6 +131,15 @@ static const struct block_option raw_options[] = {
 	{"size", "size", "Virtual disk size"},
 	{NULL},
 };
+
+struct block_node *block_raw_below(struct block_node *node, uint64_t *offset)
+{
+	while (node->driver == &block_raw_driver) {
+		*offset += ((struct raw_node *)node)->offset;
+		node = node->file;
+	}
+	return node;
+}
 
 const struct block_driver block_raw_driver = {
 	.name = "raw",

@@ -105,6 +105,12 @@ measure --size 10M
 measure --size 10M a.vdi
 measure -O foo a.vdi
 measure --size 10X
+measure -l one --size 4M
+measure -l one a.vdi
+convert -l one -O raw a.vdi x
+convert -l snapshot.foo=1 -O raw a.vdi x
+convert -l one -O raw a.vdi a.vdi x
+bench -i foo a.vdi
 dd if=a.vdi
 dd foo=1
 dd bs=foo if=a of=b

@@ -194,6 +194,19 @@ bool qcow2_bitmaps_load(struct qcow2_node *q, GError **error)
 	return q->bitmaps_loaded;
 }
 
+uint64_t qcow2_bitmaps_measure(const struct block_node *source, uint64_t cluster)
+{
+	uint64_t total = 0, directory = 0;
+	for (const struct block_dirty *d = source->dirty; d; d = d->next) {
+		if (!d->persistent || d->inconsistent)
+			continue;
+		uint64_t data = align_up((d->bits + 7) / 8, cluster);
+		total += data + align_up(data / cluster * 8, cluster);
+		directory += align_up(ENTRY_FIXED + strlen(d->name), 8);
+	}
+	return total + align_up(directory, cluster);
+}
+
 json_t *qcow2_bitmaps_describe(const struct qcow2_node *q)
 {
 	json_t *list = json_array();

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "block/core/drivers.h"
 #include "block/core/object.h"
 #include "block/core/options.h"
 
@@ -386,6 +387,10 @@ bool qcow2_measure(struct block_node *source, uint64_t size, json_t *options,
 	uint64_t all = align_up(w.size, q.cluster_size);
 	measure->fully_allocated = image_bytes(&q, w.size, all) + (luks_clusters(&q, &w) << q.cluster_bits);
 	measure->required = measure->fully_allocated - (whole ? 0 : all - data);
+	measure->has_bitmaps = q.header.version >= 3 && source &&
+			       source->driver == &block_qcow2_driver && qcow2_of(source)->header.version >= 3;
+	if (measure->has_bitmaps)
+		measure->bitmaps = qcow2_bitmaps_measure(source, q.cluster_size);
 	wishes_clear(&w);
 	return true;
 }

@@ -300,6 +300,7 @@ const struct block_driver block_qcow2_driver = {
 	.snapshot_create = qcow2_snapshot_create,
 	.snapshot_apply = qcow2_snapshot_apply,
 	.snapshot_delete = qcow2_snapshot_delete,
+	.snapshot_view = qcow2_snapshot_view,
 	.snapshot_list = qcow2_snapshot_list,
 	.can_keep_bitmaps = qcow2_bitmap_can_keep,
 	.create_options = qcow2_create_options,

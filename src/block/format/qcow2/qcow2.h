@@ -270,6 +270,8 @@ bool qcow2_bitmaps_load(struct qcow2_node *q, GError **error);
 bool qcow2_bitmaps_begin(struct qcow2_node *q, GError **error);
 /* Write them back. 0 or -errno, which is logged. */
 int qcow2_bitmaps_store(struct qcow2_node *q);
+/* Bytes that the persistent bitmaps of `source` would take in an image with such clusters. */
+uint64_t qcow2_bitmaps_measure(const struct block_node *source, uint64_t cluster);
 json_t *qcow2_bitmaps_describe(const struct qcow2_node *q);
 bool qcow2_bitmap_can_keep(struct block_node *node, GError **error);
 
@@ -280,6 +282,7 @@ bool qcow2_snapshot_create(struct block_node *node, const struct block_snapshot 
 			   GError **error);
 bool qcow2_snapshot_apply(struct block_node *node, const char *name_or_id, GError **error);
 bool qcow2_snapshot_delete(struct block_node *node, const char *name_or_id, GError **error);
+bool qcow2_snapshot_view(struct block_node *node, const char *id, const char *name, GError **error);
 bool qcow2_snapshot_list(struct block_node *node, GPtrArray *list, GError **error);
 /* The L1 table of a snapshot, host byte order, `entries` long at least; NULL with *rc set. */
 uint64_t *qcow2_snapshot_l1(struct qcow2_node *q, const struct qcow2_snapshot *snapshot, uint32_t entries,

@@ -441,3 +441,30 @@ bool qcow2_snapshot_delete(struct block_node *node, const char *name_or_id, GErr
 	qcow2_thaw(q);
 	return explain(q, rc, "delete", error);
 }
+
+/* Nothing is written while it is shown, so that flags and counts need not fit the table. */
+bool qcow2_snapshot_view(struct block_node *node, const char *id, const char *name, GError **error)
+{
+	struct qcow2_node *q = qcow2_of(node);
+	const struct qcow2_snapshot *found = NULL;
+	int rc;
+	for (unsigned i = 0; i < q->snapshots->len && !found; i++) {
+		const struct qcow2_snapshot *s = &g_array_index(q->snapshots, struct qcow2_snapshot, i);
+		if ((!id || strcmp(s->id, id) == 0) && (!name || strcmp(s->name, name) == 0))
+			found = s;
+	}
+	if (!found)
+		return error_set(error, BERTH_ERR_NOT_FOUND, "Can't find snapshot");
+	if (!node->readonly)
+		return error_set(error, BERTH_ERR_INVALID, "'%s' is writable: a snapshot is only shown of an "
+				 "image that is open read-only", node->filename);
+	uint64_t *table = qcow2_snapshot_l1(q, found, found->l1_size, &rc);
+	if (rc < 0)
+		return explain(q, rc, "load", error);
+	g_free(q->l1);
+	q->l1 = table;
+	q->l1_size = found->l1_size;
+	/* As in qemu-img, the disk keeps its size; but nothing of a larger snapshot is cut off. */
+	node->size = MAX(node->size, found->disk_size);
+	return true;
+}
