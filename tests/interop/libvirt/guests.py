@@ -27,7 +27,7 @@ XML = """<domain type='qemu'>
   <memory unit='MiB'>256</memory><vcpu>2</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_console,ahci,sd_mod,sr_mod,button,evdev,af_packet</cmdline></os>
+    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_console,ahci,sd_mod,sr_mod,button,af_packet</cmdline></os>
   <features><acpi/><apic/></features>
   <devices>
     <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
@@ -192,7 +192,8 @@ def check_memory(daemon, guest, conn):
 def check_reboot(daemon, guest):
     """The guest is asked by its button, and the machine starts anew without ending."""
     number = daemon.said("domid", "live")
-    guest.run("(head -c 1 /dev/input/event0 >/dev/null; poweroff -f) & true", 60)
+    pressed = "/sys/firmware/acpi/interrupts/ff_pwr_btn"
+    guest.run(f"(while grep -q ' 0 ' {pressed}; do sleep 1; done; poweroff -f) & true", 60)
     daemon.virsh("reboot", "live")
     guest.expect("berth-guest: up", 300)
     guest.expect("guest# ", 120)
