@@ -214,6 +214,7 @@ def operations(count, folder, seed):
         what = f"{' '.join(operation)}, seed {seed}, kill {turn}"
         for image in ("top", "base"):
             wait_unlocked(os.path.join(folder, image))
+        for image in ("top", "base"):
             checked = run(THEIRS, "check", "-q", "-r", "leaks", image, cwd=folder, status=None)
             if checked.status not in (0, 3):
                 raise Failed(f"{what}: {image}: {checked.out}{checked.err}")
