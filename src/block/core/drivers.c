@@ -6,7 +6,8 @@
 
 const struct block_driver *const block_drivers[] = {
 	&block_file_driver, &block_host_device_driver, &block_host_cdrom_driver, /* protocols */
-	&block_nbd_driver,
+	&block_nbd_driver, &block_http_driver, &block_https_driver, &block_ftp_driver, &block_ftps_driver,
+	&block_iscsi_driver, &block_nfs_driver, &block_rbd_driver, &block_ssh_driver,
 	&block_raw_driver, &block_qcow2_driver, /* formats */
 	&block_qed_driver, &block_vdi_driver, &block_vhdx_driver, &block_vmdk_driver, &block_vpc_driver,
 	&block_bochs_driver, &block_cloop_driver, &block_dmg_driver, &block_parallels_driver,

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Libraries that are loaded when an image needs them: protocols that few use cost neither start-up
+ * time nor memory, and a machine without the library runs all the rest. A table of functions is a
+ * struct of pointers; its names come from the same list:
+ *
+ *	#define NFS_FUNCTIONS(F) F(nfs_init_context) F(nfs_mount)
+ *	static struct { LIBRARY_POINTERS(NFS_FUNCTIONS) } nfs;
+ *	static struct library library = {
+ *		.files = {"libnfs.so.13"}, .package = "libnfs13",
+ *		.names = {LIBRARY_NAMES(NFS_FUNCTIONS)}, .functions = (void **)&nfs};
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#define LIBRARY_FUNCTIONS_MAX 48
+
+#define LIBRARY_POINTER(name)   __typeof__(name) *name;
+#define LIBRARY_NAME(name)      #name,
+#define LIBRARY_POINTERS(list)  list(LIBRARY_POINTER)
+#define LIBRARY_NAMES(list)     list(LIBRARY_NAME)
+
+struct library {
+	const char *files[3];  /* the first that loads is taken */
+	const char *package;   /* of Debian, for the error message */
+	const char *names[LIBRARY_FUNCTIONS_MAX];
+	void **functions;      /* as many as names */
+	void (*init)(void);    /* once, after loading; may be NULL */
+	GMutex lock;
+	bool loaded;
+};
+
+/* Any thread; the first call loads, and the library stays until the process ends. */
+bool library_load(struct library *library, GError **error);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What protocols have in common whose library blocks: HTTP, SSH, iSCSI, NFS and RBD. A node has a
+ * few connections, each used by one thread at a time; the first is made by open(), more when that
+ * many requests are under way. A connection that breaks is replaced, and its request tried once
+ * more: all requests may be repeated.
+ *
+ * Everything in remote_ops runs on threads of the node's pool. Options that it reads are set before
+ * and do not change. Results are 0 or -errno; -ENOTCONN: the connection is of no use any more.
+ */
+#pragma once
+
+#include "block/core/driver.h"
+#include "block/core/options.h"
+
+#define REMOTE_CONNECTIONS 4
+
+struct remote_node;
+
+struct remote_ops {
+	bool shared; /* one connection serves all threads */
+	bool grows;  /* a write behind the end makes the file longer */
+	void *(*connect)(struct remote_node *remote, GError **error);
+	void (*disconnect)(void *connection);
+	/* The first connection: set node.size, and node.limits where they differ from bytes. */
+	bool (*describe)(struct remote_node *remote, void *connection, GError **error);
+	int (*read)(void *connection, uint64_t offset, void *bytes, size_t length);
+	/* NULL: nothing can be written. */
+	int (*write)(void *connection, uint64_t offset, const void *bytes, size_t length);
+	int (*flush)(void *connection); /* NULL: what is written is stable */
+	/* NULL: zeroes are written, and nothing is given back. -ENOTSUP: the same, this time. */
+	int (*zero)(void *connection, uint64_t offset, uint64_t length, bool unmap);
+	int (*discard)(void *connection, uint64_t offset, uint64_t length);
+	int (*resize)(void *connection, uint64_t size); /* NULL: it cannot be done */
+};
+
+struct remote_node {
+	struct block_node node;
+	const struct remote_ops *ops;
+	struct aio_pool *pool;
+	GMutex lock;            /* guards what is below */
+	void *idle[REMOTE_CONNECTIONS];
+	unsigned idle_count;
+};
+
+/* For open(): connect and describe; sets the name that messages use. On failure nothing is left. */
+bool remote_open(struct remote_node *remote, const struct remote_ops *ops, const char *name,
+		 GError **error);
+/* For close(): end the connections. */
+void remote_close(struct remote_node *remote);
+int remote_perform(struct block_node *node, struct block_request *request);
+bool remote_resize(struct block_node *node, uint64_t size, GError **error);
+
+/* Text of the secret that `key` names, or NULL if there is no such key. */
+bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,
+			GError **error);
+
+/* A name of the form SCHEME://[USER[:PASSWORD]@]HOST[:PORT]/PATH[?KEY=VALUE&...]. */
+struct remote_url {
+	char *scheme, *user, *password, *host, *path; /* decoded; NULL: none */
+	int port;                                     /* -1: none */
+	GHashTable *query;                            /* of strings */
+};
+bool remote_url_parse(const char *name, struct remote_url *url, GError **error);
+void remote_url_clear(struct remote_url *url);
+/* Take a key out of url->query into `dict`, under the name of the option. */
+void remote_url_take(struct remote_url *url, const char *key, json_t *dict, const char *option);
+/* An error if something is left in the query. */
+bool remote_url_refuse_rest(const struct remote_url *url, GError **error);
