@@ -140,7 +140,7 @@ def ssh():
 
 def iscsi():
     with temporary_folder() as folder, contextlib.ExitStack() as stack:
-        port, control = free_port(), str(free_port())
+        port, control = free_port(), str(os.getpid() % 30000)
         target, lun = "iqn.2026-01.test:disk", os.path.join(folder, "lun")
         with open(lun, "wb") as disk:
             disk.truncate(32 * MIB)

@@ -7,7 +7,6 @@
  * a reader waits for bytes that another is fetching. A web server must know ranges (RFC 9110,
  * section 14): without, each read would transfer the image from its start, so it is refused.
  */
-#include "block/proto/remote/library.h"
 #include "block/proto/remote/remote.h"
 
 #include "base/error.h"
@@ -84,6 +83,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *opaque)
 {
 	struct http_link *link = opaque;
 	size_t n = size * count;
+	if (!link->into)
+		return n; /* describe: libcurl makes headers of what an FTP server says of the file */
 	if (n > link->room - link->filled)
 		return 0;
 	memcpy(link->into + link->filled, bytes, n);
@@ -340,8 +341,8 @@ static bool http_open(struct block_node *node, json_t *dict, GError **error)
 	struct http_node *http = (struct http_node *)node;
 	g_mutex_init(&http->lock);
 	g_cond_init(&http->loaded);
-	bool good = take_options(http, dict, error) && library_load(&library, error) &&
-		    remote_open(&http->remote, &http_ops, http->url, error);
+	bool good = take_options(http, dict, error) &&
+		    remote_open(&http->remote, &http_ops, &library, http->url, error);
 	if (!good)
 		free_all(http);
 	return good;

@@ -6,7 +6,6 @@
  *
  * Formats write bytes and a LUN has blocks: a write of part of a block reads the block first.
  */
-#include "block/proto/remote/library.h"
 #include "block/proto/remote/remote.h"
 
 #include "base/bytes.h"
@@ -382,10 +381,10 @@ static bool iscsi_open(struct block_node *node, json_t *dict, GError **error)
 {
 	struct iscsi_node *n = (struct iscsi_node *)node;
 	g_mutex_init(&n->partial);
-	bool good = take_options(n, dict, error) && library_load(&library, error);
+	bool good = take_options(n, dict, error);
 	g_autofree char *name = good ? g_strdup_printf("iscsi://%s/%s/%u", n->portal, n->target,
 						       (unsigned)n->lun) : NULL;
-	good = good && remote_open(&n->remote, &iscsi_ops, name, error);
+	good = good && remote_open(&n->remote, &iscsi_ops, &library, name, error);
 	if (!good)
 		free_all(n);
 	return good;

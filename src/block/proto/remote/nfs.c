@@ -5,7 +5,6 @@
  * mountport=N&version=3|4]; options: server.host, path, user, group, tcp-syn-count, readahead-size,
  * page-cache-size, debug, and, ours, port, mount-port and version.
  */
-#include "block/proto/remote/library.h"
 #include "block/proto/remote/remote.h"
 
 #include "base/error.h"
@@ -257,11 +256,11 @@ static void free_all(struct nfs_node *node)
 static bool nfs_node_open(struct block_node *node, json_t *dict, GError **error)
 {
 	struct nfs_node *n = (struct nfs_node *)node;
-	bool good = take_options(n, dict, error) && library_load(&library, error);
+	bool good = take_options(n, dict, error);
 	g_autofree char *name = good ? g_strdup_printf("nfs://%s%s%s", n->host,
 						       strcmp(n->folder, "/") == 0 ? "" : n->folder, n->file)
 				     : NULL;
-	good = good && remote_open(&n->remote, &nfs_ops, name, error);
+	good = good && remote_open(&n->remote, &nfs_ops, &library, name, error);
 	if (!good)
 		free_all(n);
 	return good;

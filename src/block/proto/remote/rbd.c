@@ -5,7 +5,6 @@
  * configuration. Options: pool, namespace, image, snapshot, conf, user, key-secret,
  * auth-client-required, server.N.host and .port.
  */
-#include "block/proto/remote/library.h"
 #include "block/proto/remote/remote.h"
 
 #include "base/error.h"
@@ -314,9 +313,9 @@ static void free_all(struct rbd_node *n)
 static bool rbd_node_open(struct block_node *node, json_t *dict, GError **error)
 {
 	struct rbd_node *n = (struct rbd_node *)node;
-	bool good = take_options(n, dict, error) && library_load(&library, error);
+	bool good = take_options(n, dict, error);
 	g_autofree char *name = good ? g_strdup_printf("rbd:%s/%s", n->pool, n->image) : NULL;
-	good = good && remote_open(&n->remote, &rbd_ops, name, error);
+	good = good && remote_open(&n->remote, &rbd_ops, &library, name, error);
 	if (!good)
 		free_all(n);
 	return good;

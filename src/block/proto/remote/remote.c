@@ -164,25 +164,29 @@ bool remote_resize(struct block_node *node, uint64_t size, GError **error)
 
 struct open_call {
 	struct remote_node *remote;
+	struct library *library;
 	bool good;
 	GError **error;
 };
 
+/* Not on the fiber: constructors of libraries want a large stack. */
 static void open_work(void *opaque)
 {
 	struct open_call *call = opaque;
 	struct remote_node *remote = call->remote;
-	void *connection = remote->ops->connect(remote, call->error);
+	void *connection = library_load(call->library, call->error)
+				   ? remote->ops->connect(remote, call->error)
+				   : NULL;
 	call->good = connection && remote->ops->describe(remote, connection, call->error);
 	if (connection)
 		give_back(remote, connection);
 }
 
-bool remote_open(struct remote_node *remote, const struct remote_ops *ops, const char *name,
-		 GError **error)
+bool remote_open(struct remote_node *remote, const struct remote_ops *ops, struct library *library,
+		 const char *name, GError **error)
 {
 	struct block_node *node = &remote->node;
-	struct open_call call = {.remote = remote, .error = error};
+	struct open_call call = {.remote = remote, .library = library, .error = error};
 	remote->ops = ops;
 	remote->pool = aio_pool_new(REMOTE_CONNECTIONS);
 	g_mutex_init(&remote->lock);

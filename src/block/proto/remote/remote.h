@@ -12,6 +12,7 @@
 
 #include "block/core/driver.h"
 #include "block/core/options.h"
+#include "block/proto/remote/library.h"
 
 #define REMOTE_CONNECTIONS 4
 
@@ -43,9 +44,12 @@ struct remote_node {
 	unsigned idle_count;
 };
 
-/* For open(): connect and describe; sets the name that messages use. On failure nothing is left. */
-bool remote_open(struct remote_node *remote, const struct remote_ops *ops, const char *name,
-		 GError **error);
+/*
+ * For open(): load the library, connect and describe; `name` is what messages use. On failure nothing
+ * is left.
+ */
+bool remote_open(struct remote_node *remote, const struct remote_ops *ops, struct library *library,
+		 const char *name, GError **error);
 /* For close(): end the connections. */
 void remote_close(struct remote_node *remote);
 int remote_perform(struct block_node *node, struct block_request *request);

@@ -7,7 +7,6 @@
  * mode=hash with type=md5|sha1|sha256 and the hash in hexadecimal. Keys of the user come from the
  * agent and from ~/.ssh.
  */
-#include "block/proto/remote/library.h"
 #include "block/proto/remote/remote.h"
 
 #include "base/error.h"
@@ -364,12 +363,12 @@ static void free_all(struct ssh_node *node)
 static bool ssh_open(struct block_node *node, json_t *dict, GError **error)
 {
 	struct ssh_node *s = (struct ssh_node *)node;
-	bool good = take_options(s, dict, error) && library_load(&library, error);
+	bool good = take_options(s, dict, error);
 	g_autofree char *name =
 		good ? g_strdup_printf("ssh://%s%s%s:%d%s", s->user ? s->user : "", s->user ? "@" : "",
 				       s->host, s->port, s->path)
 		     : NULL;
-	good = good && remote_open(&s->remote, &ssh_ops, name, error);
+	good = good && remote_open(&s->remote, &ssh_ops, &library, name, error);
 	if (!good)
 		free_all(s);
 	return good;
