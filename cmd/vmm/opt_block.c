@@ -107,8 +107,8 @@ const struct option options_block[] = {
 	 "in a file name twice.",
 	 apply_drive},
 	{"blockdev", "DRIVER,node-name=NAME[,PROPERTY=VALUE...]",
-	 "A disk image without a device: a format (raw, qcow2, vmdk...) on a file, or file and "
-	 "host_device by themselves. Options of children are file.KEY and backing.KEY. JSON works "
+	 "A disk image without a device: a format (raw, qcow2, vmdk...) on a file; file, "
+	 "host_device, nbd, http, https, ftp, ftps, ssh, iscsi, nfs or rbd by themselves. Options of children are file.KEY and backing.KEY. JSON works "
 	 "too.",
 	 apply_blockdev},
 	{"hda", "FILE", "Hard disk 0; -hdb, -hdc and -hdd are 1 to 3.", apply_hda},

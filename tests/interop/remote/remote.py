@@ -173,31 +173,48 @@ def iscsi():
 
 
 def nfs():
+    """In namespaces of its own: the server must find the port of a portmapper."""
+    if os.geteuid() != 0:
+        return "rpcbind and NFS-Ganesha need root"
+    if not os.environ.get("BERTH_NFS_INSIDE"):
+        done = subprocess.run(["unshare", "-nm", sys.executable, os.path.abspath(__file__), "nfs"], text=True,
+                              env=os.environ | {"BERTH_NFS_INSIDE": "1"}, stdout=subprocess.PIPE)
+        if done.returncode:
+            raise Failed(done.stdout)
+        return None
+    run("mount", "-t", "tmpfs", "none", "/run")
+    run("ip", "link", "set", "lo", "up")
     with temporary_folder() as folder, contextlib.ExitStack() as stack:
-        export, port = os.path.join(folder, "export"), free_port()
+        export = os.path.join(folder, "export")
         os.mkdir(export)
         disk = os.path.join(export, "disk")
         with open(disk, "wb") as file:
             file.truncate(32 * MIB)
         with open(os.path.join(folder, "config"), "w") as config:
             config.write(
-                f"NFS_CORE_PARAM {{ NFS_Port = {port}; Enable_NLM = false; Enable_RQUOTA = false;"
-                " Protocols = 4; Bind_addr = 127.0.0.1; }\n"
+                "NFS_CORE_PARAM { MNT_Port = 2050; Enable_NLM = false; Enable_RQUOTA = false;"
+                " Protocols = 3, 4; }\n"
                 f"NFSV4 {{ Graceless = true; RecoveryRoot = {folder}; }}\n"
                 "NFS_KRB5 { Active_krb5 = false; }\n"
                 f"EXPORT {{ Export_Id = 1; Path = {export}; Pseudo = /export; Access_Type = RW; Squash ="
-                " No_Root_Squash; SecType = sys; Transports = TCP; Protocols = 4; FSAL { Name = VFS; } }\n")
+                " No_Root_Squash; SecType = sys; Transports = TCP; Protocols = 3, 4; FSAL { Name = VFS; } }\n")
+        stack.enter_context(started("rpcbind", "-f"))
+        until(listens(111), "rpcbind")
         stack.enter_context(started("ganesha.nfsd", "-F", "-f", os.path.join(folder, "config"), "-L",
                                     os.path.join(folder, "log"), "-p", os.path.join(folder, "pid")))
-        until(listens(port), "ganesha.nfsd")
-        url = f"nfs://127.0.0.1/export/disk?version=4&nfsport={port}"
+        until(listens(2050), "ganesha.nfsd")
+        url = f"nfs://127.0.0.1{export}/disk"
         until(lambda: run(ours(), "info", url, status=None).status == 0, "the export")
         check_writable(url, disk, folder)
+        run(ours(), "compare", "-q", "-f", "qcow2", "-F", "qcow2",
+            "nfs://127.0.0.1/export/disk?version=4&nfsport=2049", os.path.join(folder, "twin.qcow2"))
+        refused("version=4 is for reading", "resize", "-f", "raw", url + "?version=4", "+1M")
         run(ours(), "resize", "-q", "-f", "raw", "--shrink", url, MIB)
         if os.path.getsize(disk) != MIB:
             raise Failed("the file on the server has another size")
-        refused("NOENT", "info", f"nfs://127.0.0.1/export/none?version=4&nfsport={port}")
-        refused("user is at most", "info", url + "&uid=99999999999")
+        refused("NOENT", "info", f"nfs://127.0.0.1{export}/none")
+        refused("user is at most", "info", url + "?uid=99999999999")
+    return None
 
 
 # --- servers that are only read -----------------------------------------------------------------------

@@ -3,11 +3,13 @@
  * Images on NFS servers, without a mount and without root, by libnfs. Names:
  * nfs://HOST[:PORT]/EXPORT/FILE[?uid=N&gid=N&tcp-syncnt=N&readahead=N&pagecache=N&debug=N&nfsport=N&
  * mountport=N&version=3|4]; options: server.host, path, user, group, tcp-syn-count, readahead-size,
- * page-cache-size, debug, and, ours, port, mount-port and version.
+ * page-cache-size, debug, and, ours, port, mount-port and version. With version=4 it is read-only:
+ * libnfs 4.0, which Debian 12 has, cannot encode version 4's writes beyond some 2 KiB.
  */
 #include "block/proto/remote/remote.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "block/core/drivers.h"
 
 #include <errno.h>
@@ -126,7 +128,13 @@ static bool link_describe(struct remote_node *remote, void *connection, GError *
 	return true;
 }
 
-/* libnfs connects anew by itself. */
+/* libnfs connects anew by itself, and what has failed for good is said in words only. */
+static int failed(struct nfs_link *link, int result)
+{
+	log_warning("NFS: %s", nfs.nfs_get_error(link->context));
+	return result < -1 ? result : -EIO;
+}
+
 static int link_read(void *connection, uint64_t offset, void *bytes, size_t length)
 {
 	struct nfs_link *link = connection;
@@ -134,7 +142,7 @@ static int link_read(void *connection, uint64_t offset, void *bytes, size_t leng
 		int n = nfs.nfs_pread(link->context, link->file, offset + at, length - at,
 				      (char *)bytes + at);
 		if (n < 0)
-			return n;
+			return failed(link, n);
 		if (n == 0) { /* behind the end */
 			memset((char *)bytes + at, 0, length - at);
 			return 0;
@@ -151,7 +159,7 @@ static int link_write(void *connection, uint64_t offset, const void *bytes, size
 		int n = nfs.nfs_pwrite(link->context, link->file, offset + at, length - at,
 				       (const char *)bytes + at);
 		if (n <= 0)
-			return n ? n : -EIO;
+			return failed(link, n);
 		at += n;
 	}
 	return 0;
@@ -160,13 +168,15 @@ static int link_write(void *connection, uint64_t offset, const void *bytes, size
 static int link_flush(void *connection)
 {
 	struct nfs_link *link = connection;
-	return MIN(nfs.nfs_fsync(link->context, link->file), 0);
+	int rc = nfs.nfs_fsync(link->context, link->file);
+	return rc < 0 ? failed(link, rc) : 0;
 }
 
 static int link_resize(void *connection, uint64_t size)
 {
 	struct nfs_link *link = connection;
-	return MIN(nfs.nfs_ftruncate(link->context, link->file, size), 0);
+	int rc = nfs.nfs_ftruncate(link->context, link->file, size);
+	return rc < 0 ? failed(link, rc) : 0;
 }
 
 static const struct remote_ops nfs_ops = {
@@ -238,6 +248,9 @@ static bool take_options(struct nfs_node *node, json_t *dict, GError **error)
 	}
 	g_autofree char *path = block_take_string(dict, "path");
 	char *slash = path ? strrchr(path, '/') : NULL;
+	if (node->version == 4 && !node->remote.node.readonly)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "version=4 is for reading only: use version=3 or readonly=on");
 	if (!slash || !slash[1] || path[0] != '/')
 		return error_set(error, BERTH_ERR_INVALID, "nfs needs path=/EXPORT/FILE");
 	node->file = g_strdup(slash);
