@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Every element and attribute of a domain's XML that Berth understands. */
 #include "conf/domain.h"
+#include "conf/grammar.h"
 
-#include "base/error.h"
-
-#include <string.h>
-
-/* "path attribute..."; "*" as the attribute: whatever stands below is the client's own business. */
-static const char *const grammar[] = {
+static const char *const rows[] = {
 	"domain type id",
 	"domain/name",
 	"domain/uuid",
@@ -82,15 +78,15 @@ static const char *const grammar[] = {
 	"domain/devices/audio id type",
 	"domain/devices/rng model",
 	"domain/devices/rng/backend model",
+	"domain/devices/*/alias name",
+	"domain/devices/*/address type domain bus slot function multifunction controller target unit port",
 };
 
 /*
  * Attributes whose only value that we can keep is the one here: management programs write them out
  * to say that a thing is off, and it is.
  */
-static const struct only_value {
-	const char *path, *attribute, *value;
-} only_values[] = {
+static const struct conf_only_value only_values[] = {
 	{ "domain/os/loader", "secure", "no" },
 	{ "domain/os/bootmenu", "enable", "no" },
 	{ "domain/features/vmport", "state", "off" },
@@ -103,96 +99,14 @@ bool conf_domain_error(GError **error, int code, const xmlNode *node, const char
 {
 	va_list args;
 	va_start(args, format);
-	g_autofree char *text = g_strdup_vprintf(format, args);
+	conf_grammar_error(error, code, node, format, args);
 	va_end(args);
-	return error_set(error, code, "line %ld, element '%s': %s", xmlGetLineNo(node), node->name,
-			 text);
-}
-
-/* What any device may have. */
-static const char *const common[] = {
-	"alias name",
-	"address type domain bus slot function multifunction controller target unit port",
-};
-
-/* The words after the path, or NULL if the path is not in the table. */
-static const char *find(const char *path)
-{
-	size_t length = strlen(path);
-	for (unsigned i = 0; i < G_N_ELEMENTS(grammar); i++) {
-		const char *entry = grammar[i];
-		if (strncmp(entry, path, length) == 0 && (entry[length] == ' ' || !entry[length]))
-			return entry + length;
-	}
-	static const char devices[] = "domain/devices/";
-	const char *last = strrchr(path, '/');
-	if (!g_str_has_prefix(path, devices) || strchr(path + strlen(devices), '/') != last)
-		return NULL;
-	for (unsigned i = 0; i < G_N_ELEMENTS(common); i++) {
-		length = strcspn(common[i], " ");
-		if (strlen(last + 1) == length && strncmp(common[i], last + 1, length) == 0)
-			return common[i] + length;
-	}
-	return NULL;
-}
-
-static bool has_word(const char *words, const char *word)
-{
-	size_t length = strlen(word);
-	for (const char *at = words; (at = strstr(at, word)); at += length) {
-		if (at > words && at[-1] == ' ' && (at[length] == ' ' || !at[length]))
-			return true;
-	}
 	return false;
-}
-
-static bool check_values(const xmlNode *node, const char *path, GError **error)
-{
-	for (unsigned i = 0; i < G_N_ELEMENTS(only_values); i++) {
-		const struct only_value *only = &only_values[i];
-		if (strcmp(only->path, path))
-			continue;
-		xmlChar *value = xmlGetProp(node, (const xmlChar *)only->attribute);
-		bool kept = !value || strcmp((const char *)value, only->value) == 0;
-		if (!kept)
-			conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-					  "Berth does not support %s='%s', only '%s'",
-					  only->attribute, value, only->value);
-		xmlFree(value);
-		if (!kept)
-			return false;
-	}
-	return true;
-}
-
-static bool check(const xmlNode *node, const char *parent, GError **error)
-{
-	g_autofree char *path = *parent ? g_strconcat(parent, "/", node->name, NULL)
-					: g_strdup((const char *)node->name);
-	const char *words = find(path);
-	if (!words)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-					 "Berth does not support <%s> in <%s>", node->name,
-					 *parent ? strrchr(parent, '/') ? strrchr(parent, '/') + 1 : parent
-						 : "a document");
-	if (has_word(words, "*"))
-		return true;
-	for (const xmlAttr *attribute = node->properties; attribute; attribute = attribute->next) {
-		if (!has_word(words, (const char *)attribute->name))
-			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-						 "Berth does not support the attribute '%s'",
-						 attribute->name);
-	}
-	if (!check_values(node, path, error))
-		return false;
-	xml_for_each(child, node, NULL) {
-		if (!check(child, path, error))
-			return false;
-	}
-	return true;
 }
 
 bool conf_domain_check_names(const xmlNode *root, GError **error)
 {
-	return check(root, "", error);
+	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), only_values,
+						    G_N_ELEMENTS(only_values)};
+	return conf_grammar_check(&grammar, root, error);
 }

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which elements and attributes a document may have: whatever is not in a table is refused by name. */
+#pragma once
+
+#include "codec/xml.h"
+
+/* An attribute of which only one value can be kept. */
+struct conf_only_value {
+	const char *path, *attribute, *value;
+};
+
+struct conf_grammar {
+	/*
+	 * "path attribute..."; "*" as the attribute: whatever stands below is the client's own business;
+	 * as a part of the path: any element.
+	 */
+	const char *const *rows;
+	size_t row_count;
+	const struct conf_only_value *only;
+	size_t only_count;
+};
+
+/* Fails with BERTH_ERR_NOT_SUPPORTED on the first element or attribute that is not in the table. */
+bool conf_grammar_check(const struct conf_grammar *grammar, const xmlNode *root, GError **error);
+/* Fails with the element's line and name before the text. Returns false always. */
+bool conf_grammar_error(GError **error, int code, const xmlNode *node, const char *format,
+			va_list args) G_GNUC_PRINTF(4, 0);
