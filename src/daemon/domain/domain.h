@@ -9,6 +9,7 @@
 #pragma once
 
 #include "conf/domain.h"
+#include "daemon/domain/store.h"
 #include "daemon/rpc/rpc.h"
 
 #include <sys/types.h>
@@ -81,19 +82,6 @@ const struct conf_domain *domain_conf(const struct domain *dom);
 /* What the guest has now: less than it was given while its balloon is blown up. */
 uint64_t domain_memory_kib(const struct domain *dom);
 void domain_emit(struct domain *dom, enum domain_event event, int detail);
-
-/* --- Files (store.c) ------------------------------------------------------------------------ */
-
-/* A path below the state folder: "domains/UUID.xml". Free with g_free(). */
-char *store_path(const struct daemon *daemon, const char *folder, const char *name,
-		 const char *suffix);
-/*
- * Write durably (temporary file, fsync, rename, fsync of the folder) or, if `text` is NULL, remove
- * durably; on a thread of the pool. `done` is called on the loop with an error that it borrows.
- */
-typedef void store_done_fn(void *opaque, const GError *error);
-void store_write(struct daemon *daemon, const char *path, const char *text, store_done_fn *done,
-		 void *opaque);
 
 /* --- Jobs (job.c) --------------------------------------------------------------------------- */
 

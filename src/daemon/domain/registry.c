@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,30 +189,6 @@ static void load_running(struct domains *domains, const char *folder)
 	}
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Call fn for what is in a folder of the state, in order. `suffix` "" takes all. */
-static void for_each_in(struct domains *domains, const char *name, const char *suffix,
-			void (*fn)(struct domains *domains, const char *path))
-{
-	g_autofree char *folder = g_build_filename(domains->daemon->state_dir, name, NULL);
-	GDir *dir = g_dir_open(folder, 0, NULL);
-	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-	const char *entry;
-	while (dir && (entry = g_dir_read_name(dir))) {
-		if (g_str_has_suffix(entry, suffix))
-			g_ptr_array_add(names, g_build_filename(folder, entry, NULL));
-	}
-	if (dir)
-		g_dir_close(dir);
-	g_ptr_array_sort(names, compare_names);
-	for (unsigned i = 0; i < names->len; i++)
-		fn(domains, names->pdata[i]);
-}
-
 static void run_autostart(struct domain_job *job)
 {
 	vmm_start(job, job->dom->definition, false);
@@ -233,21 +208,20 @@ static void autostart(struct domains *domains)
 
 struct domains *domains_new(struct daemon *daemon, GError **error)
 {
-	static const char *const folders[] = {"domains", "autostart", "run", "log"};
-	for (unsigned i = 0; i < G_N_ELEMENTS(folders); i++) {
-		g_autofree char *path = g_build_filename(daemon->state_dir, folders[i], NULL);
-		if (g_mkdir_with_parents(path, 0700) < 0) {
-			error_set_errno(error, errno, "cannot create the folder '%s'", path);
-			return NULL;
-		}
-	}
+	static const char *const folders[] = {"domains", "autostart", "run", "log", NULL};
+	if (!store_make_folders(daemon, folders, error))
+		return NULL;
 	struct domains *domains = g_new0(struct domains, 1);
 	domains->daemon = daemon;
 	domains->by_uuid = g_hash_table_new(g_str_hash, g_str_equal);
 	domains->by_name = g_hash_table_new(g_str_hash, g_str_equal);
 	domains->next_id = 1;
-	for_each_in(domains, "domains", ".xml", load_definition);
-	for_each_in(domains, "run", "", load_running);
+	g_autoptr(GPtrArray) definitions = store_list(daemon, "domains", ".xml");
+	for (unsigned i = 0; i < definitions->len; i++)
+		load_definition(domains, definitions->pdata[i]);
+	g_autoptr(GPtrArray) running = store_list(daemon, "run", "");
+	for (unsigned i = 0; i < running->len; i++)
+		load_running(domains, running->pdata[i]);
 	autostart(domains);
 	return domains;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Files that survive a crash of the host whole: the old content or the new, never a part. */
-#include "daemon/domain/domain.h"
+#include "daemon/domain/store.h"
 
+#include "base/error.h"
 #include "base/fd.h"
 
 #include <errno.h>
@@ -52,6 +53,15 @@ static bool replace(const char *path, const char *text, GError **error)
 	return sync_folder(path, error);
 }
 
+bool store_write_now(const char *path, const char *text, GError **error)
+{
+	if (text)
+		return replace(path, text, error);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return error_set_errno(error, errno, "cannot remove '%s'", path);
+	return sync_folder(path, error);
+}
+
 struct write_job {
 	struct aio_job job;
 	char *path, *text;
@@ -63,12 +73,7 @@ struct write_job {
 static void work(void *opaque)
 {
 	struct write_job *job = opaque;
-	if (job->text)
-		replace(job->path, job->text, &job->error);
-	else if (unlink(job->path) < 0 && errno != ENOENT)
-		error_set_errno(&job->error, errno, "cannot remove '%s'", job->path);
-	else
-		sync_folder(job->path, &job->error);
+	store_write_now(job->path, job->text, &job->error);
 }
 
 static void finished(void *opaque)
@@ -91,4 +96,33 @@ void store_write(struct daemon *daemon, const char *path, const char *text, stor
 	job->done = done;
 	job->opaque = opaque;
 	aio_pool_submit(daemon->pool, &job->job);
+}
+
+bool store_make_folders(const struct daemon *daemon, const char *const *names, GError **error)
+{
+	for (; *names; names++) {
+		g_autofree char *path = g_build_filename(daemon->state_dir, *names, NULL);
+		if (g_mkdir_with_parents(path, 0700) < 0)
+			return error_set_errno(error, errno, "cannot create the folder '%s'", path);
+	}
+	return true;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+GPtrArray *store_list(const struct daemon *daemon, const char *name, const char *suffix)
+{
+	g_autofree char *folder = g_build_filename(daemon->state_dir, name, NULL);
+	g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+	GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
+	const char *entry;
+	while (dir && (entry = g_dir_read_name(dir))) {
+		if (g_str_has_suffix(entry, suffix))
+			g_ptr_array_add(paths, g_build_filename(folder, entry, NULL));
+	}
+	g_ptr_array_sort(paths, compare_names);
+	return paths;
 }
