@@ -52,12 +52,19 @@ bool client_is_full(const struct rpc_client *client)
 	return client->out->len - client->out_at > client->server->limits.queued;
 }
 
+/* Is there a reason not to take its messages now? */
+static bool must_wait(const struct rpc_client *client)
+{
+	return client->calls->len >= client->server->limits.calls || client->held ||
+	       client_is_full(client);
+}
+
 static void update_interest(struct rpc_client *client)
 {
 	uint32_t events = 0;
 	if (client->out_at < client->out->len)
 		events |= POLLOUT;
-	if (client->calls->len < client->server->limits.calls && !client_is_full(client))
+	if (!must_wait(client))
 		events |= POLLIN;
 	aio_watch_modify(client->watch, events);
 }
@@ -160,7 +167,8 @@ static void send_keepalive(struct rpc_client *client, uint32_t what)
 
 void client_ping(struct rpc_client *client)
 {
-	if (!client->wants_keepalive)
+	/* The answer of one that is held may be in what we do not read. */
+	if (!client->wants_keepalive || client->held)
 		return;
 	if (client->unanswered_pings >= client->server->limits.keepalive_misses) {
 		client_close(client, "it does not answer keepalive pings");
@@ -205,8 +213,7 @@ static void take_message(struct rpc_client *client, const struct remote_header *
 /* Serve what is complete in `in`. */
 static void take_messages(struct rpc_client *client)
 {
-	while (!client->dead && !client->ending &&
-	       client->calls->len < client->server->limits.calls && !client_is_full(client)) {
+	while (!client->dead && !client->ending && !must_wait(client)) {
 		const uint8_t *at = client->in->data + client->in_at;
 		size_t left = client->in->len - client->in_at;
 		if (left < 4)

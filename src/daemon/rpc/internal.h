@@ -29,6 +29,7 @@ struct rpc_client {
 	bool busy;          /* serving what came in: flush once at the end */
 	bool dead;          /* closed; freed when the loop turns */
 	bool ending;        /* said goodbye: close when all is sent */
+	unsigned held;      /* streams whose owners cannot take more: it is not read from */
 	unsigned unanswered_pings;
 };
 

@@ -44,6 +44,8 @@ bool rpc_call_check_flags(struct rpc_call *call, uint32_t flags, uint32_t allowe
  */
 struct rpc_stream_ops {
 	void (*received)(void *opaque, const uint8_t *data, size_t length);
+	/* So many zero bytes, which were not sent. NULL: the stream has no holes. */
+	void (*received_hole)(void *opaque, uint64_t length);
 	/* The client will send no more, and waits for the answer: rpc_stream_end(). */
 	void (*finished)(void *opaque);
 	/* Room to send again after rpc_stream_send() said that it is full. */
@@ -55,6 +57,13 @@ struct rpc_stream *rpc_stream_open(struct rpc_call *call, const struct rpc_strea
 				   void *opaque);
 /* Returns false if the client reads too slowly: wait for drained() before sending more. */
 bool rpc_stream_send(struct rpc_stream *stream, const uint8_t *data, size_t length);
+/* So many zero bytes; only to a client that has asked for holes. As rpc_stream_send(). */
+bool rpc_stream_send_hole(struct rpc_stream *stream, uint64_t length);
+/*
+ * The owner cannot take more now: nothing is read from the client until it can. Ends with the
+ * stream.
+ */
+void rpc_stream_hold(struct rpc_stream *stream, bool hold);
 /* No more data comes from us; the client will finish. */
 void rpc_stream_send_eof(struct rpc_stream *stream);
 /* Answer `finished`, or end with an error (freed). closed() is called before this returns. */
@@ -66,7 +75,7 @@ void rpc_stream_end(struct rpc_stream *stream, GError *error);
  * Who wants to hear of what. `family` keeps the event numbers of domains, networks... apart, and
  * `uuid` (16 bytes, or NULL for all) limits it to one object.
  */
-enum rpc_event_family { RPC_EVENT_DOMAIN, RPC_EVENT_DOMAIN_LEGACY };
+enum rpc_event_family { RPC_EVENT_DOMAIN, RPC_EVENT_DOMAIN_LEGACY, RPC_EVENT_STORAGE_POOL };
 /* The callback's id, unique among all clients. */
 int rpc_event_register(struct rpc_call *call, enum rpc_event_family family, int event,
 		       const uint8_t *uuid);

@@ -6,6 +6,11 @@
  */
 #include "daemon/rpc/internal.h"
 
+#include "base/bytes.h"
+
+/* A hole's payload: its length and flags, none of which are defined. */
+enum { HOLE_SIZE = 12 };
+
 /* What libvirt's own peers send at most in one packet. */
 enum { STREAM_PACKET = 262120 };
 
@@ -15,6 +20,7 @@ struct rpc_stream {
 	const struct rpc_stream_ops *ops;
 	void *opaque;
 	bool full; /* the owner waits for drained() */
+	bool held; /* the owner takes nothing now */
 };
 
 struct rpc_stream *rpc_stream_open(struct rpc_call *call, const struct rpc_stream_ops *ops,
@@ -34,6 +40,7 @@ struct rpc_stream *rpc_stream_open(struct rpc_call *call, const struct rpc_strea
 
 static void stream_free(struct rpc_stream *stream)
 {
+	stream->client->held -= stream->held;
 	stream->ops->closed(stream->opaque);
 	g_free(stream);
 }
@@ -60,6 +67,31 @@ bool rpc_stream_send(struct rpc_stream *stream, const uint8_t *data, size_t leng
 	return !stream->full;
 }
 
+bool rpc_stream_send_hole(struct rpc_stream *stream, uint64_t length)
+{
+	uint8_t payload[HOLE_SIZE] = {0};
+	be64_store(payload, length);
+	struct remote_header header = stream->header;
+	header.type = REMOTE_HOLE;
+	header.status = REMOTE_CONTINUE;
+	client_send_bytes(stream->client, &header, payload, sizeof(payload));
+	if (stream->client->dead)
+		return false;
+	stream->full = client_is_full(stream->client);
+	return !stream->full;
+}
+
+void rpc_stream_hold(struct rpc_stream *stream, bool hold)
+{
+	struct rpc_client *client = stream->client;
+	if (stream->held == hold)
+		return;
+	stream->held = hold;
+	client->held += hold ? 1 : -1;
+	if (!hold)
+		client_resume(client);
+}
+
 void rpc_stream_send_eof(struct rpc_stream *stream)
 {
 	send_packet(stream, REMOTE_CONTINUE, NULL, 0);
@@ -68,6 +100,9 @@ void rpc_stream_send_eof(struct rpc_stream *stream)
 void rpc_stream_end(struct rpc_stream *stream, GError *error)
 {
 	struct rpc_client *client = stream->client;
+	bool was_held = stream->held;
+	client->held -= was_held;
+	stream->held = false;
 	g_ptr_array_remove_fast(client->streams, stream);
 	if (error)
 		client_send_error(client, &stream->header, REMOTE_STREAM, error);
@@ -75,6 +110,8 @@ void rpc_stream_end(struct rpc_stream *stream, GError *error)
 		send_packet(stream, REMOTE_OK, NULL, 0);
 	g_clear_error(&error);
 	stream_free(stream);
+	if (was_held)
+		client_resume(client);
 }
 
 static struct rpc_stream *find(struct rpc_client *client, const struct remote_header *header)
@@ -88,6 +125,21 @@ static struct rpc_stream *find(struct rpc_client *client, const struct remote_he
 	return NULL;
 }
 
+static void take_hole(struct rpc_stream *stream, const uint8_t *payload, size_t length)
+{
+	GError *error = NULL;
+	uint64_t hole = length == HOLE_SIZE ? be64_load(payload) : UINT64_MAX;
+	if (!stream->ops->received_hole)
+		virt_error(&error, VIRT_FROM_STREAMS, VIRT_OPERATION_UNSUPPORTED,
+			   "this stream has no holes");
+	else if (hole > INT64_MAX)
+		virt_error(&error, VIRT_FROM_STREAMS, VIRT_RPC, "Unable to decode message payload");
+	if (error)
+		rpc_stream_end(stream, error);
+	else
+		stream->ops->received_hole(stream->opaque, hole);
+}
+
 void stream_message(struct rpc_client *client, const struct remote_header *header,
 		    const uint8_t *payload, size_t length)
 {
@@ -96,10 +148,7 @@ void stream_message(struct rpc_client *client, const struct remote_header *heade
 	if (!stream)
 		return;
 	if (header->type == REMOTE_HOLE) {
-		GError *error = NULL;
-		virt_error(&error, VIRT_FROM_STREAMS, VIRT_OPERATION_UNSUPPORTED,
-			   "this stream has no holes");
-		rpc_stream_end(stream, error);
+		take_hole(stream, payload, length);
 	} else if (header->status == REMOTE_FAILED) {
 		rpc_stream_end(stream, NULL);
 	} else if (header->status == REMOTE_OK || length == 0) {
