@@ -267,6 +267,12 @@ static bool preallocate(const struct block_create *create, int mode, GError **er
 		return false;
 	struct qcow2_node *q = qcow2_of(node);
 	uint64_t clusters = (q->header.size + q->cluster_size - 1) >> q->cluster_bits;
+	/* Within the file zeroes can be a hole, behind its end they take room. */
+	uint64_t end = q->external ? q->header.size : q->data->size + (clusters << q->cluster_bits);
+	if (mode == 1 && end > q->data->size && !block_resize(q->data, end, error)) {
+		block_close(node);
+		return false;
+	}
 	int rc = 0;
 	for (uint64_t at = 0; at < clusters && rc == 0;) {
 		uint64_t offset = at << q->cluster_bits, got = clusters - at;
