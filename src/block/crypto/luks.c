@@ -50,7 +50,7 @@ bool luks_decode(struct luks_header *h, const uint8_t *b, const char *name, GErr
 		return bad(name, "it does not begin like one", error);
 	if (be16_load(b + 6) != 1)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "'%s' is a LUKS volume of version %u; version 1 is supported", name,
+				 "'%s' is a LUKS volume of version %u; versions 1 and 2 are supported", name,
 				 be16_load(b + 6));
 	memcpy(h->cipher, b + 8, 32);
 	memcpy(h->mode, b + 40, 32);

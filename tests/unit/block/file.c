@@ -254,13 +254,13 @@ static void test_locks(struct fixture *f, gconstpointer data)
 static void test_probe(struct fixture *f, gconstpointer data)
 {
 	int fd = open(f->path, O_WRONLY);
-	g_assert_cmpint(pwrite(fd, "LUKS\xba\xbe\0\2", 8, 0), ==, 8);
+	g_assert_cmpint(pwrite(fd, "LUKS\xba\xbe\0\3", 8, 0), ==, 8);
 	close(fd);
 	g_autoptr(GError) error = NULL;
 	struct block_open_options options = {.filename = f->path};
 	g_assert_null(block_open(&options, f->loop, &error));
 	g_assert_error(error, BERTH_ERROR, BERTH_ERR_NOT_SUPPORTED);
-	g_assert_nonnull(strstr(error->message, "LUKS volume of version 2"));
+	g_assert_nonnull(strstr(error->message, "LUKS volume of version 3"));
 }
 
 int main(int argc, char **argv)
