@@ -233,7 +233,8 @@ void conf_domain_free(struct conf_domain *conf)
 	device_free(conf->balloon);
 	device_free(conf->rng);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,
-			       conf->initrd, conf->cmdline, conf->loader, conf->boot, conf->cpu,
+			       conf->initrd, conf->cmdline, conf->loader, conf->nvram,
+			       conf->nvram_template, conf->boot, conf->cpu,
 			       conf->rng_file};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);

@@ -9,6 +9,7 @@
 
 #include "codec/xml.h"
 
+#include <limits.h>
 #include <stdint.h>
 
 enum conf_domain_action { CONF_DOMAIN_DESTROY, CONF_DOMAIN_RESTART, CONF_DOMAIN_PRESERVE };
@@ -59,10 +60,11 @@ struct conf_domain_char {
 	bool listens; /* unix: mode='bind' */
 };
 
+#define CONF_DOMAIN_NO_INDEX UINT_MAX
 /* virtio-serial (index 0), or a PCIe root port (index 1 and up, whose bus has that number). */
 struct conf_domain_controller {
 	struct conf_domain_device dev;
-	unsigned index;
+	unsigned index; /* CONF_DOMAIN_NO_INDEX: to be chosen */
 	bool root_port;
 	unsigned chassis, port;
 };
@@ -81,7 +83,10 @@ struct conf_domain {
 	struct conf_domain_topology topology;
 	char *machine;             /* canonical */
 	char *emulator;            /* or NULL: ours */
-	char *kernel, *initrd, *cmdline, *loader;
+	char *kernel, *initrd, *cmdline;
+	char *loader;              /* firmware in ROM or flash, or NULL: SeaBIOS */
+	char *nvram, *nvram_template; /* of flash: where variables are kept (NULL: we choose), or come from */
+	bool flash, loader_writable;
 	char *boot;                /* letters of -boot order=, or "" */
 	char *cpu;                 /* of -cpu, or NULL */
 	bool acpi, localtime, no_hpet, rtc_catchup;
@@ -132,6 +137,8 @@ bool conf_cpuset_parse(const char *text, uint8_t *map, unsigned length);
 /* domain_platform.c: boot, CPU, clock, features, what happens at the end. */
 bool conf_domain_read_platform(struct conf_domain *conf, xmlNode *root, GError **error);
 bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error);
+/* A controller's index, which the document did not give, where libvirt writes it: before the model. */
+void conf_domain_set_index(xmlNode *controller, unsigned index);
 /* domain_tune.c */
 bool conf_domain_check_tune(const struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_address.c: aliases, controllers and addresses. */

@@ -398,6 +398,30 @@ static bool has_controller(const xmlNode *devices, const char *type, const char 
 	return false;
 }
 
+void conf_domain_set_index(xmlNode *controller, unsigned index)
+{
+	g_autofree char *model = xml_attribute(controller, "model");
+	xmlUnsetProp(controller, (const xmlChar *)"model");
+	set_hex(controller, "index", "%u", index);
+	if (model)
+		xmlSetProp(controller, (const xmlChar *)"model", (const xmlChar *)model);
+}
+
+/* Clients that let us choose leave the numbers out. */
+static void number_ports(struct conf_domain *conf)
+{
+	for (unsigned i = 0; i < conf->controllers->len; i++) {
+		struct conf_domain_controller *port = conf->controllers->pdata[i];
+		unsigned index = 1;
+		if (!port->root_port || port->index != CONF_DOMAIN_NO_INDEX)
+			continue;
+		while (find_port(conf, index))
+			index++;
+		port->index = index;
+		conf_domain_set_index(port->dev.node, index);
+	}
+}
+
 static bool place_ports(struct conf_domain *conf, GError **error)
 {
 	for (unsigned i = 0; i < conf->controllers->len; i++) {
@@ -421,6 +445,7 @@ static bool place_on_pci(struct placing *placing)
 	struct reading reading = {conf, placing->live, placing->error};
 	if (!has_controller(placing->devices, "pci", "pcie-root"))
 		add_controller(placing->devices, "pci", 0, "pcie-root");
+	number_ports(conf);
 	if (!place_ports(conf, placing->error) || !for_each_device(conf, check_place, &reading))
 		return false;
 	if (!for_each_device(conf, place_device, placing))

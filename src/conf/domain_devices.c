@@ -258,7 +258,7 @@ static bool read_number(const xmlNode *node, const char *name, unsigned fallback
 static bool read_builtin_controller(const xmlNode *node, const char *type, unsigned index,
 				    GError **error)
 {
-	if (index == 0)
+	if (index == 0 || index == CONF_DOMAIN_NO_INDEX)
 		return true;
 	return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "there is one %s controller", type);
 }
@@ -269,8 +269,11 @@ static bool read_pci_controller(struct conf_domain *conf, xmlNode *node, unsigne
 	g_autofree char *model = xml_attribute(node, "model");
 	if (!CONF_DOMAIN_ONE_OF(node, "model", model, error, "pcie-root", "pcie-root-port"))
 		return false;
-	if (g_strcmp0(model, "pcie-root") == 0)
+	if (g_strcmp0(model, "pcie-root") == 0) {
+		if (index == CONF_DOMAIN_NO_INDEX)
+			conf_domain_set_index(node, 0);
 		return read_builtin_controller(node, "pcie-root", index, error);
+	}
 	const xmlNode *target = xml_child(node, "target");
 	struct conf_domain_controller *port = g_new0(struct conf_domain_controller, 1);
 	port->dev.node = node;
@@ -289,15 +292,19 @@ static bool read_pci_controller(struct conf_domain *conf, xmlNode *node, unsigne
 static bool read_controller(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	g_autofree char *type = xml_attribute(node, "type");
-	unsigned index = 0;
+	unsigned index;
 	if (!type)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its type is missing");
 	if (!CONF_DOMAIN_ONE_OF(node, "controller type", type, error, "usb", "pci", "sata",
 				"virtio-serial") ||
-	    !read_number(node, "index", 0, 255, &index, error))
+	    !read_number(node, "index", CONF_DOMAIN_NO_INDEX, 255, &index, error))
 		return false;
 	if (strcmp(type, "pci") == 0)
 		return read_pci_controller(conf, node, index, error);
+	if (index == CONF_DOMAIN_NO_INDEX) {
+		conf_domain_set_index(node, 0);
+		index = 0;
+	}
 	if (strcmp(type, "usb") == 0) {
 		xmlSetProp(node, (const xmlChar *)"model", (const xmlChar *)"none");
 		xmlUnsetProp(node, (const xmlChar *)"ports");

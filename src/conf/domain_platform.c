@@ -32,6 +32,70 @@ static bool read_machine(struct conf_domain *conf, xmlNode *type, GError **error
 	return true;
 }
 
+/* Debian's OVMF, which firmware='efi' asks for by its kind. */
+#define OVMF_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
+#define OVMF_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+static xmlNode *child_after(xmlNode *parent, const char *before, const char *name)
+{
+	xmlNode *node = xml_child(parent, name);
+	if (node)
+		return node;
+	node = xmlNewDocNode(parent->doc, NULL, (const xmlChar *)name, NULL);
+	xmlAddNextSibling(xml_child(parent, before), node);
+	return node;
+}
+
+/* The document names the files from then on, as libvirt's does. */
+static bool expand_firmware(xmlNode *os, GError **error)
+{
+	g_autofree char *kind = xml_attribute(os, "firmware");
+	if (!CONF_DOMAIN_ONE_OF(os, "firmware", kind, error, "bios", "efi"))
+		return false;
+	xml_for_each(feature, xml_child(os, "firmware"), "feature") {
+		g_autofree char *enabled = xml_attribute(feature, "enabled");
+		g_autofree char *name = xml_attribute(feature, "name");
+		if (!CONF_DOMAIN_ONE_OF(feature, "feature", name, error, "secure-boot", "enrolled-keys") ||
+		    !CONF_DOMAIN_ONE_OF(feature, "enabled", enabled, error, "no"))
+			return false;
+	}
+	if (g_strcmp0(kind, "efi") != 0 || xml_child(os, "loader"))
+		return true;
+	xmlNode *loader = child_after(os, "type", "loader");
+	xmlNodeSetContent(loader, (const xmlChar *)OVMF_CODE);
+	xmlSetProp(loader, (const xmlChar *)"readonly", (const xmlChar *)"yes");
+	xmlSetProp(loader, (const xmlChar *)"type", (const xmlChar *)"pflash");
+	return true;
+}
+
+static bool read_loader(struct conf_domain *conf, xmlNode *os, GError **error)
+{
+	if (!expand_firmware(os, error))
+		return false;
+	xmlNode *loader = xml_child(os, "loader");
+	g_autofree char *type = xml_attribute(loader, "type");
+	g_autofree char *readonly = xml_attribute(loader, "readonly");
+	if (!loader)
+		return true;
+	if (!CONF_DOMAIN_ONE_OF(loader, "type", type, error, "rom", "pflash"))
+		return false;
+	conf->loader = xml_text(loader);
+	conf->flash = g_strcmp0(type, "pflash") == 0;
+	conf->loader_writable = g_strcmp0(readonly, "yes") != 0;
+	if (!conf->flash || conf->loader_writable)
+		return true;
+	xmlNode *nvram = child_after(os, "loader", "nvram");
+	conf->nvram_template = xml_attribute(nvram, "template");
+	if (!conf->nvram_template && strcmp(conf->loader, OVMF_CODE) == 0) {
+		xmlSetProp(nvram, (const xmlChar *)"template", (const xmlChar *)OVMF_VARS);
+		conf->nvram_template = g_strdup(OVMF_VARS);
+	}
+	g_autofree char *path = xml_text(nvram);
+	if (*path)
+		conf->nvram = g_steal_pointer(&path);
+	return true;
+}
+
 bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error)
 {
 	xmlNode *os = xml_child(root, "os"), *type = xml_child(os, "type");
@@ -42,7 +106,6 @@ bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error
 	conf->kernel = xml_child_text(os, "kernel");
 	conf->initrd = xml_child_text(os, "initrd");
 	conf->cmdline = xml_child_text(os, "cmdline");
-	conf->loader = xml_child_text(os, "loader");
 	g_autoptr(GString) letters = g_string_new(NULL);
 	xml_for_each(boot, os, "boot") {
 		g_autofree char *dev = xml_attribute(boot, "dev");
@@ -54,7 +117,7 @@ bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error
 		g_string_append_c(letters, letter);
 	}
 	conf->boot = g_strdup(letters->str);
-	return true;
+	return read_loader(conf, os, error);
 }
 
 /* --- CPU ------------------------------------------------------------------------------------ */

@@ -49,6 +49,21 @@ static void add_smp(GPtrArray *args, const struct conf_domain *conf)
 		add(args, "-smp", "%u", conf->vcpus);
 }
 
+static void add_firmware(GPtrArray *args, const struct conf_domain *conf)
+{
+	if (!conf->loader)
+		return;
+	g_autofree char *code = quoted(conf->loader), *vars = conf->nvram ? quoted(conf->nvram) : NULL;
+	if (!conf->flash) {
+		add(args, "-bios", "%s", conf->loader);
+		return;
+	}
+	add(args, "-drive", "if=pflash,unit=0,format=raw,readonly=%s,file=%s",
+	    conf->loader_writable ? "off" : "on", code);
+	if (vars)
+		add(args, "-drive", "if=pflash,unit=1,format=raw,file=%s", vars);
+}
+
 static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 {
 	add(args, "-machine", "%s,accel=%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
@@ -68,8 +83,7 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 		add(args, "-initrd", "%s", conf->initrd);
 	if (conf->cmdline)
 		add(args, "-append", "%s", conf->cmdline);
-	if (conf->loader)
-		add(args, "-bios", "%s", conf->loader);
+	add_firmware(args, conf);
 	if (*conf->boot)
 		add(args, "-boot", "order=%s", conf->boot);
 }

@@ -83,6 +83,14 @@ const struct conf_domain *domain_conf(const struct domain *dom);
 uint64_t domain_memory_kib(const struct domain *dom);
 void domain_emit(struct domain *dom, enum domain_event event, int detail);
 
+/*
+ * The file of a domain's UEFI variables (nvram.c), which a first start makes of the firmware's template;
+ * its path goes into `conf`. Fails if there is neither.
+ */
+bool nvram_prepare(const struct daemon *daemon, struct conf_domain *conf, GError **error);
+/* The file if it is there, or NULL. Free with g_free(). */
+char *nvram_file(const struct daemon *daemon, const struct conf_domain *conf);
+
 /* --- Jobs (job.c) --------------------------------------------------------------------------- */
 
 struct domain_job {

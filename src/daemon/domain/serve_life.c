@@ -2,9 +2,11 @@
 /* The calls that change domains: each is a job. */
 #include "daemon/domain/domain.h"
 
+#include "base/log.h"
 #include "daemon/rpc/serve.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum { START_PAUSED = 1, CREATE_VALIDATE = 16, DEFINE_VALIDATE = 1 };
 
@@ -106,6 +108,9 @@ static void on_undefined(void *opaque, const GError *error)
 	}
 	g_autofree char *mark = store_path(dom->all->daemon, "autostart", dom->uuid_text, "");
 	unlink(mark);
+	g_autofree char *nvram = job->flag ? nvram_file(dom->all->daemon, dom->definition) : NULL;
+	if (nvram && unlink(nvram) < 0)
+		log_warning("domain '%s': cannot remove '%s'", dom->name, nvram);
 	dom->autostart = false;
 	domain_emit(dom, EVENT_UNDEFINED, 0);
 	g_clear_pointer(&dom->definition, conf_domain_free);
@@ -141,18 +146,40 @@ static void submit(struct rpc_call *call, const struct remote_domain *wire,
 	domain_run_jobs(dom);
 }
 
-void serve_domain_undefine(struct rpc_call *call, const struct remote_domain_undefine_args *args)
+/* UEFI variables go or stay as the caller says, who must say it. */
+static void undefine(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
 {
-	submit(call, &args->dom, run_undefine, false);
+	enum { NVRAM = 4, KEEP_NVRAM = 8 };
+	struct domain *dom = domain_find(call, wire);
+	GError *error = NULL;
+	if (!dom)
+		return;
+	g_autofree char *nvram =
+		dom->definition ? nvram_file(dom->all->daemon, dom->definition) : NULL;
+	if (flags & NVRAM && flags & KEEP_NVRAM)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+			   "cannot both keep and delete nvram");
+	else if (nvram && !(flags & (NVRAM | KEEP_NVRAM)))
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
+			   "cannot undefine domain with nvram");
+	if (error)
+		rpc_call_fail(call, error);
+	else
+		submit(call, wire, run_undefine, flags & NVRAM);
 }
 
-/* There are no saved memory, snapshots, checkpoints or NVRAM files that the flags could mean. */
+void serve_domain_undefine(struct rpc_call *call, const struct remote_domain_undefine_args *args)
+{
+	undefine(call, &args->dom, 0);
+}
+
+/* There are no saved memory, snapshots or checkpoints that the other flags could mean. */
 void serve_domain_undefine_flags(struct rpc_call *call,
 				 const struct remote_domain_undefine_flags_args *args)
 {
 	enum { ALL_FLAGS = 0x7f };
 	if (rpc_call_check_flags(call, args->flags, ALL_FLAGS))
-		submit(call, &args->dom, run_undefine, false);
+		undefine(call, &args->dom, args->flags);
 }
 
 static void run_suspend(struct domain_job *job)

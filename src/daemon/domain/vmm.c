@@ -471,7 +471,7 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	g_autofree char *xml = conf_domain_format(conf, -1);
 	dom->live = conf_domain_parse(xml, true, error);
 	dom->id = dom->all->next_id;
-	if (!dom->live)
+	if (!dom->live || !nvram_prepare(dom->all->daemon, dom->live, error))
 		return false;
 	if (g_mkdir_with_parents(vmm->run_dir, 0700) < 0)
 		return error_set_errno(error, errno, "cannot create '%s'", vmm->run_dir);

@@ -9,6 +9,7 @@
 #include "codec/xml.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* berth-vmm's boards under the names that clients look for. */
 static const struct {
@@ -100,7 +101,10 @@ static void write_enum(struct xml_writer *w, const char *name, const char *const
 static void write_os(struct xml_writer *w)
 {
 	xml_open(w, "os", "supported", "yes", NULL);
-	WRITE_ENUM(w, "firmware");
+	if (access("/usr/share/OVMF/OVMF_CODE_4M.fd", R_OK) == 0)
+		WRITE_ENUM(w, "firmware", "bios", "efi");
+	else
+		WRITE_ENUM(w, "firmware", "bios");
 	xml_open(w, "loader", "supported", "yes", NULL);
 	xml_leaf(w, "value", "/usr/share/OVMF/OVMF_CODE_4M.fd", NULL);
 	WRITE_ENUM(w, "type", "rom", "pflash");

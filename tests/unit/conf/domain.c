@@ -127,6 +127,20 @@ static void test_terminal(void)
 	conf_domain_free(conf);
 }
 
+/* firmware='efi' becomes the names of Debian's files. */
+static void test_firmware(void)
+{
+	g_autofree char *xml = g_strdup(
+		"<domain type='qemu'><name>t</name><memory>65536</memory><os firmware='efi'><type>hvm</type>"
+		"<firmware><feature enabled='no' name='secure-boot'/></firmware></os></domain>");
+	struct conf_domain *conf = conf_domain_parse(xml, false, NULL);
+	g_assert_true(conf->flash && !conf->loader_writable);
+	g_assert_cmpstr(conf->loader, ==, "/usr/share/OVMF/OVMF_CODE_4M.fd");
+	g_assert_cmpstr(conf->nvram_template, ==, "/usr/share/OVMF/OVMF_VARS_4M.fd");
+	g_assert_null(conf->nvram);
+	conf_domain_free(conf);
+}
+
 /* Devices get ports of their own, ports that a client wrote are used, and all of it stays. */
 static void test_addresses(void)
 {
@@ -146,7 +160,7 @@ static void test_addresses(void)
 	g_assert_true(conf_domain_find_alias(conf, "net0") == &nic->dev);
 	g_assert_nonnull(conf_domain_find_alias(conf, "virtio-serial0"));
 	g_autofree char *xml = conf_domain_format(conf, -1);
-	g_assert_nonnull(strstr(xml, "<controller type='usb' model='none'/>"));
+	g_assert_nonnull(strstr(xml, "<controller type='usb' index='0' model='none'/>"));
 	g_assert_nonnull(strstr(xml, "<target chassis='1' port='0x10'/>"));
 	g_assert_nonnull(strstr(xml, "<memballoon model='virtio'>"));
 	g_assert_null(strstr(xml, "alias"));
@@ -170,5 +184,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/refusals", test_refusals);
 	g_test_add_func("/domain/terminal", test_terminal);
 	g_test_add_func("/domain/addresses", test_addresses);
+	g_test_add_func("/domain/firmware", test_firmware);
 	return g_test_run();
 }
