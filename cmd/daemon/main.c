@@ -11,6 +11,7 @@
 #include "daemon/domain/domain.h"
 #include "daemon/host/host.h"
 #include "daemon/rpc/rpc.h"
+#include "daemon/storage/storage.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -165,9 +166,12 @@ static bool run(const struct settings *settings, GError **error)
 	daemon.pool = aio_pool_new(POOL_THREADS);
 	daemon.server = rpc_server_new(&daemon, &rpc_default_limits);
 	aio_watch_add(daemon.loop, signals, POLLIN, on_signal, daemon.loop);
-	daemon.domains = domains_new(&daemon, error);
+	/* Before the domains: those with autostart may have their disks in pools. */
+	daemon.storage = storage_new(&daemon, error);
+	daemon.domains = daemon.storage ? domains_new(&daemon, error) : NULL;
 	bool good = daemon.domains && serve(&daemon, settings, error);
 	rpc_server_free(g_steal_pointer(&daemon.server));
+	storage_free(daemon.storage);
 	aio_pool_free(daemon.pool);
 	/* What was posted to the loop meanwhile frees its memory. */
 	aio_loop_iterate(daemon.loop, 0);

@@ -15,7 +15,8 @@ struct daemon {
 	struct rpc_server *server;
 	struct host *host;
 	struct domains *domains;
-	const char *state_dir; /* XML of domains, what running VMMs need, logs */
+	struct storage *storage;
+	const char *state_dir; /* XML of domains and pools, what running VMMs need, logs */
 	const char *vmm;       /* path of berth-vmm */
 	const char *uri;       /* what clients are told: qemu:///system */
 };

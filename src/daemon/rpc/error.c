@@ -43,12 +43,18 @@ static const char *prefix(enum virt_code code)
 		return "operation forbidden: ";
 	case VIRT_NO_DOMAIN:
 		return "Domain not found: ";
+	case VIRT_NO_STORAGE_POOL:
+		return "Storage pool not found: ";
+	case VIRT_NO_STORAGE_VOL:
+		return "Storage volume not found: ";
 	case VIRT_OPERATION_INVALID:
 		return "Requested operation is not valid: ";
 	case VIRT_CONFIG_UNSUPPORTED:
 		return "unsupported configuration: ";
 	case VIRT_OPERATION_TIMEOUT:
 		return "Timed out during operation: ";
+	case VIRT_ARGUMENT_UNSUPPORTED:
+		return "argument unsupported: ";
 	case VIRT_OPERATION_UNSUPPORTED:
 		return "Operation not supported: ";
 	case VIRT_DEVICE_MISSING:
@@ -57,6 +63,8 @@ static const char *prefix(enum virt_code code)
 		return "metadata not found: ";
 	case VIRT_AGENT_UNRESPONSIVE:
 		return "Guest agent is not responding: ";
+	case VIRT_STORAGE_VOL_EXIST:
+		return "storage volume ";
 	case VIRT_XML_DETAIL:
 	case VIRT_SYSTEM_ERROR:
 	case VIRT_RPC:
