@@ -110,6 +110,7 @@ static void done_start(struct storage_job *base)
 	struct start_job *job = (struct start_job *)base;
 	struct storage_pool *pool = base->pool;
 	pool->live = g_steal_pointer(&job->conf);
+	g_clear_pointer(&pool->first_path, g_free);
 	pool->usage = base->usage;
 	take_scan(pool, &job->scan);
 	if (!job->resumes)

@@ -250,7 +250,7 @@ bool storage_resize(const struct conf_volume *volume, uint64_t size, bool fill, 
 				  "preallocate is only supported for raw type volume");
 	struct aio_loop *loop = aio_loop_new(error);
 	const struct block_open_options options = {.filename = volume->path, .format = volume->format,
-						   .no_backing = true, .discard = true};
+						   .discard = true};
 	struct block_node *node = loop ? block_open(&options, loop, error) : NULL;
 	bool good = node && block_resize(node, size, error) && block_flush_sync(node, error);
 	block_close(node);
@@ -283,11 +283,12 @@ bool storage_wipe(const struct conf_volume *volume, const _Atomic bool *cancel, 
 		return error_set_errno(error, errno, "Failed to open storage volume with path '%s'",
 				       volume->path);
 	bool sparse = S_ISREG(st.st_mode) && st.st_blocks < st.st_size / 512;
+	uint64_t size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : volume->physical;
 	/* Of a file with holes all is given back: writing zeroes would only make it grow. */
 	if (sparse && (ftruncate(fd, 0) < 0 || ftruncate(fd, st.st_size) < 0))
 		return error_set_errno(error, errno, "Failed to truncate volume with path '%s'",
 				       volume->path);
-	if (!sparse && !write_zeroes(fd, volume->path, volume->physical, cancel, error))
+	if (!sparse && !write_zeroes(fd, volume->path, size, cancel, error))
 		return false;
 	return fdatasync(fd) == 0 || error_set_errno(error, errno, "cannot sync data to volume with path '%s'",
 						     volume->path);

@@ -36,6 +36,7 @@ struct storage_pool *storage_pool_add(struct storage *storage, const struct conf
 	memcpy(pool->uuid, conf->uuid, sizeof(pool->uuid));
 	conf_uuid_format(conf->uuid, pool->uuid_text);
 	pool->name = g_strdup(conf->name);
+	pool->first_path = g_strdup(conf->path);
 	pool->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, volume_free);
 	g_queue_init(&pool->queue);
 	g_hash_table_insert(storage->by_uuid, pool->uuid_text, pool);
@@ -56,6 +57,7 @@ void storage_pool_unref(struct storage_pool *pool)
 	conf_pool_free(pool->definition);
 	conf_pool_free(pool->live);
 	g_hash_table_unref(pool->volumes);
+	g_free(pool->first_path);
 	g_free(pool->name);
 	g_free(pool);
 }
@@ -215,6 +217,7 @@ static void load_definition(struct storage *storage, const char *path)
 	}
 	struct storage_pool *pool = storage_pool_add(storage, conf);
 	pool->definition = conf;
+	g_clear_pointer(&pool->first_path, g_free);
 	g_autofree char *mark = storage_file_autostart(pool);
 	pool->autostart = g_file_test(mark, G_FILE_TEST_EXISTS);
 }

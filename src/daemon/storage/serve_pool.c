@@ -27,9 +27,12 @@ static const struct storage_pool *pool_with_path(const struct storage *storage, 
 	g_hash_table_iter_init(&iter, storage->by_uuid);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const struct storage_pool *pool = value;
-		const struct conf_pool *conf = storage_pool_conf(pool);
-		if (pool != except && conf && strcmp(conf->path, path) == 0)
-			return pool;
+		const char *const paths[] = {pool->first_path, pool->live ? pool->live->path : NULL,
+					     pool->definition ? pool->definition->path : NULL};
+		for (unsigned i = 0; pool != except && i < G_N_ELEMENTS(paths); i++) {
+			if (g_strcmp0(paths[i], path) == 0)
+				return pool;
+		}
 	}
 	return NULL;
 }
@@ -106,6 +109,7 @@ static void done_define(struct storage_job *base)
 	struct storage_pool *pool = base->pool;
 	conf_pool_free(pool->definition);
 	pool->definition = g_steal_pointer(&job->conf);
+	g_clear_pointer(&pool->first_path, g_free);
 	storage_emit(pool, STORAGE_DEFINED);
 	struct remote_storage_pool_define_xml_ret ret = {storage_pool_wire(pool)};
 	rpc_call_reply(base->call, &ret);

@@ -43,6 +43,7 @@ struct storage_pool {
 	uint8_t uuid[16];
 	char uuid_text[37];
 	char *name;
+	char *first_path;             /* until it is defined or active for the first time */
 	struct conf_pool *definition; /* NULL: transient */
 	struct conf_pool *live;       /* while it is active */
 	bool autostart;

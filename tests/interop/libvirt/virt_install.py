@@ -27,7 +27,8 @@ def install(daemon, name, *args):
 
 
 def write(path, pattern):
-    subprocess.run(["qemu-io", "-c", f"write -P {pattern} 1M 300k", path], check=True,
+    subprocess.run(["qemu-io", "-f", path.rpartition(".")[2], "-c", f"write -P {pattern} 1M 300k",
+                    path], check=True,
                    stdout=subprocess.PIPE)
 
 
