@@ -104,7 +104,10 @@ bool conf_text_is_plain(const char *text);
 /* "missing <what> element" is an error if `node` is NULL. Suffixes as libvirt's: k, KiB: 1024; KB: 1000. */
 bool conf_size_read(const xmlNode *node, const char *what, uint64_t *bytes, GError **error);
 void conf_size_write(struct xml_writer *w, const char *name, uint64_t bytes);
-/* Those below `target`, which may be NULL. */
+/*
+ * Those below `target`, which may be NULL. A security label means nothing where files have none, as
+ * here: it is accepted, for many programs write one, and not kept.
+ */
 bool conf_permissions_read(const xmlNode *target, struct conf_permissions *permissions,
 			   GError **error);
 /* Nothing if nothing is set. */
