@@ -507,7 +507,7 @@ def check_ends_while_busy(daemon, top):
     """A copy under way does not hold up the daemon's end, and leaves nothing behind."""
     folder = os.path.join(top, "auto")
     with open(os.path.join(folder, "big"), "wb") as file:
-        for _ in range(64):
+        for _ in range(16):
             file.write(os.urandom(1 << 20) * 8)
     daemon.virsh("pool-refresh", "auto")
     clone = threading.Thread(target=daemon.virsh, args=("vol-clone", "big", "copy", "auto"),
@@ -518,7 +518,7 @@ def check_ends_while_busy(daemon, top):
     daemon.stop()
     clone.join()
     copied = os.path.exists(os.path.join(folder, "copy"))
-    assert not copied or os.stat(os.path.join(folder, "copy")).st_blocks * 512 >= 512 << 20
+    assert not copied or os.stat(os.path.join(folder, "copy")).st_blocks * 512 >= 128 << 20
     daemon.start()
 
 
