@@ -10,6 +10,11 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+/* Linux 6.1's; C libraries learnt of it later. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 /*
  * Translated code has the stack pointer at the vCPU's first byte: below is room for its calls, and
  * for what a signal handler needs.
@@ -192,6 +197,7 @@ static bool engine_vm_create(struct vm *vm, GError **error)
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_mutex_init(&engine->split_lock, NULL);
 	vm->engine_data = engine;
+	soft_clocks_begin(engine);
 	const struct space_listener listener = { .changed = memory_changed, .opaque = engine };
 	space_set_listener(vm->memory, &listener);
 	return true;
@@ -236,10 +242,7 @@ static void engine_vcpu_destroy(struct vcpu *vcpu)
 	munmap((uint8_t *)c - SIGNAL_ROOM, VCPU_MAPPED);
 }
 
-/*
- * Its TLBs and jump tables are looked into all the time, all over: in a huge page, if the host has
- * one. NULL with errno.
- */
+/* On a huge page's boundary, for soft_vcpu_use_huge_pages(). NULL with errno. */
 static struct soft_vcpu *vcpu_map(void)
 {
 	size_t room = VCPU_MAPPED + HUGE_PAGE;
@@ -250,9 +253,15 @@ static struct soft_vcpu *vcpu_map(void)
 	if (before)
 		munmap(p, before);
 	munmap(p + before + VCPU_MAPPED, room - before - VCPU_MAPPED);
-	uint8_t *vcpu = p + before + SIGNAL_ROOM;
-	madvise(vcpu, VCPU_MAPPED - SIGNAL_ROOM, MADV_HUGEPAGE);
-	return (struct soft_vcpu *)vcpu;
+	return (struct soft_vcpu *)(p + before + SIGNAL_ROOM);
+}
+
+void soft_vcpu_use_huge_pages(struct soft_vcpu *c)
+{
+	/* Where the host has none, or is older than Linux 6.1, small ones do as well. */
+	madvise(c, VCPU_MAPPED - SIGNAL_ROOM, MADV_HUGEPAGE);
+	madvise(c, HUGE_PAGE, MADV_COLLAPSE);
+	madvise(c->blocks->arena, c->blocks->size, MADV_HUGEPAGE);
 }
 
 static bool engine_vcpu_create(struct vcpu *vcpu, GError **error)

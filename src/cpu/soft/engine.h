@@ -42,6 +42,8 @@ struct soft_engine {
 	/* Writes are being logged: no TLB entry may let one pass (system/mmu.c). */
 	_Atomic bool dirty_log;
 	_Atomic uint64_t code_writes;
+	uint64_t tsc_epoch;       /* the host's TSC at vm->epoch_ns */
+	_Atomic uint32_t tsc_khz; /* 0: nobody has asked yet; soft_tsc_khz() */
 };
 
 /*
@@ -50,6 +52,12 @@ struct soft_engine {
  * may be run, but not kept.
  */
 bool soft_engine_code_mark(struct soft_vcpu *c, uint64_t phys, unsigned length);
+
+/*
+ * The TLBs and jump tables are looked into all the time, all over, and decoded code is large: have them
+ * in huge pages. When the vCPU begins to translate, since a VM that waits should not take 2 MiB more.
+ */
+void soft_vcpu_use_huge_pages(struct soft_vcpu *c);
 
 /* interp/run.c: run until an exit. On the vCPU's thread. */
 enum vcpu_exit soft_run(struct soft_vcpu *c);

@@ -96,10 +96,13 @@ struct soft_fetch_entry {
 	uintptr_t addend;
 };
 
-/* Code tests tags before anything else: an address that is not canonical may come along. */
+/*
+ * Page 0's, but for slot 0, where that would be a match: memory that nobody has touched yet is an empty
+ * table. Code tests tags before anything else: an address that is not canonical may come along.
+ */
 static inline uint64_t soft_tlb_empty(unsigned slot)
 {
-	return UINT64_C(1) << 63 | (uint64_t)!slot << PAGE_BITS;
+	return slot ? 0 : UINT64_C(1) << 63 | PAGE_SIZE;
 }
 
 /*
@@ -327,7 +330,14 @@ void soft_clocks_run(struct vm *vm, bool running);
 void soft_msi_send(struct vm *vm, uint64_t address, uint32_t data);
 void soft_extint_set(struct vm *vm, bool level);
 
+/* The VM's power-on is now: sets vm->epoch_ns, and the TSC that belongs to it. */
+void soft_clocks_begin(struct soft_engine *engine);
 uint64_t soft_tsc(const struct soft_vcpu *c);
+/*
+ * The TSC's frequency in kHz, the same for ever. Where the host does not say it, it is measured from
+ * power-on to the first call, which takes 3 ms at least: so not before somebody needs it. Any thread.
+ */
+uint32_t soft_tsc_khz(const struct soft_vcpu *c);
 /* Does the guest's CPUID show `mask` of `word`? Cheap. */
 bool soft_has_feature(const struct soft_vcpu *c, enum cpu_feature_word word, uint32_t mask);
 

@@ -22,8 +22,6 @@ bool interp_blocks_create(struct soft_vcpu *c, GError **error)
 		g_free(blocks);
 		return error_set_errno(error, errnum, "cannot map memory for decoded code");
 	}
-	/* Fewer page faults and host TLB misses; without huge pages it works as well. */
-	madvise(blocks->arena, ARENA_SIZE, MADV_HUGEPAGE);
 	pthread_mutex_init(&blocks->lock, NULL);
 	blocks->epoch = 1;
 	blocks->fetching.x.length = 1;

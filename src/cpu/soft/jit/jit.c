@@ -336,6 +336,8 @@ void jit_exec_head(struct soft_vcpu *c, const struct soft_insn *i)
 		if (!u && b->heat != HEAT_NEVER && ++b->heat >= c->jit->threshold) {
 			b->heat = 0;
 			bool refused;
+			if (!c->jit->units)
+				soft_vcpu_use_huge_pages(c);
 			u = b->unit[table] = jit_translate(c, b, &refused);
 			if (!u && refused)
 				b->heat = HEAT_NEVER;

@@ -5,6 +5,7 @@
  *
  * kvmclock: Documentation/virt/kvm/x86/msr.rst and include/asm/pvclock-abi.h of Linux.
  */
+#include "cpu/soft/engine.h"
 #include "cpu/soft/system/system.h"
 
 #include "base/bytes.h"
@@ -51,13 +52,13 @@ static void sample(uint64_t *tsc, int64_t *ns)
 }
 
 /*
- * How long to measure: every VM's start waits for it. A sample is good to some 20 ns, so the result
- * is good to 15 parts in a million, a twentieth of what NTP corrects.
+ * How long to measure at least. A sample is good to some 20 ns, so the result is good to 15 parts in
+ * a million, a twentieth of what NTP corrects.
  */
 #define MEASURE_NS 3000000
 
-/* The host says it exactly in leaf 0x15, or its hypervisor does, or it must be measured. */
-static uint32_t host_tsc_khz(void)
+/* The host says it exactly in leaf 0x15, or its hypervisor does; 0: it must be measured. */
+static uint32_t host_says_tsc_khz(void)
 {
 	uint32_t eax, ebx, ecx, edx;
 
@@ -72,13 +73,36 @@ static uint32_t host_tsc_khz(void)
 				return eax;
 		}
 	}
-	uint64_t tsc0, tsc1;
-	int64_t ns0, ns1;
-	sample(&tsc0, &ns0);
+	return 0;
+}
+
+/* The VM's epoch is one end of the measurement; when it is first asked for, now is the other. */
+static uint32_t measure_tsc_khz(const struct soft_engine *engine)
+{
+	uint64_t tsc;
+	int64_t ns;
+
 	do {
-		sample(&tsc1, &ns1);
-	} while (ns1 - ns0 < MEASURE_NS);
-	return multiply_divide(tsc1 - tsc0, 1000000, ns1 - ns0);
+		sample(&tsc, &ns);
+	} while (ns - engine->vm->epoch_ns < MEASURE_NS);
+	return multiply_divide(tsc - engine->tsc_epoch, 1000000, ns - engine->vm->epoch_ns);
+}
+
+void soft_clocks_begin(struct soft_engine *engine)
+{
+	sample(&engine->tsc_epoch, &engine->vm->epoch_ns);
+	atomic_store(&engine->tsc_khz, host_says_tsc_khz());
+}
+
+uint32_t soft_tsc_khz(const struct soft_vcpu *c)
+{
+	uint32_t khz = atomic_load(&c->engine->tsc_khz);
+
+	if (khz)
+		return khz;
+	uint32_t measured = measure_tsc_khz(c->engine);
+	/* Another vCPU may have measured meanwhile: there is one answer. */
+	return atomic_compare_exchange_strong(&c->engine->tsc_khz, &khz, measured) ? measured : khz;
 }
 
 uint64_t soft_tsc(const struct soft_vcpu *c)
@@ -114,7 +138,7 @@ int64_t soft_tsc_moment(struct soft_vcpu *c, uint64_t tsc)
 	/* Further than 50 years is never. */
 	if (delta >> 62)
 		return LAPIC_NEVER;
-	uint64_t ns = multiply_divide(delta, 1000000, c->sys->tsc_khz);
+	uint64_t ns = multiply_divide(delta, 1000000, soft_tsc_khz(c));
 	return ns > INT64_MAX / 4 ? LAPIC_NEVER : now + (int64_t)ns;
 }
 
@@ -176,7 +200,7 @@ void soft_pvclock_update(struct soft_vcpu *c)
 	le32_store(version, (old | 1) + 2);
 	clock_write(c, phys, version, 4);
 	atomic_thread_fence(memory_order_seq_cst);
-	scale(c->sys->tsc_khz, &multiplier, &shift);
+	scale(soft_tsc_khz(c), &multiplier, &shift);
 	le64_store(page + 8, c->sys->host_tsc_epoch + c->tsc_offset);
 	le64_store(page + 16, 0);
 	le32_store(page + 24, multiplier);
@@ -265,20 +289,8 @@ void soft_clock_init(struct soft_vcpu *c)
 	struct soft_system *sys = c->sys;
 	struct soft_vcpu *first = c->vcpu->index ? soft_of(&c->vm->vcpus[0]) : NULL;
 
-	if (first && first->sys) {
-		sys->tsc_khz = first->sys->tsc_khz;
-		sys->host_tsc_epoch = first->sys->host_tsc_epoch;
-		c->tsc_offset = -(int64_t)sys->host_tsc_epoch;
-	} else {
-		uint64_t tsc;
-		int64_t ns;
-		sys->tsc_khz = host_tsc_khz();
-		sample(&tsc, &ns);
-		int64_t since = ns - c->vm->epoch_ns;
-		sys->host_tsc_epoch = tsc - multiply_divide(since > 0 ? since : 0, sys->tsc_khz,
-							    1000000);
-		c->tsc_offset = -(int64_t)sys->host_tsc_epoch;
-	}
+	sys->host_tsc_epoch = first && first->sys ? first->sys->host_tsc_epoch : c->engine->tsc_epoch;
+	c->tsc_offset = -(int64_t)sys->host_tsc_epoch;
 	atomic_store(&sys->timer_armed, LAPIC_NEVER);
 	if (c->vm->loop)
 		aio_timer_init(&sys->timer, c->vm->loop, timer_fired, c);

@@ -22,6 +22,9 @@ static uint32_t xsave_size(const struct soft_vcpu *c, uint64_t mask, bool compac
 
 void soft_cpuid(struct soft_vcpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
+	/* Leaves 0x15, 0x16 and the hypervisor's; and 0x16 answers for what is behind it. */
+	if (leaf >= 0x15 && !c->sys->cpuid_has_clock)
+		soft_cpuid_add_clock(c);
 	cpuid_lookup(c->sys->cpuid, leaf, subleaf, out);
 	switch (leaf) {
 	case 1:

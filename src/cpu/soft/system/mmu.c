@@ -481,11 +481,12 @@ bool soft_probe(struct soft_vcpu *c, uint64_t linear, uint64_t *phys)
 	return true;
 }
 
-/* A new table starts empty; called once by soft_system_create(). */
+/* A new table starts empty: the memory is all zero. Called once by soft_system_create(). */
 void soft_tlb_init(struct soft_vcpu *c)
 {
-	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++)
-		for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
-			slot_clear(c, t, slot);
+	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
+		slot_clear(c, t, 0);
+		slot_clear(c, t, SLOT_FETCH);
+	}
 	c->tlb = c->tlbs[SOFT_TLB_SUPERVISOR];
 }

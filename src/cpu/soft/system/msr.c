@@ -121,7 +121,7 @@ static bool read_constant(struct soft_vcpu *c, uint32_t msr, uint64_t *value)
 		*value = c->sys->amd ? 0x01000065 : UINT64_C(0xffffffff) << 32;
 		return true;
 	case MSR_PLATFORM_INFO:
-		*value = (uint64_t)(c->sys->tsc_khz / 100000) << 8;
+		*value = (uint64_t)(soft_tsc_khz(c) / 100000) << 8;
 		return !c->sys->amd;
 	case MSR_PERF_STATUS:
 		*value = 1000;

@@ -16,6 +16,7 @@
 struct soft_system {
 	struct lapic *lapic;
 	GArray *cpuid; /* struct cpuid_leaf */
+	bool cpuid_has_clock; /* its leaves with the TSC's frequency are filled in */
 	struct cpu_features features;
 	bool amd; /* the guest's vendor: SYSCALL and SYSENTER differ */
 	unsigned phys_bits;
@@ -37,7 +38,6 @@ struct soft_system {
 	bool restarted; /* a task switch was committed: faults are at s.rip, in the new task */
 
 	/* Clocks (clock.c). Equal in all vCPUs of a VM but for what the guest does to a TSC. */
-	uint32_t tsc_khz;
 	uint64_t host_tsc_epoch; /* host TSC at vm->epoch_ns */
 	uint64_t stopped_tsc; /* the first vCPU's: when the VM was paused; stopped_ns 0: it was not */
 	int64_t stopped_ns;
@@ -233,6 +233,8 @@ bool soft_msr_write(struct soft_vcpu *c, uint32_t msr, uint64_t value);
 bool soft_mtrr_read(struct soft_vcpu *c, uint32_t msr, uint64_t *value, bool *known);
 bool soft_mtrr_write(struct soft_vcpu *c, uint32_t msr, uint64_t value, bool *known);
 void soft_cpuid(struct soft_vcpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+/* Make the table again, with the leaves that tell the TSC's frequency. */
+void soft_cpuid_add_clock(struct soft_vcpu *c);
 
 void soft_clock_init(struct soft_vcpu *c);
 void soft_clock_destroy(struct soft_vcpu *c);

@@ -156,21 +156,33 @@ void soft_extint_set(struct vm *vm, bool level)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static void build_cpuid(struct soft_vcpu *c)
+static GArray *build_cpuid(const struct soft_vcpu *c, uint32_t tsc_khz)
 {
 	const struct vm_config *config = &c->vm->config;
-	const struct cpu_model *model = config->cpu_model;
 	struct cpu_topology topology = {
 		.sockets = config->sockets ? config->sockets : 1,
 		.dies = config->dies ? config->dies : 1,
 		.cores = config->cores ? config->cores : 1,
 		.threads = config->threads ? config->threads : 1,
 		.phys_bits = c->sys->phys_bits,
-		.tsc_khz = c->sys->tsc_khz,
+		.tsc_khz = tsc_khz,
 	};
+	return cpuid_build(config->cpu_model, &topology, c->vcpu->apic_id);
+}
+
+void soft_cpuid_add_clock(struct soft_vcpu *c)
+{
+	g_array_unref(c->sys->cpuid);
+	c->sys->cpuid = build_cpuid(c, soft_tsc_khz(c));
+	c->sys->cpuid_has_clock = true;
+}
+
+static void init_cpuid(struct soft_vcpu *c)
+{
+	const struct cpu_model *model = c->vm->config.cpu_model;
 	uint32_t leaf1[4];
 
-	c->sys->cpuid = cpuid_build(model, &topology, c->vcpu->apic_id);
+	c->sys->cpuid = build_cpuid(c, 0);
 	c->sys->features = model->features;
 	c->sys->amd = !strcmp(model->vendor, "AuthenticAMD") ||
 		      !strcmp(model->vendor, "HygonGenuine");
@@ -193,7 +205,7 @@ bool soft_system_create(struct soft_vcpu *c, GError **error)
 	c->mmu = soft_mmu_new();
 	soft_tlb_init(c);
 	soft_clock_init(c);
-	build_cpuid(c);
+	init_cpuid(c);
 	c->lapic = c->sys->lapic =
 		lapic_new(&soft_lapic_ops, c, c->vcpu->apic_id, c->vcpu->index == 0);
 	soft_system_reset(c);
@@ -249,7 +261,7 @@ void soft_state_get(struct soft_vcpu *c, struct x86_state *state)
 static void set_tsc(struct soft_vcpu *c, uint64_t tsc)
 {
 	struct soft_vcpu *first = soft_of(&c->vm->vcpus[0]);
-	int64_t second = (int64_t)c->sys->tsc_khz * 1000;
+	int64_t second = (int64_t)soft_tsc_khz(c) * 1000;
 
 	c->tsc_offset += (int64_t)(tsc - soft_tsc_settled(c));
 	if (c == first)
