@@ -83,6 +83,12 @@ bool accel_translates(const struct conf_vm *conf)
 	return soft->jit == CONF_JIT_ON;
 }
 
+uint64_t accel_translate_memory(const struct conf_vm *conf)
+{
+	const struct conf_accel *soft = soft_options(conf);
+	return soft ? (uint64_t)soft->tb_size << 20 : 0;
+}
+
 bool accel_maps_for_perf(const struct conf_vm *conf)
 {
 	const struct conf_accel *soft = soft_options(conf);

@@ -186,7 +186,7 @@ const struct option options_missing[] = {
 	{"trace", "OPTIONS", .missing = "use -d and -D to log more"},
 	{"plugin", "FILE", .missing = "there are no plugins; leave it out"},
 	{"icount", "OPTIONS", .missing = "the soft engine runs in real time; leave it out"},
-	{"tb-size", "N", .missing = "the soft engine sizes its code cache by itself; leave it out"},
+	{"tb-size", "N", .missing = "use -accel soft,tb-size=N"},
 	{"compat", "OPTIONS", .missing = "there is no deprecated interface to hide; leave it out"},
 	{"preconfig", NULL, .missing = "configure by options, and start with -S to wait"},
 	{"dtb", "FILE", .missing = "PCs have no device tree; leave it out"},

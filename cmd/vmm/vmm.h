@@ -53,6 +53,8 @@ bool memory_lock(const struct vmm *vmm, GError **error);
 const struct engine_ops *const *accel_engines(void);
 /* Shall the soft engine translate, and name what it translates for perf(1)? */
 bool accel_translates(const struct conf_vm *conf);
+/* How many bytes may translated code take? 0: as many as the engine thinks fit. */
+uint64_t accel_translate_memory(const struct conf_vm *conf);
 bool accel_maps_for_perf(const struct conf_vm *conf);
 /* Which engine to use; *split: the interrupt controllers are ours. */
 bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,

@@ -84,7 +84,7 @@ const struct keyval_field conf_accel_fields[] = {
 	{"perfmap", KEYVAL_BOOL, FIELD(conf_accel, perf_map),
 	 .help = "soft: on: name translated code in /tmp/perf-PID.map for perf (off)"},
 	{"tb-size", KEYVAL_UINT, FIELD(conf_accel, tb_size), 1, 4096,
-	 .help = "soft: size of the code cache in MiB; the engine sizes it by itself"},
+	 .help = "soft: MiB for all vCPUs' translated code together (256 for each)"},
 	{"thread", KEYVAL_STRING, FIELD(conf_accel, thread),
 	 .help = "soft: multi (always one host thread for each vCPU)"},
 	OFF("igd-passthru", "graphics passthrough does not exist yet"),

@@ -81,6 +81,7 @@ struct vm_config {
 	bool translate_strictly; /* with the flags right at every fault: for tests */
 	bool translate_verified; /* and all code checked for its ways to memory */
 	unsigned translate_after; /* how many times code has run before */
+	uint64_t translate_memory; /* bytes for all vCPUs' translated code; 0: the engine's choice */
 	bool perf_map; /* name translated code for perf(1) */
 	bool pause_on_reset_request; /* -no-reboot: a guest's reset pauses as SHUTDOWN does */
 };

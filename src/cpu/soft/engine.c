@@ -20,8 +20,16 @@
  * for what a signal handler needs.
  */
 enum { SIGNAL_ROOM = 256 << 10, HUGE_PAGE = 2 << 20 };
+enum { CODE_SIZE = 256 << 20, CODE_SIZE_MIN = 512 << 10 };
 #define VCPU_MAPPED \
 	((SIGNAL_ROOM + sizeof(struct soft_vcpu) + PAGE_MASK) & ~(size_t)PAGE_MASK)
+
+size_t soft_code_size(const struct vm_config *config)
+{
+	if (!config->translate_memory)
+		return CODE_SIZE;
+	return MAX(config->translate_memory / config->vcpus & ~(uint64_t)PAGE_MASK, CODE_SIZE_MIN);
+}
 
 static struct soft_engine *engine_of(struct vm *vm)
 {

@@ -12,6 +12,9 @@ extern const struct engine_ops soft_engine;
 /* vm_config.translate_after: code that runs less often is not worth the translator's time. */
 enum { SOFT_TRANSLATE_AFTER = 16 };
 
+/* What one vCPU of such a VM may have of memory for translated code, in bytes. */
+size_t soft_code_size(const struct vm_config *config);
+
 /* Has this host's CPU what translated code is made of? */
 bool soft_can_translate(void);
 

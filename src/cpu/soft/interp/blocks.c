@@ -9,13 +9,14 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-enum { ARENA_SIZE = 512 << 20 };
+/* Decoded code and what belongs to translated code take as much as that again, or a bit more. */
+enum { ARENA_PER_CODE = 2, ARENA_SIZE_MIN = 8 << 20 };
 
 bool interp_blocks_create(struct soft_vcpu *c, GError **error)
 {
 	struct soft_blocks *blocks = g_new0(struct soft_blocks, 1);
-	blocks->size = ARENA_SIZE;
-	blocks->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+	blocks->size = MAX(ARENA_PER_CODE * soft_code_size(&c->vm->config), ARENA_SIZE_MIN);
+	blocks->arena = mmap(NULL, blocks->size, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (blocks->arena == MAP_FAILED) {
 		int errnum = errno;

@@ -38,7 +38,6 @@ enum {
 
 enum {
 	JIT_INSNS_MAX = 64,
-	JIT_CODE_SIZE = 256 << 20,
 	JIT_UNIT_MAX = 48 << 10, /* bytes of code that a unit may need */
 	JIT_SLOW_MAX = 3 * JIT_INSNS_MAX,
 	JIT_EXITS_MAX = JIT_INSNS_MAX + 2,
@@ -368,7 +367,7 @@ void jit_verify(const struct jit_emit *e, const uint8_t *start, const uint8_t *e
 struct jit {
 	int perf_map; /* file, or -1 */
 	uint8_t *write, *exec; /* code memory's two views */
-	size_t used, first;    /* first: behind the thunks */
+	size_t size, used, first; /* first: behind the thunks */
 	const uint8_t *enter, *leave, *thunk_insn, *thunk_end, *thunk_link;
 	const uint8_t *thunk_jump[SOFT_JUMP_SIDES], *thunk_goto, *thunk_plain;
 	const uint8_t *thunk_vectors, *thunk_after, *thunk_before, *vectors_save, *vectors_in[3]; /* write view */

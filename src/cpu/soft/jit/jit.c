@@ -19,12 +19,12 @@ enum { HEAT_NEVER = 0x8000 };
  */
 static bool map_code(struct jit *jit, GError **error)
 {
-	jit->write = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE,
+	jit->write = mmap(NULL, jit->size, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (jit->write == MAP_FAILED)
 		return error_set_errno(error, errno, "memory for translated code");
-	jit->exec = mremap(jit->write, 0, JIT_CODE_SIZE, MREMAP_MAYMOVE);
-	if (jit->exec == MAP_FAILED || mprotect(jit->exec, JIT_CODE_SIZE, PROT_READ | PROT_EXEC) < 0)
+	jit->exec = mremap(jit->write, 0, jit->size, MREMAP_MAYMOVE);
+	if (jit->exec == MAP_FAILED || mprotect(jit->exec, jit->size, PROT_READ | PROT_EXEC) < 0)
 		return error_set_errno(error, errno, "mapping memory for translated code");
 	return true;
 }
@@ -65,6 +65,7 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 	struct jit *jit = c->jit = g_new0(struct jit, 1);
 	jit->write = jit->exec = MAP_FAILED;
 	jit->perf_map = -1;
+	jit->size = soft_code_size(&c->vm->config);
 	if (!map_code(jit, error) || (config->perf_map && !perf_map_open(c, error))) {
 		jit_destroy(c);
 		return false;
@@ -93,9 +94,9 @@ void jit_destroy(struct soft_vcpu *c)
 	if (!jit)
 		return;
 	if (jit->write != MAP_FAILED)
-		munmap(jit->write, JIT_CODE_SIZE);
+		munmap(jit->write, jit->size);
 	if (jit->exec != MAP_FAILED)
-		munmap(jit->exec, JIT_CODE_SIZE);
+		munmap(jit->exec, jit->size);
 	if (jit->perf_map >= 0)
 		close(jit->perf_map);
 	g_free(jit);
@@ -362,6 +363,8 @@ void jit_describe(const struct soft_vcpu *c, GString *text)
 			       " instructions, %" G_GUINT64_FORMAT " KiB of code, %" G_GUINT64_FORMAT
 			       " jumps linked, %" G_GUINT64_FORMAT " resets\n",
 			       jit->units, jit->insns, jit->bytes >> 10, jit->links, jit->resets);
+	g_string_append_printf(text, "  code memory: %zu of %zu KiB in use\n", jit->used >> 10,
+			       jit->size >> 10);
 	g_string_append_printf(text,
 			       "  calls from translated code: %" G_GUINT64_FORMAT " for links, %"
 			       G_GUINT64_FORMAT " for vector registers, %" G_GUINT64_FORMAT

@@ -431,7 +431,7 @@ static struct jit_unit *translate(struct soft_vcpu *c, struct block *b, bool pla
 	uint64_t phys;
 	bool watched;
 	*refused = false;
-	if (c->jit->used + JIT_UNIT_MAX > JIT_CODE_SIZE ||
+	if (c->jit->used + JIT_UNIT_MAX > c->jit->size ||
 	    blocks->size - blocks->used < most + (size_t)JIT_EXITS_MAX * 128) {
 		c->jit->full = true;
 		return NULL;
