@@ -120,7 +120,7 @@ struct soft_jump {
 struct soft_entry {
 	const uint8_t *host, *code;
 };
-enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1,
+enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1, SOFT_JIT_GROUPS = 8,
        SOFT_JUMP_SIDES = 2 * SOFT_JIT_TABLES };
 
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };
@@ -151,13 +151,10 @@ struct soft_vcpu {
 	bool flat32;                  /* 32-bit code and stack, CS flat too */
 	struct soft_tlb_entry *tlb;   /* the table for the current privilege */
 	unsigned tlb_table;           /* its number */
-	struct soft_tlb_entry tlbs[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
-	struct soft_fetch_entry fetches[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
 	/* Translated code addresses these, like everything here, by their offset. */
-	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
-	struct soft_entry jit_entries[SOFT_JUMP_SIDES][SOFT_ENTRIES];
 	uint64_t jit_generation[SOFT_JUMP_SIDES]; /* of jit_jumps, from 1 */
 	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill, jit_frame;
+	uint64_t jit_groups[SOFT_JIT_GROUPS];
 	uint8_t jit_vectors; /* enum jit_vectors: which vector registers are in the host's */
 	/*
 	 * The same enum: which of them may be brought there without asking anyone. The control
@@ -204,6 +201,12 @@ struct soft_vcpu {
 	struct soft_system *sys;     /* system/'s: debug traps, CPUID, clocks */
 	struct soft_native *native;  /* native/'s: stub cache */
 	struct jit *jit;             /* jit/'s: code memory; NULL: no translation */
+
+	/* The large ones last, so that what is in use all the time is in a few cache lines. */
+	struct soft_tlb_entry tlbs[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
+	struct soft_fetch_entry fetches[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
+	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
+	struct soft_entry jit_entries[SOFT_JUMP_SIDES][SOFT_ENTRIES];
 };
 
 static inline struct soft_vcpu *soft_of(struct vcpu *vcpu)

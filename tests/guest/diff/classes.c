@@ -241,6 +241,9 @@ static const struct gen_pattern state[] = {
 #define FLOW(name_, patches_, ...)                                                                 \
 	{ .name = name_, .flow = true, .patches = patches_,                                        \
 	  .parts = (const char *const[]){ __VA_ARGS__, NULL } }
+#define POINTERS(name_, flow_, ...)                                                                \
+	{ .name = name_, .flow = flow_, .pointers = true,                                          \
+	  .parts = (const char *const[]){ __VA_ARGS__, NULL } }
 #define SEQUENCE(name_, ...) \
 	{ .name = name_, .parts = (const char *const[]){ __VA_ARGS__, NULL } }
 
@@ -264,6 +267,8 @@ const struct diff_class diff_classes[] = {
 	SEQUENCE("fp-mix", "plain-x87", "plain-x87", "mmx", "sse", "alu", "fma"),
 	FLOW("flow", false, "alu", "compare", "plain-shift", "bmi", "sse"),
 	FLOW32("flow32", false, "alu", "compare", "plain-shift", "plain32", "sse"),
+	POINTERS("pointer", false, "alu", "alu", "plain-shift", "muldiv", "bmi", "atomic"),
+	POINTERS("pointer-flow", true, "alu", "plain-shift", "bmi", "sse", "avx", "avx2"),
 	FLOW("patch", true, "alu", "compare"), FLOW32("patch32", true, "alu", "compare"),
 };
 const unsigned diff_class_count = G_N_ELEMENTS(diff_classes);

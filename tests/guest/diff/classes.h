@@ -36,6 +36,7 @@ struct diff_class {
 	bool bits32; /* in a 32-bit code segment */
 	bool flow;    /* of a sequence: with jumps and loops */
 	bool patches; /* of a sequence: it stores into its own code */
+	bool pointers; /* of a sequence: operands through registers that move by constants */
 };
 
 extern const struct diff_class diff_classes[];

@@ -116,6 +116,9 @@ struct diff_engine;
 struct diff_engine *diff_engine_new(const struct diff_way *way, GError **error);
 void diff_engine_free(struct diff_engine *engine);
 const struct diff_way *diff_engine_way(const struct diff_engine *engine);
+/* Ends the process if what `c`, run natively, has changed is not what jit_writes() tells. */
+struct soft_vcpu;
+void diff_check_foreseen(const struct soft_vcpu *vcpu, const struct diff_case *c);
 /* Runs c and fills in c->soft. */
 void diff_engine_run(struct diff_engine *engine, struct diff_case *c);
 

@@ -206,6 +206,8 @@ static void execute(struct diff_engine *e, struct diff_case *k)
 
 void diff_engine_run(struct diff_engine *e, struct diff_case *k)
 {
+	if (e->way->translated)
+		diff_check_foreseen(e->c, k);
 	if (!k->patches)
 		set_code(e, k);
 	/* The first execution is not like the later ones: half of the cases run twice. */

@@ -287,6 +287,11 @@ static void emit_memory(struct build *b, unsigned after)
 	if (b->later && rng_percent(b->r, 70))
 		b->target = DIFF_DATA + DIFF_WINDOW_AT + 32 * rng_below(b->r, DIFF_WINDOW / 32);
 	bool low = b->target < 0x7fffffff;
+	if (b->pointer && b->later && !(b->p->flags & GEN_VSIB) && !b->addr32 && rng_percent(b->r, 70)) {
+		gen_put(b, 1 << 6 | reg | b->pointer, 1);
+		gen_put(b, (int8_t)rng_next(b->r), 1);
+		return;
+	}
 	if (form == 0 && low) { /* RIP-relative */
 		gen_put(b, reg | 5, 1);
 		/* In 32-bit mode the same encoding is absolute. */
@@ -475,8 +480,7 @@ static void set_operands(struct build *b)
 	}
 }
 
-/* MOV of `value` to register n, which leaves the flags alone. */
-static void emit_load(struct build *b, unsigned n, uint64_t value)
+void gen_load(struct build *b, unsigned n, uint64_t value)
 {
 	bool wide = value > UINT32_MAX;
 	if (wide || n & 8)
@@ -497,9 +501,9 @@ static bool load_registers(struct build *b, unsigned start)
 	memcpy(insn, b->c->code + start, length);
 	b->at = start;
 	if (b->base >= 0)
-		emit_load(b, b->base, b->gpr[b->base]);
+		gen_load(b, b->base, b->gpr[b->base]);
 	if (b->index >= 0 && b->index != b->base)
-		emit_load(b, b->index, b->gpr[b->index]);
+		gen_load(b, b->index, b->gpr[b->index]);
 	memcpy(b->c->code + b->at, insn, length);
 	b->at += length;
 	return true;

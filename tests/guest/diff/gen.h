@@ -25,6 +25,11 @@ struct build {
 	bool later;       /* registers are not c->in's any more: they are loaded before it */
 	uint64_t *gpr;    /* where the address's registers are set: c->in.gpr, or before it */
 	uint64_t target;  /* linear address of the memory operand */
+	/*
+	 * Not 0: this register and the one 8 above it are pointers into the window, as far as the
+	 * instructions so far have left them: operands may be found through them as they are.
+	 */
+	unsigned pointer;
 };
 
 /* Append `size` bytes of `value`. */
@@ -34,5 +39,7 @@ void gen_put(struct build *b, uint64_t value, unsigned size);
  * loaded by MOVs before it. False: it did not come out; nothing was appended.
  */
 bool gen_insn(struct build *b);
+/* Append a MOV of `value` to register n, which leaves the flags alone. */
+void gen_load(struct build *b, unsigned n, uint64_t value);
 /* Append instructions of `class`, which has parts. */
 void gen_sequence(struct build *b, const struct diff_class *class);

@@ -56,6 +56,24 @@ static bool is_undefined_here(const struct build *b, unsigned start)
 	return by_cl || diff_undefined_flags(&x, b->c) & ~(uint32_t)X86_FLAG_AF;
 }
 
+/*
+ * May the last instruction of [start, b->at) change the pointers? Anywhere is where they must not lead:
+ * the native child has memory of its own.
+ */
+static bool moves_pointers(const struct build *b, unsigned start)
+{
+	struct x86_insn x = { 0 };
+	while (start < b->at) {
+		if (x86_decode(b->c->code + start, b->at - start, X86_DECODE_64, &x) != X86_DECODE_OK)
+			return true;
+		start += x.length;
+	}
+	return (x.has_modrm && ((x.reg & 7) == b->pointer ||
+				(x.mod == 3 && (x.rm & 7) == b->pointer))) ||
+	       (!x.has_modrm && (x.rm & 7) == b->pointer) ||
+	       (x.prefixes & X86_PREFIX_VEX && (x.vvvv & 7) == b->pointer);
+}
+
 static void put_part(struct sequence *s)
 {
 	struct build *b = s->b;
@@ -64,7 +82,7 @@ static void put_part(struct sequence *s)
 		choose_part(b, s->class);
 		if (!gen_insn(b))
 			continue;
-		if (!is_undefined_here(b, start))
+		if (!is_undefined_here(b, start) && !(b->pointer && moves_pointers(b, start)))
 			break;
 		b->at = start;
 	}
@@ -94,8 +112,8 @@ static void put_loop_end(struct build *b, unsigned start)
 {
 	gen_put(b, 0xff, 1); /* DEC dword [counter] */
 	put_absolute(b, 1, DIFF_COUNTER);
-	gen_put(b, 0x75, 1); /* JNZ */
-	gen_put(b, start - (b->at + 1), 1);
+	gen_put(b, 0x850f, 2); /* JNZ */
+	gen_put(b, start - (b->at + 4), 4);
 }
 
 /* --- patches -----------------------------------------------------------------------------------*/
@@ -145,9 +163,42 @@ static void aim_patches(struct sequence *s)
 
 /* --- the whole ---------------------------------------------------------------------------------*/
 
+/* Set a pointer anew, or move it by a constant in one of the ways that programs do. */
+static void move_pointer(struct build *b)
+{
+	unsigned kind = rng_below(b->r, 5), high = rng_below(b->r, 2), n = b->pointer;
+	if (kind == 0) {
+		gen_load(b, n | high << 3,
+			 DIFF_DATA + DIFF_WINDOW_AT + rng_below(b->r, DIFF_WINDOW));
+		return;
+	}
+	gen_put(b, 0x48 | high | (kind == 4 ? high << 2 : 0), 1);
+	if (kind == 1) { /* INC, DEC */
+		gen_put(b, 0xff, 1);
+		gen_put(b, 0xc0 | rng_below(b->r, 2) << 3 | n, 1);
+		return;
+	}
+	/* ADD, SUB; LEA */
+	static const uint8_t modrm[] = { 0xc0, 0xe8, 0x40 };
+	gen_put(b, kind == 4 ? 0x8d : 0x83, 1);
+	gen_put(b, modrm[kind - 2] | (kind == 4 ? n << 3 : 0) | n, 1);
+	gen_put(b, rng_next(b->r), 1);
+}
+
+static void put_pointers(struct build *b)
+{
+	static const uint8_t registers[] = { X86_RBP, X86_RSI, X86_RDI };
+	b->pointer = registers[rng_below(b->r, sizeof(registers))];
+	for (unsigned n = b->pointer; n < 16; n += 8)
+		gen_load(b, n, DIFF_DATA + DIFF_WINDOW_AT + rng_below(b->r, DIFF_WINDOW));
+	b->later = true;
+}
+
 static void put_item(struct sequence *s)
 {
 	struct build *b = s->b;
+	if (b->pointer && rng_percent(b->r, 25))
+		move_pointer(b);
 	if (b->c->patches && s->patch_count < PATCHES_MAX && rng_percent(b->r, 35))
 		put_patch(s);
 	else if (b->c->patches && s->target_count < PATCHES_MAX && rng_percent(b->r, 60))
@@ -184,10 +235,12 @@ void gen_sequence(struct build *b, const struct diff_class *class)
 	bool loop = class->flow && rng_percent(b->r, 60);
 	if (loop)
 		put_loop_head(b);
+	if (class->pointers)
+		put_pointers(b);
 	unsigned start = b->at;
 	if (class->patches)
 		put_target(&s);
-	put_items(&s, 2 + rng_below(b->r, 6));
+	put_items(&s, 2 + rng_below(b->r, class->pointers ? 12 : 6));
 	if (loop)
 		put_loop_end(b, start);
 	aim_patches(&s);

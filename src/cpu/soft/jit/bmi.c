@@ -75,6 +75,7 @@ static unsigned load_rm(struct jit_emit *e, const struct x86_insn *x, unsigned *
 	*other = JIT_S1;
 	if (x->mod == 3)
 		return jit_get(e, x->rm, JIT_S0);
+	e->quiet = true;
 	if (!jit_mem(e, x, x->op_size, SOFT_READ, &m))
 		return JIT_NONE;
 	jit_op_rm(e, 0x8b | (x->op_size == 8 ? JIT_W64 : 0), m.free, m.at);

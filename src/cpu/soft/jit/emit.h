@@ -40,7 +40,8 @@ enum {
 	JIT_INSNS_MAX = 64,
 	JIT_UNIT_MAX = 48 << 10, /* bytes of code that a unit may need */
 	JIT_SLOW_MAX = 3 * JIT_INSNS_MAX,
-	JIT_EXITS_MAX = JIT_INSNS_MAX + 2,
+	JIT_GROUPS_MAX = SOFT_JIT_GROUPS,
+	JIT_EXITS_MAX = JIT_INSNS_MAX + 2 + JIT_GROUPS_MAX,
 	JIT_ENTRY_SHIFT = 11,
 };
 
@@ -108,6 +109,23 @@ struct jit_frame {
 	int32_t delta[JIT_INSNS_MAX];
 };
 
+/* Accesses through the same registers, in bytes from where those lead at the first: group.c. */
+struct jit_group {
+	uint8_t base, index, scale;
+	bool write;
+	uint8_t first, accesses; /* the first one's instruction */
+	int32_t lo, hi;
+};
+
+struct jit_groups {
+	unsigned count;
+	const uint8_t *entered_at; /* if no code has been emitted since: S0 is a group's address */
+	struct jit_group group[JIT_GROUPS_MAX];
+	/* By instruction: its access's group or -1, and where in it. */
+	int8_t at[JIT_INSNS_MAX];
+	int32_t offset[JIT_INSNS_MAX];
+};
+
 struct jit_emit {
 	struct soft_vcpu *c;
 	struct jit *jit;
@@ -130,6 +148,9 @@ struct jit_emit {
 	struct soft_insn insns[JIT_INSNS_MAX];
 	const struct soft_insn *kept[JIT_INSNS_MAX];
 	struct jit_frame frame;
+	struct jit_groups groups;
+	uint8_t *to_plain[2]; /* rel32s of the jumps to the same without them */
+	unsigned to_plain_count;
 	bool quiet; /* this emitter leaves EFLAGS alone between its lookup and its instruction */
 
 	bool wide;         /* 64-bit code */
@@ -288,11 +309,31 @@ void jit_frame_find(struct jit_emit *e, bool plain);
 /* Has the unit's entry looked up [guest rsp + disp], as it is at this instruction? */
 bool jit_frame_has(const struct jit_emit *e, int64_t disp, unsigned size);
 void jit_frame_enter(struct jit_emit *e);
-void jit_frame_leave(struct jit_emit *e);
+/* In front of the unit's first instruction, by a jump's rel32: to the translation without frames. */
+void jit_plain_by(struct jit_emit *e, uint8_t *rel32);
+void jit_plain_leave(struct jit_emit *e);
+/* group.c: where they are, once the unit is decoded; `plain`: nowhere. */
+void jit_groups_find(struct jit_emit *e, bool plain);
+/* In front of the instruction: the lookup, if it is a group's first. */
+void jit_group_enter(struct jit_emit *e);
+/* The instruction's operand, if it is in a group: as jit_mem(). */
+bool jit_group_access(struct jit_emit *e, unsigned size, enum soft_access access, struct jit_mem *m);
+static inline struct jit_at jit_group_field(unsigned n)
+{
+	return jit_field(offsetof(struct soft_vcpu, jit_groups) + n * sizeof(uint64_t));
+}
+/* writes.c, of 64-bit code: bits of the general registers that it may change. rsp only where it is an operand. */
+unsigned jit_writes(const struct jit_op *op, const struct x86_insn *x);
+/* Does it add a constant to a 64-bit register, and change no other? */
+bool jit_adds_constant(const struct x86_insn *x, unsigned *reg, int64_t *by);
 /* An operand at a constant distance from the stack pointer, in 64-bit code. */
 bool jit_is_local(const struct x86_insn *x);
-/* Look up `size` bytes at the address in S0 for writing; S1 = the addend. The rel32 of failure. */
-uint8_t *jit_tlb_frame(struct jit_emit *e, unsigned size);
+/*
+ * Look up `size` bytes at the address in S0. S1 = its slot, S0 = the offset in the page, or the jump by
+ * the rel32 returned is taken. Then S0 = the host address.
+ */
+uint8_t *jit_tlb_range(struct jit_emit *e, unsigned size, enum soft_access access);
+void jit_mem_host_address(struct jit_emit *e, enum soft_access access);
 /* The present instruction's slow piece; jumps to it go into from[]. */
 void jit_slow_jump(struct jit_emit *e, unsigned cc);
 
@@ -309,6 +350,8 @@ bool jit_emit_crc32(struct jit_emit *e, const struct x86_insn *x);
 void jit_move_stack(struct jit_emit *e, int32_t by);
 /* Leave to the address `target` bytes from the page's first, by `cc`. */
 void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target);
+/* The same by a jump that was emitted just now, and leads nowhere yet. */
+void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target);
 /*
  * Leave to the linear address in S0, or if that is not known, by the instruction's slow piece. Before
  * it leaves: `call` pushes the return address, else `pop` bytes are added to the guest's rsp.

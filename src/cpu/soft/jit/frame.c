@@ -14,6 +14,8 @@
  */
 #include "cpu/soft/jit/emit.h"
 
+#include <stddef.h>
+
 enum { RANGE_MAX = 2048, ACCESSES_MIN = 2 };
 
 static bool is_map1(const struct x86_insn *x, unsigned first, unsigned last)
@@ -169,13 +171,25 @@ void jit_frame_enter(struct jit_emit *e)
 	if (!e->frame.used)
 		return;
 	jit_lea(e, JIT_S0, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, e->frame.lo });
-	e->unit->to_plain = jit_tlb_frame(e, (unsigned)(e->frame.hi - e->frame.lo));
+	jit_plain_by(e, jit_tlb_range(e, (unsigned)(e->frame.hi - e->frame.lo), SOFT_WRITE));
+	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
 	jit_store(e, JIT_S1, JIT_FIELD(jit_frame));
 }
 
-void jit_frame_leave(struct jit_emit *e)
+void jit_plain_by(struct jit_emit *e, uint8_t *rel32)
 {
-	if (!e->frame.used || e->failed)
+	g_assert(e->to_plain_count < G_N_ELEMENTS(e->to_plain));
+	e->to_plain[e->to_plain_count++] = rel32;
+}
+
+void jit_plain_leave(struct jit_emit *e)
+{
+	if (!e->to_plain_count || e->failed)
+		return;
+	for (unsigned n = 0; n < e->to_plain_count; n++)
+		jit_bind(e->to_plain[n], e->p);
+	e->unit->to_plain = jit_jump(e, JIT_ALWAYS);
+	if (e->failed)
 		return;
 	jit_bind(e->unit->to_plain, e->p);
 	jit_const(e, JIT_S0, (uintptr_t)e->unit);

@@ -12,7 +12,7 @@
 
 #include <stddef.h>
 
-enum { ENTRY_SHIFT = 5, FETCH_SHIFT = 4 };
+enum { ENTRY_SHIFT = 5, FETCH_SHIFT = 4, CC_ABOVE = 7 };
 _Static_assert(sizeof(struct soft_tlb_entry) == 1 << ENTRY_SHIFT, "slots are found by shifting");
 _Static_assert(sizeof(struct soft_fetch_entry) == 1 << FETCH_SHIFT, "slots are found by shifting");
 
@@ -67,13 +67,18 @@ void jit_fetch_slot(struct jit_emit *e, unsigned linear)
 	find_slot(e, linear, FETCH_SHIFT);
 }
 
-/* S0 is linear, S1 its slot: leave S0 as the offset in the page, or go to the slow piece. */
-static void emit_check(struct jit_emit *e, unsigned size, enum soft_access access)
+/* S0 is linear, S1 its slot: leave S0 as the offset in the page; above: it is not there. */
+static void emit_compare(struct jit_emit *e, unsigned size, enum soft_access access)
 {
 	jit_op_rm(e, 0x2b | JIT_W64, JIT_S0, jit_tlb_field(e, tag_field(access)));
 	jit_op_rr(e, 0x81 | JIT_W64, 7, JIT_S0); /* cmp */
 	jit_u32(e, PAGE_SIZE - size);
-	jit_slow_jump(e, 7 /* above */);
+}
+
+static void emit_check(struct jit_emit *e, unsigned size, enum soft_access access)
+{
+	emit_compare(e, size, access);
+	jit_slow_jump(e, CC_ABOVE);
 }
 
 void jit_tlb_check(struct jit_emit *e, unsigned linear, unsigned size, enum soft_access access)
@@ -173,7 +178,7 @@ void jit_mem_linear(struct jit_emit *e, const struct soft_insn *i)
 }
 
 /* S0 is the offset in the page: make it the host address. */
-static void emit_host_address(struct jit_emit *e, enum soft_access access)
+void jit_mem_host_address(struct jit_emit *e, enum soft_access access)
 {
 	jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, jit_tlb_field(e, tag_field(access)));
 	jit_op_rm(e, 0x03 | JIT_W64, JIT_S0,
@@ -194,15 +199,11 @@ static void look_up(struct jit_emit *e, unsigned base, int32_t disp, unsigned si
 	*m = (struct jit_mem){ { base, JIT_S1, 0, disp }, JIT_S0 };
 }
 
-uint8_t *jit_tlb_frame(struct jit_emit *e, unsigned size)
+uint8_t *jit_tlb_range(struct jit_emit *e, unsigned size, enum soft_access access)
 {
 	jit_tlb_slot(e, JIT_S0);
-	jit_op_rm(e, 0x2b | JIT_W64, JIT_S0, jit_tlb_field(e, tag_field(SOFT_WRITE)));
-	jit_op_rr(e, 0x81 | JIT_W64, 7, JIT_S0); /* cmp */
-	jit_u32(e, PAGE_SIZE - size);
-	uint8_t *fails = jit_jump(e, 7 /* above */);
-	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
-	return fails;
+	emit_compare(e, size, access);
+	return jit_jump(e, CC_ABOVE);
 }
 
 /* What the unit's entry has looked up. */
@@ -232,7 +233,7 @@ void jit_mem_found(struct jit_emit *e, unsigned size, enum soft_access access, s
 {
 	jit_tlb_slot(e, JIT_S0);
 	emit_check(e, size, access);
-	emit_host_address(e, access);
+	jit_mem_host_address(e, access);
 	*m = (struct jit_mem){ { JIT_S0, JIT_NONE, 0, 0 }, JIT_S1 };
 }
 
@@ -282,6 +283,8 @@ bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum s
 		use_frame(e, (int32_t)x->disp, m);
 		return true;
 	}
+	if (jit_group_access(e, size, access, m))
+		return true;
 	jit_flags_clobber(e);
 	if (x->addr_size == 8 && x->seg < X86_FS && !x->rip_relative && x->base != X86_REG_NONE &&
 	    x->index == X86_REG_NONE && jit_host_of(x->base) != JIT_NONE) {

@@ -32,6 +32,7 @@ static bool emit_push_operand(struct jit_emit *e, const struct x86_insn *x)
 	struct jit_mem m;
 	if (x->mod == 3)
 		return emit_push(e, x);
+	e->quiet = true;
 	if (x->op_size != word || !jit_mem(e, x, (unsigned)word, SOFT_READ, &m))
 		return false;
 	jit_op_rm(e, 0x8b | jit_word_bits(e), JIT_S0, m.at);
@@ -77,6 +78,7 @@ static bool emit_leave(struct jit_emit *e, const struct x86_insn *x)
 	unsigned word = jit_word(e);
 	struct x86_insn frame = { .has_modrm = true, .addr_size = word, .seg = X86_SS,
 				  .base = X86_RBP, .index = X86_REG_NONE };
+	e->quiet = true;
 	if (x->op_size != word || !jit_mem(e, &frame, word, SOFT_READ, &m))
 		return false;
 	jit_op_rm(e, 0x8b | jit_word_bits(e), m.free, m.at);

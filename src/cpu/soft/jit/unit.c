@@ -107,6 +107,11 @@ static void find_effects(struct jit_emit *e, struct effects *f)
 
 void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target)
 {
+	jit_exit_by(e, jit_jump(e, cc), target);
+}
+
+void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target)
+{
 	if (e->exit_count == JIT_EXITS_MAX) {
 		e->failed = true;
 		return;
@@ -122,7 +127,7 @@ void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target)
 		.link = link,
 		.save_flags = e->flags_host && !e->flags_mem,
 		.backward = target <= (int32_t)e->insn->offset,
-		.from = jit_jump(e, cc),
+		.from = rel32,
 	};
 }
 
@@ -288,6 +293,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
 	struct jit_x87_last before = e->x87_last;
+	jit_group_enter(e);
 	e->closed = e->op && e->op->ends && !is_jcc(&i->x);
 	if (!e->op || !e->op->emit(e, &i->x)) {
 		jit_x87_flush(e);
@@ -373,7 +379,7 @@ static void emit_unit(struct jit_emit *e)
 		emit_exit(e, &e->exits[n]);
 		verify(e, start, e->exits[n].link->host_page);
 	}
-	jit_frame_leave(e);
+	jit_plain_leave(e);
 	if (crosses)
 		emit_crossing_stale(e, stale);
 }
@@ -406,9 +412,10 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u, bool 
 	e->end = start + JIT_UNIT_MAX;
 	e->failed = false;
 	e->wide = c->long64;
-	e->slow_count = e->exit_count = 0;
+	e->slow_count = e->exit_count = e->to_plain_count = 0;
 	memset(e->kept, 0, sizeof(e->kept));
 	jit_frame_find(e, plain);
+	jit_groups_find(e, plain);
 	jit_u64(e, (uintptr_t)u);
 	emit_unit(e);
 	if (e->failed)

@@ -8,6 +8,7 @@
  *	offset    a linear address less the entry's tag; checked when CMP and JA have followed
  *	addend    the entry's, of a checked address: good as the index to that same address
  *	host      a checked address with the addend added
+ *	group     that of a range which was looked up before, kept in the vCPU
  *
  * Every guest instruction's code is checked on its own, so nothing is taken over from before. A
  * violation is a bug of an emitter, and ends the process.
@@ -16,7 +17,7 @@
 
 #include <stddef.h>
 
-enum value { ANY, RAW_SLOT, SLOT, OFFSET, CHECKED, LINEAR, ADDEND, HOST, FRAME };
+enum value { ANY, RAW_SLOT, SLOT, OFFSET, CHECKED, LINEAR, ADDEND, HOST, FRAME, GROUP };
 enum { JA = 0x87, WATCHED = 16, TARGETS_MAX = 16 };
 
 /* An address: a constant, registers (at most one of them scaled), and fields of the vCPU. */
@@ -36,6 +37,8 @@ struct checker {
 	struct x86_insn x;
 	enum value reg[WATCHED]; /* of the host's registers; all but a few are never anything */
 	enum value spill;
+	const struct jit_group *group; /* whose address S1 is */
+	uint64_t bound; /* what S0 was compared with last */
 	bool compared; /* the last instruction was the comparison of S0 */
 	/* What S0 was made of last, what the address that was looked up, and what was added to S1. */
 	struct sum latest, looked_up, added;
@@ -165,6 +168,47 @@ static bool is_local(const struct checker *k)
 	       x->scale == 0 && jit_frame_has(k->e, x->disp, 1);
 }
 
+static unsigned range_of(const struct jit_group *g)
+{
+	return (unsigned)(g->hi - g->lo);
+}
+
+/* Inside the range that the group's first access has looked up. */
+static bool is_grouped(const struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	return k->reg[JIT_S1] == GROUP && x->base == JIT_S1 && x->index == X86_REG_NONE &&
+	       x->disp >= 0 && x->disp < range_of(k->group);
+}
+
+/* The group whose field of the vCPU the operand is, or NULL. */
+static const struct jit_group *group_of(const struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	int64_t at = x->disp - (int64_t)offsetof(struct soft_vcpu, jit_groups);
+	if (!is_memory(x) || !is_field(x) || x->index != X86_REG_NONE || at < 0 ||
+	    at >= (int64_t)(k->e->groups.count * sizeof(uint64_t)))
+		return NULL;
+	return &k->e->groups.group[at / sizeof(uint64_t)];
+}
+
+/* A group's address is kept: it must be that of the whole range. */
+static bool follow_group(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	const struct jit_group *g = group_of(k);
+	if (!g)
+		return false;
+	if (is(k, X86_MAP_1, 0x8b) && x->reg == JIT_S1 && x->op_size == 8) {
+		k->reg[JIT_S1] = GROUP;
+		k->group = g;
+	} else if (!is(k, X86_MAP_1, 0x89) || x->reg != JIT_S0 || k->reg[JIT_S0] != HOST ||
+		   k->bound + range_of(g) != PAGE_SIZE) {
+		fail(k, "a group's address that is not its range's");
+	}
+	return true;
+}
+
 static void check_operand(struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
@@ -173,7 +217,7 @@ static void check_operand(struct checker *k)
 	if (!is_memory(x) || address_only || is_field(x) || x->rip_relative)
 		return;
 	bool host = x->base == JIT_S0 && x->index == X86_REG_NONE && k->reg[JIT_S0] == HOST;
-	if (!host && !is_indexed(k) && !is_local(k))
+	if (!host && !is_indexed(k) && !is_local(k) && !is_grouped(k))
 		fail(k, "a memory operand that no lookup leads to");
 }
 
@@ -223,6 +267,7 @@ static bool follow_check(struct checker *k)
 	    x->op_size == 8 && x->imm <= PAGE_SIZE &&
 	    (k->reg[JIT_S0] == OFFSET || k->reg[JIT_S0] == CHECKED)) {
 		k->compared = true;
+		k->bound = x->imm;
 		return true;
 	}
 	if (is(k, X86_MAP_0F, JA) && k->compared) {
@@ -384,7 +429,7 @@ static void check_from(struct checker *k, const uint8_t *from)
 		check_operand(k);
 		check_string(k);
 		note_jump(k);
-		if (!follow_slot(k) && !follow_check(k) && !follow_address(k) && !follow_lea(k) &&
+		if (!follow_group(k) && !follow_slot(k) && !follow_check(k) && !follow_address(k) && !follow_lea(k) &&
 		    !follow_parts(k))
 			follow_other(k);
 		/* Only the next instruction's business. */

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Groups: accesses of a unit through the same registers, at distances known beforehand, are mostly in
+ * one page. The first of them looks up the whole range and keeps its host address in the vCPU; the
+ * others find their operands there, with neither a lookup nor a change of the flags. What frame.c says
+ * of the stack pointer holds here too: nothing takes a mapping away while a unit runs.
+ *
+ * The lookup is in front of all that the first one's instruction emits, its slow piece included, so that
+ * nothing comes behind it without having passed it.
+ *
+ * If the range is not in one page that may be accessed so, the unit is left in front of the first
+ * access, for a unit that begins there; and if it began there itself, for the translation that looks up
+ * every access (u->plain).
+ *
+ * Where the registers change in between is told by jit_writes(). Were it ever wrong, the guest would
+ * see a wrong address, but no access would leave the range that was looked up.
+ */
+#include "cpu/soft/jit/emit.h"
+
+#include <stddef.h>
+
+enum { RANGE_MAX = 2048, DISTANCE_MAX = 1 << 20, ACCESSES_MIN = 2, CC_ABOVE = 7 };
+
+/* Its registers' value since the first access is known. */
+struct open {
+	bool is;
+	bool crossed; /* a jump lies between: what follows may not be reached */
+	int64_t delta;
+};
+
+/* Does jit_mem() look up the instruction's own operand? */
+static bool is_candidate(const struct jit_op *op, const struct x86_insn *x)
+{
+	if (!op || op->x87 || !x->has_modrm || x->mod == 3 || x->base == X86_REG_NONE ||
+	    x->base == X86_RSP || x->index == X86_RSP || x->addr_size != 8 || x->seg >= X86_FS ||
+	    x->rip_relative || x->disp != (int32_t)x->disp)
+		return false;
+	if (x->map == X86_MAP_1)
+		return x->opcode != 0x8d;
+	/* Hints and bit strings. */
+	unsigned opcode = x->opcode;
+	return x->map != X86_MAP_0F || !(opcode == 0x0d || (opcode >= 0x18 && opcode <= 0x1f) ||
+					 opcode == 0xa3 || opcode == 0xab || opcode == 0xb3 ||
+					 opcode == 0xbb || opcode == 0xae);
+}
+
+/* At least as many bytes as it accesses. */
+static unsigned size_of(const struct jit_op *op, const struct x86_insn *x)
+{
+	if (op->rm)
+		return jit_size_of(x, op->rm_size);
+	if (x->map == X86_MAP_1)
+		return 8;
+	return x->prefixes & X86_PREFIX_VEXL ? 32 : 16;
+}
+
+/* Is it surely a store? One that is not told here looks up its operand by itself. */
+static bool is_store(const struct jit_op *op, const struct x86_insn *x)
+{
+	if (op->rm)
+		return op->rm != JIT_R;
+	unsigned opcode = x->opcode;
+	return x->map == X86_MAP_0F &&
+	       (opcode == 0x11 || opcode == 0x13 || opcode == 0x17 || opcode == 0x29 ||
+		opcode == 0x2b || opcode == 0x7f || opcode == 0xc3 || opcode == 0xd6 || opcode == 0xe7);
+}
+
+static struct jit_group *find_open(struct jit_groups *s, const struct open *open,
+				   const struct x86_insn *x)
+{
+	for (unsigned n = 0; n < s->count; n++) {
+		struct jit_group *g = &s->group[n];
+		if (open[n].is && g->base == x->base && g->index == x->index &&
+		    (g->index == X86_REG_NONE || g->scale == x->scale))
+			return g;
+	}
+	return NULL;
+}
+
+static bool widen(struct jit_group *g, int64_t offset, unsigned size)
+{
+	int64_t lo = MIN(offset, g->lo), hi = MAX(offset + size, g->hi);
+	if (hi - lo > RANGE_MAX)
+		return false;
+	g->lo = (int32_t)lo;
+	g->hi = (int32_t)hi;
+	g->accesses++;
+	return true;
+}
+
+static void join(struct jit_groups *s, unsigned n, const struct jit_group *g, int64_t offset)
+{
+	s->at[n] = (int8_t)(g - s->group);
+	s->offset[n] = (int32_t)offset;
+}
+
+/* The access of instruction n: into a group that fits, or a new one. */
+static void add_access(struct jit_emit *e, struct open *open, const struct jit_op *op, unsigned n)
+{
+	struct jit_groups *s = &e->groups;
+	const struct x86_insn *x = &e->insns[n].x;
+	bool store = is_store(op, x);
+	unsigned size = size_of(op, x);
+	struct jit_group *g = find_open(s, open, x);
+	if (g) {
+		struct open *o = &open[g - s->group];
+		int64_t offset = o->delta + x->disp;
+		/* The right to write must not be asked for in vain. */
+		if ((!store || g->write || !o->crossed) && widen(g, offset, size)) {
+			g->write |= store;
+			join(s, n, g, offset);
+			return;
+		}
+		o->is = false;
+	}
+	if (s->count == JIT_GROUPS_MAX)
+		return;
+	g = &s->group[s->count];
+	*g = (struct jit_group){ .base = x->base, .index = x->index, .scale = x->scale,
+				 .write = store, .first = (uint8_t)n, .accesses = 1,
+				 .lo = (int32_t)x->disp, .hi = (int32_t)(x->disp + size) };
+	open[s->count++] = (struct open){ .is = true };
+	join(s, n, g, x->disp);
+}
+
+/* What the instruction does to the groups' registers. */
+static void follow(struct jit_groups *s, struct open *open, const struct jit_op *op,
+		   const struct x86_insn *x)
+{
+	unsigned mask = jit_writes(op, x), reg;
+	int64_t by;
+	bool adds = op && jit_adds_constant(x, &reg, &by) && by == (int32_t)by;
+	for (unsigned n = 0; n < s->count; n++) {
+		const struct jit_group *g = &s->group[n];
+		unsigned own = 1u << g->base | (g->index == X86_REG_NONE ? 0 : 1u << g->index);
+		if (!(own & mask))
+			continue;
+		if (!adds) {
+			open[n].is = false;
+			continue;
+		}
+		if (g->base == reg)
+			open[n].delta += by;
+		if (g->index == reg)
+			open[n].delta += by * (1 << g->scale);
+		open[n].is &= ABS(open[n].delta) < DISTANCE_MAX;
+	}
+}
+
+void jit_groups_find(struct jit_emit *e, bool plain)
+{
+	struct jit_groups *s = &e->groups;
+	struct open open[JIT_GROUPS_MAX];
+	s->count = 0;
+	s->entered_at = NULL;
+	memset(s->at, -1, sizeof(s->at));
+	if (plain || !e->wide || e->unit->block->host2)
+		return;
+	for (unsigned n = 0; n < e->unit->count; n++) {
+		const struct soft_insn *i = &e->insns[n];
+		const struct jit_op *op = jit_op_find(e->jit, &i->x);
+		if (is_candidate(op, &i->x))
+			add_access(e, open, op, n);
+		follow(s, open, op, &i->x);
+		for (unsigned k = 0; i->ends && k < s->count; k++)
+			open[k].crossed = true;
+	}
+}
+
+/* The whole range. S0 = its host address, which is kept. */
+static void look_up(struct jit_emit *e, const struct jit_group *g, unsigned n)
+{
+	unsigned base = jit_get(e, g->base, JIT_S0);
+	unsigned index = g->index == X86_REG_NONE ? JIT_NONE : jit_get(e, g->index, JIT_S1);
+	enum soft_access access = g->write ? SOFT_WRITE : SOFT_READ;
+	jit_lea(e, JIT_S0, (struct jit_at){ base, index, g->scale, g->lo });
+	uint8_t *fails = jit_tlb_range(e, (unsigned)(g->hi - g->lo), access);
+	if (n)
+		jit_exit_by(e, fails, e->insn->offset);
+	else
+		jit_plain_by(e, fails);
+	jit_mem_host_address(e, access);
+	jit_store(e, JIT_S0, jit_group_field((unsigned)(g - e->groups.group)));
+}
+
+void jit_group_enter(struct jit_emit *e)
+{
+	unsigned n = (unsigned)(e->insn - e->insns);
+	struct jit_groups *s = &e->groups;
+	struct jit_group *g = s->at[n] < 0 ? NULL : &s->group[s->at[n]];
+	if (!g || g->first != n || g->accesses < ACCESSES_MIN)
+		return;
+	jit_flags_clobber(e);
+	look_up(e, g, n);
+	s->entered_at = e->p;
+}
+
+bool jit_group_access(struct jit_emit *e, unsigned size, enum soft_access access, struct jit_mem *m)
+{
+	unsigned n = (unsigned)(e->insn - e->insns);
+	const struct jit_groups *s = &e->groups;
+	if (s->at[n] < 0)
+		return false;
+	const struct jit_group *g = &s->group[s->at[n]];
+	int32_t at = s->offset[n] - g->lo;
+	if (g->accesses < ACCESSES_MIN || (access == SOFT_WRITE && !g->write) ||
+	    (unsigned)at + size > (unsigned)(g->hi - g->lo))
+		return false;
+	if (s->entered_at == e->p) {
+		*m = (struct jit_mem){ { JIT_S0, JIT_NONE, 0, at }, JIT_S1 };
+		return true;
+	}
+	if (!e->quiet)
+		jit_flags_clobber(e);
+	jit_load(e, JIT_S1, jit_group_field((unsigned)s->at[n]));
+	*m = (struct jit_mem){ { JIT_S1, JIT_NONE, 0, at }, JIT_S0 };
+	return true;
+}
