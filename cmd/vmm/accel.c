@@ -95,6 +95,14 @@ bool accel_maps_for_perf(const struct conf_vm *conf)
 	return soft && soft->perf_map;
 }
 
+unsigned accel_trace(const struct conf_vm *conf)
+{
+	unsigned in = conf->trace;
+	return (in & CONF_TRACE_IN_ASM ? VM_TRACE_IN_ASM : 0) |
+	       (in & CONF_TRACE_OUT_ASM ? VM_TRACE_OUT_ASM : 0) |
+	       (in & CONF_TRACE_INT ? VM_TRACE_INT : 0) | (in & CONF_TRACE_EXEC ? VM_TRACE_EXEC : 0);
+}
+
 bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,
 		  GError **error)
 {

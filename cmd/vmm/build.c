@@ -293,6 +293,7 @@ static bool create_vm(struct vmm *vmm, GError **error)
 		.translate = accel_translates(conf),
 		.translate_after = SOFT_TRANSLATE_AFTER,
 		.translate_memory = accel_translate_memory(conf),
+		.trace = accel_trace(conf),
 		.perf_map = accel_maps_for_perf(conf),
 		.kernel_irqchip_split = split,
 		.pause_on_reset_request = conf->action.reboot == CONF_REBOOT_SHUTDOWN,

@@ -125,11 +125,44 @@ static bool apply_version(struct options *o, const char *value, GError **error)
 	return true;
 }
 
+const struct log_item options_log_items[] = {
+	{"all", 0, "everything below warnings"},
+	{"guest_errors", 0, "the same; what guests do wrong is always a warning"},
+	{"in_asm", CONF_TRACE_IN_ASM, "soft engine: guest code that is decoded, in hexadecimal"},
+	{"out_asm", CONF_TRACE_OUT_ASM, "soft engine: what is made of it"},
+	{"int", CONF_TRACE_INT, "soft engine: exceptions and interrupts that are delivered"},
+	{"exec", CONF_TRACE_EXEC, "soft engine: code entered, but for jumps from code to code"},
+	{NULL},
+};
+
+static bool add_log_item(struct conf_vm *conf, const char *name, GError **error)
+{
+	const char *names[G_N_ELEMENTS(options_log_items)] = {NULL};
+	for (unsigned i = 0; options_log_items[i].name; i++) {
+		const struct log_item *item = &options_log_items[i];
+		names[i] = item->name;
+		if (strcmp(item->name, name) != 0)
+			continue;
+		conf->debug_log |= !item->trace;
+		conf->trace |= item->trace;
+		return true;
+	}
+	const char *near = nearest_name(name, names);
+	return error_set(error, BERTH_ERR_INVALID, "-d: there is no log item '%s': %s%s%s", name,
+			 near ? "did you mean '" : "-d help lists them", near ? near : "",
+			 near ? "'?" : "");
+}
+
 static bool apply_debug(struct options *o, const char *value, GError **error)
 {
 	if (options_wants_help(o, value, SHOW_LOG_ITEMS))
 		return true;
-	return o->conf->debug_log = true;
+	g_auto(GStrv) names = g_strsplit(value, ",", -1);
+	for (char **name = names; *name; name++) {
+		if (!add_log_item(o->conf, *name, error))
+			return false;
+	}
+	return true;
 }
 
 static bool apply_log_file(struct options *o, const char *value, GError **error)

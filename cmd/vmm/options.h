@@ -49,6 +49,13 @@ bool options_read_config(struct options *o, const char *text, const char *path, 
 
 /* Is `value` a request for help? If so, note it. `show` with the part before ",help" if any. */
 bool options_wants_help(struct options *o, const char *value, enum options_show show);
+/* What -d takes. */
+struct log_item {
+	const char *name;
+	unsigned trace; /* enum conf_trace, or 0: log lines below warnings */
+	const char *help;
+};
+extern const struct log_item options_log_items[]; /* ended by name == NULL */
 /* A copy of `value` replaces *target. Returns true. */
 bool options_set(char **target, const char *value);
 /* The text of -help. Free with g_free(). */

@@ -136,7 +136,9 @@ bool show(const struct options *o, GError **error)
 		show_objects();
 		break;
 	case SHOW_LOG_ITEMS:
-		printf("Log items (comma separated):\nall        everything below warnings\n");
+		printf("Log items (comma separated):\n");
+		for (const struct log_item *i = options_log_items; i->name; i++)
+			printf("%-14s %s\n", i->name, i->help);
 		break;
 	}
 	return true;

@@ -56,6 +56,8 @@ bool accel_translates(const struct conf_vm *conf);
 /* How many bytes may translated code take? 0: as many as the engine thinks fit. */
 uint64_t accel_translate_memory(const struct conf_vm *conf);
 bool accel_maps_for_perf(const struct conf_vm *conf);
+/* What -d says it shall write into the log: enum vm_trace. */
+unsigned accel_trace(const struct conf_vm *conf);
 /* Which engine to use; *split: the interrupt controllers are ours. */
 bool accel_choose(const struct conf_vm *conf, const struct engine_ops **engine, bool *split,
 		  GError **error);

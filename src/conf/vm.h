@@ -10,6 +10,10 @@
 #include "conf/machine.h"
 #include "conf/numa.h"
 
+/* Items of -d that the soft engine has. */
+enum conf_trace { CONF_TRACE_IN_ASM = 1, CONF_TRACE_OUT_ASM = 2, CONF_TRACE_INT = 4,
+		  CONF_TRACE_EXEC = 8 };
+
 struct conf_vm {
 	struct conf_name name;
 	char *uuid; /* as written, checked; NULL: none */
@@ -39,7 +43,8 @@ struct conf_vm {
 	bool nodefaults, nographic, display_none, snapshot, paused, daemonize, preconfig;
 	bool no_hpet, no_acpi, mem_lock, log_timestamps;
 	char *pidfile, *run_as, *chroot, *log_file;
-	bool debug_log; /* -d given */
+	bool debug_log;  /* -d all or guest_errors */
+	unsigned trace; /* other items of -d: enum conf_trace */
 };
 
 struct conf_vm *conf_vm_new(void);

@@ -70,6 +70,9 @@ struct vm_irq_hooks {
 	void *opaque;
 };
 
+/* Guest code decoded, host code made of it, exceptions and interrupts, code entered. */
+enum vm_trace { VM_TRACE_IN_ASM = 1, VM_TRACE_OUT_ASM = 2, VM_TRACE_INT = 4, VM_TRACE_EXEC = 8 };
+
 struct vm_config {
 	const struct engine_ops *engine;
 	const struct cpu_model *cpu_model; /* cpu/x86/cpuid.h; borrowed */
@@ -83,6 +86,7 @@ struct vm_config {
 	unsigned translate_after; /* how many times code has run before */
 	uint64_t translate_memory; /* bytes for all vCPUs' translated code; 0: the engine's choice */
 	bool perf_map; /* name translated code for perf(1) */
+	unsigned trace; /* enum vm_trace: what an engine that executes by itself writes into the log */
 	bool pause_on_reset_request; /* -no-reboot: a guest's reset pauses as SHUTDOWN does */
 };
 

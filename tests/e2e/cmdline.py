@@ -43,6 +43,7 @@ def test_unknown():
     refuse("berth-vmm", "-device", "virtio-blk-pic", says=["virtio-blk-pic", "virtio-blk-pci"])
     refuse("berth-vmm", *VMM, "-device", "virtio-rng-pci,max-byte=1", says=["max-byte", "max-bytes"])
     refuse("berth-vmm", "-M", "q53", says=["q53", "q35"])
+    refuse("berth-vmm", "-d", "int,in_asn", says=["in_asn", "in_asm"])
     refuse("berth-vmm", *VMM, "-netdev", "user,id=n,hostfdw=x", says=["hostfdw", "hostfwd"])
     refuse("berth-vmm", *VMM, "-cpu", "qemu46", says=["qemu46", "qemu64"])
     refuse("berth-vmm", "-vnc", ":1", says=["-vnc is not supported yet"])

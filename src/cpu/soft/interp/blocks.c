@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cpu/soft/engine.h"
 #include "cpu/soft/jit/jit.h"
+#include "cpu/soft/trace.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -354,6 +355,8 @@ static struct block *decode(struct soft_vcpu *c, struct fetch *f, uint32_t mode)
 	struct block *b = (struct block *)(blocks->arena + blocks->used);
 	memset(b, 0, sizeof(*b));
 	decode_block(c, b, f, mode);
+	if (soft_traces(c, VM_TRACE_IN_ASM))
+		soft_trace_in(c, f->linear, f->bytes, b->size);
 	interp_specialise(b);
 	blocks->decoded++;
 	/* What is not kept is run once: the arena's space is taken again next time. */

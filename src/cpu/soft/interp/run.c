@@ -3,6 +3,7 @@
 #include "cpu/soft/engine.h"
 #include "cpu/soft/interp/exec.h"
 #include "cpu/soft/jit/jit.h"
+#include "cpu/soft/trace.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -83,6 +84,8 @@ void interp_split_unlock(struct soft_vcpu *c)
 /* Execute from c->s.rip to the end of a block, or of several that chain. */
 static void run_block(struct soft_vcpu *c, uint32_t mode)
 {
+	if (soft_traces(c, VM_TRACE_EXEC))
+		soft_trace_exec(c);
 	struct block *b = mode & BLOCK_MODE_SINGLE ? NULL : block_quick(c, c->s.rip);
 	if (!b)
 		b = interp_block_find(c, mode);

@@ -5,6 +5,7 @@
  */
 #include "cpu/soft/engine.h"
 #include "cpu/soft/jit/emit.h"
+#include "cpu/soft/trace.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -425,6 +426,8 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u, bool 
 	jit->bytes += e->p - start;
 	jit->units++;
 	jit->insns += u->count;
+	if (soft_traces(c, VM_TRACE_OUT_ASM))
+		soft_trace_out(c, u->code, start + sizeof(u), (size_t)(e->p - start) - sizeof(u));
 	if (jit->perf_map >= 0)
 		name_code(e, e->p - start - sizeof(u));
 	return u;

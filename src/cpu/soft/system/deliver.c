@@ -5,6 +5,7 @@
  * that a nested fault finds the state of the interrupted program.
  */
 #include "cpu/soft/system/system.h"
+#include "cpu/soft/trace.h"
 
 /* Error codes that name a selector or vector say whether the event came from outside. */
 static uint32_t ext(const struct soft_vcpu *c)
@@ -203,6 +204,8 @@ static void enter_protected(struct soft_vcpu *c, const struct soft_event *e)
 
 void soft_event_enter(struct soft_vcpu *c, const struct soft_event *e)
 {
+	if (soft_traces(c, VM_TRACE_INT))
+		soft_trace_event(c, e);
 	if (!(c->s.cr0 & X86_CR0_PE))
 		enter_real(c, e);
 	else if (soft_long_mode(c))
