@@ -8,139 +8,17 @@
  *   test-block-qcow2-crash            what make test runs
  *   BERTH_CRASHES=500 test-...        a longer run
  */
-#include "block/core/drivers.h"
-#include "block/core/object.h"
+#include "crash_disk.h"
 
 #include "base/bytes.h"
+#include "block/core/object.h"
 
-#include <errno.h>
 #include <string.h>
 
-#define DISK_MAX (12 << 20) /* of the host's file */
 #define SIZE     (4 << 20)  /* of the guest's disk */
 #define BLOCK    4096
 #define BLOCKS   (SIZE / BLOCK)
 #define DEPTH    8
-
-/* --- a disk that loses what was not flushed ---------------------------------------------------------------*/
-
-struct pending {
-	uint64_t offset, length;
-	uint8_t *bytes;
-};
-
-struct disk {
-	struct block_node node;
-	uint8_t *now, *stable;
-	GArray *pending; /* struct pending: written since the last flush */
-	uint64_t written, cut_at;
-	uint64_t end, stable_end, cut_end; /* of the file; what is certain of that */
-	uint8_t *cut; /* what the power cut left, or NULL */
-	GRand *rand;
-};
-
-static void drop_pending(struct disk *d)
-{
-	for (unsigned i = 0; i < d->pending->len; i++)
-		g_free(g_array_index(d->pending, struct pending, i).bytes);
-	g_array_set_size(d->pending, 0);
-}
-
-static void power_cut(struct disk *d)
-{
-	d->cut = g_memdup2(d->stable, DISK_MAX);
-	d->cut_end = d->stable_end;
-	for (unsigned i = 0; i < d->pending->len; i++) {
-		const struct pending *p = &g_array_index(d->pending, struct pending, i);
-		unsigned fate = g_rand_int_range(d->rand, 0, 3); /* lost, whole, torn at a sector */
-		uint64_t n = fate == 0 ? 0 : p->length;
-		if (fate == 2)
-			n = g_rand_int_range(d->rand, 0, (p->length + 511) / 512 + 1) * 512;
-		memcpy(d->cut + p->offset, p->bytes, MIN(n, p->length));
-	}
-}
-
-static int keep_write(struct disk *d, const struct block_request *r)
-{
-	if (r->offset + r->length > DISK_MAX)
-		return -ENOSPC;
-	struct pending p = {r->offset, r->length, g_malloc0(r->length + 1)};
-	if (r->op == BLOCK_WRITE)
-		block_iov_copy(r->iov, r->iov_count, 0, p.bytes, r->length, true);
-	memcpy(d->now + p.offset, p.bytes, p.length);
-	d->end = MAX(d->end, p.offset + p.length);
-	g_array_append_val(d->pending, p);
-	if (++d->written == d->cut_at)
-		power_cut(d);
-	return 0;
-}
-
-struct later {
-	struct block_request *request;
-	int result;
-};
-
-static void finish_later(void *opaque)
-{
-	g_autofree struct later *later = opaque;
-	block_complete(later->request, later->result);
-}
-
-static void disk_submit(struct block_node *node, struct block_request *r)
-{
-	struct disk *d = (struct disk *)node;
-	int rc = 0;
-	if (r->op == BLOCK_READ && r->offset + r->length <= DISK_MAX) {
-		block_iov_copy(r->iov, r->iov_count, 0, d->now + r->offset, r->length, false);
-	} else if (r->op == BLOCK_READ) {
-		block_iov_zero(r->iov, r->iov_count, 0, r->length);
-	} else if (r->op == BLOCK_FLUSH) {
-		memcpy(d->stable, d->now, DISK_MAX);
-		d->stable_end = d->end;
-		drop_pending(d);
-	} else {
-		rc = keep_write(d, r);
-	}
-	struct later *later = g_new(struct later, 1);
-	*later = (struct later){r, rc};
-	aio_loop_post(node->loop, finish_later, later);
-}
-
-static void disk_close(struct block_node *node)
-{
-	struct disk *d = (struct disk *)node;
-	drop_pending(d);
-	g_array_free(d->pending, true);
-	g_free(d->now);
-	g_free(d->stable);
-	g_free(d->cut);
-	g_rand_free(d->rand);
-}
-
-static const struct block_driver disk_driver = {.name = "file", .kind = BLOCK_PROTOCOL,
-						.submit = disk_submit, .close = disk_close};
-
-/* A new one, or one of a file that had `least` bytes at least. */
-static struct disk *disk_new(struct block_graph *graph, struct aio_loop *loop, const uint8_t *bytes,
-			     uint64_t least, uint32_t seed)
-{
-	struct disk *d = g_new0(struct disk, 1);
-	struct block_open_options options = {.node_name = "disk", .graph = graph, .discard = true};
-	block_node_init(&d->node, &disk_driver, &options, loop);
-	d->node.filename = g_strdup("disk");
-	d->node.growable = true;
-	d->now = bytes ? g_memdup2(bytes, DISK_MAX) : g_malloc0(DISK_MAX);
-	d->stable = g_memdup2(d->now, DISK_MAX);
-	d->pending = g_array_new(false, false, sizeof(struct pending));
-	d->rand = g_rand_new_with_seed(seed);
-	/* The file ends where its last byte is. */
-	uint64_t end = DISK_MAX;
-	while (bytes && end > least && !d->now[end - 1])
-		end--;
-	d->node.size = d->end = d->stable_end = bytes ? align_up(end, 512) : 0;
-	g_assert_true(block_graph_add(&d->node, NULL));
-	return d;
-}
 
 /* --- the guest --------------------------------------------------------------------------------------------*/
 
@@ -254,26 +132,6 @@ static void check_sector(const struct guest *g, uint32_t block, const uint8_t *s
 	g_assert_cmpuint(version, <=, MAX(g->written[block], g->version));
 }
 
-static void report_line(void *opaque, const char *line)
-{
-	g_test_message("%s", line);
-}
-
-static struct block_node *open_image(struct guest *g, bool readonly)
-{
-	g_autoptr(GError) error = NULL;
-	json_t *dict = json_pack("{s:s, s:s, s:i}", "driver", "qcow2", "file", "disk",
-				 "cache-size", 65536);
-	if (g->encrypted)
-		json_object_set_new(dict, "encrypt", json_pack("{s:s}", "key-secret", "s"));
-	struct block_open_options options = {.dict = dict, .graph = g->graph, .discard = true,
-					     .readonly = readonly};
-	struct block_node *node = block_open(&options, g->loop, &error);
-	g_assert_no_error(error);
-	json_decref(dict);
-	return node;
-}
-
 /* What the power cut left must be an image with all that was promised. */
 static void inspect(struct guest *g)
 {
@@ -282,33 +140,23 @@ static void inspect(struct guest *g)
 	block_close(g->node);
 	block_close(&g->disk->node);
 	g->disk = disk_new(g->graph, g->loop, left, end, 1);
-	struct block_node *node = open_image(g, false);
-	struct block_check check = {.report = report_line};
-	g_assert_true(block_check(node, &check, NULL));
-	g_assert_cmpuint(check.corruptions, ==, 0);
+	struct block_node *node = disk_open_image(g->graph, g->loop, g->encrypted, false);
 	g_autofree uint8_t *bytes = g_malloc(SIZE);
 	g_assert_cmpint(block_pread(node, 0, bytes, SIZE), ==, 0);
 	for (unsigned i = 0; i < SIZE / 512; i++)
 		check_sector(g, i / (BLOCK / 512), bytes + i * 512);
-	struct block_check repair = {.fix = BLOCK_FIX_LEAKS};
-	g_assert_true(block_check(node, &repair, NULL));
-	g_assert_cmpuint(repair.leaks, ==, repair.leaks_fixed);
+	disk_check_image(node);
 	block_close(node);
 }
 
 static void make_image(struct guest *g, const char *const *pairs)
 {
-	/* The creator only needs a growable file, which the disk is. */
-	json_t *options = json_object(), *secret = json_pack("{s:s}", "data", "swordfish");
+	json_t *secret = json_pack("{s:s}", "data", "swordfish");
 	for (unsigned i = 0; pairs[i]; i += 2)
-		json_object_set_new(options, pairs[i], json_string(pairs[i + 1]));
-	g->encrypted = json_object_get(options, "encrypt.key-secret");
+		g->encrypted |= g_str_equal(pairs[i], "encrypt.key-secret");
 	g_assert_true(block_object_add(g->graph, "secret", "s", secret, NULL));
 	json_decref(secret);
-	struct block_create create = {.filename = "disk", .file = &g->disk->node, .size = SIZE,
-				      .options = options, .loop = g->loop, .graph = g->graph};
-	g_assert_true(block_qcow2_driver.create(&create, NULL));
-	json_decref(options);
+	disk_format(g->disk, g->graph, g->loop, SIZE, pairs);
 }
 
 static void one_crash(uint32_t seed, const char *const *pairs, uint64_t cluster)
@@ -320,7 +168,7 @@ static void one_crash(uint32_t seed, const char *const *pairs, uint64_t cluster)
 	g->rand = g_rand_new_with_seed(seed);
 	g->disk = disk_new(g->graph, g->loop, NULL, 0, seed + 1);
 	make_image(g, pairs);
-	g->node = open_image(g, false);
+	g->node = disk_open_image(g->graph, g->loop, g->encrypted, false);
 	g->disk->cut_at = g->disk->written + g_rand_int_range(g->rand, 1, 250);
 	for (unsigned i = 0; i < DEPTH; i++)
 		ops[i].done = true;

@@ -279,6 +279,25 @@ int qcow2_l1_replace(struct qcow2_node *q, uint64_t *table, uint32_t entries, ui
 	return 0;
 }
 
+/*
+ * Counts and the flags that depend on them cannot change at one moment. Images of version 3 are
+ * marked dirty meanwhile, so that whoever opens one after a crash puts them right first; without the
+ * mark, counts too high and flags that do not fit them are harmless, but a check calls them errors.
+ */
+static int begin_change(struct qcow2_node *q, bool *was_dirty)
+{
+	*was_dirty = q->header.incompatible & QCOW2_INCOMPAT_DIRTY;
+	return q->header.version < 3 || *was_dirty
+		       ? 0 : qcow2_mark(q, q->header.incompatible | QCOW2_INCOMPAT_DIRTY);
+}
+
+/* After a failure the mark stays. */
+static int end_change(struct qcow2_node *q, int rc, bool was_dirty)
+{
+	return rc < 0 || q->header.version < 3 || was_dirty
+		       ? rc : qcow2_mark(q, q->header.incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY);
+}
+
 /* --- operations -------------------------------------------------------------------------------------------*/
 
 static int find(const struct qcow2_node *q, const char *name_or_id)
@@ -364,7 +383,10 @@ bool qcow2_snapshot_create(struct block_node *node, const struct block_snapshot 
 		return error_set(error, BERTH_ERR_INVALID, "'%s' has a snapshot '%s' already",
 				 node->filename, snapshot->id);
 	qcow2_freeze(q);
-	int rc = create(q, snapshot);
+	bool was_dirty;
+	int rc = begin_change(q, &was_dirty);
+	rc = rc < 0 ? rc : create(q, snapshot);
+	rc = end_change(q, rc, was_dirty);
 	qcow2_thaw(q);
 	return explain(q, rc, "create", error);
 }
@@ -409,7 +431,10 @@ bool qcow2_snapshot_apply(struct block_node *node, const char *name_or_id, GErro
 	if (index < 0)
 		return missing(q, name_or_id, error);
 	qcow2_freeze(q);
-	int rc = apply(q, &g_array_index(q->snapshots, struct qcow2_snapshot, index));
+	bool was_dirty;
+	int rc = begin_change(q, &was_dirty);
+	rc = rc < 0 ? rc : apply(q, &g_array_index(q->snapshots, struct qcow2_snapshot, index));
+	rc = end_change(q, rc, was_dirty);
 	qcow2_thaw(q);
 	return explain(q, rc, "apply", error);
 }
@@ -437,7 +462,10 @@ bool qcow2_snapshot_delete(struct block_node *node, const char *name_or_id, GErr
 	if (index < 0)
 		return missing(q, name_or_id, error);
 	qcow2_freeze(q);
-	int rc = delete(q, index);
+	bool was_dirty;
+	int rc = begin_change(q, &was_dirty);
+	rc = rc < 0 ? rc : delete(q, index);
+	rc = end_change(q, rc, was_dirty);
 	qcow2_thaw(q);
 	return explain(q, rc, "delete", error);
 }
