@@ -13,6 +13,10 @@ struct subcommand {
 	int (*run)(int argc, char **argv);
 };
 extern const struct subcommand run_command, validate_command;
+/* One line for each subcommand. */
+void berth_print_programs(void);
+/* What `berth help NAME` prints for a subcommand; false: there is none of that name. */
+bool berth_help_program(const char *name);
 
 /* --- run: wishes to a model -------------------------------------------------------------------- */
 
