@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "client/client.h"
 
+#include "base/bytes.h"
 #include "client/calls.h"
 #include "client/internal.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
 	OPEN_READONLY = 1,
@@ -56,6 +59,8 @@ struct client *client_open(const struct client_options *options, GError **error)
 	struct client *client = g_new0(struct client, 1);
 	client->uri = uri;
 	client->input = g_byte_array_new();
+	client->fds = g_array_new(FALSE, FALSE, sizeof(int));
+	client->replies = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)message_free);
 	g_queue_init(&client->events);
 	client->transport = transport_open(uri, options->readonly, options->daemon, error);
 	if (client->transport && open_name(client, options->readonly, error))
@@ -75,10 +80,11 @@ void client_close(struct client *client)
 	client_uri_free(client->uri);
 	arena_clear(&client->arena);
 	arena_clear(&client->event_arena);
-	message_free(client->reply);
+	g_hash_table_unref(client->replies);
 	message_free(client->event);
 	g_queue_clear_full(&client->events, (GDestroyNotify)message_free);
 	g_byte_array_free(client->input, TRUE);
+	g_array_unref(client->fds);
 	g_free(client);
 }
 
@@ -117,14 +123,29 @@ bool client_has(struct client *client, int feature)
 
 /* --- Calls ------------------------------------------------------------------------------------ */
 
-static struct message *wait_reply(struct client *client, GError **error)
+struct watch {
+	int interval_ms; /* -1: nobody watches */
+	client_tick_fn *tick;
+	void *opaque;
+};
+
+static struct message *wait_reply(struct client *client, uint32_t serial, const struct watch *watch,
+				  GError **error)
 {
-	while (!client->reply) {
-		if (client_pump(client, -1, error) < 0)
+	gpointer key = GUINT_TO_POINTER(serial), message = NULL;
+	gint64 last = g_get_monotonic_time();
+	while (!(message = g_hash_table_lookup(client->replies, key))) {
+		int got = client_pump(client, watch->interval_ms, error);
+		if (got < 0)
 			break;
+		gint64 now = g_get_monotonic_time();
+		if (watch->tick && (got == 0 || now - last >= watch->interval_ms * 1000)) {
+			last = now;
+			watch->tick(watch->opaque);
+		}
 	}
-	client->awaited = 0;
-	return g_steal_pointer(&client->reply);
+	g_hash_table_steal(client->replies, key);
+	return message;
 }
 
 static bool read_reply(struct client *client, const struct message *reply,
@@ -140,26 +161,88 @@ static bool read_reply(struct client *client, const struct message *reply,
 	return false;
 }
 
-bool client_call_program(struct client *client, uint32_t program, uint32_t procedure,
-			 const struct xdr_type *args_type, const void *args,
-			 const struct xdr_type *ret_type, void *ret, GError **error)
+bool client_pass_fds(struct client *client, const int *fds, unsigned count, GError **error)
+{
+	enum { FEATURE_FDS = 8 };
+	if (count && (strcmp(client->uri->transport, "unix") || !client_has(client, FEATURE_FDS))) {
+		g_set_error(error, CLIENT_ERROR, CLIENT_UNSUPPORTED,
+			    "Operation not supported: this connection passes no file descriptors");
+		return false;
+	}
+	if (count)
+		g_array_append_vals(client->fds, fds, count);
+	return true;
+}
+
+/* The message begins with their number; each follows it with a byte of its own. */
+static bool send_fds(struct client *client, GError **error)
+{
+	for (unsigned i = 0; i < client->fds->len; i++) {
+		char byte = 0;
+		struct iovec piece = {&byte, 1};
+		union {
+			char bytes[CMSG_SPACE(sizeof(int))];
+			struct cmsghdr align;
+		} control = {{0}};
+		struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes,
+					 .msg_controllen = sizeof(control.bytes)};
+		struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(rights), &g_array_index(client->fds, int, i), sizeof(int));
+		if (sendmsg(client_fd(client), &message, MSG_NOSIGNAL) != 1) {
+			g_set_error(error, CLIENT_ERROR, CLIENT_SYSTEM, "Failed to send file descriptor: %s",
+				    g_strerror(errno));
+			return false;
+		}
+	}
+	g_array_set_size(client->fds, 0);
+	return true;
+}
+
+static bool call(struct client *client, uint32_t program, uint32_t procedure,
+		 const struct xdr_type *args_type, const void *args, const struct xdr_type *ret_type,
+		 void *ret, const struct watch *watch, GError **error)
 {
 	g_autoptr(GByteArray) payload = g_byte_array_new();
 	g_autoptr(GError) why = NULL;
+	uint8_t fds[4];
+	be32_store(fds, client->fds->len);
+	if (client->fds->len)
+		g_byte_array_append(payload, fds, sizeof(fds));
 	if (args_type && !xdr_encode(args_type, args, payload, &why)) {
 		g_set_error(error, CLIENT_ERROR, CLIENT_RPC, "Unable to encode message payload: %s",
 			    why->message);
 		return false;
 	}
-	client->awaited = ++client->serial;
-	const struct remote_header header = {program, REMOTE_VERSION, procedure, REMOTE_CALL,
-					     client->serial, REMOTE_OK};
-	if (!client_send(client, &header, payload->data, payload->len, error))
+	uint32_t serial = ++client->serial;
+	g_hash_table_insert(client->replies, GUINT_TO_POINTER(serial), NULL);
+	const struct remote_header header = {program, REMOTE_VERSION, procedure,
+					     client->fds->len ? REMOTE_CALL_FDS : REMOTE_CALL,
+					     serial, REMOTE_OK};
+	if (!client_send(client, &header, payload->data, payload->len, error) || !send_fds(client, error))
 		return false;
-	struct message *reply = wait_reply(client, error);
+	struct message *reply = wait_reply(client, serial, watch, error);
 	bool good = reply && read_reply(client, reply, ret_type, ret, error);
 	message_free(reply);
 	return good;
+}
+
+bool client_call_program(struct client *client, uint32_t program, uint32_t procedure,
+			 const struct xdr_type *args_type, const void *args,
+			 const struct xdr_type *ret_type, void *ret, GError **error)
+{
+	const struct watch nobody = {.interval_ms = -1};
+	return call(client, program, procedure, args_type, args, ret_type, ret, &nobody, error);
+}
+
+bool client_call_watched(struct client *client, enum remote_procedure procedure, const void *args,
+			 void *ret, int interval_ms, client_tick_fn *tick, void *opaque, GError **error)
+{
+	const struct remote_procedure_info *info = &remote_procedures[procedure];
+	const struct watch watch = {interval_ms, tick, opaque};
+	return call(client, REMOTE_PROGRAM, procedure, info->args, args, info->ret, ret, &watch, error);
 }
 
 bool client_call(struct client *client, enum remote_procedure procedure, const void *args, void *ret,

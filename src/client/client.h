@@ -25,7 +25,7 @@ enum client_code {
 	CLIENT_INVALID_ARG = 8, CLIENT_OPERATION_FAILED = 9, CLIENT_SYSTEM = 38, CLIENT_RPC = 39,
 	CLIENT_NO_DOMAIN = 42, CLIENT_AUTH_FAILED = 45, CLIENT_OPERATION_INVALID = 55,
 	CLIENT_NO_DOMAIN_SNAPSHOT = 72, CLIENT_NO_DOMAIN_METADATA = 80, CLIENT_UNSUPPORTED = 84,
-	CLIENT_NO_DOMAIN_CHECKPOINT = 102,
+	CLIENT_NO_DOMAIN_CHECKPOINT = 103,
 };
 
 struct client_options {
@@ -67,6 +67,18 @@ bool client_call(struct client *client, enum remote_procedure procedure, const v
 bool client_call_program(struct client *client, uint32_t program, uint32_t procedure,
 			 const struct xdr_type *args_type, const void *args,
 			 const struct xdr_type *ret_type, void *ret, GError **error);
+/*
+ * As client_call(), for calls that take long: `tick` is called about every `interval_ms` and after a
+ * signal while the daemon works. It may make calls of its own.
+ */
+typedef void client_tick_fn(void *opaque);
+bool client_call_watched(struct client *client, enum remote_procedure procedure, const void *args,
+			 void *ret, int interval_ms, client_tick_fn *tick, void *opaque, GError **error);
+/*
+ * Send copies of these descriptors along with the next call, which must be one that takes some.
+ * Fails if the transport is no unix socket. 0 descriptors: nothing.
+ */
+bool client_pass_fds(struct client *client, const int *fds, unsigned count, GError **error);
 /* Free what the calls so far have returned. */
 void client_release(struct client *client);
 /* Memory that lives as long as the results of calls. */

@@ -17,14 +17,14 @@ struct client {
 	struct client_uri *uri;
 	struct arena arena;       /* of the results of calls */
 	uint32_t serial;          /* of the last call */
-	uint32_t awaited;         /* the call that waits for its reply; 0: none */
-	struct message *reply;    /* to it */
+	GHashTable *replies;      /* serial to struct message, NULL while it is awaited */
 	GQueue events;            /* struct message */
 	struct message *event;    /* the one that was handed out */
 	struct arena event_arena; /* and what it holds */
 	struct client_stream *stream;
 	GByteArray *input;        /* received, not yet a whole message */
 	unsigned unanswered;      /* of our pings */
+	GArray *fds;              /* for the next call */
 	bool opened, dead;
 	int8_t features[64];      /* 0 unknown, 1 yes, -1 no */
 };

@@ -107,10 +107,10 @@ static bool route(struct client *client, struct message *message, GError **error
 		       send_keepalive(client, KEEPALIVE_PONG, error);
 	} else if (header->type == REMOTE_EVENT) {
 		g_queue_push_tail(&client->events, g_steal_pointer(&message));
-	} else if (header->type == REMOTE_REPLY && client->awaited &&
-		   header->serial == client->awaited) {
-		message_free(client->reply);
-		client->reply = g_steal_pointer(&message);
+	} else if ((header->type == REMOTE_REPLY || header->type == REMOTE_REPLY_FDS) &&
+		   g_hash_table_contains(client->replies, GUINT_TO_POINTER(header->serial))) {
+		gpointer serial = GUINT_TO_POINTER(header->serial);
+		g_hash_table_insert(client->replies, serial, g_steal_pointer(&message));
 	} else if ((header->type == REMOTE_STREAM || header->type == REMOTE_HOLE) &&
 		   client->stream && client_stream_serial(client->stream) == header->serial) {
 		client_stream_take(client->stream, g_steal_pointer(&message));

@@ -58,8 +58,8 @@ static int connect_tcp(const struct client_uri *uri, const char *port, GError **
 	g_autoptr(GError) why = NULL;
 	int fd = net_connect_tcp(uri->host ? uri->host : "", uri->port ? uri->port : port, &why);
 	if (fd < 0)
-		g_set_error(error, CLIENT_ERROR, CLIENT_SYSTEM, "unable to connect to server: %s",
-			    why->message);
+		g_set_error(error, CLIENT_ERROR, CLIENT_SYSTEM, "unable to connect to server at '%s:%s': %s",
+			    uri->host ? uri->host : "localhost", uri->port ? uri->port : port, why->message);
 	return fd;
 }
 

@@ -311,3 +311,11 @@ bool shell_nodedev(struct shell *sh, const struct cmd *cmd, const char **name,
 		*name = text;
 	return shell_nodedev_named(sh, text, dev);
 }
+
+bool domain_is_active(struct shell *sh, struct remote_domain dom)
+{
+	struct remote_domain_is_active_ret ret;
+	bool good = GET(sh, domain_is_active, &ret, dom);
+	shell_forget_error(sh);
+	return good && ret.active;
+}

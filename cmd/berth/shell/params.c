@@ -126,3 +126,17 @@ double scaled_size(uint64_t bytes, const char **unit)
 	*unit = units[i];
 	return value;
 }
+
+uint32_t typed_flags(struct shell *sh, uint32_t flags)
+{
+	enum { FEATURE_PARAM_STRING = 9, PARAM_STRING_OKAY = 4 };
+	return client_has(sh->client, FEATURE_PARAM_STRING) ? flags | PARAM_STRING_OKAY : flags;
+}
+
+void print_params(const struct param_list *list)
+{
+	for (uint32_t i = 0; i < list->count; i++) {
+		g_autofree char *text = param_text(&list->items[i]);
+		shell_print("%-15s: %s\n", list->items[i].name, text);
+	}
+}

@@ -177,3 +177,37 @@ int host_cpu_count(struct shell *sh);
 int compare_names(const void *a, const void *b);
 /* "yes" or "no". */
 const char *yes_no(bool value);
+
+/* Flags of a call that returns parameters: texts are welcome, if the daemon can send them. */
+uint32_t typed_flags(struct shell *sh, uint32_t flags);
+/*
+ * Ask how many parameters there are, then for them. Returns FETCH_COUNT or FETCH_DATA if that step
+ * failed, else FETCH_DONE with *list set.
+ */
+enum fetch_step { FETCH_COUNT, FETCH_DATA, FETCH_DONE };
+struct param_list {
+	uint32_t count;
+	struct xdr_param *items;
+};
+#define FETCH_PARAMS(sh, name, list, ...)                                                          \
+	({                                                                                         \
+		struct remote_##name##_ret ret_ = {.nparams = 0};                                  \
+		enum fetch_step step_ = FETCH_COUNT;                                               \
+		if (GET(sh, name, &ret_, __VA_ARGS__, .nparams = 0)) {                             \
+			int32_t count_ = ret_.nparams;                                             \
+			bool good_ = !count_ || GET(sh, name, &ret_, __VA_ARGS__, .nparams = count_); \
+			step_ = good_ ? FETCH_DONE : FETCH_DATA;                                   \
+			*(list) = (struct param_list){count_ ? ret_.params.count : 0, ret_.params.items}; \
+		}                                                                                  \
+		step_;                                                                             \
+	})
+/* "name : value" lines. */
+void print_params(const struct param_list *list);
+/* Is the domain running? False also after an error, which is forgotten. */
+bool domain_is_active(struct shell *sh, struct remote_domain dom);
+/* The file descriptors of --pass-fds, for the next call. False after an error. */
+bool pass_fds(struct shell *sh, const struct cmd *cmd, unsigned *count);
+/* Connect the terminal to a console; cmd_console.c. */
+bool run_console(struct shell *sh, struct remote_domain dom, const char *device, uint32_t flags);
+/* --timeout in milliseconds: 0 if it is not given, -1 after an error. */
+int opt_timeout(struct shell *sh, const struct cmd *cmd);

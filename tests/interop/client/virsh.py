@@ -39,6 +39,7 @@ FILES = {
                  "<mac address='aa:bb:cc:dd:ee:f7'/></interface>",
     "disk.xml": "<disk type='file' device='disk'><source file='/guest/two.img'/>"
                 "<target dev='vdb' bus='virtio'/></disk>",
+    "cpu.xml": "<cpu><model>qemu64</model></cpu>",
     "snap.xml": "<domainsnapshot><name>by-xml</name><description>words</description></domainsnapshot>",
 }
 
