@@ -140,7 +140,7 @@ bool cmd_domxml_to_native(struct shell *sh, const struct cmd *cmd)
 		return false;
 	g_autofree char *xml = by_domain ? g_strdup(shell_domain_xml(sh, dom, 0)) : shell_read_file(sh, path);
 	if (!xml)
-		return shell_fail(sh, "failed to retrieve XML");
+		return by_domain && shell_fail(sh, "failed to retrieve XML");
 	if (!GET(sh, connect_domain_xml_to_native, &ret, (char *)format, xml, 0))
 		return false;
 	shell_print("%s", ret.native_config);
