@@ -25,11 +25,12 @@ lab: ## the tests on true KVM, inside QEMU's emulation of AMD SVM
 	@$(MAKE) --no-print-directory all
 	@tests/run $(BUILD) lab
 
-bench: ## side by side with QEMU and qemu-img, as ratios
+bench: ## side by side with QEMU, qemu-img and libvirtd, as ratios
 	@tools/setup test
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run $(BUILD)
 	@tests/bench/image $(BUILD)
+	@tests/bench/daemon $(BUILD)
 
 fuzz: ## ten million random instructions against the host's CPU; every fuzz target for SECONDS=n in all (default 60)
 	@tools/setup test

@@ -226,14 +226,15 @@ void conf_domain_free(struct conf_domain *conf)
 {
 	if (!conf)
 		return;
-	xmlFreeDoc(conf->doc);
+	if (conf->doc)
+		xmlFreeDoc(conf->doc);
 	GPtrArray *const lists[] = {conf->disks, conf->nics, conf->chars, conf->controllers};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		g_ptr_array_unref(lists[i]);
 	device_free(conf->balloon);
 	device_free(conf->rng);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,
-			       conf->initrd, conf->cmdline, conf->loader, conf->nvram,
+			       conf->initrd, conf->cmdline, conf->loader, conf->nvram, conf->text,
 			       conf->nvram_template, conf->boot, conf->cpu,
 			       conf->rng_file};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
@@ -248,6 +249,8 @@ bool conf_domain_is_microvm(const struct conf_domain *conf)
 
 char *conf_domain_format(const struct conf_domain *conf, int id)
 {
+	if (conf->text)
+		return g_strdup(conf->text);
 	xmlNode *root = xmlDocGetRootElement(conf->doc);
 	if (id >= 0) {
 		g_autofree char *text = g_strdup_printf("%d", id);
@@ -259,10 +262,31 @@ char *conf_domain_format(const struct conf_domain *conf, int id)
 	return xml_writer_take(&w);
 }
 
+xmlDoc *conf_domain_copy_doc(const struct conf_domain *conf)
+{
+	/* The text is what we have written ourselves. */
+	return conf->doc ? xmlCopyDoc(conf->doc, 1) : xml_parse(conf->text, "domain_definition", NULL);
+}
+
+static bool forget_node(struct conf_domain_device *dev, void *opaque)
+{
+	dev->node = NULL;
+	return true;
+}
+
+void conf_domain_compact(struct conf_domain *conf)
+{
+	if (!conf->doc)
+		return;
+	conf->text = conf_domain_format(conf, -1);
+	conf_domain_for_each_device(conf, forget_node, NULL);
+	xmlFreeDoc(g_steal_pointer(&conf->doc));
+}
+
 char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit, void *opaque,
 		       GError **error)
 {
-	g_autoptr(xmlDoc) copy = xmlCopyDoc(conf->doc, 1);
+	g_autoptr(xmlDoc) copy = conf_domain_copy_doc(conf);
 	xmlNode *root = xmlDocGetRootElement(copy);
 	if (!edit(root, opaque, error))
 		return NULL;

@@ -74,7 +74,8 @@ struct conf_domain_topology {
 };
 
 struct conf_domain {
-	xmlDoc *doc;
+	xmlDoc *doc;               /* or, of a compact one, */
+	char *text;
 	char *name, *title;
 	uint8_t uuid[16];
 	bool kvm;
@@ -106,7 +107,14 @@ struct conf_domain {
 struct conf_domain *conf_domain_parse(const char *text, bool live, GError **error);
 void conf_domain_free(struct conf_domain *conf);
 
-/* As libvirt indents it. `id` < 0: not running. Free with g_free(). */
+/*
+ * Keep the document as text, which takes a tenth of the memory: for definitions, which are many and
+ * seldom looked at. Devices' nodes are NULL from then on.
+ */
+void conf_domain_compact(struct conf_domain *conf);
+/* A copy of the document; free with xmlFreeDoc(). */
+xmlDoc *conf_domain_copy_doc(const struct conf_domain *conf);
+/* As libvirt indents it. A compact one does not run. `id` < 0: not running. Free with g_free(). */
 char *conf_domain_format(const struct conf_domain *conf, int id);
 /*
  * For what is changed by editing the document: the text of a copy in which `edit` has been applied to
@@ -120,6 +128,10 @@ void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char
 			 const char *path);
 /* 36 characters and a NUL. */
 void conf_uuid_format(const uint8_t uuid[16], char text[37]);
+/* Every device that stands in the document; false: `fn` has returned false for one. */
+typedef bool conf_domain_device_fn(struct conf_domain_device *dev, void *opaque);
+bool conf_domain_for_each_device(const struct conf_domain *conf, conf_domain_device_fn *fn,
+				 void *opaque);
 /* Any device by its alias, or by its node in the document; NULL: none. */
 struct conf_domain_device *conf_domain_find_alias(const struct conf_domain *conf, const char *alias);
 struct conf_domain_device *conf_domain_find_node(const struct conf_domain *conf, const xmlNode *node);

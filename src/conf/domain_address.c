@@ -17,10 +17,8 @@ enum { SPARE_PORTS = 2, PORTS_MAX = 32, FIRST_PORT_SLOT = 2, SATA_PORTS = 6, SER
 
 /* --- Every device --------------------------------------------------------------------------- */
 
-typedef bool device_fn(struct conf_domain_device *dev, void *opaque);
-
-/* False: `fn` has returned false for one. */
-static bool for_each_device(const struct conf_domain *conf, device_fn *fn, void *opaque)
+bool conf_domain_for_each_device(const struct conf_domain *conf, conf_domain_device_fn *fn,
+				 void *opaque)
 {
 	GPtrArray *const lists[] = {conf->controllers, conf->disks, conf->nics, conf->chars};
 	for (unsigned l = 0; l < G_N_ELEMENTS(lists); l++) {
@@ -51,14 +49,14 @@ static bool is_not_wanted(struct conf_domain_device *dev, void *opaque)
 struct conf_domain_device *conf_domain_find_alias(const struct conf_domain *conf, const char *alias)
 {
 	struct search search = {.alias = alias};
-	for_each_device(conf, is_not_wanted, &search);
+	conf_domain_for_each_device(conf, is_not_wanted, &search);
 	return search.found;
 }
 
 struct conf_domain_device *conf_domain_find_node(const struct conf_domain *conf, const xmlNode *node)
 {
 	struct search search = {.node = node};
-	for_each_device(conf, is_not_wanted, &search);
+	conf_domain_for_each_device(conf, is_not_wanted, &search);
 	return search.found;
 }
 
@@ -224,7 +222,7 @@ static bool is_free(const struct conf_domain *conf, const struct conf_domain_dev
 	/* The host bridge, and the board's own south bridge functions. */
 	if (place->bus == 0 && (place->slot == 0 || place->slot == 31))
 		return false;
-	return for_each_device(conf, differs, (void *)place);
+	return conf_domain_for_each_device(conf, differs, (void *)place);
 }
 
 static struct conf_domain_controller *find_port(const struct conf_domain *conf, unsigned index)
@@ -446,9 +444,9 @@ static bool place_on_pci(struct placing *placing)
 	if (!has_controller(placing->devices, "pci", "pcie-root"))
 		add_controller(placing->devices, "pci", 0, "pcie-root");
 	number_ports(conf);
-	if (!place_ports(conf, placing->error) || !for_each_device(conf, check_place, &reading))
+	if (!place_ports(conf, placing->error) || !conf_domain_for_each_device(conf, check_place, &reading))
 		return false;
-	if (!for_each_device(conf, place_device, placing))
+	if (!conf_domain_for_each_device(conf, place_device, placing))
 		return false;
 	while (!placing->live && free_ports(conf) < SPARE_PORTS && add_port(conf, placing->devices))
 		;
@@ -556,11 +554,11 @@ bool conf_domain_place_devices(struct conf_domain *conf, xmlNode *root, bool liv
 	struct reading reading = {conf, live, error};
 	xmlNode *devices = need_child(root, "devices");
 	struct placing placing = {conf, devices, error, live};
-	if (!for_each_device(conf, read_alias, &reading) || !place_chars(conf, devices, error) ||
-	    !for_each_device(conf, read_place, &reading) || !place_sata(conf, error))
+	if (!conf_domain_for_each_device(conf, read_alias, &reading) || !place_chars(conf, devices, error) ||
+	    !conf_domain_for_each_device(conf, read_place, &reading) || !place_sata(conf, error))
 		return false;
 	if (!conf_domain_is_microvm(conf) && !place_on_pci(&placing))
 		return false;
 	name_all(conf);
-	return !live || for_each_device(conf, show_alias, NULL);
+	return !live || conf_domain_for_each_device(conf, show_alias, NULL);
 }

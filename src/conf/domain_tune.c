@@ -42,9 +42,9 @@ bool conf_cpuset_parse(const char *text, uint8_t *map, unsigned length)
 	}
 }
 
-static const xmlNode *find_pin(const struct conf_domain *conf, int vcpu)
+static const xmlNode *find_pin(const xmlNode *root, int vcpu)
 {
-	const xmlNode *tune = xml_child(xmlDocGetRootElement(conf->doc), "cputune");
+	const xmlNode *tune = xml_child(root, "cputune");
 	char number[16];
 	snprintf(number, sizeof(number), "%d", vcpu);
 	if (vcpu < 0)
@@ -59,8 +59,9 @@ static const xmlNode *find_pin(const struct conf_domain *conf, int vcpu)
 
 char *conf_domain_cpuset(const struct conf_domain *conf, int vcpu)
 {
-	const xmlNode *root = xmlDocGetRootElement(conf->doc);
-	const xmlNode *pin = find_pin(conf, vcpu);
+	g_autoptr(xmlDoc) copy = conf->doc ? NULL : conf_domain_copy_doc(conf);
+	const xmlNode *root = xmlDocGetRootElement(copy ? copy : conf->doc);
+	const xmlNode *pin = find_pin(root, vcpu);
 	return xml_attribute(pin ? pin : xml_child(root, "vcpu"), "cpuset");
 }
 

@@ -256,6 +256,7 @@ static void on_stored(void *opaque, const GError *error)
 	} else {
 		conf_domain_free(job->dom->definition);
 		job->dom->definition = g_steal_pointer(&job->conf);
+		conf_domain_compact(job->dom->definition);
 	}
 	finish(job);
 }

@@ -152,6 +152,7 @@ static void load_definition(struct domains *domains, const char *path)
 	}
 	struct domain *dom = domain_add(domains, conf);
 	dom->definition = conf;
+	conf_domain_compact(dom->definition);
 	g_autofree char *mark = store_path(domains->daemon, "autostart", dom->uuid_text, "");
 	dom->autostart = g_file_test(mark, G_FILE_TEST_EXISTS);
 }

@@ -165,7 +165,8 @@ void serve_domain_get_metadata(struct rpc_call *call,
 		rpc_call_fail(call, error);
 		return;
 	}
-	const xmlNode *root = xmlDocGetRootElement((live ? dom->live : dom->definition)->doc);
+	g_autoptr(xmlDoc) doc = conf_domain_copy_doc(live ? dom->live : dom->definition);
+	const xmlNode *root = xmlDocGetRootElement(doc);
 	g_autofree char *text = args->type == METADATA_ELEMENT ? element_text(root, args->uri)
 		: xml_child_text(root, args->type == METADATA_TITLE ? "title" : "description");
 	if (text) {

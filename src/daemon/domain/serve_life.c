@@ -60,6 +60,7 @@ static void on_defined(void *opaque, const GError *error)
 	bool is_new = !dom->definition;
 	conf_domain_free(dom->definition);
 	dom->definition = g_steal_pointer(&job->conf);
+	conf_domain_compact(dom->definition);
 	domain_emit(dom, EVENT_DEFINED, is_new ? 0 : 1);
 	struct remote_domain_define_xml_ret ret = {domain_wire(dom)};
 	job_reply(job, &ret);
