@@ -327,12 +327,18 @@ static xmlNode *add_controller(xmlNode *devices, const char *type, unsigned inde
 	return node;
 }
 
-/* A new root port, or NULL: there are as many as the board has slots for. */
-static struct conf_domain_controller *add_port(struct conf_domain *conf, xmlNode *devices)
+static unsigned free_index(const struct conf_domain *conf)
 {
 	unsigned index = 1;
 	while (find_port(conf, index))
 		index++;
+	return index;
+}
+
+/* A new root port, or NULL: there are as many as the board has slots for. */
+static struct conf_domain_controller *add_port(struct conf_domain *conf, xmlNode *devices)
+{
+	unsigned index = free_index(conf);
 	if (index > PORTS_MAX)
 		return NULL;
 	struct conf_domain_controller *port = g_new0(struct conf_domain_controller, 1);
@@ -426,6 +432,11 @@ static bool place_ports(struct conf_domain *conf, GError **error)
 		struct conf_domain_controller *port = conf->controllers->pdata[i];
 		if (!port->root_port)
 			continue;
+		/* virt-install leaves the numbering to us. */
+		if (!xmlHasProp(port->dev.node, (const xmlChar *)"index")) {
+			port->index = free_index(conf);
+			set_hex(port->dev.node, "index", "%u", port->index);
+		}
 		if (port->index == 0)
 			return conf_domain_error(error, BERTH_ERR_INVALID, port->dev.node,
 						 "index 0 is the root bus");

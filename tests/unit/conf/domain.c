@@ -175,6 +175,25 @@ static void test_addresses(void)
 	conf_domain_free(conf);
 }
 
+static void test_port_numbers(void)
+{
+	static const char devices[] = "<controller type='pci' model='pcie-root-port'/>"
+				      "<controller type='pci' index='1' model='pcie-root-port'/>"
+				      "<controller type='pci' model='pcie-root-port'/>";
+	struct conf_domain *conf = parse("", devices, NULL);
+	g_assert_nonnull(conf);
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	for (unsigned index = 1; index <= 3; index++) {
+		g_autofree char *text = g_strdup_printf("index='%u'", index);
+		g_assert_nonnull(strstr(xml, text));
+	}
+	conf_domain_free(conf);
+	GError *error = NULL;
+	g_assert_null(parse("", "<controller type='pci' index='0' model='pcie-root-port'/>", &error));
+	g_assert_error(error, BERTH_ERROR, BERTH_ERR_INVALID);
+	g_error_free(error);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -185,5 +204,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/terminal", test_terminal);
 	g_test_add_func("/domain/addresses", test_addresses);
 	g_test_add_func("/domain/firmware", test_firmware);
+	g_test_add_func("/domain/port-numbers", test_port_numbers);
 	return g_test_run();
 }
