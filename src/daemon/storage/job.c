@@ -117,6 +117,7 @@ static bool begin(struct storage_job *job)
 {
 	struct storage_pool *pool = job->pool;
 	bool good = true;
+	job->began_ns = aio_now_ns();
 	if (pool->removed)
 		good = virt_error(&job->error, VIRT_FROM_STORAGE, VIRT_NO_STORAGE_POOL,
 				  "no storage pool with matching uuid '%s' (%s)", pool->uuid_text,

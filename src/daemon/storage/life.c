@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Starting and refreshing pools, and the files that outlive the daemon. */
-#include "daemon/storage/life.h"
+#include "daemon/storage/watch.h"
 
 #include "base/error.h"
 #include "daemon/domain/store.h"
@@ -54,24 +54,23 @@ struct start_job {
 	bool resumes;           /* a pool of a former daemon: nothing is told */
 	bool returns_pool;      /* the answer of the call is the pool */
 	char *mark;
+	struct storage_watching watching;
 	struct storage_scan scan;
 };
 
-static void take_scan(struct storage_pool *pool, struct storage_scan *scan)
+static void take_scan(struct storage_job *base, struct storage_scan *scan)
 {
+	struct storage_pool *pool = base->pool;
 	GHashTableIter iter;
 	void *volume;
 	g_hash_table_iter_init(&iter, pool->volumes);
 	while (g_hash_table_iter_next(&iter, NULL, &volume)) {
-		const struct storage_volume *old = volume;
-		if (!old->building && !old->users)
+		if (!storage_volume_is_newer(volume, base))
 			g_hash_table_iter_remove(&iter);
 	}
 	for (unsigned i = 0; i < scan->volumes->len; i++) {
 		const struct conf_volume *conf = scan->volumes->pdata[i];
-		const struct storage_volume *old = g_hash_table_lookup(pool->volumes, conf->name);
-		/* Of one that is being made more is known here than can be seen. */
-		if (!old || !old->building)
+		if (!g_hash_table_contains(pool->volumes, conf->name))
 			storage_volume_set(pool, g_steal_pointer(&scan->volumes->pdata[i]));
 	}
 	pool->permissions = scan->permissions;
@@ -92,6 +91,7 @@ static bool begin_start(struct storage_job *base, GError **error)
 	if (!job->conf)
 		job->conf = conf_pool_copy(pool->definition);
 	job->mark = storage_file_active(pool);
+	job->watching.descriptor = -1;
 	base->folder = g_strdup(job->conf->path);
 	return true;
 }
@@ -100,8 +100,10 @@ static bool work_start(struct storage_job *base, GError **error)
 {
 	struct start_job *job = (struct start_job *)base;
 	g_autofree char *text = storage_file_active_text(job->conf);
-	return (!job->build || storage_build(job->conf, error)) &&
-	       storage_scan(job->conf->path, &job->scan, error) &&
+	if (job->build && !storage_build(job->conf, error))
+		return false;
+	job->watching = storage_watch_begin(base->pool->all->watcher, job->conf->path);
+	return storage_scan(job->conf->path, &job->scan, error) &&
 	       store_write_now(job->mark, text, error);
 }
 
@@ -112,7 +114,8 @@ static void done_start(struct storage_job *base)
 	pool->live = g_steal_pointer(&job->conf);
 	g_clear_pointer(&pool->first_path, g_free);
 	pool->usage = base->usage;
-	take_scan(pool, &job->scan);
+	take_scan(base, &job->scan);
+	storage_watch_start(pool, job->watching);
 	if (!job->resumes)
 		storage_emit(pool, STORAGE_STARTED);
 	struct remote_storage_pool_create_xml_ret ret = {storage_pool_wire(pool)};
@@ -125,6 +128,7 @@ static void undo_start(struct storage_job *base)
 {
 	const struct start_job *job = (struct start_job *)base;
 	unlink(job->mark);
+	storage_watch_cancel(base->pool->all->watcher, job->watching);
 	if (!base->pool->definition)
 		storage_pool_remove(base->pool);
 }
@@ -198,9 +202,10 @@ static bool work_refresh(struct storage_job *base, GError **error)
 static void done_refresh(struct storage_job *base)
 {
 	struct refresh_job *job = (struct refresh_job *)base;
-	take_scan(base->pool, &job->scan);
+	take_scan(base, &job->scan);
 	storage_emit_refresh(base->pool);
-	rpc_call_reply(base->call, NULL);
+	if (base->call)
+		rpc_call_reply(base->call, NULL);
 }
 
 /* As libvirt: a pool whose folder cannot be read is stopped. */
@@ -232,6 +237,7 @@ void storage_refresh(struct storage_pool *pool, struct rpc_call *call)
 void storage_pool_stop(struct storage_pool *pool)
 {
 	g_clear_pointer(&pool->live, conf_pool_free);
+	storage_watch_stop(pool);
 	g_hash_table_remove_all(pool->volumes);
 	storage_emit(pool, STORAGE_STOPPED);
 	if (!pool->definition)

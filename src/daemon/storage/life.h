@@ -20,6 +20,7 @@ void storage_resume(struct storage_pool *pool, const struct conf_pool *conf);
 /* Make the pool active with `conf`, which is taken; the answer is the pool. */
 void storage_create(struct storage_pool *pool, struct rpc_call *call, struct conf_pool *conf,
 		    bool build);
+/* `call` may be NULL. */
 void storage_refresh(struct storage_pool *pool, struct rpc_call *call);
 /* It is not active any more; a transient pool may be gone when this returns. */
 void storage_pool_stop(struct storage_pool *pool);

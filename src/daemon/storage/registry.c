@@ -4,7 +4,7 @@
  * for ever; the mark of an active pool is its XML with the kernel's boot id, as an active pool is
  * still active for a new daemon, but not after the machine has started anew.
  */
-#include "daemon/storage/life.h"
+#include "daemon/storage/watch.h"
 
 #include "base/error.h"
 #include "base/log.h"
@@ -39,6 +39,7 @@ struct storage_pool *storage_pool_add(struct storage *storage, const struct conf
 	pool->first_path = g_strdup(conf->path);
 	pool->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, volume_free);
 	g_queue_init(&pool->queue);
+	storage_watch_init(pool);
 	g_hash_table_insert(storage->by_uuid, pool->uuid_text, pool);
 	g_hash_table_insert(storage->by_name, pool->name, pool);
 	return pool;
@@ -54,6 +55,7 @@ void storage_pool_unref(struct storage_pool *pool)
 {
 	if (--pool->references)
 		return;
+	storage_watch_clear(pool);
 	conf_pool_free(pool->definition);
 	conf_pool_free(pool->live);
 	g_hash_table_unref(pool->volumes);
@@ -153,6 +155,11 @@ bool storage_volume_check_free(const struct storage_volume *volume, GError **err
 					     "volume '%s' is still in use.", volume->conf->name));
 }
 
+bool storage_volume_is_newer(const struct storage_volume *volume, const struct storage_job *job)
+{
+	return volume->building || volume->users || volume->known_ns >= job->began_ns;
+}
+
 void storage_volume_set(struct storage_pool *pool, struct conf_volume *conf)
 {
 	struct storage_volume *volume = g_new0(struct storage_volume, 1);
@@ -162,6 +169,7 @@ void storage_volume_set(struct storage_pool *pool, struct conf_volume *conf)
 		volume->users = old->users;
 	}
 	volume->conf = conf;
+	volume->known_ns = aio_now_ns();
 	/* The key is the new one's: the old is freed. */
 	g_hash_table_replace(pool->volumes, conf->name, volume);
 }
@@ -283,6 +291,7 @@ struct storage *storage_new(struct daemon *daemon, GError **error)
 	storage->workers = aio_pool_new(WORKERS);
 	storage->by_uuid = g_hash_table_new(g_str_hash, g_str_equal);
 	storage->by_name = g_hash_table_new(g_str_hash, g_str_equal);
+	storage->watcher = storage_watcher_new(storage);
 	g_autoptr(GPtrArray) definitions = store_list(daemon, STORAGE_DEFINED_FOLDER, ".xml");
 	for (unsigned i = 0; i < definitions->len; i++)
 		load_definition(storage, definitions->pdata[i]);
@@ -305,6 +314,7 @@ void storage_free(struct storage *storage)
 	g_hash_table_iter_init(&iter, storage->by_uuid);
 	while (g_hash_table_iter_next(&iter, NULL, &pool))
 		storage_pool_unref(pool);
+	storage_watcher_free(storage->watcher);
 	g_hash_table_unref(storage->by_uuid);
 	g_hash_table_unref(storage->by_name);
 	g_free(storage);

@@ -26,8 +26,7 @@ bool storage_measure(const char *folder, struct conf_pool_usage *usage, GError *
 	return true;
 }
 
-/* NULL: it is no volume. */
-static struct conf_volume *look_at(const char *folder, const char *name)
+struct conf_volume *storage_look_at(const char *folder, const char *name)
 {
 	g_autoptr(GError) error = NULL;
 	g_autofree char *path = g_build_filename(folder, name, NULL);
@@ -65,7 +64,7 @@ bool storage_scan(const char *folder, struct storage_scan *scan, GError **error)
 	while ((entry = readdir(dir))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		struct conf_volume *volume = look_at(folder, entry->d_name);
+		struct conf_volume *volume = storage_look_at(folder, entry->d_name);
 		if (volume)
 			g_ptr_array_add(scan->volumes, volume);
 	}

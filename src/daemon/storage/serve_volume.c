@@ -100,13 +100,13 @@ static bool work_look(struct storage_job *base, GError **error)
 	return true;
 }
 
-/* What was seen is what is known from now on, if nobody is at work on it. */
+/* What was seen is what is known from now on, unless somebody else knows better. */
 static void keep(struct storage_job *base)
 {
 	const struct volume_job *job = (struct volume_job *)base;
 	struct storage_pool *pool = base->pool;
 	const struct storage_volume *volume = g_hash_table_lookup(pool->volumes, job->name);
-	if (pool->live && volume && !volume->building)
+	if (pool->live && volume && !storage_volume_is_newer(volume, base))
 		storage_volume_set(pool, conf_volume_copy(job->volume));
 }
 
@@ -374,7 +374,7 @@ static void end_change(struct storage_job *base)
 static void done_change(struct storage_job *base)
 {
 	end_change(base);
-	keep(base);
+	storage_volume_set(base->pool, conf_volume_copy(((struct volume_job *)base)->volume));
 	rpc_call_reply(base->call, NULL);
 }
 

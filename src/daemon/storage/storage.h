@@ -28,6 +28,7 @@ struct storage {
 	struct aio_pool *workers;
 	GHashTable *by_uuid; /* text of 36 characters to struct storage_pool, of which it owns one reference */
 	GHashTable *by_name;
+	struct storage_watcher *watcher;
 	_Atomic bool ending; /* long work is to give up */
 };
 
@@ -35,6 +36,7 @@ struct storage_volume {
 	struct conf_volume *conf;
 	bool building;  /* being made: not yet to be used */
 	unsigned users; /* jobs that read or write it */
+	int64_t known_ns; /* when `conf` was learnt */
 };
 
 struct storage_pool {
@@ -53,6 +55,11 @@ struct storage_pool {
 	GHashTable *volumes;          /* name to struct storage_volume, which it owns */
 	GQueue queue;                 /* struct storage_job; the first has its turn */
 	unsigned background;          /* jobs and streams that go on beside the queue */
+	/* watch.c */
+	int watch;                    /* of inotify; -1: none */
+	GHashTable *changed;          /* names of files to look at */
+	struct aio_timer rest;        /* until the next look */
+	bool resting;
 };
 
 /* --- Pools (registry.c) --------------------------------------------------------------------- */
@@ -84,6 +91,12 @@ struct storage_volume *storage_volume_find(struct storage_pool *pool, const char
 bool storage_volume_check_made(const struct storage_volume *volume, GError **error);
 /* Neither being made nor in use. */
 bool storage_volume_check_free(const struct storage_volume *volume, GError **error);
+/*
+ * Somebody is at work on the volume, or has learnt of it since the job began: what the job has seen
+ * of it is not to be kept.
+ */
+struct storage_job;
+bool storage_volume_is_newer(const struct storage_volume *volume, const struct storage_job *job);
 /* Put `conf`, which is taken, in place of what is known of the volume, or make it known. */
 void storage_volume_set(struct storage_pool *pool, struct conf_volume *conf);
 void storage_emit(struct storage_pool *pool, enum storage_event event);
@@ -91,7 +104,6 @@ void storage_emit_refresh(struct storage_pool *pool);
 
 /* --- Jobs (job.c) --------------------------------------------------------------------------- */
 
-struct storage_job;
 struct storage_job_ops {
 	size_t size;
 	bool queued;     /* waits for its turn in the pool's queue */
@@ -112,6 +124,7 @@ struct storage_job {
 	const struct storage_job_ops *ops;
 	struct storage_pool *pool; /* a reference */
 	struct rpc_call *call;     /* NULL: the daemon's own */
+	int64_t began_ns;
 	char *folder;              /* set by begin(): measure what is free there after the work */
 	struct conf_pool_usage usage;
 	GError *error;
@@ -141,6 +154,8 @@ struct storage_scan {
 };
 /* What is in the folder. A file that cannot be understood is a raw volume. */
 bool storage_scan(const char *folder, struct storage_scan *scan, GError **error);
+/* One file of it. NULL: it is no volume. */
+struct conf_volume *storage_look_at(const char *folder, const char *name);
 /* Make the folder, with the permissions that are asked for. */
 bool storage_build(const struct conf_pool *conf, GError **error);
 
