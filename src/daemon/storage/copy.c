@@ -7,9 +7,13 @@
 #include "daemon/storage/copy.h"
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "block/core/image.h"
 
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 enum { CHUNK = 256 * 1024 };
@@ -83,6 +87,21 @@ static bool copy_all(struct copy *copy, GError **error)
 	       block_flush_sync(copy->target, error);
 }
 
+bool storage_share(const char *from, const char *to, int flags)
+{
+	auto_fd source = open(from, O_RDONLY | O_CLOEXEC);
+	auto_fd target = open(to, O_WRONLY | flags | O_CLOEXEC, 0600);
+	return source >= 0 && target >= 0 && ioctl(target, FICLONE, source) == 0;
+}
+
+/* Files of the same bytes need no copying where they can share them. */
+static bool try_sharing(const struct storage_make *make, const struct copy *copy)
+{
+	return storage_format_is_raw(make->source->format) && storage_format_is_raw(make->wanted->format) &&
+	       block_size(copy->source) == block_size(copy->target) &&
+	       storage_share(make->source->path, make->wanted->path, 0);
+}
+
 bool storage_copy(const struct storage_make *make, struct aio_loop *loop, GError **error)
 {
 	const struct conf_volume *from = make->source, *to = make->wanted;
@@ -102,7 +121,8 @@ bool storage_copy(const struct storage_make *make, struct aio_loop *loop, GError
 		copy.same_backing = is_same_file(ours, theirs);
 		copy.target_is_zero = !ours && block_fresh_is_zero(copy.target);
 		copy.buffer = g_malloc(CHUNK);
-		good = copy_all(&copy, error);
+		good = try_sharing(make, &copy) ? block_flush_sync(copy.target, error)
+						: copy_all(&copy, error);
 		g_free(copy.buffer);
 	}
 	block_close(copy.target);

@@ -9,9 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -173,11 +171,8 @@ static bool reflink(const struct storage_make *make, GError **error)
 	if (strcmp(format, source->format) != 0 || wanted->capacity != source->capacity)
 		return virt_error(error, VIRT_FROM_STORAGE, VIRT_CONFIG_UNSUPPORTED,
 				  "a reflink copy has the format and the size of its source");
-	auto_fd from = open(source->path, O_RDONLY | O_CLOEXEC);
-	auto_fd to = open(wanted->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, VOLUME_MODE);
-	if (from < 0 || to < 0 || ioctl(to, FICLONE, from) < 0)
-		return error_set_errno(error, errno, "failed to clone files from '%s'", source->path);
-	return true;
+	return storage_share(source->path, wanted->path, O_CREAT | O_EXCL) ||
+	       error_set_errno(error, errno, "failed to clone files from '%s'", source->path);
 }
 
 static bool make_content(const struct storage_make *make, GError **error)
