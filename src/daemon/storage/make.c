@@ -223,8 +223,22 @@ bool storage_delete(const struct conf_volume *volume, GError **error)
 
 /* --- Changing ------------------------------------------------------------------------------- */
 
+bool storage_check_unused(const char *path, GError **error)
+{
+	struct aio_loop *loop = aio_loop_new(error);
+	const struct block_open_options options = {.filename = path, .format = "raw",
+						   .aio = BLOCK_AIO_THREADS};
+	struct block_node *node = loop ? block_open(&options, loop, error) : NULL;
+	bool good = node;
+	block_close(node);
+	aio_loop_free(loop);
+	return good;
+}
+
 static bool resize_raw(const struct conf_volume *volume, uint64_t size, bool fill, GError **error)
 {
+	if (!storage_check_unused(volume->path, error))
+		return false;
 	auto_fd fd = open(volume->path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return error_set_errno(error, errno, "Unable to open '%s'", volume->path);
@@ -277,6 +291,8 @@ bool storage_wipe(const struct conf_volume *volume, const _Atomic bool *cancel, 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_set_errno(error, errno, "Failed to open storage volume with path '%s'",
 				       volume->path);
+	if (!storage_check_unused(volume->path, error))
+		return false;
 	bool sparse = S_ISREG(st.st_mode) && st.st_blocks < st.st_size / 512;
 	uint64_t size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : volume->physical;
 	/* Of a file with holes all is given back: writing zeroes would only make it grow. */

@@ -372,8 +372,9 @@ static bool work_open(struct storage_job *base, GError **error)
 	transfer->fd = open(path, (transfer->upload ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
 	if (transfer->fd < 0 || fstat(transfer->fd, &st) < 0)
 		return error_set_errno(error, errno, "Unable to open stream for '%s'", path);
-	return !S_ISDIR(st.st_mode) ||
-	       error_set_errno(error, EISDIR, "Unable to open stream for '%s'", path);
+	if (S_ISDIR(st.st_mode))
+		return error_set_errno(error, EISDIR, "Unable to open stream for '%s'", path);
+	return !transfer->upload || storage_check_unused(path, error);
 }
 
 static void done_open(struct storage_job *base)

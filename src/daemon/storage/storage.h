@@ -177,6 +177,8 @@ struct storage_make {
 };
 /* Make a volume; nothing is left of it after a failure. */
 bool storage_make(const struct storage_make *make, GError **error);
+/* Fails if somebody, as a VM, may write to the image: changing it from below would destroy it. */
+bool storage_check_unused(const char *path, GError **error);
 bool storage_delete(const struct conf_volume *volume, GError **error);
 bool storage_resize(const struct conf_volume *volume, uint64_t size, bool allocate, GError **error);
 /* Nothing that was in the volume can be read from it any more. */

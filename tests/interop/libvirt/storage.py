@@ -292,12 +292,15 @@ def check_clone(daemon, top, folder):
         assert info(made)["virtual-size"] == max(9 << 20, int(size[:-1]) << 20)
         assert "Images are identical." in img("compare", over, made)
     daemon.virsh("vol-delete", "to.vmdk", "work")
-    # An image that somebody writes to is not copied.
+    # An image that somebody writes to is neither copied nor changed from below.
     with subprocess.Popen(["qemu-io", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
         user.stdin.write(b"read 0 512\n")
         user.stdin.flush()
         user.stdout.readline()
-        refused(daemon, "is in use by another", "vol-clone", "qcow2", "copy2", "work")
+        for command in (["vol-clone", "qcow2", "copy2", "work"], ["vol-resize", "qcow2", "6M", "work"],
+                        ["vol-wipe", "qcow2", "work"],
+                        ["vol-upload", "qcow2", "/proc/self/exe", "work"]):
+            refused(daemon, "is in use by another", *command)
     assert not os.path.exists(os.path.join(folder, "copy2"))
     # Blocks of another backing file must not shine through.
     img("convert", "-O", "raw", over, os.path.join(folder, "noise"))
