@@ -176,6 +176,9 @@ static int run(int argc, char **argv)
 		return img_fail("Invalid aio option: %s", aio);
 	if (!image_cache_valid(cache))
 		return img_fail("Invalid cache mode");
+	if (b.write && env.force_share)
+		return img_fail("Could not open '%s': force-share=on can only be used with read-only images",
+				argv[first]);
 	if (!image_env_objects(&env))
 		return EXIT_FAILURE;
 	auto_node node = image_open(&env, argv[first], format, cache, b.write ? IMAGE_WRITE : 0);

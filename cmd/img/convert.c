@@ -77,7 +77,8 @@ static bool check_wishes(struct convert *c, bool has_options)
 	if (!image_cache_valid(c->cache))
 		return !img_fail("Invalid cache option: %s", c->cache);
 	if (c->name_count > 1 && c->backing)
-		return !img_fail("Having multiple source images makes no sense together with -B");
+		return !img_fail("Having a backing file for the target makes no sense when concatenating multiple "
+				 "input images");
 	return true;
 }
 
@@ -118,8 +119,8 @@ static bool check_target_format(struct convert *c)
 	if (!help)
 		return !img_fail("Format driver '%s' does not support image creation", c->out_format);
 	json_object_foreach(c->options, key, value) {
-		if (!create_option_known(help, key))
-			return !img_fail("Invalid parameter '%s'", key);
+		if (!create_option_check(help, NULL, key, json_string_value(value)))
+			return false;
 	}
 	if (c->backing) {
 		if (!create_option_known(help, "backing_file"))
@@ -151,6 +152,8 @@ static bool create_target(struct convert *c)
 	const char *given = image_option(c->options, "size");
 	if (given && !image_parse_size(given, &size))
 		return !img_fail("Invalid parameter 'size'");
+	if (size < total_size(c))
+		return !img_fail("-o size=%s: output file is smaller than input file", given);
 	json_object_del(c->options, "size");
 	for (unsigned i = 0; i < c->name_count; i++) {
 		if (image_same_file(c->names[i], c->target_name))
@@ -352,7 +355,7 @@ static int read_arguments(struct convert *c, int argc, char **argv)
 	if (!image_parse_options(c->lists, &c->options, &help) || !read_numbers(c))
 		return EXIT_FAILURE;
 	if (help)
-		return create_help(c->out_format);
+		return create_help(c->out_format, argc - first > 1);
 	if (!take_names(c, argc, argv, first))
 		return EXIT_FAILURE;
 	return convert(c, json_object_size(c->options)) ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -2,6 +2,8 @@
 /* berth-img create: a new image, and what create and convert share of making one. */
 #include "create.h"
 
+#include "base/units.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,13 +61,30 @@ static void print_formatting(const char *name, const char *format, const json_t 
 	fflush(stdout);
 }
 
-int create_help(const char *format)
+/* Options that the file below a format takes, not the format: shown where it is known. */
+static bool is_of_file(const char *format, const char *line)
+{
+	return g_str_has_prefix(line, "  nocow=") ||
+	       (g_str_equal(format, "raw") && g_str_has_prefix(line, "  preallocation="));
+}
+
+int create_help(const char *format, bool with_file)
 {
 	g_autoptr(GError) error = NULL;
 	g_autofree char *text = block_create_help(format, &error);
 	if (!text)
 		return img_fail("%s", error->message);
-	printf("%s", text);
+	if (with_file) {
+		printf("%s", text);
+		return EXIT_SUCCESS;
+	}
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	printf("Supported %s options:\n", format);
+	for (char **line = lines + 1; *line && **line; line++)
+		if (!is_of_file(format, *line))
+			printf("%s\n", *line);
+	printf("\nThe protocol level may support further options.\n"
+	       "Specify the target filename to include those options.\n");
 	return EXIT_SUCCESS;
 }
 
@@ -103,6 +122,8 @@ static int create(struct image_env *env, const char *name, const char *format, j
 				"suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand "
 				"exabytes, respectively.", name);
 	json_object_del(options, "size");
+	if (backing && *backing && unsafe && !backing_format)
+		return img_fail("%s: Backing file specified without backing format", name);
 	if (backing && *backing && !unsafe &&
 	    !size_from_backing(env, name, backing, backing_format, &size))
 		return EXIT_FAILURE;
@@ -138,10 +159,8 @@ static bool check_options(const char *name, const char *format, json_t *options,
 	const char *key;
 	json_t *value;
 	json_object_foreach(options, key, value) {
-		if (!create_option_known(help, key)) {
-			img_fail("%s: Invalid parameter '%s'", name, key);
+		if (!create_option_check(help, name, key, json_string_value(value)))
 			return false;
-		}
 	}
 	if ((backing || backing_format) && !create_option_known(help, "backing_file")) {
 		img_fail("%s: %s not supported for file format '%s'", name,
@@ -153,6 +172,31 @@ static bool check_options(const char *name, const char *format, json_t *options,
 	if (backing_format)
 		json_object_set_new(options, "backing_fmt", json_string(backing_format));
 	return true;
+}
+
+/* What is wrong with a value for an option of this type ("bool (on/off)", "size", "num"...), or NULL. */
+static const char *wrong_value(const char *type, const char *value)
+{
+	bool on;
+	uint64_t number;
+	if (g_str_has_prefix(type, "bool") && !units_parse_bool(value, &on, NULL))
+		return "expects 'on' or 'off'";
+	if (g_str_has_prefix(type, "size>") && !image_parse_size(value, &number))
+		return "expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, "
+		       "mega-, giga-, tera-, peta-\nand exabytes, respectively.";
+	if (g_str_has_prefix(type, "num>") && !g_ascii_string_to_unsigned(value, 10, 0, UINT64_MAX, NULL, NULL))
+		return "expects a number";
+	return NULL;
+}
+
+bool create_option_check(const char *help, const char *name, const char *option, const char *value)
+{
+	g_autofree char *line = g_strdup_printf("\n  %s=<", option);
+	const char *at = strstr(help, line), *colon = name ? ": " : "";
+	if (!at)
+		return !img_fail("%s%sInvalid parameter '%s'", name ? name : "", colon, option);
+	const char *wrong = value ? wrong_value(at + strlen(line), value) : NULL;
+	return !wrong || !img_fail("%s%sParameter '%s' %s", name ? name : "", colon, option, wrong);
 }
 
 bool create_option_known(const char *help, const char *option)
@@ -185,7 +229,7 @@ static int run(int argc, char **argv)
 		return EXIT_FAILURE;
 	int status = EXIT_FAILURE;
 	if (help)
-		status = create_help(format);
+		status = create_help(format, first < argc);
 	else if (first >= argc)
 		img_usage("Expecting image file name");
 	else if (argc - first > 2)

@@ -86,6 +86,28 @@ bool image_env_objects(struct image_env *env)
 	return true;
 }
 
+/* "cannot open the disk image 'NAME' (...): REASON" in qemu-img's words; NULL: it is something else. */
+static char *reword_missing(const char *text)
+{
+	static const char head[] = "cannot open the disk image '";
+	const char *name = g_str_has_prefix(text, head) ? text + strlen(head) : NULL;
+	const char *end = name ? strchr(name, '\'') : NULL, *colon = strrchr(text, ':');
+	if (!end || !colon || colon < end)
+		return NULL;
+	return g_strdup_printf("Could not open '%.*s': %s", (int)(end - name), name, colon + 2);
+}
+
+/* A backing file of a chain that is not there: the last one's reason, behind QEMU's words for each. */
+static char *reword_backing(const char *text)
+{
+	static const char mark[] = ": its backing file cannot be opened: ";
+	const char *at = strstr(text, mark);
+	if (!at)
+		return reword_missing(text);
+	g_autofree char *rest = reword_backing(at + strlen(mark));
+	return rest ? g_strconcat("Could not open backing file: ", rest, NULL) : NULL;
+}
+
 /*
  * The reasons that scripts look for, in qemu-img's words: a missing or forbidden file, an image in
  * use, an unknown format. What we know more of is said as it is.
@@ -95,6 +117,7 @@ static void reword(const char *name, const char *format, GError **error)
 	if (!error || !*error)
 		return;
 	const char *text = (*error)->message, *colon = strrchr(text, ':');
+	g_autofree char *backing = strstr(text, ": its backing file") ? reword_backing(text) : NULL;
 	if (format && !image_format_known(format))
 		g_clear_error(error), g_set_error(error, BERTH_ERROR, BERTH_ERR_NOT_SUPPORTED,
 						  "Unknown driver '%s'", format);
@@ -102,6 +125,8 @@ static void reword(const char *name, const char *format, GError **error)
 		g_clear_error(error), g_set_error(error, BERTH_ERROR, BERTH_ERR_BUSY,
 						  "Failed to get \"write\" lock\nIs another process using the "
 						  "image [%s]?", name);
+	else if (backing)
+		g_clear_error(error), g_set_error(error, BERTH_ERROR, BERTH_ERR_IO, "%s", backing);
 	else if (g_str_has_prefix(text, "cannot open the disk image") && colon) {
 		g_autofree char *reason = g_strdup(colon + 2);
 		g_clear_error(error);

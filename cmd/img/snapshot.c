@@ -71,8 +71,11 @@ static int run(int argc, char **argv)
 		return img_usage("Expecting one image file name");
 	if (!image_env_objects(&env))
 		return EXIT_FAILURE;
-	auto_node node = image_open(&env, argv[first], NULL, NULL,
-				    apply || make || drop ? IMAGE_WRITE : 0);
+	bool write = apply || make || drop;
+	if (write && env.force_share)
+		return img_fail("Could not open '%s': force-share=on can only be used with read-only images",
+				argv[first]);
+	auto_node node = image_open(&env, argv[first], NULL, NULL, write ? IMAGE_WRITE : 0);
 	if (!node)
 		return EXIT_FAILURE;
 	g_autoptr(GError) error = NULL;

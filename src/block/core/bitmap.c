@@ -24,7 +24,7 @@ static bool add(struct block_node *node, const struct block_bitmap_op *op, GErro
 		return error_set(error, BERTH_ERR_INVALID, "Bitmap already exists: %s", op->name);
 	uint32_t granularity = op->granularity ? op->granularity : 1 << BLOCK_DIRTY_SHIFT_DEFAULT;
 	if (granularity < 1 << BLOCK_DIRTY_SHIFT_MIN || granularity & (granularity - 1))
-		return error_set(error, BERTH_ERR_INVALID, "Granularity must be a power of 2, at least %d",
+		return error_set(error, BERTH_ERR_INVALID, "Granularity must be power of 2 and at least %d",
 				 1 << BLOCK_DIRTY_SHIFT_MIN);
 	block_dirty_new(node, op->name, __builtin_ctz(granularity))->persistent = true;
 	return true;

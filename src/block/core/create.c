@@ -163,7 +163,7 @@ bool block_measure(const char *format, struct block_node *source, uint64_t size,
 	const struct block_driver *driver = block_driver_find(format);
 	if (!driver || !driver->measure)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "format '%s' does not support size measurement", format);
+				 "Block driver '%s' does not support size measurement", format);
 	struct measure_call call = {driver, source, source ? source->size : size,
 				    options ? json_deep_copy(options) : json_object(), measure, false,
 				    error};
@@ -177,7 +177,8 @@ static char *help_text(const struct block_option *options, const char *title)
 {
 	GString *text = g_string_new(title);
 	for (; options && options->name; options++) {
-		g_autofree char *head = g_strdup_printf("  %s=<%s>", options->name, options->type);
+		const char *type = strcmp(options->type, "bool") == 0 ? "bool (on/off)" : options->type;
+		g_autofree char *head = g_strdup_printf("  %s=<%s>", options->name, type);
 		g_string_append_printf(text, "%-24s - %s\n", head, options->help);
 	}
 	return g_string_free(text, false);

@@ -46,7 +46,7 @@ static GBytes *make_secret(json_t *dict, GError **error)
 	    !block_refuse_rest(dict, "-object secret", error))
 		return NULL;
 	if (!data == !file) {
-		error_set(error, BERTH_ERR_INVALID, "a secret needs either data= or file=");
+		error_set(error, BERTH_ERR_INVALID, "Either 'file' or 'data' must be provided");
 		return NULL;
 	}
 	if (file && !g_file_get_contents(file, &data, &length, error))

@@ -173,8 +173,8 @@ bool block_take_enum(json_t *dict, const char *key, const char *const *names, in
 			return true;
 		}
 	}
-	g_autofree char *all = g_strjoinv(", ", (char **)names);
-	return error_set(error, BERTH_ERR_INVALID, "%s=%s: it is one of %s", key, text, all);
+	/* QEMU's words, which scripts know; -o help and the manual list the values. */
+	return error_set(error, BERTH_ERR_INVALID, "Parameter '%s' does not accept value '%s'", key, text);
 }
 
 bool block_refuse_rest(json_t *dict, const char *what, GError **error)

@@ -202,7 +202,7 @@ static const struct block_option create_options[] = {
 	{"iter-time", "num", "Time to spend in PBKDF in milliseconds"},
 	{"ivgen-alg", "str", "Name of IV generator algorithm"},
 	{"ivgen-hash-alg", "str", "Name of IV generator hash algorithm"},
-	{"key-secret", "str", "ID of the secret that provides the keyslot key"},
+	{"key-secret", "str", "ID of the secret that provides the keyslot passphrase"},
 	{"size", "size", "Virtual disk size"},
 	{NULL},
 };

@@ -474,6 +474,8 @@ static bool file_create(const struct block_create *create, GError **error)
 	    !block_take_bool(create->options, "nocow", &nocow, error) ||
 	    !block_take_size(create->options, "extent_size_hint", &hint, error))
 		return false;
+	if (mode == 1)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "Unsupported preallocation mode: metadata");
 	auto_fd fd = open(create->filename, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return error_set_errno(error, errno, "cannot create '%s'", create->filename);

@@ -44,6 +44,61 @@ def test_snapshots():
             raise Failed("the snapshot was cut off")
 
 
+def test_data_file_over_backing():
+    """An overlay whose data lie in a file of their own: what it does not have is the base's."""
+    with temporary_folder() as folder:
+        with_snapshots(folder)
+        for tool in (ours(), THEIRS):
+            run(tool, "create", "-q", "-f", "qcow2", "-b", "image", "-F", "qcow2", "-o", "data_file=data",
+                "top", cwd=folder)
+            run("qemu-io", "-c", "write -P 9 100k 200k", "-c", "write -z 1M 130k", "top", cwd=folder)
+            run(ours(), "bench", "-w", "-c", "9", "-s", "777", "-S", "300001", "--pattern", "5", "top",
+                cwd=folder)
+            for reader in (ours(), THEIRS):
+                run(reader, "convert", "-O", "raw", "top", os.path.basename(reader) + ".raw", cwd=folder)
+                run(reader, "check", "top", cwd=folder)
+            same_bytes(folder, *(os.path.basename(reader) + ".raw" for reader in (ours(), THEIRS)))
+
+
+def test_words():
+    """What goes wrong with qcow2, in the words of qemu-img."""
+    lines = """
+create -f qcow2 -o compat=0.10,refcount_bits=8 x 1M
+create -f qcow2 -o compat=0.10,lazy_refcounts=on x 1M
+create -f qcow2 -o compat=0.10,extended_l2=on x 1M
+create -f qcow2 -o compat=0.10,compression_type=zstd x 1M
+create -f qcow2 -o compat=0.10,data_file=d x 1M
+create -f qcow2 -o extended_l2=on,cluster_size=4k x 1M
+create -f qcow2 -o preallocation=foo x 1M
+create -f qcow2 -o lazy_refcounts=foo x 1M
+create -f qcow2 -o cluster_size=foo x 1M
+create -f qcow2 -o cluster_size=3k x 1M
+create -f qcow2 -o refcount_bits=7 x 1M
+create -f qcow2 -o refcount_bits=foo x 1M
+create -f qcow2 -o cluster_size=512 x 1T
+create -f qcow2 -o data_file_raw=on x 1M
+create -f qcow2 -o preallocation=full -b image -F qcow2 x 1M
+create -f qcow2 -u -b nope x 1M
+create -f raw -o preallocation=metadata x 1M
+create -f qcow2 -o help
+create -f vdi -o help
+create -f luks -o help
+convert -O qcow2 -o help
+convert -O qcow2 -o cluster_size=foo image x
+convert -O qcow2 -B image -F qcow2 image image x
+snapshot -U -c zz image
+measure -O vdi --size 1M
+info --backing-chain lost
+convert -O raw lost x
+"""
+    with temporary_folder() as folder:
+        with_snapshots(folder)
+        run(THEIRS, "create", "-q", "-f", "qcow2", "-u", "-b", "nope", "-F", "qcow2", "middle", "1M", cwd=folder)
+        run(THEIRS, "create", "-q", "-f", "qcow2", "-u", "-b", "middle", "-F", "qcow2", "lost", "1M", cwd=folder)
+        for line in lines.strip().splitlines():
+            same_text(*line.split(), cwd=folder)
+
+
 def test_copy_by_kernel():
     with temporary_folder() as folder:
         run(THEIRS, "create", "-q", "-f", "raw", "raw", "24M", cwd=folder)
@@ -92,4 +147,4 @@ def test_salvage():
             raise Failed("a broken cluster was read")
 
 
-main(test_snapshots, test_copy_by_kernel, test_measure, test_salvage)
+main(test_snapshots, test_data_file_over_backing, test_words, test_copy_by_kernel, test_measure, test_salvage)
