@@ -314,7 +314,7 @@ def rbd():
             "rbd:pool/image:mon_host=127.0.0.1\\:1:client_mount_timeout=1:auth_client_required=none")
     refused("write rbd:POOL", "info", "rbd:pool")
     refused("is no KEY=VALUE", "info", "rbd:pool/image:id")
-    refused("there is no secret", "info", "--image-opts", "driver=rbd,pool=p,image=i,key-secret=none")
+    refused("No secret with id", "info", "--image-opts", "driver=rbd,pool=p,image=i,key-secret=none")
 
 
 def missing_library():
