@@ -129,10 +129,17 @@ KEYS = [("state=active,new-secret=n,iter-time=10", "s"), ("state=active", "s"), 
         ("state=inactive,keyslot=3", "o")]
 
 
-SHORT = [KEYS[i] for i in (0, 5, 14, 15, 17)]
+SHORT = [KEYS[i] for i in (0, 5, 15, 17)]
 
 
-def keys(fmt, prefix, changes):
+def keys(fmt, prefix, changes, both):
+    """`both`: qemu-img makes the same changes to a copy, for which it takes seconds each."""
+    def change(image, *args):
+        if both:
+            try_both(folder, image, *args)
+        else:
+            run(ours(), "amend", *args, *image("mine"), cwd=os.path.join(folder, "mine"))
+
     def image(which, secret="s"):
         return [*SECRETS, "--image-opts", f"driver={fmt},{prefix}key-secret={secret},file.filename=image"]
 
@@ -145,24 +152,24 @@ def keys(fmt, prefix, changes):
         copy(folder)
         for text, secret in changes:
             text = ",".join(prefix + part for part in text.split(","))
-            try_both(folder, lambda which: image(which, secret), "-o", text)
+            change(lambda which: image(which, secret), "-o", text)
         # The other tool opens what each has left, and the removed passwords open nothing.
-        for tool, which in ((THEIRS, "mine"), (ours(), "yours")):
+        for tool, which in ((THEIRS, "mine"), (ours(), "yours")) if both else ((THEIRS, "mine"),):
             cwd = os.path.join(folder, which)
             run("qemu-io", *image(which, "o"), "-c", "read -P 7 0 1M", cwd=cwd)
             for secret in ("s", "n"):
                 run(tool, "map", *image(which, secret), cwd=cwd, status=1)
-        try_both(folder, lambda which: image(which, "o"), "--force", "-o",
-                 f"{prefix}state=active,{prefix}new-secret=n,{prefix}keyslot=3,{prefix}iter-time=10")
-        try_both(folder, lambda which: image(which, "n"), "--force", "-o",
-                 f"{prefix}state=inactive,{prefix}old-secret=n")
-        for which in ("mine", "yours"):
+        change(lambda which: image(which, "o"), "--force", "-o",
+               f"{prefix}state=active,{prefix}new-secret=n,{prefix}keyslot=3,{prefix}iter-time=10")
+        change(lambda which: image(which, "n"), "--force", "-o",
+               f"{prefix}state=inactive,{prefix}old-secret=n")
+        for which in ("mine", "yours") if both else ("mine",):
             run(ours(), "map", *image(which, "n"), cwd=os.path.join(folder, which), status=1)
 
 
 def test_keys():
-    keys("luks", "", KEYS)
-    keys("qcow2", "encrypt.", SHORT)
+    keys("luks", "", KEYS, True)
+    keys("qcow2", "encrypt.", SHORT, False)
 
 
 def test_keys_refused():
