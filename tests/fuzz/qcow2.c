@@ -75,6 +75,13 @@ static struct block_node *open_input(struct block_graph *graph, struct aio_loop 
 	return &in->node;
 }
 
+static void amend(struct block_node *node, const char *option, const char *value)
+{
+	json_t *options = json_pack("{s:s}", option, value);
+	block_amend(node, options, false, NULL, NULL);
+	json_decref(options);
+}
+
 static void exercise(struct block_node *node, bool write)
 {
 	uint64_t size = block_size(node), n = MIN(size, READ_MAX);
@@ -90,6 +97,11 @@ static void exercise(struct block_node *node, bool write)
 		struct block_snapshot wish = {.name = (char *)"s"};
 		block_snapshot_create(node, &wish, NULL);
 		block_flush(node);
+		amend(node, "refcount_bits", size % 3 ? "64" : "8");
+		block_pwrite(node, 0, bytes, MIN(n, 10000));
+		block_snapshot_apply(node, "s", NULL);
+		amend(node, "compat", "0.10");
+		block_snapshot_delete(node, "s", NULL);
 	}
 	block_check(node, &check, NULL);
 	block_pread(node, 0, bytes, n);

@@ -117,6 +117,19 @@ def test_downgrade_of_shared_zeroes():
             alike(folder, f"snapshot {number}", plain)
 
 
+def test_long_file():
+    """A file that goes on where no refcount block counts: the new refcounts lie behind it."""
+    with temporary_folder() as folder:
+        make(folder, "cluster_size=512", "write -P 1 0 300k")
+        path = os.path.join(folder, "mine", "image")
+        os.truncate(path, (os.path.getsize(path) + 511) // 512 * 512 + (3 << 20))
+        for bits in (64, 8, 16):
+            run(ours(), "amend", "-o", f"refcount_bits={bits}", path)
+            run(THEIRS, "check", path)
+            run("qemu-io", "-c", "read -P 1 0 300k", "-c", f"write -P {bits} 1M 64k", path)
+        run(THEIRS, "check", path)
+
+
 KEYS = [("state=active,new-secret=n,iter-time=10", "s"), ("state=active", "s"), ("new-secret=n", "s"),
         ("state=active,new-secret=n,keyslot=1", "s"), ("state=active,new-secret=n,keyslot=9", "s"),
         ("state=active,new-secret=o,keyslot=3,iter-time=10", "s"),
@@ -185,4 +198,4 @@ def test_keys_refused():
             raise Failed(f"amend -f {fmt} -o help: {mine.out}{mine.err}qemu-img: {yours.out}{yours.err}")
 
 
-main(test_options, test_downgrade_of_shared_zeroes, test_keys, test_keys_refused)
+main(test_options, test_long_file, test_downgrade_of_shared_zeroes, test_keys, test_keys_refused)

@@ -16,82 +16,108 @@ struct rebuild {
 	struct qcow2_node wide; /* only what qcow2_refcount_store() looks at */
 	unsigned order;
 	uint64_t first;         /* cluster of the new table; the blocks follow it */
-	uint64_t table_clusters, blocks, entries, total;
+	uint64_t entries;       /* in each block */
+	GArray *needed;         /* bool for each block: does it count anything? */
+	uint64_t table_clusters, blocks, total;
 	struct block_progress *progress;
 };
 
-static int find_end(struct qcow2_node *q, uint64_t *end)
+/* Is there anything in the old block that counts this cluster? If not, *cluster goes to its end. */
+static bool skip_absent(const struct qcow2_node *q, uint64_t *cluster)
 {
-	*end = (q->node.file->size + q->cluster_size - 1) >> q->cluster_bits;
-	for (uint64_t i = q->reftable_used; i-- > 0;) {
-		if (!q->reftable[i])
-			continue;
-		for (uint64_t n = q->block_entries; n-- > 0;) {
-			uint64_t count, cluster = i * q->block_entries + n;
-			int rc = qcow2_refcount_get(q, cluster, &count);
-			if (rc < 0)
-				return rc;
-			if (count || cluster < *end) {
-				*end = MAX(*end, cluster + 1);
-				return 0;
-			}
-		}
-	}
-	return 0;
+	uint64_t block = *cluster / q->block_entries;
+	if (block < q->reftable_used && q->reftable[block])
+		return false;
+	*cluster = (block + 1) * q->block_entries;
+	return true;
 }
 
-/* The first cluster whose count needs more bits: -ERANGE. */
-static int check_counts(const struct rebuild *r, uint64_t *cluster, uint64_t *count)
+static void need(struct rebuild *r, uint64_t cluster)
 {
+	uint64_t block = cluster / r->entries;
+	if (block >= r->needed->len)
+		g_array_set_size(r->needed, block + 1);
+	bool *needed = &g_array_index(r->needed, bool, block);
+	r->blocks += !*needed;
+	*needed = true;
+}
+
+/*
+ * Which of the new blocks the present counts need, and where the used part of the file ends. -ERANGE:
+ * the cluster's count needs more bits.
+ */
+static int look_at_counts(struct rebuild *r, uint64_t *cluster, uint64_t *count)
+{
+	struct qcow2_node *q = r->q;
 	uint64_t bits = UINT64_C(1) << r->order, most = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
-	for (*cluster = 0; *cluster < r->first; ++*cluster) {
-		int rc = qcow2_refcount_get(r->q, *cluster, count);
+	r->first = (q->node.file->size + q->cluster_size - 1) >> q->cluster_bits;
+	for (*cluster = 0; *cluster < q->reftable_used * q->block_entries;) {
+		if (skip_absent(q, cluster))
+			continue;
+		int rc = qcow2_refcount_get(q, *cluster, count);
 		if (rc < 0 || *count > most)
 			return rc < 0 ? rc : -ERANGE;
+		if (*count && *cluster / r->entries >= QCOW2_REFTABLE_MAX / 8)
+			return -EFBIG;
+		if (*count) {
+			need(r, *cluster);
+			r->first = MAX(r->first, *cluster + 1);
+		}
+		++*cluster;
 	}
 	return 0;
 }
 
-static void lay_out(struct rebuild *r)
+/* The new clusters count each other: until no more of them are needed. */
+static int lay_out(struct rebuild *r)
 {
 	const struct qcow2_node *q = r->q;
-	r->entries = q->cluster_size * 8 >> r->order;
-	r->blocks = r->table_clusters = 0;
 	for (uint64_t before = UINT64_MAX; before != r->blocks + r->table_clusters;) {
 		before = r->blocks + r->table_clusters;
 		r->total = r->first + before;
-		r->blocks = (r->total + r->entries - 1) / r->entries;
-		r->table_clusters = (r->blocks * 8 + q->cluster_size - 1) >> q->cluster_bits;
+		if (r->total / r->entries >= QCOW2_REFTABLE_MAX / 8)
+			return -EFBIG;
+		for (uint64_t cluster = r->first; cluster < r->total; cluster++)
+			need(r, cluster);
+		r->table_clusters = (r->needed->len * UINT64_C(8) + q->cluster_size - 1) >> q->cluster_bits;
 	}
+	return 0;
 }
 
-static int write_block(struct rebuild *r, uint64_t block)
+static int write_block(struct rebuild *r, uint64_t block, uint64_t place)
 {
 	struct qcow2_node *q = r->q;
+	uint64_t start = block * r->entries;
 	g_autofree uint8_t *b = g_malloc0(q->cluster_size);
-	for (uint64_t i = 0; i < r->entries; i++) {
-		uint64_t cluster = block * r->entries + i, count = 1;
-		if (cluster >= r->total)
-			break;
+	for (uint64_t cluster = start; cluster < MIN(start + r->entries, r->total);) {
+		uint64_t count = 1;
+		if (cluster < r->first && skip_absent(q, &cluster)) {
+			cluster = MIN(cluster, r->first); /* the new clusters may be where no block was */
+			continue;
+		}
 		int rc = cluster < r->first ? qcow2_refcount_get(q, cluster, &count) : 0;
 		if (rc < 0)
 			return rc;
-		qcow2_refcount_store(&r->wide, b, i, count);
+		qcow2_refcount_store(&r->wide, b, cluster - start, count);
+		cluster++;
 	}
-	return block_pwrite(q->node.file, (r->first + r->table_clusters + block) << q->cluster_bits, b,
-			    q->cluster_size);
+	return block_pwrite(q->node.file, place, b, q->cluster_size);
 }
 
 static int write_all(struct rebuild *r)
 {
 	struct qcow2_node *q = r->q;
 	uint64_t bytes = r->table_clusters << q->cluster_bits;
+	uint64_t place = (r->first + r->table_clusters) << q->cluster_bits;
 	g_autofree uint8_t *table = g_malloc0(bytes);
 	int rc = 0;
-	for (uint64_t i = 0; i < r->blocks && rc == 0; i++) {
-		be64_store(table + i * 8, (r->first + r->table_clusters + i) << q->cluster_bits);
-		rc = write_block(r, i);
-		block_progress_report(r->progress, i, r->blocks);
+	for (uint64_t i = 0; i < r->needed->len && rc == 0; i++) {
+		if (!g_array_index(r->needed, bool, i))
+			continue;
+		be64_store(table + i * 8, place);
+		rc = write_block(r, i, place);
+		place += q->cluster_size;
+		block_progress_report(r->progress, i, r->needed->len);
 	}
 	rc = rc < 0 ? rc : block_pwrite(q->node.file, r->first << q->cluster_bits, table, bytes);
 	return rc < 0 ? rc : qcow2_sync(q);
@@ -138,15 +164,14 @@ static bool rebuild(struct rebuild *r, GError **error)
 	uint64_t cluster = 0, count = 0;
 	int rc = qcow2_flush(q);
 	rc = rc < 0 ? rc : qcow2_flush(q);
-	rc = rc < 0 ? rc : find_end(q, &r->first);
-	rc = rc < 0 ? rc : check_counts(r, &cluster, &count);
+	rc = rc < 0 ? rc : look_at_counts(r, &cluster, &count);
 	if (rc == -ERANGE)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "Cannot decrease refcount entry width to %u bits: Cluster at offset 0x%"
 				 G_GINT64_MODIFIER "x has a refcount of %" G_GUINT64_FORMAT, 1u << r->order,
 				 cluster << q->cluster_bits, count);
-	lay_out(r);
-	if (r->table_clusters << q->cluster_bits > QCOW2_REFTABLE_MAX)
+	rc = rc < 0 ? rc : lay_out(r);
+	if (rc == -EFBIG)
 		return error_set(error, BERTH_ERR_INVALID, "'%s' is too large for refcounts of %u bits",
 				 q->node.filename, 1u << r->order);
 	rc = rc < 0 ? rc : write_all(r);
@@ -159,9 +184,12 @@ bool qcow2_set_refcount_width(struct qcow2_node *q, unsigned order, struct block
 			      GError **error)
 {
 	struct rebuild r = {.q = q, .order = order, .progress = progress,
+			    .entries = q->cluster_size * 8 >> order,
+			    .needed = g_array_new(false, true, sizeof(bool)),
 			    .wide = {.refcount_order = order, .refcount_bits = 1u << order}};
 	qcow2_freeze(q);
 	bool good = rebuild(&r, error);
 	qcow2_thaw(q);
+	g_array_free(r.needed, true);
 	return good;
 }
