@@ -22,22 +22,22 @@ static struct device *disk_user(struct vmm *vmm, const struct backend_disk *disk
 
 /* --- what there is ------------------------------------------------------------------------------------*/
 
-/* ImageInfo of a node and of the backing files below it. */
-static json_t *describe_image(struct block_node *node)
+/* ImageInfo of a node and, unless `flat`, of the backing files below it. */
+static json_t *describe_image(struct block_node *node, bool flat)
 {
 	json_t *info = block_info(node, NULL);
 	if (!info)
 		return json_pack("{s:s, s:s, s:I}", "filename", block_filename(node), "format",
 				 block_format_name(node), "virtual-size",
 				 (json_int_t)block_size(node));
-	if (block_backing(node))
+	if (block_backing(node) && !flat)
 		json_object_set_new(info, "backing-image",
-				    describe_image(block_below_filters(block_backing(node))));
+				    describe_image(block_below_filters(block_backing(node)), flat));
 	return info;
 }
 
 /* BlockDeviceInfo; `root` (or NULL) is what a device has it by. */
-static json_t *describe_node(struct block_node *node, const struct block_node *root)
+static json_t *describe_node(struct block_node *node, const struct block_node *root, bool flat)
 {
 	int depth = 0;
 	for (struct block_node *n = node; block_backing(n); n = block_below_filters(block_backing(n)))
@@ -50,7 +50,7 @@ static json_t *describe_node(struct block_node *node, const struct block_node *r
 		"write_threshold", (json_int_t)node->write_threshold, "cache", "writeback",
 		(int)!(node->writethrough || (root && root->writethrough)), "direct",
 		(int)node->options.direct, "no-flush", (int)node->options.no_flush, "image",
-		describe_image(node));
+		describe_image(node, flat));
 	qmp_describe_limits(root, info);
 	if (name)
 		json_object_set_new(info, "node-name", json_string(name));
@@ -65,7 +65,7 @@ static json_t *run_query_named_nodes(void *opaque, const json_t *args, GError **
 	json_t *list = json_array();
 	const GPtrArray *nodes = block_graph_nodes(vmm->backends.graph);
 	for (unsigned i = 0; i < nodes->len; i++)
-		json_array_append_new(list, describe_node(nodes->pdata[i], NULL));
+		json_array_append_new(list, describe_node(nodes->pdata[i], NULL, arg_flag(args, "flat", false)));
 	return list;
 }
 
@@ -85,7 +85,7 @@ static json_t *run_query_block(void *opaque, const json_t *args, GError **error)
 		if (user && user->id)
 			json_object_set_new(entry, "qdev", json_string(user->id));
 		if (disk->node)
-			json_object_set_new(entry, "inserted", describe_node(disks_image(disk), disk->node));
+			json_object_set_new(entry, "inserted", describe_node(disks_image(disk), disk->node, false));
 		if (removable)
 			json_object_set_new(entry, "tray_open", json_false());
 		json_array_append_new(list, entry);

@@ -35,15 +35,14 @@ static struct block_node *named_target(struct vmm *vmm, const json_t *args, GErr
 static bool mirror_options(struct vmm *vmm, const json_t *args, struct block_mirror_options *o,
 			   GError **error)
 {
-	const char *device = arg_text(args, "device"), *copy_mode = arg_text(args, "copy-mode");
+	static const char *const copy_modes[] = {"background", "write-blocking", NULL};
+	const char *device = arg_text(args, "device");
 	o->source = disks_find_node(&vmm->backends, device, error);
 	o->sync = arg_enum(args, "sync", block_sync_names, SYNC_FULL);
 	o->replaces = arg_text(args, "replaces");
 	o->granularity = arg_int(args, "granularity", 0);
 	o->unmap = arg_flag(args, "unmap", true);
-	if (copy_mode && strcmp(copy_mode, "background") != 0)
-		return qmp_error(error, QMP_ERROR_GENERIC, "copy-mode '%s' is not supported: use "
-				 "background", copy_mode), false;
+	o->write_blocking = arg_enum(args, "copy-mode", copy_modes, 0) == 1;
 	return o->source && qmp_job_options(args, device, &o->job, error);
 }
 
@@ -123,7 +122,7 @@ static bool start_backup(struct vmm *vmm, const struct block_backup_options *o,
 bool qmp_do_drive_backup(struct vmm *vmm, const json_t *args, struct qmp_undo *undo,
 			    GError **error)
 {
-	struct block_backup_options o = {0};
+	struct block_backup_options o = {.job.group = undo->group};
 	if (!backup_options(vmm, args, &o, error))
 		return false;
 	o.target = drive_target(vmm, o.source, args, o.sync, error);
@@ -141,7 +140,7 @@ bool qmp_do_drive_backup(struct vmm *vmm, const json_t *args, struct qmp_undo *u
 bool qmp_do_blockdev_backup(struct vmm *vmm, const json_t *args, struct qmp_undo *undo,
 			    GError **error)
 {
-	struct block_backup_options o = {0};
+	struct block_backup_options o = {.job.group = undo->group};
 	if (!backup_options(vmm, args, &o, error))
 		return false;
 	o.target = named_target(vmm, args, error);
@@ -162,7 +161,7 @@ static json_t *run_blockdev_backup(void *opaque, const json_t *args, GError **er
 
 #define MIRROR_ARGS                                                                                \
 	"job-id?:str device:str target:str replaces?:str sync:MirrorSyncMode speed?:int "          \
-	"granularity?:int copy-mode?:str on-source-error?:BlockdevOnError "                        \
+	"granularity?:int copy-mode?:MirrorCopyMode on-source-error?:BlockdevOnError "                        \
 	"on-target-error?:BlockdevOnError auto-finalize?:bool auto-dismiss?:bool"
 
 static const struct qmp_command commands[] = {

@@ -56,6 +56,7 @@ bool qmp_job_options(const json_t *args, const char *default_id, struct block_jo
 	if (speed < 0)
 		return qmp_error(error, QMP_ERROR_GENERIC, "speed is not negative"), false;
 	*job = (struct block_job_options){
+		.group = job->group,
 		.id = id ? id : default_id,
 		.speed = speed,
 		.manual_finalize = !arg_flag(args, "auto-finalize", true),
@@ -68,23 +69,24 @@ bool qmp_job_options(const json_t *args, const char *default_id, struct block_jo
 
 /* --- commands -----------------------------------------------------------------------------------------*/
 
-static json_t *list_jobs(struct vmm *vmm, json_t *(*describe)(const struct block_job *job))
+static json_t *list_jobs(struct vmm *vmm, json_t *(*describe)(const struct block_job *job), bool quiet)
 {
 	json_t *list = json_array();
 	const GPtrArray *jobs = block_jobs_list(qmp_jobs(vmm));
 	for (unsigned i = 0; i < jobs->len; i++)
-		json_array_append_new(list, describe(jobs->pdata[i]));
+		if (quiet || !block_job_is_quiet(jobs->pdata[i]))
+			json_array_append_new(list, describe(jobs->pdata[i]));
 	return list;
 }
 
 static json_t *run_query_jobs(void *opaque, const json_t *args, GError **error)
 {
-	return list_jobs(opaque, block_job_info);
+	return list_jobs(opaque, block_job_info, true);
 }
 
 static json_t *run_query_block_jobs(void *opaque, const json_t *args, GError **error)
 {
-	return list_jobs(opaque, block_job_block_info);
+	return list_jobs(opaque, block_job_block_info, false);
 }
 
 /* job-* name a job by "id", block-job-* by "device" (or "id"). */
@@ -183,7 +185,7 @@ static const struct qmp_command commands[] = {
 #define BLOCK_JOB_EVENT "type:JobType device:str len:int offset:int speed:int"
 
 static const struct qmp_type types[] = {
-	{"JobType", "=commit stream mirror backup"},
+	{"JobType", "=commit stream mirror backup create amend"},
 	{"JobStatus", "=created running paused ready standby waiting pending aborting concluded null"},
 	{"JobInfo", "id:str type:JobType status:JobStatus current-progress:int total-progress:int "
 		    "error?:str"},
@@ -191,6 +193,7 @@ static const struct qmp_type types[] = {
 			 "io-status:str ready:bool status:JobStatus auto-finalize:bool auto-dismiss:bool "
 			 "error?:str"},
 	{"BlockdevOnError", "=report ignore enospc stop auto"},
+	{"MirrorCopyMode", "=background write-blocking"},
 	{"MirrorSyncMode", "=full top none incremental bitmap"},
 	{"BitmapSyncMode", "=on-success never always"},
 	{"NewImageMode", "=existing absolute-paths"},

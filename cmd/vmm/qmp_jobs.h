@@ -23,6 +23,7 @@ struct qmp_undo {
 	struct block_dirty *bitmap, *saved; /* saved: owned */
 	bool was_enabled, was_readonly;
 	char *job; /* id */
+	struct block_job_group *group; /* of the transaction: for the job that an action begins; or NULL */
 };
 void qmp_undo_clear(struct qmp_undo *undo);
 

@@ -61,10 +61,11 @@ static json_t *run_transaction(void *opaque, const json_t *args, GError **error)
 	if (count > ACTIONS_MAX)
 		return qmp_error(error, QMP_ERROR_GENERIC, "a transaction has at most %d actions",
 				 ACTIONS_MAX);
-	if (mode && strcmp(mode, "individual") != 0)
-		return qmp_error(error, QMP_ERROR_GENERIC, "completion-mode '%s' is not supported: use "
-				 "individual", mode);
+	struct block_job_group *group =
+		mode && strcmp(mode, "grouped") == 0 ? block_job_group_new() : NULL;
 	g_autofree struct qmp_undo *undo = g_new0(struct qmp_undo, count + 1);
+	for (size_t i = 0; i < count; i++)
+		undo[i].group = group;
 	block_graph_hold(vmm->backends.graph);
 	while (done < count && run_action(vmm, json_array_get(list, done), &undo[done], error))
 		done++;
@@ -74,6 +75,7 @@ static json_t *run_transaction(void *opaque, const json_t *args, GError **error)
 	for (size_t i = 0; i < count; i++)
 		qmp_undo_clear(&undo[i]);
 	block_graph_release(vmm->backends.graph);
+	block_job_group_unref(group);
 	return NULL;
 }
 
@@ -101,7 +103,8 @@ static const struct qmp_command commands[] = {
 
 static const struct qmp_type types[] = {
 	{"TransactionAction", "type:str data?:any"},
-	{"TransactionProperties", "completion-mode?:str"},
+	{"ActionCompletionMode", "=individual grouped"},
+	{"TransactionProperties", "completion-mode?:ActionCompletionMode"},
 	{NULL},
 };
 

@@ -72,9 +72,9 @@ def test_bad_requests():
         path = os.path.join(folder, "qmp")
         with Guest(vmm(bios, "-qmp", f"unix:{path},server=on,wait=off")) as guest:
             qmp = Qmp(path)
-            qmp.lines.write('{"execute": nonsense}\n{"execute":"no-such"}\n[[[[[\x00\n'
+            qmp.out.write('{"execute": nonsense}\n{"execute":"no-such"}\n[[[[[\x00\n'
                             + "[" * 5000 + "\n" + "}" * 100 + "\n")
-            qmp.lines.flush()
+            qmp.out.flush()
             errors = 0
             while errors < 3:
                 errors += "error" in json.loads(qmp.lines.readline())

@@ -176,7 +176,8 @@ class Qmp:
                     raise
                 time.sleep(0.02)
         self.socket.settimeout(timeout)
-        self.lines = self.socket.makefile("rw")
+        # Two files: one for both throws away what it has read ahead when something is written.
+        self.lines, self.out = self.socket.makefile("r"), self.socket.makefile("w")
         self.events = []
         self.greeting = json.loads(self.lines.readline())
         self.call("qmp_capabilities")
@@ -188,8 +189,8 @@ class Qmp:
         if arguments or exact:
             message["arguments"] = {key.replace("_", "-"): value
                                     for key, value in arguments.items()} | (exact or {})
-        self.lines.write(json.dumps(message) + "\n")
-        self.lines.flush()
+        self.out.write(json.dumps(message) + "\n")
+        self.out.flush()
         while True:
             answer = json.loads(self.lines.readline())
             if "event" in answer:
@@ -212,7 +213,8 @@ class Qmp:
 
     def close(self):
         """Hang up."""
-        self.lines.close()  # it holds the socket open too
+        self.lines.close()  # they hold the socket open too
+        self.out.close()
         self.socket.close()
 
 

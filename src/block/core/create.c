@@ -133,6 +133,35 @@ bool block_create_in(struct block_graph *graph, const char *filename, const char
 	return good;
 }
 
+static bool empty_file(struct block_node *file, const struct block_driver *driver, GError **error)
+{
+	if (file->readonly)
+		return error_set(error, BERTH_ERR_INVALID, "'%s' is read-only", file->filename);
+	if (file->driver->kind != BLOCK_PROTOCOL)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "'%s' is no file but an image: the new one needs a node of a protocol",
+				 file->filename);
+	return !file->driver->resize || block_resize(file, 0, error);
+}
+
+bool block_create_on(struct block_node *file, const char *format, uint64_t size, const json_t *options,
+		     GError **error)
+{
+	const struct block_driver *driver = find_creatable(format, error);
+	if (!driver || !empty_file(file, driver, error))
+		return false;
+	struct create_call call = {.driver = driver, .error = error,
+				   .create = {.filename = file->filename, .file = file, .size = size,
+					      .loop = file->loop, .graph = file->graph,
+					      .options = json_deep_copy(options)}};
+	bool growable = file->growable;
+	file->growable = true;
+	fiber_run(file->loop, run_create, &call);
+	file->growable = growable;
+	json_decref(call.create.options);
+	return call.ok;
+}
+
 bool block_fresh_is_zero(const struct block_node *node)
 {
 	return !node->driver->fresh_is_noise;

@@ -142,6 +142,9 @@ bool block_create(const char *filename, const char *format, uint64_t size, const
 /* The same, with secrets out of `graph`. */
 bool block_create_in(struct block_graph *graph, const char *filename, const char *format,
 		     uint64_t size, const json_t *options, struct aio_loop *loop, GError **error);
+/* Make an image in `file`, which is open, may be written and is not in use; it is emptied. */
+bool block_create_on(struct block_node *file, const char *format, uint64_t size, const json_t *options,
+		     GError **error);
 /* Does an image read as zeroes when block_create() has just made it? */
 bool block_fresh_is_zero(const struct block_node *node);
 struct block_measure {

@@ -163,7 +163,11 @@ static bool write_descriptor(struct plan *plan, struct block_node *file, uint64_
 static bool make_image(struct plan *plan, uint64_t size, GError **error)
 {
 	bool embedded = plan->subformat == MONOLITHIC_SPARSE || plan->subformat == STREAM;
-	struct block_node *file = make_file(plan, plan->create->filename, error);
+	struct block_node *given = plan->create->file;
+	if (given && !embedded)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "the extents of subformat %s are files of "
+				 "their own: use berth-img create", subformats[plan->subformat]);
+	struct block_node *file = given ? block_ref(given) : make_file(plan, plan->create->filename, error);
 	if (!file)
 		return false;
 	bool ok;

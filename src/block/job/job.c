@@ -92,6 +92,89 @@ static void set_status(struct block_job *job, enum block_job_status status)
 	tell(job, JOB_EVENT_STATUS, NULL, NULL);
 }
 
+/* --- groups -------------------------------------------------------------------------------------------*/
+
+struct block_job_group {
+	unsigned references;
+	bool failed;
+	GPtrArray *jobs; /* that are not ended */
+};
+
+struct block_job_group *block_job_group_new(void)
+{
+	struct block_job_group *group = g_new0(struct block_job_group, 1);
+	group->references = 1;
+	group->jobs = g_ptr_array_new();
+	return group;
+}
+
+void block_job_group_unref(struct block_job_group *group)
+{
+	if (!group || --group->references)
+		return;
+	g_ptr_array_unref(group->jobs);
+	g_free(group);
+}
+
+static void group_enter(struct block_job_group *group, struct block_job *job)
+{
+	if (!group)
+		return;
+	group->references++;
+	g_ptr_array_add(group->jobs, job);
+	job->group = group;
+}
+
+static void group_leave(struct block_job *job)
+{
+	if (job->group)
+		g_ptr_array_remove(job->group->jobs, job);
+	block_job_group_unref(g_steal_pointer(&job->group));
+}
+
+static void group_wake(struct block_job_group *group)
+{
+	/* Who is woken may end and leave. */
+	g_autoptr(GPtrArray) jobs = g_ptr_array_copy(group->jobs, NULL, NULL);
+	for (unsigned i = 0; i < jobs->len; i++)
+		if (g_ptr_array_find(group->jobs, jobs->pdata[i], NULL))
+			block_job_wake(jobs->pdata[i]);
+}
+
+/* What one of them has come to, all have. */
+static void group_fail(struct block_job *job)
+{
+	struct block_job_group *group = job->group;
+	if (!group || group->failed)
+		return;
+	group->failed = true;
+	group->references++;
+	for (unsigned i = 0; i < group->jobs->len; i++) {
+		struct block_job *other = group->jobs->pdata[i];
+		other->cancelled |= other != job;
+	}
+	group_wake(group);
+	block_job_group_unref(group);
+}
+
+static bool group_any(const struct block_job *job, bool (*is)(const struct block_job *))
+{
+	for (unsigned i = 0; job->group && i < job->group->jobs->len; i++)
+		if (is(job->group->jobs->pdata[i]))
+			return true;
+	return is(job);
+}
+
+static bool is_under_way(const struct block_job *job)
+{
+	return job->status < JOB_WAITING;
+}
+
+static bool wants_finalize(const struct block_job *job)
+{
+	return job->manual_finalize && !job->finalize_asked;
+}
+
 /* --- making and ending --------------------------------------------------------------------------------*/
 
 static void release_nodes(struct block_job *job)
@@ -108,6 +191,7 @@ static void job_free(struct block_job *job)
 {
 	if (job->kind->free)
 		job->kind->free(job);
+	group_leave(job);
 	release_nodes(job);
 	g_ptr_array_unref(job->nodes);
 	g_clear_error(&job->error);
@@ -138,6 +222,7 @@ struct block_job *block_job_new(struct block_jobs *jobs, const struct block_job_
 	job->on_target_error = options->on_target_error;
 	job->io_status = "ok";
 	job->nodes = g_ptr_array_new();
+	group_enter(options->group, job);
 	return job;
 }
 
@@ -178,15 +263,26 @@ static void end(struct block_job *job)
 
 static void report_end(struct block_job *job)
 {
+	if (job->kind->quiet)
+		return;
 	tell(job, job->cancelled && !job->error ? JOB_EVENT_CANCELLED : JOB_EVENT_COMPLETED, NULL, NULL);
+}
+
+static void wait_for_group(struct block_job *job)
+{
+	set_status(job, JOB_WAITING);
+	if (job->group)
+		group_wake(job->group);
+	while (group_any(job, is_under_way) && !job->cancelled)
+		fiber_queue_wait(&job->changed);
 }
 
 static void wait_for_finalize(struct block_job *job)
 {
 	set_status(job, JOB_PENDING);
-	if (job->manual_finalize)
+	if (job->manual_finalize && !job->kind->quiet)
 		tell(job, JOB_EVENT_PENDING, NULL, NULL);
-	while (job->manual_finalize && !job->finalize_asked && !job->cancelled)
+	while (group_any(job, wants_finalize) && !job->cancelled)
 		fiber_queue_wait(&job->changed);
 }
 
@@ -200,14 +296,17 @@ static void job_body(void *opaque)
 	/* From here on things are changed that belong to the main thread. */
 	fiber_pause(job->loop);
 	if (good) {
-		set_status(job, JOB_WAITING);
+		wait_for_group(job);
 		wait_for_finalize(job);
 		fiber_pause(job->loop);
 		good = !job->cancelled;
 	}
+	if (!good)
+		group_fail(job);
 	good = job->kind->finish(job, good) && good;
 	if (!good)
 		set_status(job, JOB_ABORTING);
+	group_leave(job);
 	release_nodes(job);
 	job->ended = true;
 	set_status(job, JOB_CONCLUDED);
@@ -322,6 +421,11 @@ const char *block_job_id(const struct block_job *job)
 const char *block_job_type(const struct block_job *job)
 {
 	return job->kind->name;
+}
+
+bool block_job_is_quiet(const struct block_job *job)
+{
+	return job->kind->quiet;
 }
 
 const char *block_job_status_name(const struct block_job *job)
@@ -446,8 +550,14 @@ bool block_job_finalize(struct block_job *job, GError **error)
 {
 	if (job->status != JOB_PENDING)
 		return refuse(job, "finalize", error);
-	job->finalize_asked = true;
-	block_job_wake(job);
+	if (!job->group) {
+		job->finalize_asked = true;
+		block_job_wake(job);
+		return true;
+	}
+	for (unsigned i = 0; i < job->group->jobs->len; i++)
+		((struct block_job *)job->group->jobs->pdata[i])->finalize_asked = true;
+	group_wake(job->group);
 	return true;
 }
 

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 struct block_dirty;
+struct block_driver;
 struct block_job;
 struct block_jobs;
 
@@ -50,7 +51,15 @@ struct block_job_options {
 	uint64_t speed; /* bytes a second; 0: no limit */
 	bool manual_finalize, manual_dismiss;
 	enum block_on_error on_source_error, on_target_error;
+	struct block_job_group *group; /* borrowed, or NULL: on its own */
 };
+
+/*
+ * Jobs that succeed together or not at all: each waits for the others before it is finalized, and one
+ * that fails or is cancelled cancels the rest. The first reference is the caller's.
+ */
+struct block_job_group *block_job_group_new(void);
+void block_job_group_unref(struct block_job_group *group);
 
 enum block_sync { SYNC_FULL, SYNC_TOP, SYNC_NONE, SYNC_INCREMENTAL, SYNC_BITMAP };
 extern const char *const block_sync_names[];
@@ -68,6 +77,7 @@ struct block_mirror_options {
 	bool target_is_zero;       /* new images need no zeroes written */
 	uint32_t granularity;      /* 0: 64 KiB */
 	bool unmap;
+	bool write_blocking;       /* a guest's write ends when it is in the target too */
 };
 bool block_mirror_start(struct block_jobs *jobs, const struct block_mirror_options *options,
 			GError **error);
@@ -101,11 +111,27 @@ struct block_backup_options {
 bool block_backup_start(struct block_jobs *jobs, const struct block_backup_options *options,
 			GError **error);
 
+/* Make an image, or amend one. `options` as for -o; they are copied. */
+struct block_image_options {
+	struct block_job_options job;
+	struct block_node *node;   /* create: the file that becomes one, or NULL; amend: the image */
+	const struct block_driver *driver; /* create */
+	const char *filename;      /* create, without a node */
+	uint64_t size;             /* create */
+	const json_t *options;
+};
+bool block_create_start(struct block_jobs *jobs, const struct block_image_options *options,
+			GError **error);
+bool block_amend_start(struct block_jobs *jobs, const struct block_image_options *options,
+		       GError **error);
+
 /* --- looking ------------------------------------------------------------------------------------------*/
 
 const char *block_job_id(const struct block_job *job);
 const char *block_job_type(const struct block_job *job); /* "mirror"... */
 const char *block_job_status_name(const struct block_job *job);
+/* One that block-job commands and BLOCK_JOB events know nothing of: create, amend. */
+bool block_job_is_quiet(const struct block_job *job);
 json_t *block_job_info(const struct block_job *job);       /* JobInfo */
 json_t *block_job_block_info(const struct block_job *job); /* BlockJobInfo */
 /* The data of BLOCK_JOB_READY, COMPLETED and CANCELLED. */

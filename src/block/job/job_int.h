@@ -13,6 +13,7 @@ struct block_job_kind {
 	const char *name;
 	size_t size;       /* of the struct that begins with struct block_job */
 	bool can_complete; /* has a ready state */
+	bool quiet;        /* no job on a guest's disk */
 	/* On the job's fiber: the long part. False with job->error set, or cancelled. */
 	bool (*run)(struct block_job *job);
 	/*
@@ -38,6 +39,7 @@ struct block_job {
 	int64_t slice_ns; /* when the present slice of the speed limit began */
 	uint64_t slice_bytes;
 	GError *error;
+	struct block_job_group *group; /* a reference, or NULL */
 	GPtrArray *nodes; /* struct block_node: marked as busy, with a reference */
 	struct fiber_queue changed; /* the job's fiber waits here when it has nothing to do */
 };

@@ -9,6 +9,10 @@
  * so: what guests write then is copied soon after. (A guest that never rests leaves always something;
  * to wait for nothing would be to wait for ever.) The end holds the graph, copies the rest, and
  * switches.
+ *
+ * With write_blocking, a filter over the source (filter/write_both.h) writes to both at once, so that
+ * what is left can only become less. Its writes and the pieces wait for each other where they overlap.
+ * For that pieces go by no root: a guest's write that waits for a piece would keep a held graph waiting.
  */
 #include "block/job/commit.h"
 #include "block/job/job_int.h"
@@ -17,6 +21,7 @@
 #include "base/error.h"
 #include "block/core/dirty.h"
 #include "block/core/image.h"
+#include "block/filter/write_both.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,6 +36,9 @@
 struct mirror {
 	struct block_job job;
 	struct block_node *source, *target; /* roots of the job's own */
+	struct block_node *from, *to; /* what pieces go by: the roots or, if there is a filter, the nodes */
+	struct block_node *filter; /* or NULL */
+	struct block_claims claims; /* of pieces and of the filter's writes */
 	struct block_node *source_node, *target_node, *replaced, *base; /* borrowed: claimed */
 	struct block_dirty *dirty;
 	enum block_sync sync;
@@ -65,9 +73,9 @@ static int copy_bytes(struct mirror *m, uint64_t offset, uint64_t length, bool *
 	*write = false;
 	if (posix_memalign(&buffer, 4096, length))
 		return -ENOMEM;
-	int rc = block_pread(m->source, offset, buffer, length);
+	int rc = block_pread(m->from, offset, buffer, length);
 	*write = rc == 0;
-	rc = rc < 0 ? rc : block_pwrite(m->target, offset, buffer, length);
+	rc = rc < 0 ? rc : block_pwrite(m->to, offset, buffer, length);
 	free(buffer);
 	return rc;
 }
@@ -78,12 +86,12 @@ static int copy_piece(struct mirror *m, uint64_t offset, uint64_t length, bool *
 	for (uint64_t done = 0; done < length && rc == 0;) {
 		struct block_extent extent;
 		*write = false;
-		rc = block_status_above(m->source, NULL, offset + done, length - done, &extent, NULL);
+		rc = block_status_above(m->from, NULL, offset + done, length - done, &extent, NULL);
 		if (rc < 0)
 			break;
 		if (extent.flags & BLOCK_STATUS_ZERO) {
 			*write = true;
-			rc = block_io(m->target, BLOCK_WRITE_ZEROES, m->unmap ? BLOCK_REQ_MAY_UNMAP : 0,
+			rc = block_io(m->to, BLOCK_WRITE_ZEROES, m->unmap ? BLOCK_REQ_MAY_UNMAP : 0,
 				      offset + done, extent.length, NULL, 0);
 		} else {
 			rc = copy_bytes(m, offset + done, extent.length, write);
@@ -107,7 +115,10 @@ static void piece_run(void *opaque)
 	struct piece *piece = opaque;
 	struct mirror *m = piece->mirror;
 	bool write;
+	struct block_claim claim;
+	block_claim_begin(&m->claims, &claim, piece->offset, piece->length, true);
 	int rc = copy_piece(m, piece->offset, piece->length, &write);
+	block_claim_end(&m->claims, &claim);
 	if (rc < 0) {
 		block_dirty_set(m->dirty, piece->offset, piece->length);
 		if (!m->failed && !block_job_failed_io(&m->job, write, rc, NULL))
@@ -253,9 +264,8 @@ static bool mirror_run(struct block_job *job)
 static bool copy_rest(struct mirror *m)
 {
 	uint64_t start, length;
-	struct block_node *source = m->source, *target = m->target;
-	m->source = m->source_node;
-	m->target = m->target_node;
+	m->from = m->source_node;
+	m->to = m->target_node;
 	bool good = true;
 	while (good && block_dirty_next(m->dirty, 0, &start, &length)) {
 		bool write;
@@ -265,11 +275,9 @@ static bool copy_rest(struct mirror *m)
 		else
 			block_dirty_clear(m->dirty, start, length);
 	}
-	int rc = good ? block_flush(m->target) : 0;
+	int rc = good ? block_flush(m->to) : 0;
 	if (rc < 0)
 		good = error_set_errno(&m->job.error, -rc, "the target could not be flushed");
-	m->source = source;
-	m->target = target;
 	return good;
 }
 
@@ -290,6 +298,9 @@ static bool mirror_finish(struct block_job *job, bool success)
 	struct mirror *m = (struct mirror *)job;
 	struct block_graph *graph = job->jobs->graph;
 	block_graph_hold(graph);
+	if (m->filter)
+		block_graph_replace(graph, m->filter, m->source_node, m->filter);
+	g_clear_pointer(&m->filter, block_close);
 	bool good = success && copy_rest(m);
 	/* The roots of the job are in nobody's way. */
 	block_dirty_free(m->dirty);
@@ -306,6 +317,7 @@ static bool mirror_finish(struct block_job *job, bool success)
 static void mirror_free(struct block_job *job)
 {
 	struct mirror *m = (struct mirror *)job;
+	block_close(m->filter);
 	block_dirty_free(m->dirty);
 	block_close(m->source);
 	block_close(m->target);
@@ -335,12 +347,27 @@ static unsigned granularity_shift(uint32_t granularity)
 	return granularity ? __builtin_ctz(granularity) : BLOCK_DIRTY_SHIFT_DEFAULT;
 }
 
-static void begin(struct mirror *m, unsigned shift)
+/* From here on guests write to both. The job's own root stays below the filter. */
+static void add_filter(struct mirror *m)
 {
 	struct block_graph *graph = m->job.jobs->graph;
+	block_graph_hold(graph);
+	m->filter = block_write_both_new(graph, block_ref(m->source_node), m->target_node, m->dirty,
+					 &m->claims);
+	block_graph_replace(graph, m->source_node, m->filter, m->filter);
+	block_graph_release(graph);
+}
+
+static void begin(struct mirror *m, unsigned shift, bool write_blocking)
+{
+	struct block_graph *graph = m->job.jobs->graph;
+	m->dirty = block_dirty_new(m->source_node, NULL, shift);
+	if (write_blocking)
+		add_filter(m);
 	m->source = block_root_new(graph, block_ref(m->source_node));
 	m->target = block_root_new(graph, block_ref(m->target_node));
-	m->dirty = block_dirty_new(m->source_node, NULL, shift);
+	m->from = write_blocking ? m->source_node : m->source;
+	m->to = write_blocking ? m->target_node : m->target;
 	block_job_start(&m->job);
 }
 
@@ -391,7 +418,7 @@ bool block_mirror_start(struct block_jobs *jobs, const struct block_mirror_optio
 		block_job_discard(&m->job);
 		return false;
 	}
-	begin(m, granularity_shift(o->granularity));
+	begin(m, granularity_shift(o->granularity), o->write_blocking);
 	return true;
 }
 
@@ -412,6 +439,6 @@ bool block_commit_active_start(struct block_jobs *jobs, const struct block_commi
 		block_job_discard(&m->job);
 		return false;
 	}
-	begin(m, BLOCK_DIRTY_SHIFT_DEFAULT);
+	begin(m, BLOCK_DIRTY_SHIFT_DEFAULT, false);
 	return true;
 }
