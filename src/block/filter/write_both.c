@@ -13,10 +13,18 @@ struct write_both {
 	struct block_claims *claims;
 };
 
-/* Discarded bytes may read as anything, but as the same in both: they stay dirty, to be copied. */
 static bool goes_to_both(const struct block_request *r)
 {
 	return (r->op == BLOCK_WRITE || r->op == BLOCK_WRITE_ZEROES) && r->length;
+}
+
+/* Discarded bytes may read as anything, but as the same in both: they are to be copied. */
+static int pass_on(struct write_both *both, const struct block_request *r)
+{
+	int rc = block_io(both->node.file, r->op, r->flags, r->offset, r->length, r->iov, r->iov_count);
+	if (r->op == BLOCK_DISCARD && r->length)
+		block_dirty_set(both->dirty, r->offset, r->length);
+	return rc;
 }
 
 static int do_write(struct block_node *node, const struct block_request *r, void *bytes, unsigned flags)
@@ -26,24 +34,20 @@ static int do_write(struct block_node *node, const struct block_request *r, void
 }
 
 /*
- * The source marks the write as dirty. It is clean once the target has it; a granule at either edge
- * that was dirty before still lacks other bytes. A target that fails gets the bytes from the mirror,
- * which also knows what is to be done about it: to the guest it is no failure.
+ * Granules that are written as a whole need no copy any more. At the edges whatever was true stays true:
+ * both have the same new bytes. A target that fails gets the bytes from the mirror, which also knows
+ * what is to be done about it: to the guest it is no failure.
  */
 static int write_claimed(struct write_both *both, const struct block_request *r, void *bytes)
 {
-	uint64_t granule = UINT64_C(1) << both->dirty->shift, end = r->offset + r->length;
-	uint64_t start = align_down(r->offset, granule), last = align_down(end - 1, granule);
-	bool keep_first = start != r->offset && block_dirty_get(both->dirty, start);
-	bool keep_last = end % granule && end != both->node.size && block_dirty_get(both->dirty, last);
+	uint64_t granule = UINT64_C(1) << both->dirty->shift, size = both->node.size;
+	uint64_t start = align_up(r->offset, granule), end = r->offset + r->length;
+	end = end == size ? align_up(end, granule) : align_down(end, granule);
 	int rc = do_write(both->node.file, r, bytes, r->flags);
 	if (rc < 0 || do_write(both->target, r, bytes, r->flags & ~(unsigned)BLOCK_REQ_FUA) < 0)
-		return rc;
-	block_dirty_clear(both->dirty, start, last + granule - start);
-	if (keep_first)
-		block_dirty_set(both->dirty, start, 1);
-	if (keep_last)
-		block_dirty_set(both->dirty, last, 1);
+		block_dirty_set(both->dirty, r->offset, r->length);
+	else if (start < end)
+		block_dirty_clear(both->dirty, start, end - start);
 	return rc;
 }
 
@@ -52,7 +56,7 @@ static int perform(struct block_node *node, struct block_request *r)
 {
 	struct write_both *both = (struct write_both *)node;
 	if (!goes_to_both(r))
-		return block_io(node->file, r->op, r->flags, r->offset, r->length, r->iov, r->iov_count);
+		return pass_on(both, r);
 	void *bytes = NULL;
 	if (r->op == BLOCK_WRITE) {
 		if (posix_memalign(&bytes, 4096, r->length))

@@ -10,8 +10,8 @@
 #include "block/core/driver.h"
 
 /*
- * Over `child`, whose reference it takes. `target`, `dirty` (what the mirror has still to copy) and
- * `claims` are borrowed. Copies of the mirror hold an exclusive claim on whole granules of `dirty`, and
+ * Over `child`, whose reference it takes. `target`, `dirty` (what the mirror has still to copy; it does
+ * not record by itself) and `claims` are borrowed. Copies of the mirror hold an exclusive claim on whole granules of `dirty`, and
  * so does a write here. The target is no root: it must not be held while guests' writes wait for it.
  */
 struct block_node *block_write_both_new(struct block_graph *graph, struct block_node *child,

@@ -352,6 +352,7 @@ static void add_filter(struct mirror *m)
 {
 	struct block_graph *graph = m->job.jobs->graph;
 	block_graph_hold(graph);
+	m->dirty->enabled = false; /* the filter knows better */
 	m->filter = block_write_both_new(graph, block_ref(m->source_node), m->target_node, m->dirty,
 					 &m->claims);
 	block_graph_replace(graph, m->source_node, m->filter, m->filter);
