@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Images on real servers, on the loopback: web and FTP, OpenSSH, tgt (iSCSI), NFS-Ganesha.
+"""Images on real servers, on the loopback: web and FTP, OpenSSH, tgt (iSCSI), NFS-Ganesha, Ceph.
 
 A server that can be written to gets the same writes, through berth-img serve, as a local image does
 through qemu-nbd; afterwards the bytes that the server has are compared with that by qemu-img.
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../qemu-img"))
 from peer import THEIRS, Failed, ours, run  # noqa: E402
@@ -75,28 +76,32 @@ def random_writes(seed):
 def write_by(server, image, folder, seed):
     """Run the commands on a server of NBD that is started for it."""
     socket = os.path.join(folder, "nbd")
-    with started(*server, "-t", "-f", "qcow2", "-k", socket, image):
+    with started(*server, "-t", "-f", "qcow2", "-k", socket, image) as process:
         until(lambda: os.path.exists(socket), server[0])
         commands = [word for command in random_writes(seed) for word in ("-c", command)]
         done = run("qemu-io", "-f", "raw", *commands, f"nbd+unix:///?socket={socket}")
         if "error" in done.out + done.err:
             raise Failed(f"{image}: {done.out}{done.err}")
+        process.terminate()  # who is killed leaves a lock in a Ceph cluster for half a minute
+        process.wait(60)
     if os.path.exists(socket):
         os.unlink(socket)
 
 
-def check_writable(url, behind, folder):
-    """`url` is a raw file of 32 MiB, whose bytes are in `behind`."""
+def check_writable(url, behind, folder, fetch=lambda: None):
+    """`url` is a raw file of 32 MiB, whose bytes are in `behind`, perhaps only after fetch()."""
     raw = os.path.join(folder, "random")
     with open(raw, "wb") as file:
         file.write(random.Random(1).randbytes(3 * MIB + 512))
     run(ours(), "convert", "-n", "-f", "raw", "-O", "raw", raw, url)
+    fetch()
     run("cmp", "-n", 3 * MIB + 512, raw, behind)
     twin = os.path.join(folder, "twin.qcow2")
     run(ours(), "create", "-q", "-f", "qcow2", url, SIZE)
     run(THEIRS, "create", "-q", "-f", "qcow2", twin, SIZE)
     write_by([ours(), "serve", "--discard=unmap"], url, folder, 2)
     write_by(["qemu-nbd", "--discard=unmap"], twin, folder, 2)
+    fetch()
     run(THEIRS, "check", "-q", "-f", "qcow2", behind)
     run(THEIRS, "compare", "-q", "-f", "qcow2", "-F", "qcow2", behind, twin)
     run(ours(), "check", "-q", "-f", "qcow2", url)
@@ -308,8 +313,59 @@ def machine():
                 qmp.close()
 
 
+def ceph_configuration(folder, fsid, ports):
+    """One monitor and one OSD that keeps its objects in memory; nobody logs in."""
+    return (f"[global]\nfsid = {fsid}\nmon host = [v2:127.0.0.1:{ports[0]},v1:127.0.0.1:{ports[1]}]\n"
+            "auth cluster required = none\nauth service required = none\nauth client required = none\n"
+            "osd pool default size = 1\nosd pool default min size = 1\nosd crush chooseleaf type = 0\n"
+            f"run dir = {folder}\nlog file = {folder}/$name.log\npid file = {folder}/$name.pid\n"
+            f"admin socket = {folder}/$name.asok\nmon allow pool size one = true\n"
+            "mon data avail crit = 0\npublic addr = 127.0.0.1\n"
+            f"[mon.a]\nmon data = {folder}/mon\n[osd.0]\nosd data = {folder}/osd\n"
+            "osd objectstore = memstore\nmemstore device bytes = 536870912\n")
+
+
+def rbd_cluster():
+    with temporary_folder() as folder, contextlib.ExitStack() as stack:
+        conf, fsid, ports = os.path.join(folder, "conf"), str(uuid.uuid4()), [free_port(), free_port()]
+        with open(conf, "w") as file:
+            file.write(ceph_configuration(folder, fsid, ports))
+        os.mkdir(os.path.join(folder, "osd"))
+
+        def ceph(*args, status=0):
+            return run("timeout", "60", "ceph", "-c", conf, *args, status=status)
+        run("monmaptool", "--create", "--addv", "a", f"[v2:127.0.0.1:{ports[0]},v1:127.0.0.1:{ports[1]}]",
+            "--fsid", fsid, os.path.join(folder, "monmap"))
+        run("ceph-mon", "--mkfs", "-i", "a", "--monmap", os.path.join(folder, "monmap"), "-c", conf)
+        stack.enter_context(started("ceph-mon", "-i", "a", "-f", "-c", conf))
+        until(lambda: ceph("-s", status=None).status == 0, "ceph-mon")
+        osd = str(uuid.uuid4())
+        ceph("osd", "new", osd)
+        run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, "-c", conf)
+        stack.enter_context(started("ceph-osd", "-i", "0", "-f", "-c", conf))
+        until(lambda: "1 up" in ceph("osd", "stat").out, "ceph-osd")
+        ceph("osd", "pool", "create", "p", "8")
+        ceph("osd", "pool", "application", "enable", "p", "rbd")
+        run("timeout", "60", "rbd", "-c", conf, "create", "--size", "32M", "p/disk")
+        url, behind = f"rbd:p/disk:conf={conf}", os.path.join(folder, "export")
+
+        def fetch():
+            if os.path.exists(behind):
+                os.unlink(behind)
+            run("timeout", "60", "rbd", "-c", conf, "--no-progress", "export", "p/disk", behind)
+        check_writable(url, behind, folder, fetch)
+        run("timeout", "60", "rbd", "-c", conf, "snap", "create", "p/disk@then")
+        run(ours(), "resize", "-q", "-f", "raw", url, 40 * MIB)
+        size = json.loads(run(ours(), "info", "--output=json", "-f", "raw", url).out)["virtual-size"]
+        then = run(ours(), "info", "--output=json", "-f", "raw", f"rbd:p/disk@then:conf={conf}").out
+        if size != 40 * MIB or json.loads(then)["virtual-size"] != 32 * MIB:
+            raise Failed(f"sizes: {size}, {then}")
+        refused("cannot open 'rbd:.*No such file", "info", f"rbd:p/none:conf={conf}")
+        refused("pool 'q'", "info", f"rbd:q/disk:conf={conf}")
+
+
 def rbd():
-    """No cluster is here: names are taken apart, and what does not answer is an error."""
+    """Without a cluster: names are taken apart, and what does not answer is an error."""
     refused("image.*timed out|cannot connect to the cluster", "info",
             "rbd:pool/image:mon_host=127.0.0.1\\:1:client_mount_timeout=1:auth_client_required=none")
     refused("write rbd:POOL", "info", "rbd:pool")
@@ -334,4 +390,4 @@ def missing_library():
             raise Failed(f"{url}: {done.stdout}")
 
 
-main(http, https, ftp, machine, ssh, iscsi, nfs, rbd, missing_library)
+main(http, https, ftp, machine, ssh, iscsi, nfs, rbd, rbd_cluster, missing_library)
