@@ -5,7 +5,10 @@
 #include "block/core/fiber.h"
 #include "image.h"
 
-enum { COPY_CHUNK = 2 << 20 };
+enum {
+	COPY_CHUNK = 2 << 20,    /* the largest cluster */
+	COPY_CACHED = 512 << 10, /* as much for each worker that what was read is still in the CPU's cache */
+};
 
 struct copy {
 	/* Set by the caller. */

@@ -89,7 +89,7 @@ static bool look(struct copy *copy, struct chunk *chunk)
 	if (chunk->kind == KIND_DATA)
 		chunk->length = MIN(copy->compressed ? MIN(align_up(chunk->length, copy->cluster), most)
 						     : chunk->length,
-				    COPY_CHUNK);
+				    copy->compressed ? COPY_CHUNK : COPY_CACHED);
 	return true;
 }
 
