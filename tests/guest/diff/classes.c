@@ -267,7 +267,7 @@ const struct diff_class diff_classes[] = {
 	SEQUENCE("fp-mix", "plain-x87", "plain-x87", "mmx", "sse", "alu", "fma"),
 	FLOW("flow", false, "alu", "compare", "plain-shift", "bmi", "sse"),
 	FLOW32("flow32", false, "alu", "compare", "plain-shift", "plain32", "sse"),
-	POINTERS("pointer", false, "alu", "alu", "plain-shift", "muldiv", "bmi", "atomic"),
+	POINTERS("pointer", false, "alu", "alu", "plain-shift", "muldiv", "bmi"),
 	POINTERS("pointer-flow", true, "alu", "plain-shift", "bmi", "sse", "avx", "avx2"),
 	FLOW("patch", true, "alu", "compare"), FLOW32("patch32", true, "alu", "compare"),
 };

@@ -57,10 +57,11 @@ static bool is_undefined_here(const struct build *b, unsigned start)
 }
 
 /*
- * May the last instruction of [start, b->at) change the pointers? Anywhere is where they must not lead:
- * the native child has memory of its own.
+ * Is the last instruction of [start, b->at) not for sequences with pointers? It may change them: anywhere
+ * is where they must not lead, since the native child has memory of its own. Or it locks the bus: hosts
+ * slow down who does that to what is not aligned.
  */
-static bool moves_pointers(const struct build *b, unsigned start)
+static bool unfit_for_pointers(const struct build *b, unsigned start)
 {
 	struct x86_insn x = { 0 };
 	while (start < b->at) {
@@ -68,7 +69,9 @@ static bool moves_pointers(const struct build *b, unsigned start)
 			return true;
 		start += x.length;
 	}
-	return (x.has_modrm && ((x.reg & 7) == b->pointer ||
+	bool exchange = x.map == X86_MAP_1 && (x.opcode & 0xfe) == 0x86;
+	return x.prefixes & X86_PREFIX_LOCK || exchange ||
+	       (x.has_modrm && ((x.reg & 7) == b->pointer ||
 				(x.mod == 3 && (x.rm & 7) == b->pointer))) ||
 	       (!x.has_modrm && (x.rm & 7) == b->pointer) ||
 	       (x.prefixes & X86_PREFIX_VEX && (x.vvvv & 7) == b->pointer);
@@ -82,7 +85,7 @@ static void put_part(struct sequence *s)
 		choose_part(b, s->class);
 		if (!gen_insn(b))
 			continue;
-		if (!is_undefined_here(b, start) && !(b->pointer && moves_pointers(b, start)))
+		if (!is_undefined_here(b, start) && !(b->pointer && unfit_for_pointers(b, start)))
 			break;
 		b->at = start;
 	}

@@ -109,12 +109,30 @@ static bool emit_register_form(struct jit_emit *e, const struct x86_insn *x)
 	return true;
 }
 
+/*
+ * AH to BH and a memory operand whose address is in r14 or r15: no encoding has both. The register is
+ * turned, so that its second byte is the first for the instruction; that leaves the flags alone.
+ */
+static void emit_high_byte(struct jit_emit *e, const struct x86_insn *x, struct jit_mem *m)
+{
+	unsigned reg = x->reg - 4;
+	if (m->at.base == reg || m->at.index == reg) {
+		jit_lea(e, m->free, m->at);
+		m->at = (struct jit_at){ m->free, JIT_NONE, 0, 0 };
+	}
+	jit_rorx(e, reg, reg, 8);
+	jit_op_rm(e, opcode_bits(e->op, x, false), reg, m->at);
+	jit_rorx(e, reg, reg, 56);
+}
+
 static bool emit_memory_form(struct jit_emit *e, const struct x86_insn *x)
 {
 	const struct jit_op *op = e->op;
 	unsigned reg_size = jit_size_of(x, op->reg_size), rm_size = jit_size_of(x, op->rm_size);
 	struct jit_mem m;
-	if (op->reg && is_high(x, x->reg, reg_size))
+	bool high = op->reg && is_high(x, x->reg, reg_size);
+	/* CMPXCHG has AL besides. */
+	if (high && x->map == X86_MAP_0F && x->opcode == 0xb0)
 		return false;
 	e->quiet = true;
 	if (!jit_mem(e, x, rm_size, op->rm == JIT_R ? SOFT_READ : SOFT_WRITE, &m))
@@ -122,6 +140,10 @@ static bool emit_memory_form(struct jit_emit *e, const struct x86_insn *x)
 	/* What leaves them alone may leave them in memory. */
 	if (e->use || !op->no_flags)
 		jit_flags_need(e, m.free);
+	if (high) {
+		emit_high_byte(e, x, &m);
+		return true;
+	}
 	unsigned reg = x->reg & 7;
 	if (op->reg)
 		reg = operand_begin(e, x->reg, op->reg, reg_size, false, m.free);

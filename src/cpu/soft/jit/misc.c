@@ -153,6 +153,21 @@ static bool emit_moffs(struct jit_emit *e, const struct x86_insn *x)
 	return true;
 }
 
+/* AL = [rBX + AL]. */
+static bool emit_xlat(struct jit_emit *e, const struct x86_insn *x)
+{
+	struct jit_mem m;
+	if (x->addr_size != jit_word(e) || (!e->wide && x->seg == X86_CS))
+		return false;
+	jit_flags_clobber(e);
+	jit_op_rr(e, 0x0fb6 | JIT_BYTE_REGS, JIT_S1, X86_RAX);
+	jit_lea_word(e, JIT_S0, (struct jit_at){ X86_RBX, JIT_S1, 0, 0 });
+	jit_segment_base(e, x->seg);
+	jit_mem_found(e, 1, SOFT_READ, &m);
+	jit_op_rm(e, 0x8a, X86_RAX, m.at);
+	return true;
+}
+
 static bool emit_movnti(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
@@ -208,6 +223,7 @@ const struct jit_op jit_misc_ops[] = {
 	OPX(1, 0x9c, 0x9c, -1, emit_pushf, .use = JIT_FLAGS, .no_flags = true),
 	OPX(1, 0xfc, 0xfd, -1, emit_direction, .no_flags = true),
 	OPX(1, 0xa0, 0xa3, -1, emit_moffs, .no_flags = true),
+	OPX(1, 0xd7, 0xd7, -1, emit_xlat, .no_flags = true),
 	OPX(0F, 0xc3, 0xc3, -1, emit_movnti, .no_flags = true),
 	OPX(0F, 0xae, 0xae, 5, emit_fence, .no_flags = true),
 	OPX(0F, 0xae, 0xae, 6, emit_fence, .no_flags = true),

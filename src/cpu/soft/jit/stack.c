@@ -7,21 +7,18 @@ void jit_move_stack(struct jit_emit *e, int32_t by)
 	jit_lea_word(e, JIT_GUEST_RSP, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, by });
 }
 
-/* Store the register as a word below the stack's top. */
-static void push_register(struct jit_emit *e, unsigned n)
+static uint32_t size_bits(unsigned size)
 {
-	struct jit_mem m;
-	int32_t word = (int32_t)jit_word(e);
-	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
-	jit_op_rm(e, 0x89 | jit_word_bits(e), jit_get(e, n, m.free), m.at);
-	jit_move_stack(e, -word);
+	return size == 8 ? JIT_W64 : size == 2 ? JIT_OPSIZE : 0;
 }
 
 static bool emit_push(struct jit_emit *e, const struct x86_insn *x)
 {
-	if (x->op_size != jit_word(e))
-		return false;
-	push_register(e, x->rm);
+	struct jit_mem m;
+	int32_t size = x->op_size;
+	jit_mem_stack(e, -size, (unsigned)size, SOFT_WRITE, &m);
+	jit_op_rm(e, 0x89 | size_bits(x->op_size), jit_get(e, x->rm, m.free), m.at);
+	jit_move_stack(e, -size);
 	return true;
 }
 
@@ -60,15 +57,16 @@ static bool emit_push_imm(struct jit_emit *e, const struct x86_insn *x)
 static bool emit_pop(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
-	unsigned host = jit_host_of(x->rm), word = jit_word(e);
-	if (x->op_size != word)
+	unsigned host = jit_host_of(x->rm), size = x->op_size;
+	/* POP SP adds to what it does not replace. */
+	if (size == 2 && x->rm == X86_RSP)
 		return false;
-	jit_mem_stack(e, 0, word, SOFT_READ, &m);
-	jit_op_rm(e, 0x8b | jit_word_bits(e), host == JIT_NONE ? m.free : host, m.at);
+	jit_mem_stack(e, 0, size, SOFT_READ, &m);
+	jit_op_rm(e, 0x8b | size_bits(size), host == JIT_NONE ? m.free : host, m.at);
 	if (host == JIT_NONE)
-		jit_store(e, m.free, JIT_GPR(x->rm));
+		jit_op_rm(e, 0x89 | (size == 2 ? JIT_OPSIZE : JIT_W64), m.free, JIT_GPR(x->rm));
 	if (x->rm != X86_RSP)
-		jit_move_stack(e, (int32_t)word);
+		jit_move_stack(e, (int32_t)size);
 	return true;
 }
 

@@ -338,11 +338,12 @@ static bool follow_lea(struct checker *k)
 		sum_add_register(&s, x->index, x->scale);
 		k->latest = s;
 	}
+	bool found = x->reg == JIT_S0 && x->op_size == 8 && is_indexed(k);
 	bool run = (x->reg == X86_RSI || x->reg == X86_RDI) && x->base == x->reg;
 	if (run && x->index != X86_REG_NONE && k->reg[x->index] == ADDEND)
 		k->reg[x->reg] = x->disp == 0 ? HOST : ANY;
 	else
-		k->reg[x->reg] = ANY;
+		k->reg[x->reg] = found ? HOST : ANY;
 	return true;
 }
 
