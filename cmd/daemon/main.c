@@ -29,8 +29,19 @@ enum { POOL_THREADS = 8 };
 
 struct settings {
 	char *socket_dir, *state_dir, *vmm;
-	gboolean debug, version;
+	gboolean debug, version, session;
 };
+
+/* For a user's own daemon: where berth looks for it, and where users' programs keep their state. */
+static void choose_folders(struct settings *settings)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	if (!settings->socket_dir)
+		settings->socket_dir = g_build_filename(
+			runtime && *runtime ? runtime : g_get_user_cache_dir(), "berth", NULL);
+	if (!settings->state_dir)
+		settings->state_dir = g_build_filename(g_get_user_state_dir(), "berth", NULL);
+}
 
 static bool parse_arguments(int argc, char **argv, struct settings *settings, GError **error)
 {
@@ -41,6 +52,8 @@ static bool parse_arguments(int argc, char **argv, struct settings *settings, GE
 		 "keep definitions, logs and what belongs to running VMs here", "DIR"},
 		{"vmm", 0, 0, G_OPTION_ARG_FILENAME, &settings->vmm,
 		 "the berth-vmm to run (default: the one beside berthd)", "PATH"},
+		{"session", 0, 0, G_OPTION_ARG_NONE, &settings->session,
+		 "serve qemu:///session of this user, in the user's folders", NULL},
 		{"debug", 0, 0, G_OPTION_ARG_NONE, &settings->debug, "log each call", NULL},
 		{"version", 0, 0, G_OPTION_ARG_NONE, &settings->version, "show the version", NULL},
 		{NULL},
@@ -53,9 +66,11 @@ static bool parse_arguments(int argc, char **argv, struct settings *settings, GE
 		return false;
 	if (argc > 1)
 		return error_set(error, BERTH_ERR_INVALID, "what is '%s'? see berthd --help", argv[1]);
+	if (settings->session)
+		choose_folders(settings);
 	if (!settings->version && (!settings->socket_dir || !settings->state_dir))
 		return error_set(error, BERTH_ERR_INVALID,
-				 "say where to live: --socket-dir DIR --state-dir DIR");
+				 "say where to live: --socket-dir DIR --state-dir DIR, or --session");
 	return true;
 }
 
@@ -153,7 +168,8 @@ static bool run(const struct settings *settings, GError **error)
 	if (lock < 0)
 		return false;
 	struct daemon daemon = {
-		.state_dir = settings->state_dir, .vmm = settings->vmm, .uri = "qemu:///system",
+		.state_dir = settings->state_dir, .vmm = settings->vmm,
+		.uri = settings->session ? "qemu:///session" : "qemu:///system",
 	};
 	daemon.host = host_new(&daemon, error);
 	if (!daemon.host)

@@ -160,7 +160,7 @@ def test_lists():
         for word in words:
             if word not in output:
                 raise Failed(f"berth-vmm {' '.join(args)} does not say '{word}': {output}{errors}")
-    for args, words in {("help",): ["berth run", "validate"], ("help", "run"): ["--memory", "Ctrl-a"],
+    for args, words in {("help",): ["    run ", "validate", "snapshot-list"], ("help", "run"): ["--memory", "Ctrl-a"],
                         ("--version",): ["berth 0."], ("run", "--help"): ["--share"]}.items():
         output, _ = run("berth", *args)
         for word in words:

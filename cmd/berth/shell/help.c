@@ -115,7 +115,9 @@ static void print_command(const struct command *command)
 
 static void print_all(void)
 {
-	shell_print("Grouped commands:\n\n");
+	shell_print("Programs of their own (berth NAME --help):\n\n");
+	berth_print_programs();
+	shell_print("\nGrouped commands:\n\n");
 	for (unsigned g = 0; command_groups[g].keyword; g++) {
 		shell_print(" %s (help keyword '%s'):\n", command_groups[g].title,
 			    command_groups[g].keyword);

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""berth starts its user's own berthd and drives it; virsh sees the same there."""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import tempfile
+import time
+
+from oracle import LIMIT
+
+BERTH = os.path.join(os.environ["BERTH_BUILD"], "bin", "berth")
+XML = """<domain type='qemu'><name>life</name><uuid>4dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid>
+<memory unit='MiB'>32</memory><vcpu>2</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>
+<devices><serial type='pty'/><console type='pty'/></devices></domain>"""
+# Each line by both programs, one after the other, with the same result.
+SAME = ["list --all", "dominfo life", "domstate life --reason", "domid life", "domuuid life",
+        "dumpxml life", "dumpxml life --xpath //memory", "domblklist life", "domiflist life",
+        "ttyconsole life", "vcpucount life", "domcontrol life", "version --daemon", "nodeinfo",
+        "capabilities", "cpu-models x86_64", "list --name", "start life", "domstate nosuch",
+        "snapshot-list life", "vncdisplay life", "setmem life 32M", "domstats nosuch",
+        "qemu-monitor-command life --hmp info", "desc life", "autostart life",
+        "autostart life --disable", "suspend life", "domstate life", "resume life"]
+
+
+class Session:
+    def __init__(self, top):
+        self.top = top
+        self.environment = dict(os.environ, HOME=top, XDG_RUNTIME_DIR=f"{top}/run",
+                                XDG_STATE_HOME=f"{top}/state", XDG_CACHE_HOME=f"{top}/cache",
+                                LC_ALL="C.UTF-8")
+        for name in ("BERTH_URI", "LIBVIRT_DEFAULT_URI"):
+            self.environment.pop(name, None)
+        os.mkdir(f"{top}/run")
+
+    def run(self, program, *args, **options):
+        return subprocess.run([program, *args], capture_output=True, text=True, timeout=LIMIT,
+                              env=self.environment, stdin=subprocess.DEVNULL, **options)
+
+    def berth(self, *args):
+        result = self.run(BERTH, "-c", "qemu:///session", *args)
+        assert result.returncode == 0, f"berth {args}: {result.stdout}{result.stderr}"
+        return result.stdout
+
+    def both(self, line):
+        ours = self.run(BERTH, "-c", "qemu:///session", line)
+        theirs = self.run("virsh", "-c",
+                          f"qemu+unix:///session?socket={self.top}/run/berth/libvirt-sock", line)
+        results = [(re.sub(r"CPU time:.*", "CPU time", r.stdout), r.stderr, r.returncode)
+                   for r in (theirs, ours)]
+        assert results[0] == results[1], f"{line}:\nvirsh: {results[0]}\nberth: {results[1]}"
+
+    def end(self):
+        """The daemon and its machines, found by the folder in their environment."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    ours = f"HOME={self.top}".encode() in file.read().split(b"\0")
+                with open(f"/proc/{pid}/comm") as file:
+                    ours = ours and file.read().startswith("berth")
+            except OSError:
+                continue
+            if ours and int(pid) != os.getpid():
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def read_until(fd, words):
+    text, deadline = b"", time.monotonic() + LIMIT
+    while words not in text:
+        ready, _, _ = select.select([fd], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"no {words} in {text}"
+        text += os.read(fd, 4096)
+    return text
+
+
+def check_console(session):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(BERTH, [BERTH, "-c", "qemu:///session", "console", "life"], session.environment)
+    text = read_until(fd, b"Escape character is ^] (Ctrl + ])")
+    assert b"Connected to domain 'life'" in text
+    # The terminal is raw from when the console is open on.
+    deadline = time.monotonic() + LIMIT
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        assert time.monotonic() < deadline, "Ctrl-] does not end the console"
+        os.write(fd, b"\x1d")
+        time.sleep(0.05)
+    os.close(fd)
+
+
+def check_json(session):
+    machines = json.loads(session.berth("-q", "--output", "json", "list", "--all"))
+    assert machines == [{"id": "1", "name": "life", "state": "running"}], machines
+    stats = json.loads(session.berth("-q", "-o", "json", "domstats"))
+    assert stats[0]["domain"] == "life" and stats[0]["state.state"] == 1
+
+
+def check_events(session):
+    waiting = subprocess.Popen([BERTH, "-c", "qemu:///session", "event", "--all", "--timeout", "60"],
+                               stdout=subprocess.PIPE, text=True, env=session.environment)
+    while waiting.poll() is None:
+        session.berth("suspend", "life")
+        session.berth("resume", "life")
+        time.sleep(0.1)
+    output = waiting.stdout.read()
+    waiting.stdout.close()
+    assert "event 'lifecycle' for domain 'life': " in output and "events received: 1" in output, output
+    assert waiting.returncode == 0
+
+
+def check_transports(session):
+    """A command's pipes are a transport like any; --timing and the log work there too."""
+    command = f"{session.top}/connect"
+    with open(command, "w") as file:
+        file.write(f"#!/bin/sh\nexec socat - UNIX-CONNECT:{session.top}/run/berth/libvirt-sock\n")
+    os.chmod(command, 0o755)
+    uri = f"qemu+ext:///session?command={command}"
+    result = session.run(BERTH, "-c", uri, "-l", f"{session.top}/log", "-t", "domid life; domid nosuch")
+    assert result.stdout.startswith("1\n") and "(Time: " in result.stdout and result.returncode == 1
+    with open(f"{session.top}/log") as file:
+        assert "error: failed to get domain 'nosuch'" in file.read()
+    # The name "ssh" is looked up in PATH: here it runs what it is told on this machine.
+    with open(f"{session.top}/ssh", "w") as file:
+        file.write('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    os.chmod(f"{session.top}/ssh", 0o755)
+    socket = f"{session.top}/run/berth/libvirt-sock"
+    with open(f"{session.top}/nc", "w") as file:
+        file.write('#!/bin/sh\nexec socat - "UNIX-CONNECT:$2"\n')
+    os.chmod(f"{session.top}/nc", 0o755)
+    uri = (f"qemu+ssh://host/session?command={session.top}/ssh&netcat={session.top}/nc"
+           f"&socket={socket}")
+    assert session.berth("-c", uri, "hostname") == session.berth("hostname")
+    refused = session.run(BERTH, "-c", "qemu+foo:///session", "list")
+    assert refused.returncode == 1 and "transport in URL not recognised" in refused.stderr
+    missing = session.run(BERTH, "-c", f"qemu:///system?socket={session.top}/none", "list")
+    assert "Failed to connect socket to" in missing.stderr
+
+
+def check_shell(session):
+    """Commands from a terminal, with what was typed completed."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(BERTH, [BERTH, "-c", "qemu:///session"], session.environment)
+    read_until(fd, b"berth # ")
+    os.write(fd, b"domstate l\t\n")
+    read_until(fd, b"running")
+    os.write(fd, b"echo one; echo two\n")
+    read_until(fd, b"two")
+    os.write(fd, b"quit\n")
+    while True:
+        try:
+            if not os.read(fd, 4096):
+                break
+        except OSError:
+            break
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(fd)
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="berth-session-") as top:
+        session = Session(top)
+        try:
+            assert session.berth("list", "--all").startswith(" Id   Name   State\n")
+            with open(f"{top}/life.xml", "w") as file:
+                file.write(XML)
+            session.berth("define", f"{top}/life.xml")
+            session.both("list --all")
+            session.berth("start", "life")
+            for line in SAME:
+                session.both(line)
+            for check in (check_json, check_console, check_events, check_transports, check_shell):
+                check(session)
+            session.berth("destroy life; undefine life")
+            assert session.berth("-q", "list", "--all") == ""
+        finally:
+            session.end()
+
+
+main()
