@@ -9,10 +9,12 @@ struct subcommand {
 	const char *usage;   /* after the name: "[IMAGE] [options]" */
 	const char *summary; /* one line */
 	const char *text;    /* what `berth help NAME` teaches below the usage */
+	char *(*options)(void); /* a line of help for each option; free with g_free() */
 	/* argv[0] is the subcommand's name. Returns the exit status; prints its errors. */
 	int (*run)(int argc, char **argv);
 };
-extern const struct subcommand run_command, validate_command;
+extern const struct subcommand run_command, validate_command, install_command, clone_command,
+	top_command;
 /* One line for each subcommand. */
 void berth_print_programs(void);
 /* What `berth help NAME` prints for a subcommand; false: there is none of that name. */

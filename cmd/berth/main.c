@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct subcommand *const subcommands[] = {&run_command, &validate_command};
+static const struct subcommand *const subcommands[] = {
+	&run_command, &install_command, &clone_command, &top_command, &validate_command,
+};
 
 int berth_fail(const GError *error)
 {
@@ -42,8 +44,8 @@ bool berth_help_program(const char *name)
 	if (!command)
 		return false;
 	printf("usage: berth %s %s\n\n%s.\n\n", command->name, command->usage, command->summary);
-	if (command == &run_command) {
-		g_autofree char *options = wishes_help();
+	if (command->options) {
+		g_autofree char *options = command->options();
 		fputs(options, stdout);
 	}
 	printf("%s", command->text);

@@ -102,5 +102,6 @@ const struct subcommand run_command = {
 		"  berth run grub-rescue.iso --net none\n"
 		"  berth run debian.img --snapshot --share ~/src\n"
 		"  berth run debian.img --dry-run\n",
+	.options = wishes_help,
 	.run = run,
 };

@@ -140,6 +140,50 @@ def check_transports(session):
     assert "Failed to connect socket to" in missing.stderr
 
 
+def check_install(session):
+    """An image is made, a machine boots from it; the seed is read by xorriso; clone and top."""
+    top = session.top
+    with open(f"{top}/key", "w") as file:
+        file.write("ssh-ed25519 AAAA somebody\n")
+    first = ["install", "-c", "qemu:///session", "--name", "web", "--memory", "64", "--import",
+             "--virt-type", "qemu"]
+    refused = session.run(BERTH, *first, "--disk", "size=1,colour=red")
+    assert refused.returncode == 1 and "--disk has no 'colour'" in refused.stderr, refused.stderr
+    refused = session.run(BERTH, "install", "--name", "web", "--disk", "none")
+    assert "An install method must be specified" in refused.stderr
+    arguments = [*first, "--vcpus", "1", "--disk", f"{top}/web.qcow2,size=1", "--network", "none",
+                 "--cloud-init", f"ssh-key={top}/key", "--noautoconsole"]
+    shown = session.run(BERTH, *arguments, "--print-xml")
+    assert "<name>web</name>" in shown.stdout and "web-seed.iso" in shown.stdout, shown.stderr
+    made = session.run(BERTH, *arguments)
+    assert made.returncode == 0 and "Domain 'web' created" in made.stdout, made.stdout + made.stderr
+    assert session.berth("domstate", "web").strip() == "running"
+    xml = session.berth("dumpxml", "--inactive", "web")
+    assert f"{top}/web.qcow2" in xml and "seed.iso" not in xml
+    info = session.run("qemu-img", "info", "-U", "--output", "json", f"{top}/web.qcow2")
+    assert json.loads(info.stdout)["virtual-size"] == 1 << 30
+    seed = f"{top}/cache/berth/web-seed.iso"
+    listing = session.run("xorriso", "-indev", seed, "-find", "/", "-exec", "lsdl").stdout.lower()
+    assert "user-data" in listing and "meta-data" in listing, listing
+    label = session.run("blkid", "-o", "value", "-s", "LABEL", seed).stdout.strip()
+    assert label == "cidata", label
+    again = session.run(BERTH, *arguments)
+    assert "Guest name 'web' is already in use." in again.stderr
+    looks = session.run(BERTH, "top", "-c", "qemu:///session", "-b", "-n", "2", "-d", "0.2").stdout
+    assert looks.count(" web ") == 2 and "%CPU" in looks, looks
+    busy = session.run(BERTH, "clone", "-c", "qemu:///session", "-o", "web", "--auto-clone")
+    assert busy.returncode == 1 and "must be paused or shutoff" in busy.stderr
+    session.berth("destroy", "web")
+    cloned = session.run(BERTH, "clone", "-c", "qemu:///session", "-o", "web", "-n", "web2",
+                         "--auto-clone")
+    assert cloned.returncode == 0, cloned.stdout + cloned.stderr
+    assert f"{top}/web2.qcow2" in session.berth("dumpxml", "web2")
+    info = session.run("qemu-img", "info", "--output", "json", f"{top}/web2.qcow2")
+    assert json.loads(info.stdout)["format"] == "qcow2"
+    session.berth("undefine web; undefine web2 --remove-all-storage")
+    assert not os.path.exists(f"{top}/web2.qcow2")
+
+
 def check_shell(session):
     """Commands from a terminal, with what was typed completed."""
     pid, fd = pty.fork()
@@ -173,7 +217,8 @@ def main():
             session.berth("start", "life")
             for line in SAME:
                 session.both(line)
-            for check in (check_json, check_console, check_events, check_transports, check_shell):
+            for check in (check_json, check_console, check_events, check_transports, check_install,
+                          check_shell):
                 check(session)
             session.berth("destroy life; undefine life")
             assert session.berth("-q", "list", "--all") == ""

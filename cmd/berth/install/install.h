@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* berth install: from virt-install's options to a domain, its disks and its first boot. */
+#pragma once
+
+#include "../shell/shell.h"
+
+#include "codec/keyval.h"
+
+struct install {
+	/* As given; NULL: not given. */
+	char *connect, *name, *uuid, *title, *description, *memory, *vcpus, *cdrom, *location, *graphics;
+	char *os, *cloud_init, *extra_args, *boot, *virt_type, *machine, *cpu;
+	char **disks, **networks;
+	char *wait;      /* minutes, or "" for as long as it takes */
+	gboolean import, print_xml, dry_run, no_console, autostart, no_reboot, transient;
+
+	/* What they mean. */
+	uint64_t memory_mib;
+	unsigned cpus, max_cpus, sockets, cores, threads;
+	struct keyval *boot_keys;
+	bool uefi, windows;
+	GPtrArray *media; /* struct medium */
+	char *kernel, *initrd;
+	char *seed;       /* the ISO image with cloud-init's data */
+	char *domain_type;
+};
+
+struct medium {
+	char *path, *format, *bus, *device, *cache, *serial;
+	uint64_t size; /* bytes of a new image; 0: it exists */
+	bool readonly, first_boot; /* only for the first boot */
+};
+void medium_free(struct medium *medium);
+
+/* options.c. False after an error was printed. */
+bool install_parse(struct shell *sh, struct install *install, int argc, char **argv);
+void install_clear(struct install *install);
+char *install_options_help(void);
+/* disks.c: what --disk, --cdrom say; and making the images that do not exist. */
+bool install_read_disks(struct shell *sh, struct install *install);
+bool install_make_disks(struct shell *sh, const struct install *install);
+/* The pool of a folder; made for as long as the daemon runs if there is none. */
+bool install_folder_pool(struct shell *sh, char *folder, struct remote_storage_pool *pool);
+/* media.c: the installer's kernel, and cloud-init's data as an image. */
+bool install_find_kernel(struct shell *sh, struct install *install);
+bool install_make_seed(struct shell *sh, struct install *install);
+/* seed_image.c: an ISO 9660 image with these files at its root; the volume is called "cidata". */
+struct seed_file {
+	const char *name; /* upper case */
+	const char *text;
+};
+bool seed_image_write(const char *path, const struct seed_file *files, unsigned count, GError **error);
+/* model.c: the domain's XML, for the first boot or for those after it. NULL after an error. */
+char *install_xml(struct shell *sh, const struct install *install, bool first);
