@@ -416,13 +416,10 @@ static void number_ports(struct conf_domain *conf)
 {
 	for (unsigned i = 0; i < conf->controllers->len; i++) {
 		struct conf_domain_controller *port = conf->controllers->pdata[i];
-		unsigned index = 1;
 		if (!port->root_port || port->index != CONF_DOMAIN_NO_INDEX)
 			continue;
-		while (find_port(conf, index))
-			index++;
-		port->index = index;
-		conf_domain_set_index(port->dev.node, index);
+		port->index = free_index(conf);
+		conf_domain_set_index(port->dev.node, port->index);
 	}
 }
 
@@ -432,11 +429,6 @@ static bool place_ports(struct conf_domain *conf, GError **error)
 		struct conf_domain_controller *port = conf->controllers->pdata[i];
 		if (!port->root_port)
 			continue;
-		/* virt-install leaves the numbering to us. */
-		if (!xmlHasProp(port->dev.node, (const xmlChar *)"index")) {
-			port->index = free_index(conf);
-			set_hex(port->dev.node, "index", "%u", port->index);
-		}
 		if (port->index == 0)
 			return conf_domain_error(error, BERTH_ERR_INVALID, port->dev.node,
 						 "index 0 is the root bus");
