@@ -150,8 +150,7 @@ static json_t *run_amend(void *opaque, const json_t *args, GError **error)
 	if (!o.node->driver->amend)
 		return qmp_error(error, QMP_ERROR_GENERIC, "Driver '%s' does not support x-blockdev-amend",
 				 driver);
-	if (arg_flag(args, "force", false))
-		return qmp_error(error, QMP_ERROR_GENERIC, "'force' is not supported: give the old secret");
+	o.force = arg_flag(args, "force", false);
 	json_t *options = json_object(), *plain = json_deep_copy(given);
 	json_object_del(plain, "driver");
 	flatten(driver, o.node->driver->amend_options, "", plain, options);

@@ -12,6 +12,7 @@ struct image_job {
 	char *filename;
 	json_t *options;
 	uint64_t size;
+	bool force;
 };
 
 static struct image_job *image_job(struct block_job *job)
@@ -52,7 +53,8 @@ static void report_progress(void *opaque, uint64_t done, uint64_t total)
 static bool amend_run(struct block_job *job)
 {
 	struct block_progress progress = {.report = report_progress, .opaque = job};
-	return block_amend(image_job(job)->node, image_job(job)->options, &progress, &job->error);
+	const struct image_job *i = image_job(job);
+	return block_amend(i->node, i->options, i->force, &progress, &job->error);
 }
 
 static const struct block_job_kind create_kind = {
@@ -83,6 +85,7 @@ static bool start(struct block_jobs *jobs, const struct block_job_kind *kind,
 	i->filename = g_strdup(o->filename);
 	i->options = json_deep_copy(o->options);
 	i->size = o->size;
+	i->force = o->force;
 	if (i->node && !block_job_claim_node(&i->job, i->node, error)) {
 		block_job_discard(&i->job);
 		return false;

@@ -119,6 +119,7 @@ struct block_image_options {
 	const char *filename;      /* create, without a node */
 	uint64_t size;             /* create */
 	const json_t *options;
+	bool force;                /* amend: even if it may lose the last key */
 };
 bool block_create_start(struct block_jobs *jobs, const struct block_image_options *options,
 			GError **error);
