@@ -49,6 +49,18 @@ static bool open_name(struct client *client, bool readonly, GError **error)
 	return client->opened;
 }
 
+struct client *client_new(struct client_uri *uri, struct transport *transport)
+{
+	struct client *client = g_new0(struct client, 1);
+	client->uri = uri;
+	client->input = g_byte_array_new();
+	client->fds = g_array_new(FALSE, FALSE, sizeof(int));
+	client->replies = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)message_free);
+	g_queue_init(&client->events);
+	client->transport = transport;
+	return client;
+}
+
 struct client *client_open(const struct client_options *options, GError **error)
 {
 	g_autofree char *text = options->uri && *options->uri ? g_strdup(options->uri) :
@@ -56,12 +68,7 @@ struct client *client_open(const struct client_options *options, GError **error)
 	struct client_uri *uri = client_uri_parse(text, error);
 	if (!uri)
 		return NULL;
-	struct client *client = g_new0(struct client, 1);
-	client->uri = uri;
-	client->input = g_byte_array_new();
-	client->fds = g_array_new(FALSE, FALSE, sizeof(int));
-	client->replies = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)message_free);
-	g_queue_init(&client->events);
+	struct client *client = client_new(uri, NULL);
 	client->transport = transport_open(uri, options->readonly, options->daemon, error);
 	if (client->transport && open_name(client, options->readonly, error))
 		return client;

@@ -29,6 +29,9 @@ struct client {
 	int8_t features[64];      /* 0 unknown, 1 yes, -1 no */
 };
 
+/* client.c: a client of this stream, which it owns with the URI. Nothing is said yet. */
+struct client *client_new(struct client_uri *uri, struct transport *transport);
+
 /* message.c: send one message; `payload` follows the header. */
 bool client_send(struct client *client, const struct remote_header *header, const void *payload,
 		 size_t size, GError **error);

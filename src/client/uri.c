@@ -79,30 +79,33 @@ static bool set_transport(struct client_uri *uri, GError **error)
 	return false;
 }
 
-struct client_uri *client_uri_parse(const char *text, GError **error)
+static bool fill(struct client_uri *uri, const char *text, GError **error)
 {
-	struct client_uri *uri = g_new0(struct client_uri, 1);
 	g_autoptr(GUri) parsed = g_uri_parse(text, G_URI_FLAGS_ENCODED_QUERY, NULL);
 	if (!parsed) {
 		g_set_error(error, CLIENT_ERROR, CLIENT_INTERNAL, "Unable to parse URI %s", text);
-		goto failed;
+		return false;
 	}
+	const char *host = g_uri_get_host(parsed);
 	uri->driver = g_strdup(g_uri_get_scheme(parsed));
 	uri->user = g_strdup(g_uri_get_userinfo(parsed));
-	const char *host = g_uri_get_host(parsed);
 	uri->host = host && *host ? g_strdup(host) : NULL;
 	if (g_uri_get_port(parsed) >= 0)
 		uri->port = g_strdup_printf("%d", g_uri_get_port(parsed));
 	uri->path = g_strdup(g_uri_get_path(parsed));
 	if (!set_transport(uri, error))
-		goto failed;
+		return false;
 	g_autofree char *rest = take_parameters(uri, g_uri_get_query(parsed), error);
-	if (!rest)
-		goto failed;
-	if (!uri->name)
+	if (rest && !uri->name)
 		uri->name = g_strdup_printf("%s://%s%s", uri->driver, uri->path, rest);
-	return uri;
-failed:
+	return rest != NULL;
+}
+
+struct client_uri *client_uri_parse(const char *text, GError **error)
+{
+	struct client_uri *uri = g_new0(struct client_uri, 1);
+	if (fill(uri, text, error))
+		return uri;
 	client_uri_free(uri);
 	return NULL;
 }
