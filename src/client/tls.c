@@ -67,7 +67,12 @@ static bool shake_hands(struct tls *tls, const struct client_uri *uri, GError **
 		return fail(error, "TLS handshake failed", rc);
 	}
 	char accepted = 0;
-	if (tls_read(tls, &accepted, 1) == 1 && accepted == '\1')
+	ssize_t got;
+	/* A session ticket may come first, which is no data. */
+	do {
+		got = tls_read(tls, &accepted, 1);
+	} while (got < 0 && (errno == EAGAIN || errno == EINTR));
+	if (got == 1 && accepted == '\1')
 		return true;
 	g_set_error(error, CLIENT_ERROR, CLIENT_RPC,
 		    "server verification (of our certificate or IP address) failed");

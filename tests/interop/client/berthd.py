@@ -7,8 +7,11 @@ import pty
 import re
 import select
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 
 from oracle import LIMIT
@@ -140,6 +143,105 @@ def check_transports(session):
     assert "Failed to connect socket to" in missing.stderr
 
 
+class Relay(threading.Thread):
+    """One connection from a TCP port, plain or by TLS, on to the daemon's socket."""
+
+    def __init__(self, session, context=None):
+        super().__init__(daemon=True)
+        self.path, self.context = f"{session.top}/run/berth/libvirt-sock", context
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        client, _ = self.listener.accept()
+        self.listener.close()
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self.path)
+        try:
+            if self.context:
+                client = self.context.wrap_socket(client, server_side=True)
+                client.sendall(b"\1")  # libvirt's servers say so that they accept the client
+            self.forward(client, server)
+        except OSError:
+            pass  # a client that refuses our certificate
+        client.close()
+        server.close()
+
+    @staticmethod
+    def forward(client, server):
+        while True:
+            ready, _, _ = select.select([client, server], [], [], LIMIT)
+            for source, target in ((client, server), (server, client)):
+                if source in ready:
+                    data = source.recv(65536)
+                    while source is client and hasattr(source, "pending") and source.pending():
+                        data += source.recv(65536)
+                    if not data:
+                        return
+                    target.sendall(data)
+            if not ready:
+                return
+
+
+def check_network(session):
+    """qemu+tcp:// and qemu+tls://, whose certificate is checked unless the URI says not to."""
+    pki = f"{session.top}/pki"
+    os.mkdir(pki)
+    made = session.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                       "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                       "-keyout", f"{pki}/key.pem", "-out", f"{pki}/cacert.pem")
+    assert made.returncode == 0, made.stderr
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{pki}/cacert.pem", f"{pki}/key.pem")
+    name = session.berth("hostname")
+    uri = f"qemu+tcp://localhost:{Relay(session).port}/session"
+    assert session.run(BERTH, "-c", uri, "hostname").stdout == name
+    uri = f"qemu+tls://localhost:{Relay(session, context).port}/session?pkipath={pki}"
+    result = session.run(BERTH, "-c", uri, "hostname; dumpxml life")
+    assert result.stdout.startswith(name) and result.returncode == 0, result.stderr
+    port = Relay(session, context).port
+    result = session.run(BERTH, "-c", f"qemu+tls://127.0.0.1:{port}/session?pkipath={pki}", "list")
+    assert result.returncode == 1 and "authentication failed" in result.stderr, result.stderr
+    port = Relay(session, context).port
+    uri = f"qemu+tls://127.0.0.1:{port}/session?pkipath={pki}&no_verify=1"
+    assert session.run(BERTH, "-c", uri, "hostname").stdout == name
+
+
+def check_streams(session):
+    """A volume up and down, with holes and without, is what it was."""
+    top = session.top
+    data = os.urandom(300000) + bytes(1 << 20) + os.urandom(4096)
+    with open(f"{top}/data", "wb") as file:
+        file.write(data[:300000])
+        file.seek(300000 + (1 << 20))
+        file.write(data[-4096:])
+    session.berth("pool-create-as", "streams", "dir", "--target", f"{top}/streams", "--build")
+    for sparse in ("", " --sparse"):
+        session.berth(f"vol-create-as streams v {len(data)} --format raw; "
+                      f"vol-upload v {top}/data streams{sparse}; "
+                      f"vol-download v {top}/back streams{sparse}")
+        with open(f"{top}/back", "rb") as file:
+            assert file.read() == data, f"vol-download{sparse}"
+        for line in ("vol-list streams --details", "vol-info v streams", "vol-dumpxml v streams"):
+            session.both(line)
+        session.berth("vol-delete v streams")
+        os.unlink(f"{top}/back")
+    session.both("vol-download nosuch x streams")
+    session.both("pool-list --details")
+    session.both("pool-dumpxml streams")
+    session.berth("pool-destroy streams")
+
+
+def check_completion(session):
+    script = os.path.join(os.environ["BERTH_BUILD"], "cmd", "berth", "shell", "berth.bash")
+    for words, wanted in {("berth", "domst"): ["domstate", "domstats"],
+                          ("berth", "domstate", "--re"): ["--reason"]}.items():
+        line = (f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
+                'COMPREPLY=(); _berth; echo "${COMPREPLY[@]}"')
+        assert session.run("bash", "-c", line).stdout.split() == wanted, words
+
+
 def check_install(session):
     """An image is made, a machine boots from it; the seed is read by xorriso; clone and top."""
     top = session.top
@@ -217,7 +319,8 @@ def main():
             session.berth("start", "life")
             for line in SAME:
                 session.both(line)
-            for check in (check_json, check_console, check_events, check_transports, check_install,
+            for check in (check_json, check_console, check_events, check_transports, check_network,
+                          check_streams, check_completion, check_install,
                           check_shell):
                 check(session)
             session.berth("destroy life; undefine life")
