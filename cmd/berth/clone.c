@@ -2,6 +2,7 @@
 /* berth clone: another domain like one that is shut off, with copies of its disks. */
 #include "berth.h"
 
+#include "entries.h"
 #include "install/install.h"
 
 #include <stdio.h>
@@ -41,13 +42,7 @@ static char *options_help(void)
 	struct clone unused = {NULL};
 	GOptionEntry entries[MOST_ENTRIES];
 	fill_entries(&unused, entries);
-	GString *text = g_string_new(NULL);
-	for (const GOptionEntry *e = entries; e->long_name; e++) {
-		g_autofree char *form = g_strdup_printf("--%s%s%s", e->long_name, e->arg_description ? " " : "",
-							e->arg_description ? e->arg_description : "");
-		g_string_append_printf(text, "  %-24s %s\n", form, e->description);
-	}
-	return g_string_free(text, FALSE);
+	return entries_help(entries);
 }
 
 /* --- Disks ------------------------------------------------------------------------------------ */
@@ -196,18 +191,11 @@ static int run(int argc, char **argv)
 	struct shell sh = {.escape = "^]"};
 	struct clone clone = {NULL};
 	GOptionEntry entries[MOST_ENTRIES];
-	g_autoptr(GError) error = NULL;
 	fill_entries(&clone, entries);
-	g_autoptr(GOptionContext) context = g_option_context_new("");
-	g_option_context_add_main_entries(context, entries, NULL);
-	bool good = g_option_context_parse(context, &argc, &argv, &error);
-	if (!good)
-		shell_fail(&sh, "%s", error->message);
-	else if (argc > 1)
-		good = shell_fail(&sh, "what is '%s'? see berth clone --help", argv[1]);
-	else if (!clone.original)
+	bool good = entries_parse(&sh, entries, argc, argv, "clone");
+	if (good && !clone.original)
 		good = shell_fail(&sh, "--original is required");
-	else if (!clone.name && !clone.automatic)
+	else if (good && !clone.name && !clone.automatic)
 		good = shell_fail(&sh, "--name is required (or --auto-clone)");
 	good = good && run_with(&sh, &clone);
 	shell_report(&sh);

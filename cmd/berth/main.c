@@ -58,6 +58,8 @@ bool berth_help_program(const char *name)
 static const struct option long_options[] = {
 	{"connect", required_argument, NULL, 'c'}, {"debug", required_argument, NULL, 'd'},
 	{"escape", required_argument, NULL, 'e'},  {"help", no_argument, NULL, 'h'},
+	{"keepalive-interval", required_argument, NULL, 'k'},
+	{"keepalive-count", required_argument, NULL, 'K'},
 	{"log", required_argument, NULL, 'l'},	   {"output", required_argument, NULL, 'o'},
 	{"quiet", no_argument, NULL, 'q'},	   {"readonly", no_argument, NULL, 'r'},
 	{"timing", no_argument, NULL, 't'},	   {"version", optional_argument, NULL, 'v'},
@@ -82,6 +84,18 @@ static bool set_debug(struct shell *sh, const char *text)
 		shell_fail(sh, "ignoring debug level %d out of range [%d-%d]", (int)level, 0, 4);
 	else
 		sh->debug = level;
+	return true;
+}
+
+static bool set_keepalive(struct shell *sh, const char *text, char option, int *value)
+{
+	int64_t number;
+	if (!parse_int64(text, &number) || number > INT32_MAX / 1000)
+		return shell_fail(sh, "Invalid value for option -%c", option);
+	if (number < 0)
+		return shell_fail(sh, "option -%c requires a positive integer argument", option);
+	/* 0 is no interval, or no patience. */
+	*value = number ? (int)number : -1;
 	return true;
 }
 
@@ -110,6 +124,10 @@ static int take_option(struct shell *sh, int option, const char *program)
 		return set_debug(sh, optarg) ? -1 : EXIT_FAILURE;
 	case 'e':
 		return set_escape(sh, optarg) ? -1 : EXIT_FAILURE;
+	case 'k':
+		return set_keepalive(sh, optarg, 'k', &sh->keepalive_interval) ? -1 : EXIT_FAILURE;
+	case 'K':
+		return set_keepalive(sh, optarg, 'K', &sh->keepalive_count) ? -1 : EXIT_FAILURE;
 	case 'l':
 		return open_log(sh, optarg) ? -1 : EXIT_FAILURE;
 	case 'o':
@@ -158,7 +176,7 @@ static int run_shell(struct shell *sh, int argc, char **argv)
 	int option;
 	opterr = 0;
 	/* "+": options of a command are not ours. */
-	while ((option = getopt_long(argc, argv, "+:c:d:e:hl:o:qrtvV", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+:c:d:e:hk:K:l:o:qrtvV", long_options, NULL)) != -1) {
 		int status = take_option(sh, option, "berth");
 		if (status < 0)
 			continue;

@@ -3,6 +3,7 @@
 #include "berth.h"
 
 #include "base/units.h"
+#include "entries.h"
 #include "shell/shell.h"
 
 #include <inttypes.h>
@@ -39,10 +40,10 @@ enum { MOST_ENTRIES = 6 };
 
 static char *options_help(void)
 {
-	return g_strdup("  --connect URI            the daemon's URI\n"
-			"  --delay SECONDS          seconds between two looks (default: 3)\n"
-			"  --count N                end after so many looks\n"
-			"  --batch                  write one table after another\n");
+	struct top unused = {.delay = 3};
+	GOptionEntry entries[MOST_ENTRIES];
+	fill_entries(&unused, entries);
+	return entries_help(entries);
 }
 
 /* What a domain has used since it started. */
@@ -162,16 +163,9 @@ static int run(int argc, char **argv)
 	struct shell sh = {.escape = "^]"};
 	struct top top = {.delay = 3};
 	GOptionEntry entries[MOST_ENTRIES];
-	g_autoptr(GError) error = NULL;
 	fill_entries(&top, entries);
-	g_autoptr(GOptionContext) context = g_option_context_new("");
-	g_option_context_add_main_entries(context, entries, NULL);
-	bool good = g_option_context_parse(context, &argc, &argv, &error);
-	if (!good)
-		shell_fail(&sh, "%s", error->message);
-	else if (argc > 1)
-		good = shell_fail(&sh, "what is '%s'? see berth top --help", argv[1]);
-	else if (top.delay < 0.1 || top.count < 0)
+	bool good = entries_parse(&sh, entries, argc, argv, "top");
+	if (good && (top.delay < 0.1 || top.count < 0))
 		good = shell_fail(&sh, "--delay is at least 0.1, --count is not negative");
 	good = good && run_with(&sh, &top);
 	shell_report(&sh);

@@ -11,6 +11,9 @@
 
 enum {
 	OPEN_READONLY = 1,
+	/* libvirt's clients ask every 5 s and give up after the sixth silence. */
+	PING_INTERVAL_MS = 5000,
+	PING_LIMIT = 6,
 	AUTH_NONE = 0,
 	AUTH_POLKIT = 2,
 	QEMU_EVENT = 6,
@@ -58,6 +61,8 @@ struct client *client_new(struct client_uri *uri, struct transport *transport)
 	client->replies = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)message_free);
 	g_queue_init(&client->events);
 	client->transport = transport;
+	client->ping_ms = PING_INTERVAL_MS;
+	client->ping_limit = PING_LIMIT;
 	return client;
 }
 
@@ -69,6 +74,10 @@ struct client *client_open(const struct client_options *options, GError **error)
 	if (!uri)
 		return NULL;
 	struct client *client = client_new(uri, NULL);
+	if (options->keepalive_interval)
+		client->ping_ms = options->keepalive_interval > 0 ? options->keepalive_interval * 1000 : -1;
+	if (options->keepalive_count)
+		client->ping_limit = MAX(options->keepalive_count, 0);
 	client->transport = transport_open(uri, options->readonly, options->daemon, error);
 	if (client->transport && open_name(client, options->readonly, error))
 		return client;

@@ -4,7 +4,7 @@
  * typed calls of client/calls.h are made from schema/remote.rpc; they all go through client_call().
  *
  * While a call waits, the connection answers the daemon's keepalive pings and sends its own: a
- * daemon that is silent for 30 s is taken for dead. Events that come meanwhile are kept in order.
+ * daemon that leaves six in a row unanswered is taken for dead. Events that come meanwhile are kept in order.
  *
  * A client belongs to one thread. Errors are CLIENT_ERROR with libvirt's number as code and
  * libvirt's text as message; what the daemon says arrives word by word.
@@ -33,6 +33,9 @@ struct client_options {
 	bool readonly;
 	/* Of the daemon that is started for a session; NULL: found beside this program or in PATH. */
 	const char *daemon;
+	/* Seconds between pings while a call waits, and how many may stay unanswered; 0: 5 and 6.
+	 * Negative: no pings, and none. */
+	int keepalive_interval, keepalive_count;
 };
 
 /*

@@ -23,7 +23,8 @@ struct client {
 	struct arena event_arena; /* and what it holds */
 	struct client_stream *stream;
 	GByteArray *input;        /* received, not yet a whole message */
-	unsigned unanswered;      /* of our pings */
+	int ping_ms;              /* between pings; -1: none */
+	unsigned unanswered, ping_limit; /* of our pings */
 	GArray *fds;              /* for the next call */
 	bool opened, dead;
 	int8_t features[64];      /* 0 unknown, 1 yes, -1 no */

@@ -12,9 +12,6 @@
 enum {
 	KEEPALIVE_PING = 1,
 	KEEPALIVE_PONG = 2,
-	/* libvirt's clients ask every 5 s and give up after the sixth silence. */
-	PING_INTERVAL_MS = 5000,
-	PING_LIMIT = 6,
 };
 
 void message_free(struct message *message)
@@ -125,7 +122,7 @@ static bool ask_alive(struct client *client, GError **error)
 {
 	if (!client->opened)
 		return true;
-	if (++client->unanswered > PING_LIMIT)
+	if (++client->unanswered > client->ping_limit)
 		return lose(client, error,
 			    "internal error: connection closed due to keepalive timeout");
 	return send_keepalive(client, KEEPALIVE_PING, error);
@@ -143,13 +140,14 @@ int client_pump(struct client *client, int timeout_ms, GError **error)
 			return route(client, message, error) ? 1 : -1;
 		if (client->dead)
 			return -1;
-		bool long_wait = timeout_ms < 0 || timeout_ms > PING_INTERVAL_MS;
+		int ping_ms = client->ping_ms;
+		bool long_wait = ping_ms > 0 && (timeout_ms < 0 || timeout_ms > ping_ms);
 		gint64 started = g_get_monotonic_time();
-		int got = receive(client, long_wait ? PING_INTERVAL_MS : timeout_ms, error);
+		int got = receive(client, long_wait ? ping_ms : timeout_ms, error);
 		if (got < 0)
 			return -1;
 		int waited = (g_get_monotonic_time() - started) / 1000;
-		if (got == 0 && (!long_wait || waited < PING_INTERVAL_MS))
+		if (got == 0 && (!long_wait || waited < ping_ms))
 			return 0;
 		if (got == 0 && !ask_alive(client, error))
 			return -1;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "install.h"
 
+#include "../entries.h"
+
 #include "base/error.h"
 #include "base/units.h"
 
@@ -65,13 +67,7 @@ char *install_options_help(void)
 	struct install unused = {NULL};
 	GOptionEntry entries[MOST_ENTRIES];
 	fill_entries(&unused, entries);
-	GString *text = g_string_new(NULL);
-	for (const GOptionEntry *e = entries; e->long_name; e++) {
-		g_autofree char *form = g_strdup_printf("--%s%s%s", e->long_name, e->arg_description ? " " : "",
-							e->arg_description ? e->arg_description : "");
-		g_string_append_printf(text, "  %-24s %s\n", form, e->description);
-	}
-	return g_string_free(text, FALSE);
+	return entries_help(entries);
 }
 
 static bool number(const struct keyval *kv, const char *key, unsigned *value, GError **error)
@@ -162,13 +158,10 @@ bool install_parse(struct shell *sh, struct install *install, int argc, char **a
 	GOptionEntry entries[MOST_ENTRIES];
 	g_autoptr(GError) error = NULL;
 	fill_entries(install, entries);
-	g_autoptr(GOptionContext) context = g_option_context_new("");
-	g_option_context_add_main_entries(context, entries, NULL);
 	install->media = g_ptr_array_new_with_free_func((GDestroyNotify)medium_free);
-	bool good = g_option_context_parse(context, &argc, &argv, &error);
-	if (good && argc > 1)
-		good = error_set(&error, BERTH_ERR_INVALID, "what is '%s'? see berth install --help", argv[1]);
-	good = good && check_method(install, &error) && read_vcpus(install, &error) &&
+	if (!entries_parse(sh, entries, argc, argv, "install"))
+		return false;
+	bool good = check_method(install, &error) && read_vcpus(install, &error) &&
 	       read_boot(install, &error) && read_os(install, &error) &&
 	       units_parse_number(install->memory ? install->memory : "2048", 1, 1 << 24,
 				  &install->memory_mib, &error);

@@ -93,7 +93,9 @@ bool shell_connect(struct shell *sh, const char *uri, bool readonly, bool again)
 	if (!readonly && !uri)
 		readonly = sh->readonly;
 	client_close(g_steal_pointer(&sh->client));
-	const struct client_options options = {.uri = uri ? uri : sh->uri, .readonly = readonly};
+	const struct client_options options = {
+		.uri = uri ? uri : sh->uri, .readonly = readonly,
+		.keepalive_interval = sh->keepalive_interval, .keepalive_count = sh->keepalive_count};
 	sh->client = client_open(&options, shell_error(sh));
 	if (!sh->client)
 		return shell_fail(sh, lost ? "Failed to reconnect to the hypervisor" :

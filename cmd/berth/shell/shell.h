@@ -18,6 +18,7 @@ struct shell {
 	char *uri;             /* as given; NULL: the default */
 	bool readonly, quiet, timing, interactive, json, quit;
 	unsigned debug;
+	int keepalive_interval, keepalive_count; /* as in struct client_options */
 	const char *escape;    /* of the console: "^]" or one character */
 	FILE *log;
 	GError *error;         /* of the last call that failed */
