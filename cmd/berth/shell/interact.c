@@ -82,7 +82,8 @@ static GPtrArray *candidates(const char *text)
 {
 	const char *line = rl_line_buffer;
 	const char *separator = strrchr(line, ';');
-	g_auto(GStrv) typed = g_strsplit_set(g_strchug(g_strdup(separator ? separator + 1 : line)), " ", 2);
+	g_autofree char *last = g_strdup(separator ? separator + 1 : line);
+	g_auto(GStrv) typed = g_strsplit_set(g_strchug(last), " ", 2);
 	const struct command *command = command_find(typed[0] ? typed[0] : "");
 	GPtrArray *words = !command ? g_ptr_array_new_with_free_func(g_free) :
 			   text[0] == '-' ? words_of_options(command) :
