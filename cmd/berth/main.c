@@ -2,6 +2,7 @@
 /* The program: a subcommand of its own, or the shell of libvirt's commands. */
 #include "berth.h"
 
+#include "base/error.h"
 #include "shell/shell.h"
 
 #include <errno.h>
@@ -191,6 +192,20 @@ static int run_shell(struct shell *sh, int argc, char **argv)
 	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* The name that was probably meant, or NULL: `word` is a command, or like none. */
+static const char *suggest(const char *word)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+	if (command_find(word) || strpbrk(word, " ;"))
+		return NULL;
+	for (unsigned i = 0; i < G_N_ELEMENTS(subcommands); i++)
+		g_ptr_array_add(names, (void *)subcommands[i]->name);
+	for (const struct command *command = commands; command->name; command++)
+		g_ptr_array_add(names, (void *)command->name);
+	g_ptr_array_add(names, NULL);
+	return nearest_name(word, (const char *const *)names->pdata);
+}
+
 int main(int argc, char **argv)
 {
 	setlocale(LC_ALL, "");
@@ -200,6 +215,11 @@ int main(int argc, char **argv)
 		return berth_help_program(argv[1]) ? EXIT_SUCCESS : EXIT_FAILURE;
 	if (command)
 		return command->run(argc - 1, argv + 1);
+	const char *meant = argc > 1 && *argv[1] != '-' ? suggest(argv[1]) : NULL;
+	if (meant) {
+		fprintf(stderr, "berth: unknown command '%s': did you mean '%s'?\n", argv[1], meant);
+		return EXIT_FAILURE;
+	}
 	struct shell sh = {.escape = "^]"};
 	int status = run_shell(&sh, argc, argv);
 	client_close(sh.client);

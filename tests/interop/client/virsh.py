@@ -20,6 +20,7 @@ MASKS = [
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"(user|system|idle|iowait|free|cached|buffers|Total) *: +\d+"), r"\1 N"),
     (re.compile(r"\(Time: [\d.]+ ms\)"), "(Time)"),
+    (re.compile(r"\b1\d{9}\b"), "EPOCH"),
     (re.compile(r"^ *(\d+): +\d+ KiB$", re.M), r"\1: N"),
 ]
 FILES = {
