@@ -161,6 +161,7 @@ def encrypted_disk(fmt, prefix, options):
             m.end()
         with Machine(folder, "-object", secret, "-drive",
                      f"if=none,id=d,format={fmt},{prefix}key-secret=s,file={path}") as m:
+            check(m.qmp.call("query-block")[0]["inserted"]["encrypted"], "it is not said to be encrypted")
             m.end()
         done = subprocess.run(["qemu-io", "--object", secret, "--image-opts", "-c", "read -P 5 1000 100000",
                                f"driver={fmt},{prefix}key-secret=s,file.filename={path}"], check=True,

@@ -307,6 +307,11 @@ uint64_t block_size(const struct block_node *node)
 	return node->size;
 }
 
+bool block_is_encrypted(const struct block_node *node)
+{
+	return node->encrypted;
+}
+
 bool block_is_readonly(const struct block_node *node)
 {
 	return node->readonly;

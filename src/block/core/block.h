@@ -91,6 +91,8 @@ void block_unplug(struct block_node *node);
 void block_drain(struct block_node *node);
 
 uint64_t block_size(const struct block_node *node);
+/* Does its format store it encrypted? */
+bool block_is_encrypted(const struct block_node *node);
 bool block_is_readonly(const struct block_node *node);
 const struct block_limits *block_limits(const struct block_node *node);
 const char *block_node_name(const struct block_node *node);

@@ -115,6 +115,7 @@ struct block_node {
 	_Atomic uint64_t size;
 	bool readonly, writethrough, no_flush, discard, detect_zeroes;
 	bool probed;   /* the format was guessed */
+	bool encrypted; /* what it shows is stored encrypted; set by open() */
 	bool growable; /* the parent is a format: writes beyond the end extend the file */
 	struct block_open_options options; /* what children inherit; its strings are not kept */
 	struct block_limits limits;

@@ -163,6 +163,8 @@ json_t *block_info(struct block_node *node, GError **error)
 				 (json_int_t)node->size, "format", node->format_name, "dirty-flag", 0);
 	if (node->filename && stat(node->filename, &st) == 0)
 		json_object_set_new(info, "actual-size", json_integer(st.st_blocks * INT64_C(512)));
+	if (node->encrypted)
+		json_object_set_new(info, "encrypted", json_true());
 	if (node->backing_name) {
 		g_autofree char *full = block_backing_path(node);
 		json_object_set_new(info, "backing-filename", json_string(node->backing_name));

@@ -118,6 +118,7 @@ static bool open_volume(struct luks_node *luks, json_t *dict, GError **error)
 		return false;
 	const struct crypto_volume *v = &luks->volume;
 	node->size = v->size ? v->size : align_down(node->file->size - v->payload, v->sector);
+	node->encrypted = true;
 	node->limits = node->file->limits;
 	node->limits.request_alignment = 1; /* we widen */
 	node->limits.can_discard = false;
@@ -181,7 +182,6 @@ static bool luks_amend(struct block_node *node, json_t *options, bool force,
 
 static bool luks_info(struct block_node *node, json_t *info, GError **error)
 {
-	json_object_set_new(info, "encrypted", json_true());
 	json_object_set_new(info, "format-specific",
 			    json_pack("{s:s, s:o}", "type", "luks", "data",
 				      crypto_volume_describe(&luks_of(node)->volume)));

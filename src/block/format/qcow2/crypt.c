@@ -92,6 +92,7 @@ bool qcow2_crypt_open(struct qcow2_node *q, json_t *dict, GError **error)
 				 format ? format : "luks");
 	if (!method)
 		return true;
+	q->node.encrypted = true;
 	if (format && strcmp(format, formats[method]) != 0)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "Header reported '%s' encryption format but options specify '%s'",

@@ -54,8 +54,6 @@ bool qcow2_info(struct block_node *node, json_t *info, GError **error)
 	json_object_set_new(info, "cluster-size", json_integer(q->cluster_size));
 	json_object_set_new(info, "dirty-flag",
 			    json_boolean(q->header.incompatible & QCOW2_INCOMPAT_DIRTY));
-	if (q->header.crypt_method)
-		json_object_set_new(info, "encrypted", json_true());
 	if (q->snapshots->len)
 		json_object_set_new(info, "snapshots", describe_snapshots(q));
 	json_object_set_new(info, "format-specific", describe_format(q));
