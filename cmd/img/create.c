@@ -33,7 +33,7 @@ static const struct shown {
 	{"qed", "size"}, {"qed", "backing_file"}, {"qed", "backing_fmt"},
 	{"qed", "cluster_size", "65536"}, {"qed", "table_size"},
 	{"raw", "size"}, {"raw", "nocow"}, {"raw", "preallocation"}, {"raw", "extent_size_hint"},
-	{"luks", "size"}, {"luks", "key-secret"}, {"luks", "cipher-alg"}, {"luks", "cipher-mode"},
+	{"host_device", "size"}, {"luks", "size"}, {"luks", "key-secret"}, {"luks", "cipher-alg"}, {"luks", "cipher-mode"},
 	{"luks", "ivgen-alg"}, {"luks", "ivgen-hash-alg"}, {"luks", "hash-alg"}, {"luks", "iter-time"},
 };
 

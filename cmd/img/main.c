@@ -93,16 +93,30 @@ int img_args_status(const char *command, const struct option_row *rows, int resu
 	return EXIT_SUCCESS;
 }
 
+/* A number with a unit, but of more than 64 bits. */
+static bool is_too_large(const char *text)
+{
+	static const char units[] = "kMGTPE";
+	char *end;
+	double value = g_ascii_isdigit(*text) ? g_ascii_strtod(text, &end) : 0;
+	const char *unit = value > 0 && *end ? strchr(units, *end) : NULL;
+	for (const char *u = units; unit && u <= unit; u++)
+		value *= 1024;
+	return value >= 0x1p63 && (!*end || (unit && !end[1]));
+}
+
 bool img_size_in(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *bytes)
 {
-	if (!image_parse_size(text, bytes)) {
+	if (is_too_large(text)) {
+		*bytes = UINT64_MAX; /* out of every range */
+	} else if (!image_parse_size(text, bytes)) {
 		img_fail("Invalid %s specified. You may use k, M, G, T, P or E suffixes for", what);
 		img_fail("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
 		return false;
 	}
 	if (*bytes >= min && *bytes <= max)
 		return true;
-	if (max == INT64_MAX)
+	if (max == INT64_MAX && *bytes < min)
 		img_fail("Invalid %s specified. Must be >= %" PRIu64 ".", what, min);
 	else
 		img_fail("Invalid %s specified. Must be between %" PRIu64 " and %" PRIu64 ".", what, min,

@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct create_call {
@@ -72,6 +74,23 @@ static const struct block_driver *find_creatable(const char *format, GError **er
 	return driver && driver->create ? driver : NULL;
 }
 
+/* Host devices are there or not: a file of that name would be taken for one. */
+static bool check_device(const struct block_driver *driver, const char *filename, GError **error)
+{
+	struct stat st;
+	bool device = driver == &block_host_device_driver || driver == &block_host_cdrom_driver;
+	int missing = device && stat(filename, &st) < 0 ? errno : 0;
+	if (!device || (!missing && (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode))))
+		return true;
+	g_autofree char *why =
+		missing ? g_strdup_printf("Could not open '%s': %s", filename, g_strerror(missing))
+			: g_strdup_printf("'%s' driver requires '%s' to be either a character or block device",
+					  driver->name, filename);
+	return error_set(error, BERTH_ERR_INVALID,
+			 "Protocol driver '%s' does not support image creation, and opening the image failed: %s",
+			 driver->name, why);
+}
+
 /* Make the empty file that the format goes into, and open it. */
 static struct block_node *make_file(const char *filename, json_t *options, struct aio_loop *loop,
 				    GError **error)
@@ -108,7 +127,7 @@ bool block_create_in(struct block_graph *graph, const char *filename, const char
 		     uint64_t size, const json_t *options, struct aio_loop *loop, GError **error)
 {
 	const struct block_driver *driver = find_creatable(format, error);
-	if (!driver)
+	if (!driver || !check_device(driver, filename, error))
 		return false;
 	struct create_call call = {.driver = driver, .error = error,
 				   .create = {.filename = filename, .loop = loop, .size = size,

@@ -18,6 +18,13 @@ create -f foo x 1M
 create -f vdi x
 create -f vdi x 1Q
 create -f vdi x 1M 2M
+create -f vdi x 64E
+create -f vdi x 99999999999999999999
+create -f vdi x 8Ex
+convert -O host_device a.raw new.raw
+create -f host_device new.raw 1M
+create -f host_device tiny.raw 1M
+convert -O host_device a.raw tiny.raw
 create -f vdi -o nothing=1 x 1M
 create -f vdi -o size=3M x 4M
 create -f vdi -o size=a x
