@@ -322,7 +322,10 @@ static inline struct jit_at jit_group_field(unsigned n)
 {
 	return jit_field(offsetof(struct soft_vcpu, jit_groups) + n * sizeof(uint64_t));
 }
-/* writes.c, of 64-bit code: bits of the general registers that it may change. rsp only where it is an operand. */
+/*
+ * writes.c, of 64-bit code: bits of the general registers that it may change; of rsp only where that is
+ * an operand.
+ */
 unsigned jit_writes(const struct jit_op *op, const struct x86_insn *x);
 /* Does it add a constant to a 64-bit register, and change no other? */
 bool jit_adds_constant(const struct x86_insn *x, unsigned *reg, int64_t *by);
