@@ -63,6 +63,8 @@ struct domains *domains_new(struct daemon *daemon, GError **error);
 void domains_free(struct domains *domains);
 /* By the UUID in the wire form; fails the call if there is none. */
 struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wire);
+/* Fails the call and returns false if the domain does not run. */
+bool domain_runs(struct rpc_call *call, const struct domain *dom);
 struct domain *domain_by_name(struct domains *domains, const char *name);
 struct domain *domain_by_uuid(struct domains *domains, const uint8_t uuid[16]);
 /* A new domain with `conf`'s name and UUID; it takes nothing of it. */

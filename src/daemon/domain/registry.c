@@ -92,6 +92,16 @@ struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wi
 	return NULL;
 }
 
+bool domain_runs(struct rpc_call *call, const struct domain *dom)
+{
+	GError *error = NULL;
+	if (dom->vmm)
+		return true;
+	virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
+	rpc_call_fail(call, error);
+	return false;
+}
+
 struct remote_domain domain_wire(const struct domain *dom)
 {
 	struct remote_domain wire = {.name = dom->name, .id = dom->id};

@@ -13,16 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool fail_not_running(struct rpc_call *call, const struct domain *dom)
-{
-	GError *error = NULL;
-	if (dom->vmm)
-		return false;
-	virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-	rpc_call_fail(call, error);
-	return true;
-}
-
 static unsigned host_cpus(const struct domain *dom)
 {
 	host_read_topology(dom->all->daemon->host);
@@ -35,7 +25,7 @@ void serve_domain_get_vcpus(struct rpc_call *call, const struct remote_domain_ge
 {
 	enum { RUNNING = 1 };
 	struct domain *dom = domain_find(call, &args->dom);
-	if (!dom || fail_not_running(call, dom))
+	if (!dom || !domain_runs(call, dom))
 		return;
 	unsigned count = MIN(dom->live->vcpus, (unsigned)MAX(args->maxinfo, 0));
 	unsigned length = MAX(args->maplen, 0);
@@ -65,7 +55,7 @@ void serve_domain_get_cpu_stats(struct rpc_call *call,
 {
 	struct domain *dom = domain_find(call, &args->dom);
 	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, 4) || fail_not_running(call, dom))
+	if (!dom || !rpc_call_check_flags(call, args->flags, 4) || !domain_runs(call, dom))
 		return;
 	if (args->start_cpu != -1) {
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,

@@ -11,16 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool fail_not_running(struct rpc_call *call, const struct domain *dom)
-{
-	GError *error = NULL;
-	if (dom->vmm)
-		return false;
-	virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-	rpc_call_fail(call, error);
-	return true;
-}
-
 static void fail_job(struct domain_job *job, const GError *cause)
 {
 	GError *error = NULL;
@@ -142,7 +132,7 @@ void serve_domain_block_resize(struct rpc_call *call,
 	enum { BYTES = 1 };
 	struct domain *dom = domain_find(call, &args->dom);
 	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, BYTES) || fail_not_running(call, dom))
+	if (!dom || !rpc_call_check_flags(call, args->flags, BYTES) || !domain_runs(call, dom))
 		return;
 	const struct conf_domain_disk *disk = conf_domain_find_disk(dom->live, args->disk);
 	uint64_t unit = args->flags & BYTES ? 1 : 1024;
@@ -210,7 +200,7 @@ void serve_qemu_monitor_command(struct rpc_call *call, const void *opaque)
 	const struct remote_qemu_monitor_command *args = opaque;
 	struct domain *dom = domain_find(call, &args->dom);
 	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, HMP) || fail_not_running(call, dom))
+	if (!dom || !rpc_call_check_flags(call, args->flags, HMP) || !domain_runs(call, dom))
 		return;
 	json_t *command = args->flags & HMP
 		? json_pack("{s:s, s:{s:s}}", "execute", "human-monitor-command", "arguments",
@@ -286,7 +276,7 @@ void serve_domain_abort_job(struct rpc_call *call, const struct remote_domain_ab
 {
 	struct domain *dom = domain_find(call, &args->dom);
 	GError *error = NULL;
-	if (!dom || fail_not_running(call, dom))
+	if (!dom || !domain_runs(call, dom))
 		return;
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "no job is active on the domain");
 	rpc_call_fail(call, error);

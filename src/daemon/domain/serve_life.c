@@ -300,15 +300,8 @@ void serve_domain_create_xml(struct rpc_call *call, const struct remote_domain_c
 static void destroy(struct rpc_call *call, const struct remote_domain *wire)
 {
 	struct domain *dom = domain_find(call, wire);
-	GError *error = NULL;
-	if (!dom)
-		return;
-	if (dom->vmm) {
+	if (dom && domain_runs(call, dom))
 		vmm_destroy(dom, call);
-		return;
-	}
-	virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-	rpc_call_fail(call, error);
 }
 
 void serve_domain_destroy(struct rpc_call *call, const struct remote_domain_destroy_args *args)

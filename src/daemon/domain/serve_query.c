@@ -119,17 +119,11 @@ void serve_domain_get_control_info(struct rpc_call *call,
 {
 	enum { CONTROL_OK = 0, CONTROL_OCCUPIED = 2 };
 	struct domain *dom = domain_find(call, &args->dom);
-	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
+	if (!dom || !rpc_call_check_flags(call, args->flags, 0) || !domain_runs(call, dom))
 		return;
-	if (dom->vmm) {
-		bool busy = !g_queue_is_empty(&dom->jobs);
-		rpc_call_reply(call, &(struct remote_domain_get_control_info_ret){
-					     .state = busy ? CONTROL_OCCUPIED : CONTROL_OK});
-		return;
-	}
-	virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-	rpc_call_fail(call, error);
+	bool busy = !g_queue_is_empty(&dom->jobs);
+	rpc_call_reply(call, &(struct remote_domain_get_control_info_ret){
+				     .state = busy ? CONTROL_OCCUPIED : CONTROL_OK});
 }
 
 /* --- Configuration -------------------------------------------------------------------------- */

@@ -325,14 +325,8 @@ void serve_domain_memory_stats(struct rpc_call *call,
 			       const struct remote_domain_memory_stats_args *args)
 {
 	struct domain *dom = domain_find(call, &args->dom);
-	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
+	if (!dom || !rpc_call_check_flags(call, args->flags, 0) || !domain_runs(call, dom))
 		return;
-	if (!dom->vmm) {
-		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-		rpc_call_fail(call, error);
-		return;
-	}
 	struct memory_query *query = g_new(struct memory_query, 1);
 	*query = (struct memory_query){call, domain_pin(dom), args->max_stats};
 	if (!dom->live->balloon) {
