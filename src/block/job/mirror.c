@@ -270,10 +270,13 @@ static bool copy_rest(struct mirror *m)
 	while (good && block_dirty_next(m->dirty, 0, &start, &length)) {
 		bool write;
 		int rc = copy_piece(m, start, length, &write);
-		if (rc < 0)
+		if (rc < 0) {
 			good = error_set_errno(&m->job.error, -rc, "the last bytes could not be copied");
-		else
-			block_dirty_clear(m->dirty, start, length);
+			break;
+		}
+		block_dirty_clear(m->dirty, start, length);
+		m->job.offset += length;
+		update_length(m);
 	}
 	int rc = good ? block_flush(m->to) : 0;
 	if (rc < 0)

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import vmm
-from vmm import Failed, Guest
+from vmm import Failed, Guest, Qmp
 
 SCRATCH_MIB = 64
 
@@ -30,10 +30,12 @@ def programs_verify_their_results():
             command = vmm.debian(2, extra=[
                 "-drive", f"file={scratch_disk(folder)},if=none,id=s,format=raw,cache=none",
                 "-device", "virtio-blk-pci,drive=s,num-queues=2,serial=scratch",
-                "-nic", "user,model=virtio-net-pci"])
+                "-nic", "user,model=virtio-net-pci",
+                "-qmp", f"unix:{folder}/qmp,server=on,wait=off"])
             with Guest(command) as guest:
                 guest.login(600)
                 fio_verifies(guest)
+                a_mirror_is_the_disk_that_fio_writes(guest, folder)
                 iperf3_runs(guest, port)
                 stress_verifies(guest)
                 guest.send("poweroff\n")
@@ -47,6 +49,36 @@ def fio_verifies(guest):
     guest.run("fio --name=v --filename=/dev/disk/by-id/virtio-scratch --rw=randwrite --bs=4k "
               "--direct=1 --ioengine=libaio --iodepth=16 --size=32M --verify=crc32c "
               "--verify_fatal=1 --verify_backlog=512 --output=/tmp/fio.log", 600)
+
+
+def wait_for_writes(qmp, count):
+    """Until the disk has had `count` more of them."""
+    written = lambda: max(e["stats"]["wr_operations"] for e in qmp.call("query-blockstats"))
+    wanted, deadline = written() + count, time.monotonic() + 120
+    while written() < wanted:
+        if time.monotonic() > deadline:
+            raise Failed("fio does not write")
+        time.sleep(0.01)
+
+
+def a_mirror_is_the_disk_that_fio_writes(guest, folder):
+    """A live copy to another file is cut off in the middle of fio's writes: both are the same then."""
+    qmp = Qmp(f"{folder}/qmp", 60)
+    guest.run("fio --name=m --filename=/dev/disk/by-id/virtio-scratch --rw=randwrite --bs=4k --direct=1 "
+              "--ioengine=libaio --iodepth=8 --size=32M --time_based --runtime=300 >/dev/null 2>&1 & true", 60)
+    wait_for_writes(qmp, 500)
+    copy = os.path.join(folder, "copy.qcow2")
+    qmp.call("drive-mirror", device="s", job_id="m", target=copy, sync="full", format="qcow2")
+    qmp.wait_event("BLOCK_JOB_READY")
+    wait_for_writes(qmp, 2000)
+    qmp.call("stop")
+    qmp.call("block-job-cancel", device="m")
+    event = qmp.wait_event("BLOCK_JOB_COMPLETED")["data"]
+    if "error" in event or event["offset"] < event["len"]:
+        raise Failed(f"the mirror: {event}")
+    subprocess.run(["qemu-img", "compare", "-q", "-U", os.path.join(folder, "scratch.img"), copy], check=True)
+    qmp.call("cont")
+    guest.run("pkill fio; wait; true", 60)
 
 
 def iperf3_runs(guest, port):
