@@ -81,8 +81,22 @@ static void print_human(const json_t *info)
 	}
 }
 
+/* What the tables may take of memory once the image is in use, however large it is. */
+static void print_cache(struct block_node *node)
+{
+	struct block_cache_bound bound;
+	if (!block_cache_bound(node, &bound)) {
+		printf("cache: this is told of qcow2 images, not of '%s'\n", block_format_name(node));
+		return;
+	}
+	g_autofree char *bytes = output_size(bound.bytes), *covers = output_size(bound.covers);
+	printf("cache: at most %s of tables in memory, enough for %s of the disk (option cache-size)\n",
+	       bytes, covers);
+}
+
 /* The infos of `name` and, if asked for, of all that is below it; NULL after a complaint. */
-static json_t *collect(struct image_env *env, const char *name, const char *format, bool chain)
+static json_t *collect(struct image_env *env, const char *name, const char *format, bool chain,
+		       bool cache)
 {
 	json_t *list = json_array();
 	g_autofree char *next = g_strdup(name), *next_format = g_strdup(format);
@@ -98,6 +112,8 @@ static json_t *collect(struct image_env *env, const char *name, const char *form
 			json_decref(list);
 			return NULL;
 		}
+		if (cache)
+			print_cache(node);
 		json_object_set_new(info, "filename",
 				    json_string(block_filename(node) ? block_filename(node) : next));
 		json_array_append_new(list, info);
@@ -118,7 +134,7 @@ static json_t *collect(struct image_env *env, const char *name, const char *form
 static int run(int argc, char **argv)
 {
 	const char *format = NULL, *output = NULL;
-	bool chain = false;
+	bool chain = false, cache = false;
 	enum output_format kind;
 	auto_image_env env = {0};
 	image_env_init(&env);
@@ -126,6 +142,7 @@ static int run(int argc, char **argv)
 		{'f', "format", OPTION_TEXT, &format, "FORMAT", "do not guess the image's format"},
 		{0, "output", OPTION_TEXT, &output, "human|json", "how to print"},
 		{0, "backing-chain", OPTION_FLAG, &chain, NULL, "show the backing images too"},
+		{0, "cache", OPTION_FLAG, &cache, NULL, "say first how much memory its tables may take"},
 		IMAGE_OBJECT_ROW(env), IMAGE_OPTS_ROW(env), IMAGE_SHARE_ROW(env), IMAGE_END_ROW,
 	};
 	int first = args_read(argc, argv, rows);
@@ -135,7 +152,9 @@ static int run(int argc, char **argv)
 		return img_usage("Expecting one image file name");
 	if (!output_parse(output, &kind) || !image_env_objects(&env))
 		return EXIT_FAILURE;
-	json_t *list = collect(&env, argv[first], format, chain);
+	if (cache && kind == OUTPUT_JSON)
+		return img_usage("--cache is for people: leave out --output=json");
+	json_t *list = collect(&env, argv[first], format, chain, cache);
 	if (!list)
 		return EXIT_FAILURE;
 	for (size_t i = 0; kind == OUTPUT_HUMAN && i < json_array_size(list); i++) {

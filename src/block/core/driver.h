@@ -78,6 +78,8 @@ struct block_driver {
 	bool (*set_readonly)(struct block_node *node, bool readonly, GError **error);
 	/* Add keys as in qemu-img's ImageInfo: cluster-size, dirty-flag, snapshots, format-specific. */
 	bool (*info)(struct block_node *node, json_t *info, GError **error);
+	/* The most that is kept in memory of the image's tables; NULL: it cannot say. */
+	void (*cache_bound)(const struct block_node *node, struct block_cache_bound *bound);
 	bool (*check)(struct block_node *node, struct block_check *check, GError **error);
 	bool (*amend)(struct block_node *node, json_t *options, bool force,
 		      struct block_progress *progress, GError **error);

@@ -155,6 +155,14 @@ static bool run_info(struct call *call)
 	return call->node->driver->info(call->node, call->object, call->error);
 }
 
+bool block_cache_bound(const struct block_node *node, struct block_cache_bound *bound)
+{
+	if (!node->driver->cache_bound)
+		return false;
+	node->driver->cache_bound(node, bound);
+	return true;
+}
+
 json_t *block_info(struct block_node *node, GError **error)
 {
 	struct stat st;

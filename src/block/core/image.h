@@ -62,6 +62,12 @@ int block_status_above(struct block_node *node, struct block_node *base, uint64_
 
 /* qemu-img's ImageInfo (without the backing chain). Free with json_decref(). */
 json_t *block_info(struct block_node *node, GError **error);
+/* How many bytes of tables are kept at most, and how much of the disk so many tables describe. */
+struct block_cache_bound {
+	uint64_t bytes, covers;
+};
+/* False: the format cannot say. */
+bool block_cache_bound(const struct block_node *node, struct block_cache_bound *bound);
 
 struct aio_pool;
 /*

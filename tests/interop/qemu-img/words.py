@@ -198,4 +198,17 @@ def test_progress():
             raise Failed(f"progress is {done.stdout!r}")
 
 
-main(test_words, test_interrupted, test_progress)
+def test_cache():
+    """Opening a large image reads little, and what it may come to is told."""
+    with temporary_folder() as folder:
+        run(THEIRS, "create", "-q", "-f", "qcow2", "large", "10G", cwd=folder)
+        said = run(ours(), "info", "--cache", "large", cwd=folder).out
+        if not said.startswith("cache: at most 32 MiB of tables in memory, enough for 256 GiB of the disk"):
+            raise Failed(f"info --cache says {said!r}")
+        small = run(ours(), "info", "--cache", "--image-opts", "driver=qcow2,cache-size=1M,file.filename=large",
+                    cwd=folder).out
+        if "at most 1 MiB of tables in memory, enough for 8 GiB" not in small:
+            raise Failed(f"with a smaller cache it says {small!r}")
+
+
+main(test_words, test_interrupted, test_progress, test_cache)

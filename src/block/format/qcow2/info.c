@@ -59,3 +59,11 @@ bool qcow2_info(struct block_node *node, json_t *info, GError **error)
 	json_object_set_new(info, "format-specific", describe_format(q));
 	return true;
 }
+
+/* Refcount blocks share the cache, but a guest's reads need none, and its writes few. */
+void qcow2_cache_bound(const struct block_node *node, struct block_cache_bound *bound)
+{
+	const struct qcow2_node *q = (const struct qcow2_node *)node;
+	bound->bytes = (uint64_t)q->page_limit * q->page_size;
+	bound->covers = bound->bytes / q->entry_size * q->cluster_size;
+}

@@ -293,6 +293,7 @@ const struct block_driver block_qcow2_driver = {
 	.resize = qcow2_resize,
 	.set_readonly = qcow2_set_readonly,
 	.info = qcow2_info,
+	.cache_bound = qcow2_cache_bound,
 	.check = qcow2_check,
 	.amend = qcow2_amend,
 	.change_backing = qcow2_change_backing,

@@ -303,6 +303,7 @@ bool qcow2_change_backing(struct block_node *node, const char *file, const char 
 			  GError **error);
 bool qcow2_make_empty(struct block_node *node, GError **error);
 bool qcow2_info(struct block_node *node, json_t *info, GError **error);
+void qcow2_cache_bound(const struct block_node *node, struct block_cache_bound *bound);
 /* Replace the L1 table by one of `entries` (grown or from a snapshot). */
 int qcow2_l1_replace(struct qcow2_node *q, uint64_t *table, uint32_t entries, uint64_t size);
 int qcow2_update_flags(struct qcow2_node *q);
