@@ -34,6 +34,13 @@ static const struct block_driver *driver_of_protocol(const char *protocol)
 
 json_t *block_parse_filename(const char *filename, GError **error)
 {
+	/* Names travel as JSON, which is UTF-8. A backing file's comes from an image. */
+	if (!g_utf8_validate(filename, -1, NULL)) {
+		g_autofree char *shown = g_utf8_make_valid(filename, -1);
+		error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			  "the name '%s' is no UTF-8: rename the file, or make a link to it", shown);
+		return NULL;
+	}
 	if (g_str_has_prefix(filename, "json:")) {
 		json_t *flat = json_parse_text(filename + 5, strlen(filename + 5), error);
 		if (flat && !json_is_object(flat)) {
