@@ -116,6 +116,10 @@ static void add_cdrom(GPtrArray *args, const struct conf_domain_disk *disk)
 	g_string_printf(drive, "if=none,id=%s,media=cdrom,readonly=on", node);
 	if (file)
 		g_string_append_printf(drive, ",format=%s,file=%s", disk->format, file);
+	if (disk->cache && strcmp(disk->cache, "default") != 0)
+		g_string_append_printf(drive, ",cache=%s", disk->cache);
+	if (disk->io)
+		g_string_append_printf(drive, ",aio=%s", disk->io);
 	add(args, "-drive", "%s", drive->str);
 }
 

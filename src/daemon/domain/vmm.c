@@ -232,7 +232,7 @@ static void started(struct vmm *vmm)
 static void on_cont(void *opaque, json_t *result, const GError *error)
 {
 	struct vmm *vmm = opaque;
-	if (vmm->dom->vmm != vmm)
+	if (vmm->dom->vmm != vmm || vmm->failed)
 		return;
 	if (error)
 		give_up(vmm);
@@ -321,6 +321,39 @@ static void on_threads(void *opaque, json_t *result, const GError *error)
 		take_threads(vmm, result);
 }
 
+static void on_setting(void *opaque, json_t *result, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	if (!error || vmm->dom->vmm != vmm || vmm->failed)
+		return;
+	vmm->cause = g_error_copy(error);
+	give_up(vmm);
+}
+
+static void set(struct vmm *vmm, const char *command, json_t *args)
+{
+	qmp_execute(vmm->qmp, command, args, COMMAND_TIMEOUT_MS, on_setting, vmm);
+}
+
+/* What the document says and no argument of the VMM's can: links that are down, the balloon. */
+static void apply_settings(struct vmm *vmm)
+{
+	const struct conf_domain *conf = vmm->dom->live;
+	for (unsigned i = 0; i < conf->nics->len; i++) {
+		const struct conf_domain_nic *nic = conf->nics->pdata[i];
+		if (nic->link_down)
+			set(vmm, "set_link", json_pack("{s:s, s:b}", "name", nic->dev.alias, "up", 0));
+	}
+	if (conf->balloon && conf->current_kib < conf->memory_kib)
+		set(vmm, "balloon",
+		    json_pack("{s:I}", "value", (json_int_t)(conf->current_kib * 1024)));
+	if (!conf->balloon || !conf->balloon_period)
+		return;
+	g_autofree char *path = g_strdup_printf("/machine/peripheral/%s", conf->balloon->alias);
+	set(vmm, "qom-set", json_pack("{s:s, s:s, s:i}", "path", path, "property",
+				      "guest-stats-polling-interval", "value", (int)conf->balloon_period));
+}
+
 static void on_start_threads(void *opaque, json_t *result, const GError *error)
 {
 	struct vmm *vmm = opaque;
@@ -335,10 +368,10 @@ static void on_start_threads(void *opaque, json_t *result, const GError *error)
 		give_up(vmm);
 		return;
 	}
-	if (vmm->start_paused)
-		started(vmm);
-	else
-		qmp_execute(vmm->qmp, "cont", NULL, COMMAND_TIMEOUT_MS, on_cont, vmm);
+	apply_settings(vmm);
+	/* Answers come in order: when this one is there, the settings hold. */
+	qmp_execute(vmm->qmp, vmm->start_paused ? "query-status" : "cont", NULL, COMMAND_TIMEOUT_MS, on_cont,
+		    vmm);
 }
 
 static void on_chardevs(void *opaque, json_t *result, const GError *error)

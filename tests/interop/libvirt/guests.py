@@ -24,7 +24,7 @@ DOMAIN_GET_JOB_STATS DOMAIN_INTERFACE_ADDRESSES
 
 XML = """<domain type='qemu'>
   <name>live</name>
-  <memory unit='MiB'>256</memory><vcpu>2</vcpu>
+  <memory unit='MiB'>256</memory><currentMemory unit='MiB'>240</currentMemory><vcpu>2</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
     <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_console,ahci,sd_mod,sr_mod,button,af_packet</cmdline></os>
@@ -32,6 +32,8 @@ XML = """<domain type='qemu'>
   <devices>
     <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
     <interface type='user'><model type='virtio'/></interface>
+    <interface type='user'><mac address='52:54:00:00:00:99'/><model type='virtio'/><link state='down'/></interface>
+    <memballoon model='virtio'><stats period='1'/></memballoon>
     <serial type='pty'/><console type='pty'/>
   </devices>
 </domain>"""
@@ -80,6 +82,15 @@ class Events:
             libvirt.virEventRunDefaultImpl()
 
 
+def check_settings(daemon, guest):
+    """What no argument of the VMM's says: a link that is down, the balloon and its statistics."""
+    name = guest.run("grep -l 52:54:00:00:00:99 /sys/class/net/*/address", 60).split("/")[-2]
+    guest.run(f"ip link set {name} up; sleep 1; [ $(cat /sys/class/net/{name}/carrier) = 0 ]", 60)
+    daemon.wait(lambda: "actual 245760" in daemon.said("dommemstat", "live"), "the balloon is blown up")
+    daemon.wait(lambda: re.search("unused [1-9]", daemon.said("dommemstat", "live")),
+                "the guest tells of its memory")
+
+
 def check_disk(daemon, guest, events):
     image = os.path.join(daemon.top, "hot.raw")
     with open(image, "wb") as file:
@@ -105,17 +116,17 @@ def check_disk(daemon, guest, events):
 
 def check_interface(daemon, guest, events):
     events.conn.lookupByName("live").attachDevice(NIC)
-    appears(guest, "/sys/class/net/eth1")
-    assert "52:54:00:11:22:33" in guest.run("cat /sys/class/net/eth1/address", 60)
-    guest.run("ip link set eth1 up; sleep 1; [ $(cat /sys/class/net/eth1/carrier) = 1 ]", 60)
+    appears(guest, "/sys/class/net/eth2")
+    assert "52:54:00:11:22:33" in guest.run("cat /sys/class/net/eth2/address", 60)
+    guest.run("ip link set eth2 up; sleep 1; [ $(cat /sys/class/net/eth2/carrier) = 1 ]", 60)
     daemon.virsh("domif-setlink", "live", "52:54:00:11:22:33", "down")
-    guest.run("sleep 1; [ $(cat /sys/class/net/eth1/carrier) = 0 ]", 60)
+    guest.run("sleep 1; [ $(cat /sys/class/net/eth2/carrier) = 0 ]", 60)
     events.conn.lookupByName("live").detachDevice(NIC)
-    guest.run("[ ! -e /sys/class/net/eth1 ]", 60)
+    guest.run("[ ! -e /sys/class/net/eth2 ]", 60)
     daemon.virsh("attach-device", "live", write(daemon, "nic.xml", NIC))
-    appears(guest, "/sys/class/net/eth1")
+    appears(guest, "/sys/class/net/eth2")
     daemon.virsh("detach-device-alias", "live", "ua-second")
-    guest.run("[ ! -e /sys/class/net/eth1 ]", 60)
+    guest.run("[ ! -e /sys/class/net/eth2 ]", 60)
     assert "52:54:00:11:22:33" not in daemon.said("domiflist", "live")
 
 
@@ -212,6 +223,7 @@ def main():
             guest.expect("guest# ", 300)
             guest.send("stty -echo\n")
             guest.run("true", 60)
+            check_settings(daemon, guest)
             check_disk(daemon, guest, events)
             check_interface(daemon, guest, events)
             check_medium(daemon, guest, events)
