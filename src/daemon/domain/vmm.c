@@ -9,8 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/notify.h"
-#include "daemon/domain/process.h"
-#include "daemon/domain/vmm.h"
+#include "daemon/domain/vmm_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,22 +28,6 @@ enum {
 	COMMAND_TIMEOUT_MS = 20000,
 	RECONNECT_MS = 200,
 	KILL_AFTER_MS = 300, /* between SIGTERM and SIGKILL */
-};
-
-struct vmm {
-	struct domain *dom;
-	char *run_dir;
-	pid_t pid;
-	int pidfd;
-	struct aio_watch *watch;
-	struct qmp *qmp;
-	struct aio_timer timer;       /* connecting, or killing */
-	int64_t deadline_ns;          /* of connecting */
-	struct domain_job *job;       /* that starts it */
-	bool start_paused, destroyed, was_shutdown, failed;
-	GError *cause;                /* why we gave it up, if not by its own words */
-	pid_t *threads;               /* of the vCPUs, ended by 0 */
-	GPtrArray *destroyers;        /* struct rpc_call: answered when it has ended */
 };
 
 /* --- Files ---------------------------------------------------------------------------------- */
@@ -262,63 +245,13 @@ static void take_terminals(struct domain *dom, const json_t *list)
 	}
 }
 
-/* --- Threads -------------------------------------------------------------------------------- */
-
-/* [{"cpu-index": 0, "thread-id": 123}]; what a VMM says of threads that are not its own is ignored. */
-static void take_threads(struct vmm *vmm, const json_t *list)
-{
-	unsigned count = MIN(json_array_size(list), vmm->dom->live->max_vcpus);
-	g_free(vmm->threads);
-	vmm->threads = g_new0(pid_t, count + 1);
-	for (unsigned i = 0; i < count; i++) {
-		pid_t thread = json_integer_value(json_object_get(json_array_get(list, i), "thread-id"));
-		g_autofree char *path = g_strdup_printf("/proc/%d/task/%d", (int)vmm->pid, (int)thread);
-		if (thread <= 0 || !g_file_test(path, G_FILE_TEST_EXISTS))
-			break;
-		vmm->threads[i] = thread;
-	}
-}
-
-pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu)
-{
-	const pid_t *threads = dom->vmm ? dom->vmm->threads : NULL;
-	for (unsigned i = 0; threads && threads[i]; i++) {
-		if (i == vcpu)
-			return threads[i];
-	}
-	return 0;
-}
-
-int vmm_pin(struct domain *dom, int vcpu, const uint8_t *map, unsigned length)
-{
-	static const pid_t none[] = {0};
-	const struct vmm *vmm = dom->vmm;
-	if (vcpu < 0)
-		return process_pin_others(vmm->pid, vmm->threads ? vmm->threads : none, map, length);
-	pid_t thread = vmm_vcpu_thread(dom, vcpu);
-	return thread ? process_pin(thread, map, length) : ESRCH;
-}
-
-/* As the document says; the host may have fewer CPUs than it had when that was written. */
-static bool pin_all(struct domain *dom, GError **error)
-{
-	for (int vcpu = -1; vcpu < (int)dom->live->vcpus; vcpu++) {
-		uint8_t map[64];
-		g_autofree char *cpuset = conf_domain_cpuset(dom->live, vcpu);
-		if (!cpuset || !conf_cpuset_parse(cpuset, map, sizeof(map)))
-			continue;
-		int failed = vmm_pin(dom, vcpu, map, sizeof(map));
-		if (failed)
-			return error_set_errno(error, failed, "cannot pin to the host's CPUs %s", cpuset);
-	}
-	return true;
-}
+/* --- Settings ------------------------------------------------------------------------------- */
 
 static void on_threads(void *opaque, json_t *result, const GError *error)
 {
 	struct vmm *vmm = opaque;
 	if (!error && vmm->dom->vmm == vmm)
-		take_threads(vmm, result);
+		vmm_take_threads(vmm, result);
 }
 
 static void on_setting(void *opaque, json_t *result, const GError *error)
@@ -361,7 +294,7 @@ static void on_start_threads(void *opaque, json_t *result, const GError *error)
 	on_threads(opaque, result, error);
 	if (vmm->dom->vmm != vmm)
 		return;
-	if (error || !pin_all(vmm->dom, &failure)) {
+	if (error || !vmm_pin_all(vmm->dom, &failure)) {
 		log_warning("domain '%s': %s", vmm->dom->name, (error ? error : failure)->message);
 		g_set_error_literal(&vmm->cause, VIRT_ERROR, VIRT_OPERATION_FAILED,
 				    (error ? error : failure)->message);

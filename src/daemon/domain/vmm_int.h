@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A running domain's VMM, for the files of vmm*.c. */
+#pragma once
+
+#include "daemon/domain/vmm.h"
+
+struct vmm {
+	struct domain *dom;
+	char *run_dir;
+	pid_t pid;
+	int pidfd;
+	struct aio_watch *watch;
+	struct qmp *qmp;
+	struct aio_timer timer;       /* connecting, or killing */
+	int64_t deadline_ns;          /* of connecting */
+	struct domain_job *job;       /* that starts it */
+	bool start_paused, destroyed, was_shutdown, failed;
+	GError *cause;                /* why we gave it up, if not by its own words */
+	pid_t *threads;               /* of the vCPUs, ended by 0 */
+	GPtrArray *destroyers;        /* struct rpc_call: answered when it has ended */
+};
+
+/* vmm_threads.c: what query-cpus-fast says; and the pins of the live document. */
+void vmm_take_threads(struct vmm *vmm, const json_t *list);
+bool vmm_pin_all(struct domain *dom, GError **error);
