@@ -74,6 +74,9 @@ static bool check_disk(const struct conf_domain *conf, const struct conf_domain_
 					 disk->target);
 	if (!disk->file && !disk->cdrom)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source> is missing");
+	if (disk->shareable && !disk->virtio)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "only a virtio disk can be shareable: use bus='virtio'");
 	if (disk->cdrom && disk->virtio)
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 					 "a CD-ROM cannot be on virtio: use bus='sata'");

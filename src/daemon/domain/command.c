@@ -108,18 +108,24 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
 	add_json(args, "-device", char_device(conf, chr));
 }
 
-/* A CD drive keeps its name when the medium changes, which a block node does not. */
-static void add_cdrom(GPtrArray *args, const struct conf_domain_disk *disk)
+/*
+ * SATA disks and CD drives: a drive keeps its name when the medium changes, which a block node does not,
+ * and its cache mode says whether writes are written through, which these devices have no property for.
+ */
+static void add_drive(GPtrArray *args, const struct conf_domain_disk *disk)
 {
 	g_autofree char *node = disk_node_name(disk), *file = disk->file ? quoted(disk->file) : NULL;
 	g_autoptr(GString) drive = g_string_new(NULL);
-	g_string_printf(drive, "if=none,id=%s,media=cdrom,readonly=on", node);
+	g_string_printf(drive, "if=none,id=%s,media=%s,readonly=%s", node, disk->cdrom ? "cdrom" : "disk",
+			disk->readonly ? "on" : "off");
 	if (file)
 		g_string_append_printf(drive, ",format=%s,file=%s", disk->format, file);
 	if (disk->cache && strcmp(disk->cache, "default") != 0)
 		g_string_append_printf(drive, ",cache=%s", disk->cache);
 	if (disk->io)
 		g_string_append_printf(drive, ",aio=%s", disk->io);
+	if (disk->discard)
+		g_string_append_printf(drive, ",discard=%s", disk->discard);
 	add(args, "-drive", "%s", drive->str);
 }
 
@@ -129,10 +135,10 @@ static void add_devices(GPtrArray *args, const struct conf_domain *conf, const c
 		add_json(args, "-device", controller_device(conf, conf->controllers->pdata[i]));
 	for (unsigned i = 0; i < conf->disks->len; i++) {
 		const struct conf_domain_disk *disk = conf->disks->pdata[i];
-		if (disk->cdrom)
-			add_cdrom(args, disk);
-		else
+		if (disk->virtio)
 			add_json(args, "-blockdev", disk_blockdev(disk));
+		else
+			add_drive(args, disk);
 		add_json(args, "-device", disk_device(conf, disk));
 	}
 	for (unsigned i = 0; i < conf->nics->len; i++) {

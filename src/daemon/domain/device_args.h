@@ -11,7 +11,7 @@
 
 /* The name of a disk's topmost block node; free with g_free(). */
 char *disk_node_name(const struct conf_domain_disk *disk);
-/* What -blockdev takes; not for CD drives, whose -drive is command.c's. */
+/* What -blockdev takes; of virtio disks only: command.c has a -drive for the others. */
 json_t *disk_blockdev(const struct conf_domain_disk *disk);
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);
 json_t *nic_netdev(const struct conf_domain_nic *nic);
