@@ -217,8 +217,14 @@ static void one_access(struct setup *t)
 	check_tags(t, linear, user, ac);
 	if (!result) {
 		uint64_t probed;
-		g_assert_true(soft_probe(t->g->c, linear, &probed));
-		g_assert_cmphex(probed, ==, want);
+		/*
+		 * PAE's four root entries are in registers since CR3 was loaded (SDM 3A, 4.4.1); a probe
+		 * reads them from memory, where they may have changed.
+		 */
+		bool found = soft_probe(t->g->c, linear, &probed);
+		g_assert_true(found || t->levels == 3);
+		if (found && t->levels != 3)
+			g_assert_cmphex(probed, ==, want);
 	}
 }
 
