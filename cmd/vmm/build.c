@@ -123,7 +123,6 @@ static bool set_config(struct vmm *vmm, GError **error)
 	config->board = vmm->board->name;
 	config->name = conf->name.guest;
 	config->uuid_set = conf->uuid && conf_uuid_parse(conf->uuid, config->uuid, NULL);
-	config->max_cpus = conf->smp.maxcpus;
 	config->firmware = conf->bios;
 	config->firmware_dir = conf->firmware_dir;
 	config->kernel = conf->kernel;
@@ -239,12 +238,14 @@ static bool set_devices(struct vmm *vmm, GError **error)
 	const GPtrArray *items = vmm->conf->items[CONF_DEVICE];
 	const GPtrArray *globals = vmm->conf->globals;
 	struct machine_device *devices = keep(vmm, g_new0(struct machine_device, items->len + 1));
+	unsigned count = 0;
 	for (unsigned i = 0; i < items->len; i++) {
-		if (!describe_device(vmm, items->pdata[i], &devices[i], error))
+		if (!cpus_is_cpu(items->pdata[i]) &&
+		    !describe_device(vmm, items->pdata[i], &devices[count++], error))
 			return false;
 	}
 	vmm->config.devices = devices;
-	vmm->config.device_count = items->len;
+	vmm->config.device_count = count;
 	struct machine_global *list = keep(vmm, g_new0(struct machine_global, globals->len + 1));
 	for (unsigned i = 0; i < globals->len; i++) {
 		const struct conf_global *global = globals->pdata[i];
@@ -282,10 +283,10 @@ static bool create_vm(struct vmm *vmm, GError **error)
 		g_prefix_error(error, "-cpu: ");
 		return false;
 	}
-	const struct vm_config vm_config = {
+	struct vm_config vm_config = {
 		.engine = vmm->engine,
 		.cpu_model = vmm->cpu_model,
-		.vcpus = conf->smp.cpus,
+		.vcpus = vmm->board->hotplug_cpus ? conf->smp.maxcpus : conf->smp.cpus,
 		.sockets = conf->smp.sockets,
 		.dies = conf->smp.dies,
 		.cores = conf->smp.cores,
@@ -298,6 +299,8 @@ static bool create_vm(struct vmm *vmm, GError **error)
 		.kernel_irqchip_split = split,
 		.pause_on_reset_request = conf->action.reboot == CONF_REBOOT_SHUTDOWN,
 	};
+	if (!cpus_configure(vmm, &vm_config, error))
+		return false;
 	vmm->vm = vm_new(&vm_config, vmm->loop, error);
 	return vmm->vm != NULL;
 }

@@ -186,6 +186,8 @@ static void info_registers(void *opaque, struct hmp_call *call)
 	for (unsigned i = 0; i < vmm->vm->vcpu_count; i++) {
 		if (i > 0 && !all)
 			break;
+		if (!vmm->vm->vcpus[i].present)
+			continue;
 		struct x86_state *state = take_state(vmm, call, i);
 		if (!state)
 			break;

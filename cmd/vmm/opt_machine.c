@@ -226,7 +226,7 @@ const struct option options_machine[] = {
 	{"cpu", "MODEL[,+FEATURE][,-FEATURE]...", "CPU model; -cpu help lists models and features.",
 	 apply_cpu},
 	{"smp", "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]",
-	 "Number of vCPUs (default 1) and how they are arranged.", apply_smp},
+	 "Number of vCPUs (default 1), how they are arranged, and how many device_add can make it.", apply_smp},
 	{"m", "[size=]MEGABYTES", "Guest RAM; K, M, G, T may follow the number (default 128).",
 	 apply_memory},
 	{"numa", "node[,nodeid=N][,cpus=FIRST[-LAST]][,mem=SIZE|,memdev=ID] | dist,src=N,dst=N,val=V | "

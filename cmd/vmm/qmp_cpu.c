@@ -12,38 +12,24 @@ static void get_thread_id(struct vcpu *vcpu, void *opaque)
 	*(pid_t *)opaque = gettid();
 }
 
-char *cpu_path(unsigned index)
-{
-	return g_strdup_printf("/machine/unattached/device[%u]", index);
-}
-
-json_t *cpu_place(const struct vm *vm, unsigned index)
-{
-	const struct vm_config *config = &vm->config;
-	unsigned thread = index % config->threads;
-	unsigned core = index / config->threads % config->cores;
-	unsigned die = index / config->threads / config->cores % config->dies;
-	unsigned socket = index / config->threads / config->cores / config->dies;
-	return json_pack("{s:i, s:i, s:i, s:i}", "socket-id", (int)socket, "die-id", (int)die,
-			 "core-id", (int)core, "thread-id", (int)thread);
-}
-
-static json_t *describe_cpu(struct vm *vm, struct vcpu *vcpu)
+static json_t *describe_cpu(struct vmm *vmm, struct vcpu *vcpu)
 {
 	pid_t tid = 0;
 	vcpu_call(vcpu, get_thread_id, &tid);
-	g_autofree char *path = cpu_path(vcpu->index);
+	g_autofree char *path = cpu_path(vmm, vcpu->index);
 	return json_pack("{s:i, s:s, s:i, s:s, s:o}", "cpu-index", (int)vcpu->index, "qom-path",
 			 path, "thread-id", (int)tid, "target", "x86_64", "props",
-			 cpu_place(vm, vcpu->index));
+			 cpu_place(vmm->vm, vcpu->index));
 }
 
 static json_t *run_query_cpus(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
 	json_t *list = json_array();
-	for (unsigned i = 0; i < vmm->vm->vcpu_count; i++)
-		json_array_append_new(list, describe_cpu(vmm->vm, &vmm->vm->vcpus[i]));
+	for (unsigned i = 0; i < vmm->vm->vcpu_count; i++) {
+		if (vmm->vm->vcpus[i].present)
+			json_array_append_new(list, describe_cpu(vmm, &vmm->vm->vcpus[i]));
+	}
 	return list;
 }
 

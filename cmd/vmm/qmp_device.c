@@ -15,7 +15,9 @@ static json_t *run_device_add(void *opaque, const json_t *args, GError **error)
 {
 	struct keyval *kv = json_to_keyval(args, error);
 	struct conf_item *item = kv ? conf_item_from_keyval(CONF_DEVICE, kv, error) : NULL;
-	if (item)
+	if (item && cpus_is_cpu(item))
+		cpus_plug(opaque, item, error);
+	else if (item)
 		vmm_add_device(opaque, item, error);
 	conf_item_free(item);
 	return NULL;
@@ -25,10 +27,22 @@ static json_t *run_device_del(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
 	const char *id = json_string_value(json_object_get(args, "id"));
-	if (!machine_find_device(vmm->machine, id))
-		return qmp_error(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
-	machine_remove_device(vmm->machine, id, error);
+	int cpu = machine_find_cpu(vmm->machine, id);
+	if (cpu >= 0)
+		machine_cpu_request(vmm->machine, (unsigned)cpu, error);
+	else if (machine_find_device(vmm->machine, id))
+		machine_remove_device(vmm->machine, id, error);
+	else
+		qmp_error(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
 	return NULL;
+}
+
+static void emit_deleted(struct vmm *vmm, const char *id, const char *path)
+{
+	json_t *data = json_pack("{s:s}", "path", path);
+	if (id)
+		json_object_set_new(data, "device", json_string(id));
+	monitor_emit(vmm->monitor, "DEVICE_DELETED", data);
 }
 
 /* A device goes: at once, or long after device_del, when the guest lets go of it. */
@@ -38,15 +52,20 @@ static void device_removed(void *opaque, struct device *dev)
 	g_autofree char *path = dev->id ? g_strdup_printf("/machine/peripheral/%s", dev->id) :
 					  g_strdup_printf("/machine/peripheral-anon/%s",
 							  dev->class->name);
-	json_t *data = json_pack("{s:s}", "path", path);
-	if (dev->id)
-		json_object_set_new(data, "device", json_string(dev->id));
-	monitor_emit(vmm->monitor, "DEVICE_DELETED", data);
+	emit_deleted(vmm, dev->id, path);
+}
+
+static void cpu_removed(void *opaque, unsigned index, const char *id)
+{
+	g_autofree char *path = id ? g_strdup_printf("/machine/peripheral/%s", id) :
+				     cpu_path(opaque, index);
+	emit_deleted(opaque, id, path);
 }
 
 void device_events_connect(struct vmm *vmm)
 {
 	vmm->machine->removed = device_removed;
+	vmm->machine->cpu_removed = cpu_removed;
 	vmm->machine->removed_opaque = vmm;
 }
 

@@ -76,17 +76,19 @@ static json_t *run_command_line_options(void *opaque, const json_t *args, GError
 	return list;
 }
 
-/* Every slot has its CPU from power-on. */
+/* As QEMU: the last place first; with a path where there is a CPU. */
 static json_t *run_cpu_slots(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
 	json_t *list = json_array();
-	for (unsigned i = 0; i < vmm->vm->vcpu_count; i++) {
-		g_autofree char *path = cpu_path(i);
-		json_array_append_new(
-			list, json_pack("{s:s, s:i, s:o, s:s}", "type",
-					vmm->conf->cpu ? vmm->cpu_model->name : "max", "vcpus-count",
-					1, "props", cpu_place(vmm->vm, i), "qom-path", path));
+	g_autofree char *type = g_strdup_printf("%s-x86_64-cpu", cpus_model(vmm));
+	for (unsigned i = vmm->vm->vcpu_count; i-- > 0;) {
+		json_t *entry = json_pack("{s:s, s:i, s:o}", "type", type, "vcpus-count", 1, "props",
+					  cpu_place(vmm->vm, i));
+		g_autofree char *path = cpu_path(vmm, i);
+		if (vmm->vm->vcpus[i].present)
+			json_object_set_new(entry, "qom-path", json_string(path));
+		json_array_append_new(list, entry);
 	}
 	return list;
 }

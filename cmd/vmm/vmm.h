@@ -43,6 +43,18 @@ void vmm_destroy(struct vmm *vmm);
 /* A -device, at start or by device_add: sees to properties that name things of the command line. */
 struct device *vmm_add_device(struct vmm *vmm, const struct conf_item *item, GError **error);
 
+/* --- cpus.c: vCPUs as devices -------------------------------------------------------------------- */
+bool cpus_is_cpu(const struct conf_item *item);
+/* A device_add that is a CPU. */
+bool cpus_plug(struct vmm *vmm, const struct conf_item *item, GError **error);
+/* Which of the vCPUs are there at power-on: -smp cpus= and each -device that is one. */
+bool cpus_configure(struct vmm *vmm, struct vm_config *config, GError **error);
+/* The model's name, as in "MODEL-x86_64-cpu". Borrowed. */
+const char *cpus_model(const struct vmm *vmm);
+/* A vCPU's name in QMP (free with g_free()) and its place in the topology. */
+char *cpu_path(const struct vmm *vmm, unsigned index);
+json_t *cpu_place(const struct vm *vm, unsigned index);
+
 /* --- memory.c: guest RAM ------------------------------------------------------------------------ */
 bool memory_configure(struct vmm *vmm, GError **error);
 /* -overcommit mem-lock: after the machine has its memory. */
@@ -89,9 +101,6 @@ extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
 	qmp_limits_table, qmp_image_table,
 	qmp_key_table, qmp_memory_table, qmp_probe_table;
 extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[];
-/* A vCPU's name in QMP (free with g_free()) and its place in the topology. */
-char *cpu_path(unsigned index);
-json_t *cpu_place(const struct vm *vm, unsigned index);
 /* The state of vCPU `index`, to be freed with free(). */
 struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);

@@ -123,15 +123,14 @@ bool machine_fw_cfg_fill(struct machine *m, GError **error)
 {
 	const struct machine_config *c = m->config;
 	struct fw_cfg *fw = m->fw_cfg;
-	unsigned cpus = m->vm->config.vcpus;
 	uint32_t apic_ids = 0;
 	for (unsigned i = 0; i < m->vm->vcpu_count; i++)
 		apic_ids = MAX(apic_ids, m->vm->vcpus[i].apic_id + 1);
 	fw_cfg_add_bytes(fw, FW_CFG_UUID, c->uuid, sizeof(c->uuid));
 	fw_cfg_add_u64(fw, FW_CFG_RAM_SIZE, c->memory);
-	fw_cfg_add_u16(fw, FW_CFG_NB_CPUS, cpus);
+	fw_cfg_add_u16(fw, FW_CFG_NB_CPUS, machine_cpus_present(m));
 	/* For SeaBIOS this is the limit of APIC ids, not of CPUs. */
-	fw_cfg_add_u16(fw, FW_CFG_MAX_CPUS, MAX(apic_ids, MAX(cpus, c->max_cpus)));
+	fw_cfg_add_u16(fw, FW_CFG_MAX_CPUS, MAX(apic_ids, m->vm->vcpu_count));
 	fw_cfg_add_u16(fw, FW_CFG_NOGRAPHIC, c->nographic);
 	fw_cfg_add_u32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
 	fw_cfg_add_u64(fw, FW_CFG_NUMA, 0);

@@ -12,7 +12,7 @@
 
 struct machine_hotplug {
 	struct acpi_slots *slots;
-	struct device *ports[ACPI_SLOTS_MAX]; /* the slots' root ports */
+	struct device *ports[ACPI_PCI_SLOTS_MAX]; /* the slots' root ports */
 	unsigned count;
 	uint32_t requested; /* bit n: the guest was asked for what is in slot n */
 };
@@ -37,6 +37,7 @@ static void take_out(struct machine *m, unsigned slot)
 	while ((dev = last_function(m, h->ports[slot])))
 		machine_take_device(m, dev);
 	pcie_root_port_presence(h->ports[slot], false);
+	acpi_slots_set_present(h->slots, slot, false);
 }
 
 static void ejected(void *opaque, unsigned slot)
@@ -49,7 +50,7 @@ static void ejected(void *opaque, unsigned slot)
 void machine_hotplug_create(struct machine *m, void (*event)(void *opaque), void *opaque)
 {
 	m->hotplug = g_new0(struct machine_hotplug, 1);
-	m->hotplug->slots = acpi_slots_new(m->vm, Q35_SLOTS_PORT,
+	m->hotplug->slots = acpi_slots_new(m->vm, Q35_SLOTS_PORT, ACPI_PCI_SLOTS_MAX,
 					   &(struct acpi_slots_ops){event, opaque, ejected, m});
 }
 
@@ -96,7 +97,7 @@ bool machine_hotplug_check(const struct machine *m, const void *bus, const char 
 void machine_hotplug_added(struct machine *m, struct device *dev)
 {
 	struct machine_hotplug *h = m->hotplug;
-	if (h && pcie_root_port_bus(dev) && pcie_root_port_hotplug(dev) && h->count < ACPI_SLOTS_MAX) {
+	if (h && pcie_root_port_bus(dev) && pcie_root_port_hotplug(dev) && h->count < ACPI_PCI_SLOTS_MAX) {
 		h->ports[h->count++] = dev;
 		return;
 	}
@@ -104,6 +105,7 @@ void machine_hotplug_added(struct machine *m, struct device *dev)
 	if (slot < 0)
 		return;
 	pcie_root_port_presence(h->ports[slot], true);
+	acpi_slots_set_present(h->slots, (unsigned)slot, true);
 	/* Before the guest runs, its firmware finds the device by itself. */
 	if (m->complete)
 		acpi_slots_inserted(h->slots, (unsigned)slot);

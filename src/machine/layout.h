@@ -67,6 +67,8 @@
 #define Q35_FW_CFG_PORT     0x510
 #define Q35_SLOTS_PORT      0xcc0 /* hot plug: 12 ports, see chips/acpi_slots.h */
 #define Q35_SLOTS_GPE       1     /* raised when they have something to tell */
+#define Q35_CPUS_PORT       0xcd8 /* the same for processors */
+#define Q35_CPUS_GPE        2
 #define Q35_PVPANIC_PORT    0x505
 
 /* --- microvm ---------------------------------------------------------------------------------- */

@@ -70,6 +70,7 @@ static void reset_devices(void *opaque)
 		fw_cfg_reset(m->fw_cfg);
 	machine_tables_reset(m);
 	machine_hotplug_reset(m);
+	machine_cpus_reset(m);
 	m->ops->reset(m);
 	for (unsigned i = 0; i < m->devices->len; i++)
 		device_reset(m->devices->pdata[i]);
@@ -111,7 +112,7 @@ struct machine *machine_new(const struct machine_config *config, struct vm *vm, 
 	const struct machine_ops *ops = machine_find(config->board, error);
 	if (!ops)
 		return NULL;
-	if (vm->config.vcpus > ops->max_cpus || config->max_cpus > ops->max_cpus) {
+	if (vm->config.vcpus > ops->max_cpus) {
 		error_set(error, BERTH_ERR_INVALID, "the machine %s has at most %u CPUs", ops->name,
 			  ops->max_cpus);
 		return NULL;
@@ -159,6 +160,7 @@ void machine_free(struct machine *m)
 		g_ptr_array_set_size(m->devices, m->devices->len - 1);
 	}
 	machine_hotplug_free(m);
+	machine_cpus_free(m);
 	m->ops->destroy(m);
 	m->vm->irq_hooks = (struct vm_irq_hooks){0};
 	machine_direct_free(m);

@@ -79,10 +79,10 @@ struct machine_config {
 	struct ram_options ram;  /* -mem-path, -mem-prealloc, memory backends */
 	const struct machine_node *nodes; /* their sizes add up to `memory` */
 	unsigned node_count;              /* 0: no NUMA */
-	const uint32_t *cpu_nodes;        /* of max_cpus CPUs */
+	const uint32_t *cpu_nodes;        /* of vm->config.vcpus CPUs */
 	const uint8_t *node_distances;    /* node_count squared, or NULL: the usual ones */
 	/* vCPUs and their topology are in vm->config. */
-	unsigned max_cpus;       /* -smp maxcpus; 0: vm->config.vcpus */
+	const char *const *cpu_ids; /* of those that device_del may name; NULL: none */
 
 	const char *firmware;    /* -bios PATH or a bare file name, NULL: the board's default */
 	const char *firmware_dir; /* -L: searched before the system's folders, or NULL */
@@ -138,6 +138,9 @@ struct machine_ops {
 	const char *default_disk;        /* the driver that -drive without if= becomes: "ide-hd" */
 	const char *default_cdrom;
 	unsigned max_cpus;
+	bool hotplug_cpus;
+	/* Tell firmware how many CPUs are plugged in; may be NULL. */
+	void (*cpus_changed)(struct machine *m);
 	bool (*create)(struct machine *m, GError **error); /* RAM and chips, before -device */
 	/* After -device: firmware or kernel, tables. */
 	bool (*finish)(struct machine *m, GError **error);
@@ -170,9 +173,12 @@ struct machine {
 	GError *load_error;      /* why the kernel could not be loaded at the last reset, or NULL */
 	GArray *buses;           /* struct machine_bus: what -device can plug into */
 	struct machine_hotplug *hotplug; /* hotplug.c, or NULL */
+	struct machine_cpus *cpus;       /* cpus.c, or NULL: no processor comes or goes */
 	bool complete;           /* what is added from now on is hot-plugged */
 	/* A device is about to be freed: on request, by the guest or at a reset. May be NULL. */
 	void (*removed)(void *opaque, struct device *dev);
+	/* The guest has given back the processor; `id` may be NULL. May be NULL. */
+	void (*cpu_removed)(void *opaque, unsigned index, const char *id);
 	void *removed_opaque;
 };
 
@@ -216,6 +222,17 @@ struct device *machine_add_device(struct machine *m, const struct machine_device
  */
 bool machine_remove_device(struct machine *m, const char *id, GError **error);
 struct device *machine_find_device(struct machine *m, const char *id);
+
+/* --- cpus.c ---------------------------------------------------------------------------------- */
+
+/* device_add of the vCPU `index`. The id may be NULL; it is unused and copied. */
+bool machine_cpu_plug(struct machine *m, unsigned index, const char *id, GError **error);
+/* Ask the guest to give a vCPU back; m->cpu_removed tells when it has. */
+bool machine_cpu_request(struct machine *m, unsigned index, GError **error);
+/* The index of the vCPU that was plugged in with this id, or -1. */
+int machine_find_cpu(const struct machine *m, const char *id);
+/* Its id, or NULL. */
+const char *machine_cpu_id(const struct machine *m, unsigned index);
 
 /* --- devices.c ------------------------------------------------------------------------------- */
 

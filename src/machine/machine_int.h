@@ -54,8 +54,16 @@ bool machine_hotplug_check(const struct machine *m, const void *bus, const char 
 void machine_hotplug_added(struct machine *m, struct device *dev);
 /* Ask the guest for the device. */
 bool machine_hotplug_request(struct machine *m, struct device *dev, const char *bus, GError **error);
-/* For the tables: up to ACPI_SLOTS_MAX entries. */
+/* For the tables: up to ACPI_PCI_SLOTS_MAX entries. */
 unsigned machine_hotplug_describe(const struct machine *m, struct acpi_slot *list);
+
+/* --- cpus.c: processors come and go ------------------------------------------------------------------ */
+/* Let vCPUs be plugged in; event() raises Q35_CPUS_GPE. Without this call there is no hot plug. */
+void machine_cpus_create(struct machine *m, void (*event)(void *opaque), void *opaque);
+void machine_cpus_free(struct machine *m);
+void machine_cpus_reset(struct machine *m);
+/* How many are plugged in. */
+unsigned machine_cpus_present(const struct machine *m);
 
 /* --- firmware.c ---------------------------------------------------------------------------------- */
 /*

@@ -166,7 +166,6 @@ static void fill_cmos(struct q35 *q)
 	cmos_set16(rtc, 0x34, above_16m);
 	cmos_set16(rtc, 0x5b, above_4g);
 	rtc_cmos_set(rtc, 0x5d, above_4g >> 16);
-	rtc_cmos_set(rtc, 0x5f, m->vm->config.vcpus - 1);
 	rtc_cmos_set(rtc, 0x14, 0x06); /* equipment: FPU, PS/2 mouse */
 }
 
@@ -241,6 +240,11 @@ static bool create_sata(struct machine *m, GError **error)
 static void slots_event(void *opaque)
 {
 	acpi_pm_gpe(((struct q35 *)opaque)->pm, Q35_SLOTS_GPE);
+}
+
+static void cpus_event(void *opaque)
+{
+	acpi_pm_gpe(((struct q35 *)opaque)->pm, Q35_CPUS_GPE);
 }
 
 static bool create_pci(struct q35 *q, GError **error)
@@ -371,10 +375,20 @@ static void describe_acpi(struct machine *m, struct acpi_config *c)
 	}
 }
 
+static void q35_cpus_changed(struct machine *m)
+{
+	unsigned count = machine_cpus_present(m);
+	rtc_cmos_set(q35_of(m)->rtc, 0x5f, count - 1);
+	fw_cfg_add_u16(m->fw_cfg, FW_CFG_NB_CPUS, (uint16_t)count);
+}
+
 static bool q35_finish(struct machine *m, GError **error)
 {
 	const struct machine_config *c = m->config;
 	machine_acpi_fn *acpi = machine_switch_on(c->acpi, true) ? describe_acpi : NULL;
+	q35_cpus_changed(m);
+	if (acpi)
+		machine_cpus_create(m, cpus_event, q35_of(m));
 	if (machine_is_direct(m)) {
 		const struct machine_direct_options options = {
 			.acpi = acpi, .board_setup = q35_firmware_setup, .smbios = true,
@@ -513,6 +527,8 @@ const struct machine_ops machine_q35_ops = {
 	.default_disk = "ide-hd",
 	.default_cdrom = "ide-cd",
 	.max_cpus = 255,
+	.hotplug_cpus = true,
+	.cpus_changed = q35_cpus_changed,
 	.create = q35_create,
 	.finish = q35_finish,
 	.reset = q35_reset,

@@ -22,8 +22,11 @@ struct machine_tables {
 struct acpi_tables *machine_acpi_build(struct machine *m, machine_acpi_fn *describe)
 {
 	g_autoptr(GArray) apic_ids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-	for (unsigned i = 0; i < m->vm->vcpu_count; i++)
+	g_autofree bool *present = g_new(bool, m->vm->vcpu_count);
+	for (unsigned i = 0; i < m->vm->vcpu_count; i++) {
 		g_array_append_val(apic_ids, m->vm->vcpus[i].apic_id);
+		present[i] = m->vm->vcpus[i].present;
+	}
 	g_autoptr(GPtrArray) extra = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
 	for (unsigned i = 0; i < m->config->acpi_table_count; i++)
 		g_ptr_array_add(extra, g_bytes_new_static(m->config->acpi_tables[i].data,
@@ -32,6 +35,7 @@ struct acpi_tables *machine_acpi_build(struct machine *m, machine_acpi_fn *descr
 	machine_ram_nodes(m, memory);
 	struct acpi_config config = {
 		.apic_ids = (const uint32_t *)apic_ids->data,
+		.cpus_present = m->cpus ? present : NULL,
 		.cpu_count = apic_ids->len,
 		.numa_nodes = m->config->node_count,
 		.numa_memory = (const struct acpi_numa_memory *)memory->data,

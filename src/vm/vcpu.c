@@ -81,7 +81,7 @@ static bool wait_runnable(struct vcpu *vcpu)
 		run_calls_locked(vcpu);
 		if (vm->quitting)
 			break;
-		if (vm->pause_depth == 0 && !vcpu->held) {
+		if (vm->pause_depth == 0 && !vcpu->held && vcpu->present) {
 			vcpu->parked = false;
 			atomic_store(&vcpu->attention, false);
 			return true;
@@ -140,6 +140,18 @@ bool vcpu_thread_start(struct vcpu *vcpu, GError **error)
 		return error_set_errno(error, r, "cannot start the thread of vCPU %u", vcpu->index);
 	}
 	return true;
+}
+
+void vcpu_set_present(struct vcpu *vcpu, bool present)
+{
+	struct vm *vm = vcpu->vm;
+	g_assert(vcpu->index);
+	vm_quiesce(vm);
+	vm->engine->vcpu_reset(vcpu);
+	pthread_mutex_lock(&vm->lock);
+	vcpu->present = present;
+	pthread_mutex_unlock(&vm->lock);
+	vm_unquiesce(vm);
 }
 
 void vcpu_call(struct vcpu *vcpu, void (*fn)(struct vcpu *vcpu, void *opaque), void *opaque)

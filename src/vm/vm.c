@@ -78,6 +78,7 @@ bool vm_create_vcpus(struct vm *vm, GError **error)
 		vcpu->index = i;
 		vcpu->apic_id = apic_id(&vm->config, i);
 		vcpu->parked = true;
+		vcpu->present = !vm->config.vcpus_present || vm->config.vcpus_present[i];
 		if (!vm->engine->vcpu_create(vcpu, error))
 			return false;
 		vm->vcpu_count++;

@@ -76,7 +76,8 @@ enum vm_trace { VM_TRACE_IN_ASM = 1, VM_TRACE_OUT_ASM = 2, VM_TRACE_INT = 4, VM_
 struct vm_config {
 	const struct engine_ops *engine;
 	const struct cpu_model *cpu_model; /* cpu/x86/cpuid.h; borrowed */
-	unsigned vcpus;        /* started at power-on */
+	unsigned vcpus;        /* created; with hot plug, not all are plugged in */
+	const bool *vcpus_present; /* which are plugged in at power-on; NULL: all. Read at creation */
 	unsigned sockets, dies, cores, threads; /* topology; their product is >= vcpus */
 	unsigned phys_bits;    /* guest-physical address bits; 0: the engine's choice */
 	bool kernel_irqchip_split; /* for engines that have the choice */
@@ -100,6 +101,8 @@ struct vcpu {
 	struct vcpu_call *calls; /* under vm->lock */
 	bool parked;             /* waiting outside the guest; under vm->lock */
 	bool held;               /* made a request that is not handled yet; under vm->lock */
+	bool present;            /* plugged in: else it never enters the guest. Changes under vm->lock
+				  * on the main thread, which reads it without */
 	void *engine_data;
 };
 
@@ -184,6 +187,12 @@ void vm_notify(struct vm *vm, const struct vm_notice *notice, const char *device
  * caller's. Any thread but a vCPU's.
  */
 void vcpu_call(struct vcpu *vcpu, void (*fn)(struct vcpu *vcpu, void *opaque), void *opaque);
+
+/*
+ * Plug a vCPU in, which then waits for the guest's start-up IPI, or pull it out: on return it is out
+ * of the guest for good. Main thread. The boot processor (0) stays.
+ */
+void vcpu_set_present(struct vcpu *vcpu, bool present);
 
 static inline void vm_msi_send(struct vm *vm, uint64_t address, uint32_t data)
 {

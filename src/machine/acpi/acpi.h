@@ -30,11 +30,13 @@ struct acpi_slot {
 	uint8_t devfn;
 	uint32_t number;
 };
+#define ACPI_PCI_SLOTS_MAX 32
 
 struct acpi_config {
 	enum acpi_board board;
 
 	const uint32_t *apic_ids; /* of cpu_count CPUs, in order of their index */
+	const bool *cpus_present; /* which are plugged in; NULL: all, and no hot plug of CPUs */
 	unsigned cpu_count;
 	bool has_pic; /* 8259s: MADT's PCAT_COMPAT */
 
@@ -44,7 +46,7 @@ struct acpi_config {
 	uint64_t window32_base, window32_end; /* the ECAM window is cut out of it if it is inside */
 	uint64_t window64_base, window64_end;
 
-	struct acpi_slot slots[32];
+	struct acpi_slot slots[ACPI_PCI_SLOTS_MAX];
 	unsigned slot_count;
 
 	bool hpet;

@@ -41,6 +41,9 @@ uint32_t acpi_hpet(struct acpi_tables *t);
 uint32_t acpi_waet(struct acpi_tables *t);
 
 /* --- topology.c -------------------------------------------------------------------------------- */
+enum { ACPI_CPU_ENABLED = 1 << 0, ACPI_CPU_ONLINE_CAPABLE = 1 << 1 };
+/* Append a local APIC's structure of the MADT with these flags (ACPI 6.4, table 5.21). */
+void acpi_madt_cpu(GByteArray *b, uint32_t uid, uint32_t apic_id, uint32_t flags);
 uint32_t acpi_madt(struct acpi_tables *t, const struct acpi_config *c);
 uint32_t acpi_srat(struct acpi_tables *t, const struct acpi_config *c);
 uint32_t acpi_slit(struct acpi_tables *t, const struct acpi_config *c);
@@ -51,5 +54,8 @@ void acpi_dsdt_pci_root(struct aml *a, const struct acpi_config *c);
 void acpi_dsdt_q35(struct aml *a, const struct acpi_config *c);
 void acpi_dsdt_microvm(struct aml *a, const struct acpi_config *c);
 void acpi_dsdt_slots(struct aml *a, const struct acpi_config *c);
+/* Processors that come and go: what they share, and what is in the device of processor `n`. */
+void acpi_dsdt_cpu_slots(struct aml *a, const struct acpi_config *c);
+void acpi_dsdt_cpu_slot(struct aml *a, const struct acpi_config *c, unsigned n);
 /* One _PRT package: pin `pin` of `slot` goes to `link`. */
 void acpi_dsdt_route(struct aml *a, unsigned slot, unsigned pin, const char *link);

@@ -27,6 +27,7 @@ enum {
 	OP_ARG0 = 0x68,
 	OP_IF = 0xa0,
 	OP_ELSE = 0xa1,
+	OP_WHILE = 0xa2,
 };
 
 static void put(struct aml *a, uint64_t value, unsigned size)
@@ -240,6 +241,12 @@ void aml_begin_method(struct aml *a, const char *name, unsigned args, bool seria
 void aml_begin_if(struct aml *a)
 {
 	put(a, OP_IF, 1);
+	begin(a, false);
+}
+
+void aml_begin_while(struct aml *a)
+{
+	put(a, OP_WHILE, 1);
 	begin(a, false);
 }
 

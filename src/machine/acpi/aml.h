@@ -29,6 +29,7 @@ enum aml_op {
 	AML_STORE = 0x70, /* source, target */
 	AML_ADD = 0x72,   /* operand, operand, target; so are the next ones */
 	AML_SHIFT_LEFT = 0x79,
+	AML_SHIFT_RIGHT = 0x7a,
 	AML_AND = 0x7b,
 	AML_OR = 0x7d,
 	AML_NOTIFY = 0x86, /* object, value */
@@ -66,6 +67,7 @@ void aml_begin_scope(struct aml *a, const char *path);
 void aml_begin_device(struct aml *a, const char *name);
 void aml_begin_method(struct aml *a, const char *name, unsigned args, bool serialized);
 void aml_begin_if(struct aml *a);   /* followed by the condition, then the body */
+void aml_begin_while(struct aml *a); /* the same */
 void aml_begin_else(struct aml *a); /* directly after the aml_end() of an If */
 void aml_begin_package(struct aml *a, unsigned elements);
 /* A buffer that holds resource descriptors; aml_end() writes its end tag. */

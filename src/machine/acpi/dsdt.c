@@ -17,6 +17,8 @@ static void processors(struct aml *a, const struct acpi_config *c)
 		aml_begin_device(a, name);
 		aml_name_string(a, "_HID", "ACPI0007");
 		aml_name_int(a, "_UID", i);
+		if (c->cpus_present)
+			acpi_dsdt_cpu_slot(a, c, i);
 		aml_end(a);
 	}
 	aml_end(a);

@@ -289,6 +289,7 @@ static void motherboard(struct aml *a, const struct acpi_config *c)
 	aml_res_io(a, c->pm_base, 1, 0x80);
 	aml_res_io(a, Q35_APM_PORT, 1, 2);
 	aml_res_io(a, Q35_SLOTS_PORT, 1, 12);
+	aml_res_io(a, Q35_CPUS_PORT, 1, 12);
 	aml_res_memory32(a, (uint32_t)Q35_RCBA_BASE, (uint32_t)Q35_RCBA_SIZE);
 	aml_end(a);
 	aml_end(a);
@@ -315,6 +316,8 @@ void acpi_dsdt_q35(struct aml *a, const struct acpi_config *c)
 		hpet(a);
 	motherboard(a, c);
 	acpi_dsdt_slots(a, c);
+	if (c->cpus_present)
+		acpi_dsdt_cpu_slots(a, c);
 	if (c->s3)
 		sleep_state(a, "\\_S3", Q35_S3_TYPE);
 	if (c->s4)

@@ -11,20 +11,20 @@ enum { INTI_CONFORMS = 0, INTI_LEVEL_HIGH = 0x0d };
  * xAPIC structures cannot hold an id of 255 (broadcast) or more. A CPU's ACPI UID is its index;
  * the DSDT's processor devices carry the same.
  */
-static void madt_cpu(GByteArray *b, uint32_t uid, uint32_t apic_id)
+void acpi_madt_cpu(GByteArray *b, uint32_t uid, uint32_t apic_id, uint32_t flags)
 {
 	if (apic_id < 255 && uid < 255) {
 		acpi_put(b, 0, 1);
 		acpi_put(b, 8, 1);
 		acpi_put(b, uid, 1);
 		acpi_put(b, apic_id, 1);
-		acpi_put(b, 1, 4); /* enabled */
+		acpi_put(b, flags, 4);
 	} else {
 		acpi_put(b, 9, 1);
 		acpi_put(b, 16, 1);
 		acpi_put(b, 0, 2);
 		acpi_put(b, apic_id, 4);
-		acpi_put(b, 1, 4);
+		acpi_put(b, flags, 4);
 		acpi_put(b, uid, 4);
 	}
 }
@@ -64,7 +64,9 @@ uint32_t acpi_madt(struct acpi_tables *t, const struct acpi_config *c)
 	acpi_put(b, LAYOUT_LAPIC_BASE, 4);
 	acpi_put(b, c->has_pic ? 1 : 0, 4);
 	for (unsigned i = 0; i < c->cpu_count; i++) {
-		madt_cpu(b, i, c->apic_ids[i]);
+		bool present = !c->cpus_present || c->cpus_present[i];
+		acpi_madt_cpu(b, i, c->apic_ids[i],
+			      present ? ACPI_CPU_ENABLED : ACPI_CPU_ONLINE_CAPABLE);
 		x2apic |= c->apic_ids[i] >= 255 || i >= 255;
 	}
 
@@ -126,7 +128,7 @@ uint32_t acpi_srat(struct acpi_tables *t, const struct acpi_config *c)
 		acpi_put(b, m->base, 8);
 		acpi_put(b, m->size, 8);
 		acpi_put(b, 0, 4);
-		acpi_put(b, 1, 4); /* enabled */
+		acpi_put(b, 1, 4);
 		acpi_put(b, 0, 8);
 	}
 	acpi_table_end(t, srat);

@@ -11,11 +11,13 @@
 enum { TABLES_AT = 0x7ffe0000, RSDP_AT = 0xf5000 };
 
 static const uint32_t apic_ids[] = {0, 1, 2, 3, 300};
+static const bool cpus_present[] = {true, true, false, false, false};
 
 static struct acpi_config q35_config(void)
 {
 	return (struct acpi_config){
 		.board = ACPI_BOARD_Q35, .apic_ids = apic_ids, .cpu_count = 5, .has_pic = true,
+		.cpus_present = cpus_present,
 		.pci = true, .ecam_base = Q35_ECAM_BASE, .ecam_size = Q35_ECAM_SIZE,
 		.window32_base = 0x80000000, .window32_end = Q35_PCI_HOLE_END,
 		.window64_base = 0x180000000, .window64_end = 0x8000000000,
@@ -225,6 +227,22 @@ static void test_numa(void)
 	check_all(&c, present);
 }
 
+/* A CPU that is not plugged in can be brought online (ACPI 6.4, table 5.22). */
+static void test_absent_cpus(void)
+{
+	struct acpi_config c = q35_config();
+	struct acpi_tables *t = acpi_build(&c);
+	acpi_place(t, TABLES_AT, RSDP_AT);
+	const uint8_t *madt = find(t, "APIC");
+	for (unsigned i = 0; i < 4; i++) {
+		const uint8_t *entry = madt + 44 + 8 * i;
+		g_assert_cmpuint(entry[0], ==, 0);
+		g_assert_cmpuint(entry[3], ==, apic_ids[i]);
+		g_assert_cmpuint(le32_load(entry + 4), ==, cpus_present[i] ? 1 : 2);
+	}
+	acpi_tables_free(t);
+}
+
 /* Many CPUs: 255 and up take the x2APIC forms. */
 static void test_many_cpus(void)
 {
@@ -234,6 +252,7 @@ static void test_many_cpus(void)
 		ids[i] = i;
 	struct acpi_config c = q35_config();
 	c.apic_ids = ids;
+	c.cpus_present = NULL;
 	c.cpu_count = G_N_ELEMENTS(ids);
 	check_all(&c, present);
 }
@@ -310,6 +329,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/acpi/q35", test_q35);
 	g_test_add_func("/acpi/microvm", test_microvm);
 	g_test_add_func("/acpi/numa", test_numa);
+	g_test_add_func("/acpi/absent-cpus", test_absent_cpus);
 	g_test_add_func("/acpi/many-cpus", test_many_cpus);
 	g_test_add_func("/acpi/script", test_script);
 	g_test_add_func("/acpi/extra", test_extra);
