@@ -100,9 +100,27 @@ static bool fill_create(struct vmm *vmm, json_t *options, struct block_image_opt
 		o->node = take_node(vmm, options, "file", error);
 		return o->node && take_data_file(vmm, options, error);
 	}
-	o->filename = arg_text(options, "filename");
-	return o->filename || (qmp_error(error, QMP_ERROR_GENERIC,
-					 "Parameter 'options.filename' is missing"), false);
+	return true;
+}
+
+/* Where a protocol makes its file: filename, or location with the options of such a node. g_free() */
+static char *take_place(const struct block_driver *driver, json_t *options, GError **error)
+{
+	bool local = driver == block_driver_find("file");
+	const char *key = local ? "filename" : "location";
+	json_t *place = json_object_get(options, key);
+	char *text = NULL;
+	if (local && json_is_string(place))
+		text = g_strdup(json_string_value(place));
+	if (!local && json_is_object(place)) {
+		json_object_set_new(place, "driver", json_string(driver->name));
+		g_autofree char *dumped = json_dumps(place, JSON_COMPACT);
+		text = g_strconcat("json:", dumped, NULL);
+	}
+	json_object_del(options, key);
+	if (!text)
+		qmp_error(error, QMP_ERROR_GENERIC, "Parameter 'options.%s' is missing", key);
+	return text;
 }
 
 /* Such jobs stay until they are dismissed. */
@@ -118,12 +136,12 @@ static json_t *run_create(void *opaque, const json_t *args, GError **error)
 	struct vmm *vmm = opaque;
 	struct block_image_options o = {0};
 	json_t *options = json_deep_copy(json_object_get(args, "options"));
-	g_autofree char *filename = g_strdup(arg_text(options, "filename"));
+	g_autofree char *place = NULL;
 	take_job_id(args, &o);
-	if (fill_create(vmm, options, &o, error)) {
+	if (fill_create(vmm, options, &o, error) &&
+	    (o.node || (place = take_place(o.driver, options, error)))) {
 		json_t *flat = json_object();
-		json_object_del(options, "filename");
-		o.filename = filename;
+		o.filename = place;
 		flatten(o.driver->name, o.driver->create_options, "", options, flat);
 		o.options = flat;
 		block_create_start(qmp_jobs(vmm), &o, error);

@@ -11,56 +11,64 @@
 #include <unistd.h>
 
 struct create_call {
-	const struct block_driver *driver;
 	struct block_create create;
 	bool ok;
 	GError **error;
 };
 
-/* Where there is nothing to make, as on a server: what is there already must do, and is emptied. */
-static struct block_node *take_existing(const char *filename, struct aio_loop *loop, GError **error)
+/* The protocol that a name speaks of, and the path if that is a local file (g_free()). NULL: *error. */
+static const struct block_driver *find_protocol(const char *filename, char **path, GError **error)
 {
-	const struct block_open_options open = {.filename = filename, .format = "raw", .discard = true};
-	struct block_node *node = block_open(&open, loop, error);
-	uint64_t head = node ? MIN(node->size, 65536) : 0;
-	g_autofree uint8_t *zeroes = g_malloc0(head);
-	if (node && !block_write_sync(node, 0, zeroes, head, error)) {
-		block_close(node);
+	*path = NULL;
+	/* What is no UTF-8 cannot be opened by name, but made and removed. */
+	json_t *dict = g_utf8_validate(filename, -1, NULL) ? block_parse_filename(filename, error)
+							  : json_pack("{s:s}", "driver", "file");
+	if (!dict)
 		return NULL;
-	}
-	return node;
-}
-
-/* The protocol that the name speaks of can be opened, but not made. */
-static bool must_exist(const char *filename)
-{
-	json_t *dict = block_parse_filename(filename, NULL);
 	const char *name = json_string_value(json_object_get(dict, "driver"));
 	const struct block_driver *driver = name ? block_driver_find(name) : NULL;
+	if (!driver || driver->kind != BLOCK_PROTOCOL) {
+		driver = NULL;
+		error_set(error, BERTH_ERR_INVALID, "'%s' names no file or volume to make", filename);
+	} else if (driver == &block_file_driver) {
+		const char *plain = json_string_value(json_object_get(dict, "filename"));
+		*path = g_strdup(plain ? plain : filename);
+	}
 	json_decref(dict);
-	return driver && driver->kind == BLOCK_PROTOCOL && !driver->create;
+	return driver;
 }
 
-/* A raw image on what cannot be made: it must be there, and have the room. */
-static bool check_existing(const struct block_create *create, GError **error)
+/*
+ * A volume that cannot be made, as of iSCSI and NBD: it must be there and have the room. Its head is
+ * emptied, so that nobody finds what was there before.
+ */
+static bool take_existing(const struct block_create *create, GError **error)
 {
-	struct block_node *node = take_existing(create->filename, create->loop, error);
-	uint64_t have = node ? node->size : 0;
+	const struct block_open_options open = {.filename = create->filename, .discard = true,
+						.format = create->driver->name, .graph = create->graph};
+	struct block_node *node = block_open(&open, create->loop, error);
+	if (!node) {
+		g_prefix_error(error, "Protocol driver '%s' does not support image creation, and opening "
+				      "the image failed: ", create->driver->name);
+		return false;
+	}
+	uint64_t have = node->size, head = MIN(have, 65536);
+	g_autofree uint8_t *zeroes = g_malloc0(head);
+	bool good = have >= create->size ||
+		    error_set(error, BERTH_ERR_INVALID,
+			      "'%s' has %" G_GUINT64_FORMAT " bytes, and %" G_GUINT64_FORMAT " are needed",
+			      create->filename, have, create->size);
+	good = good && block_write_sync(node, 0, zeroes, head, error);
 	block_close(node);
-	json_object_clear(create->options);
-	return node && (have >= create->size ||
-			error_set(error, BERTH_ERR_INVALID,
-				  "'%s' has %" G_GUINT64_FORMAT " bytes, and %" G_GUINT64_FORMAT
-				  " are needed",
-				  create->filename, have, create->size));
+	return good;
 }
 
 static void run_create(void *opaque)
 {
 	struct create_call *call = opaque;
-	bool plain = call->driver == block_driver_find("file") && must_exist(call->create.filename);
-	call->ok = (plain ? check_existing : call->driver->create)(&call->create, call->error) &&
-		   block_refuse_rest(call->create.options, call->driver->name, call->error);
+	const struct block_driver *driver = call->create.driver;
+	call->ok = (driver->create ? driver->create : take_existing)(&call->create, call->error) &&
+		   block_refuse_rest(call->create.options, driver->name, call->error);
 }
 
 static const struct block_driver *find_creatable(const char *format, GError **error)
@@ -91,27 +99,21 @@ static bool check_device(const struct block_driver *driver, const char *filename
 			 driver->name, why);
 }
 
-/* Make the empty file that the format goes into, and open it. */
-static struct block_node *make_file(const char *filename, json_t *options, struct aio_loop *loop,
-				    GError **error)
+struct block_node *block_create_file(const struct block_create *create, const char *filename,
+				     GError **error)
 {
-	json_t *file_options = json_object();
-	json_t *nocow = json_object_get(options, "nocow");
-	if (nocow) {
-		json_object_set(file_options, "nocow", nocow);
-		json_object_del(options, "nocow");
-	}
-	if (must_exist(filename)) {
-		json_decref(file_options);
-		return take_existing(filename, loop, error);
-	}
-	bool made = block_create(filename, "file", 0, file_options, loop, error);
-	json_decref(file_options);
-	if (!made)
+	g_autofree char *path = NULL;
+	const struct block_driver *protocol = find_protocol(filename, &path, error);
+	if (!protocol)
 		return NULL;
-	const struct block_open_options open = {.filename = filename, .format = "file",
-						.discard = true};
-	struct block_node *file = block_open(&open, loop, error);
+	json_t *options = json_object(), *nocow = json_object_get(create->options, "nocow");
+	if (nocow)
+		json_object_set(options, "nocow", nocow);
+	bool made = block_create_in(create->graph, filename, "file", 0, options, create->loop, error);
+	json_decref(options);
+	const struct block_open_options open = {.filename = filename, .format = protocol->name,
+						.discard = true, .graph = create->graph};
+	struct block_node *file = made ? block_open(&open, create->loop, error) : NULL;
 	if (file)
 		file->growable = true;
 	return file;
@@ -126,19 +128,24 @@ bool block_create(const char *filename, const char *format, uint64_t size, const
 bool block_create_in(struct block_graph *graph, const char *filename, const char *format,
 		     uint64_t size, const json_t *options, struct aio_loop *loop, GError **error)
 {
+	g_autofree char *path = NULL;
 	const struct block_driver *driver = find_creatable(format, error);
-	if (!driver || !check_device(driver, filename, error))
+	const struct block_driver *protocol = driver ? find_protocol(filename, &path, error) : NULL;
+	if (!protocol || !check_device(driver, filename, error))
 		return false;
-	struct create_call call = {.driver = driver, .error = error,
-				   .create = {.filename = filename, .loop = loop, .size = size,
-					      .graph = graph}};
+	if (driver == &block_file_driver)
+		driver = protocol;
+	struct create_call call = {.error = error,
+				   .create = {.driver = driver, .loop = loop, .size = size, .graph = graph,
+					      .filename = driver == protocol && path ? path : filename}};
 	call.create.options = options ? json_deep_copy(options) : json_object();
-	bool existed = access(filename, F_OK) == 0 || must_exist(filename);
+	bool fresh = path && access(path, F_OK) < 0;
 	bool good = block_take_size(call.create.options, "size", &call.create.size, error);
 	if (good && call.create.size == UINT64_MAX)
 		good = error_set(error, BERTH_ERR_INVALID, "'%s': the image needs a size", filename);
-	if (good && !driver->create_bare) {
-		call.create.file = make_file(filename, call.create.options, loop, error);
+	if (good && !driver->create_bare && driver->kind == BLOCK_FORMAT) {
+		call.create.file = block_create_file(&call.create, filename, error);
+		json_object_del(call.create.options, "nocow");
 		good = call.create.file != NULL;
 	}
 	if (good) {
@@ -147,8 +154,8 @@ bool block_create_in(struct block_graph *graph, const char *filename, const char
 	}
 	block_close(call.create.file);
 	json_decref(call.create.options);
-	if (!good && !existed)
-		unlink(filename); /* may not have been made at all */
+	if (!good && fresh)
+		unlink(path); /* may not have been made at all */
 	return good;
 }
 
@@ -169,9 +176,9 @@ bool block_create_on(struct block_node *file, const char *format, uint64_t size,
 	const struct block_driver *driver = find_creatable(format, error);
 	if (!driver || !empty_file(file, driver, error))
 		return false;
-	struct create_call call = {.driver = driver, .error = error,
-				   .create = {.filename = file->filename, .file = file, .size = size,
-					      .loop = file->loop, .graph = file->graph,
+	struct create_call call = {.error = error,
+				   .create = {.driver = driver, .filename = file->filename, .file = file,
+					      .size = size, .loop = file->loop, .graph = file->graph,
 					      .options = json_deep_copy(options)}};
 	bool growable = file->growable;
 	file->growable = true;

@@ -31,6 +31,7 @@ struct block_option {
 
 /* What a driver's create() works on: an open, empty, growable file, and options to take from. */
 struct block_create {
+	const struct block_driver *driver;
 	const char *filename;
 	struct block_node *file; /* NULL: the driver makes its files itself (create_bare) */
 	uint64_t size;
@@ -39,9 +40,17 @@ struct block_create {
 	struct block_graph *graph; /* where secrets are; or NULL */
 };
 
+/*
+ * For create(): make an empty file, or volume of a server, and open it growable. It has the options
+ * that are the file's and not the format's.
+ */
+struct block_node *block_create_file(const struct block_create *create, const char *filename,
+				     GError **error);
+
 struct block_driver {
 	const char *name;
 	enum block_kind kind;
+	const void *family; /* what drivers that share their functions differ in; or NULL */
 	bool transparent; /* a filter that shows the bytes of its file child, and has its size */
 	size_t node_size;
 	/* How sure (0 to 100) that a file that begins with `head` has this format. May be NULL. */
@@ -214,3 +223,5 @@ struct block_node *block_overlay_open(struct block_node *base,
 /* Fill what the options say; `size` and `limits` are the driver's to set. */
 void block_node_init(struct block_node *node, const struct block_driver *driver,
 		     const struct block_open_options *options, struct aio_loop *loop);
+/* Close its children and free it and what every node has; what the driver's open() made is gone before. */
+void block_node_free(struct block_node *node);

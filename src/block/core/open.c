@@ -19,7 +19,7 @@
 
 /* --- closing ----------------------------------------------------------------------------------------*/
 
-static void free_node(struct block_node *node)
+void block_node_free(struct block_node *node)
 {
 	struct block_node *children[] = {node->file, node->backing, node->data_file};
 	for (unsigned i = 0; i < G_N_ELEMENTS(children); i++)
@@ -53,7 +53,7 @@ static void close_body(void *opaque)
 	fiber_pause(node->loop);
 	if (node->driver->close)
 		node->driver->close(node);
-	free_node(node);
+	block_node_free(node);
 }
 
 void block_close(struct block_node *node)
@@ -337,7 +337,7 @@ static void open_body(void *opaque)
 	if (block_graph_add(node, call->error) && finish_open(call, node))
 		call->result = node;
 	else
-		free_node(node);
+		block_node_free(node);
 }
 
 /* Takes `dict`. Each level has a stack of its own, since chains may be long. */

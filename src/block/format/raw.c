@@ -111,8 +111,8 @@ static bool raw_set_readonly(struct block_node *node, bool readonly, GError **er
 
 static bool raw_create(const struct block_create *create, GError **error)
 {
-	return block_create(create->filename, "file", create->size, create->options, create->loop,
-			    error) &&
+	return block_create_in(create->graph, create->filename, "file", create->size, create->options,
+			       create->loop, error) &&
 	       (json_object_clear(create->options), true);
 }
 

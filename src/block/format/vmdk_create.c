@@ -38,19 +38,6 @@ static void clear_plan(struct plan *plan)
 	g_free(plan->backing);
 }
 
-/* An empty file, open and growable. */
-static struct block_node *make_file(const struct plan *plan, const char *path, GError **error)
-{
-	json_t *none = json_object();
-	bool made = block_create(path, "file", 0, none, plan->create->loop, error);
-	json_decref(none);
-	struct block_open_options options = {.filename = path, .format = "file", .discard = true};
-	struct block_node *node = made ? block_open(&options, plan->create->loop, error) : NULL;
-	if (node)
-		node->growable = true;
-	return node;
-}
-
 /* Directories and tables are written whole: every table exists, every grain is absent. */
 static bool write_tables(struct block_node *file, const struct vmdk_sparse *sparse, GError **error)
 {
@@ -120,7 +107,7 @@ static bool make_extent(struct plan *plan, unsigned number, uint64_t bytes, GErr
 	struct vmdk_extent_line line = {.type = flat ? VMDK_FLAT : VMDK_SPARSE, .sectors = bytes / SECTOR,
 					.name = extent_name(plan, number, false)};
 	g_array_append_val(plan->extents, line);
-	struct block_node *file = make_file(plan, path, error);
+	struct block_node *file = block_create_file(plan->create, path, error);
 	bool ok = file && (flat ? format_grow_or_fail(file, bytes, error)
 				: write_sparse(plan, file, bytes / SECTOR, false, error));
 	block_close(file);
@@ -167,7 +154,8 @@ static bool make_image(struct plan *plan, uint64_t size, GError **error)
 	if (given && !embedded)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "the extents of subformat %s are files of "
 				 "their own: use berth-img create", subformats[plan->subformat]);
-	struct block_node *file = given ? block_ref(given) : make_file(plan, plan->create->filename, error);
+	struct block_node *file = given ? block_ref(given)
+					: block_create_file(plan->create, plan->create->filename, error);
 	if (!file)
 		return false;
 	bool ok;

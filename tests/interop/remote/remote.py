@@ -88,7 +88,33 @@ def write_by(server, image, folder, seed):
         os.unlink(socket)
 
 
-def check_writable(url, behind, folder, fetch=lambda: None):
+def check_creation(url, behind, folder, fetch=lambda: None, remove=None):
+    """`url` does not exist. At the end it is a raw file of 32 MiB."""
+    raw = os.path.join(folder, "odd")
+    with open(raw, "wb") as file:
+        file.write(random.Random(4).randbytes(3 * MIB + 512))
+        file.truncate(5 * MIB)
+    run(ours(), "convert", "-f", "raw", "-O", "raw", raw, url)
+    fetch()
+    run("cmp", raw, behind)
+    if remove:
+        refused("convert -n.*File exists", "create", "-f", "raw", url, "1M")
+        remove()
+    run(ours(), "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=16k", raw, url)
+    fetch()
+    run(THEIRS, "check", "-q", "-f", "qcow2", behind)
+    run(THEIRS, "compare", "-q", "-f", "raw", "-F", "qcow2", raw, behind)
+    if remove:
+        remove()
+    refused("has no option 'preallocation'", "create", "-f", "raw", "-o", "preallocation=full", url, "1M")
+    run(ours(), "create", "-q", "-f", "raw", url, 32 * MIB)
+    fetch()
+    with open(behind, "rb") as file:
+        if file.read() != bytes(32 * MIB):
+            raise Failed(f"{url}: what was made is no 32 MiB of zeroes")
+
+
+def check_writable(url, behind, folder, fetch=lambda: None, remove=lambda: None):
     """`url` is a raw file of 32 MiB, whose bytes are in `behind`, perhaps only after fetch()."""
     raw = os.path.join(folder, "random")
     with open(raw, "wb") as file:
@@ -97,6 +123,7 @@ def check_writable(url, behind, folder, fetch=lambda: None):
     fetch()
     run("cmp", "-n", 3 * MIB + 512, raw, behind)
     twin = os.path.join(folder, "twin.qcow2")
+    remove()
     run(ours(), "create", "-q", "-f", "qcow2", url, SIZE)
     run(THEIRS, "create", "-q", "-f", "qcow2", twin, SIZE)
     write_by([ours(), "serve", "--discard=unmap"], url, folder, 2)
@@ -106,6 +133,29 @@ def check_writable(url, behind, folder, fetch=lambda: None):
     run(THEIRS, "compare", "-q", "-f", "qcow2", "-F", "qcow2", behind, twin)
     run(ours(), "check", "-q", "-f", "qcow2", url)
     run(ours(), "compare", "-q", "-f", "qcow2", "-F", "qcow2", url, twin)
+
+
+def create_by_monitor(location, behind, folder):
+    """A machine makes a file on an SSH server, and an image in it."""
+    socket = os.path.join(folder, "qmp")
+    with started(program("berth-vmm"), "-accel", "soft", "-display", "none", "-S", "-nodefaults", "-qmp",
+                 f"unix:{socket},server=on,wait=off"):
+        qmp = Qmp(socket, 60)
+
+        def create(error, **options):
+            qmp.call("blockdev-create", job_id="j", options=options)
+            until(lambda: qmp.call("query-jobs")[0]["status"] == "concluded", "the job's end")
+            if not re.search(error or "^$", qmp.call("query-jobs")[0].get("error", "")):
+                raise Failed(f"blockdev-create {options}: {qmp.call('query-jobs')}")
+            qmp.call("job-dismiss", id="j")
+        create("ssh has no option 'nocow'", driver="ssh", location=location, size=0, nocow=True)
+        create(None, driver="ssh", location=location, size=0)
+        qmp.call("blockdev-add", exact={"driver": "ssh", "node-name": "f", **location})
+        create(None, driver="qcow2", file="f", size=SIZE)
+        qmp.call("quit")
+        qmp.close()
+    if json.loads(run(THEIRS, "info", "--output=json", behind).out)["virtual-size"] != SIZE:
+        raise Failed("blockdev-create has made something else")
 
 
 def ssh():
@@ -126,10 +176,12 @@ def ssh():
         until(lambda: os.path.exists(place("agent")), "ssh-agent")
         os.environ["SSH_AUTH_SOCK"] = place("agent")
         base = f"ssh://127.0.0.1:{port}{place('disk')}"
-        with open(place("disk"), "wb") as disk:
-            disk.truncate(32 * MIB)
+        refused("takes none of your keys", "create", "-f", "raw", base + "?host_key_check=no", "1M")
         refused("takes none of your keys", "info", base + "?host_key_check=no")
         subprocess.run(["ssh-add", "-q", place("user")], check=True)
+        check_creation(f"{base}?host_key_check=no", place("disk"), folder)
+        refused("Could not create 'ssh:.*No such file", "create", "-f", "raw",
+                base.replace("disk", "none/disk") + "?host_key_check=no", "1M")
         refused("known_hosts", "info", base)
         refused("has the hash [0-9a-f]{64}, not 00", "info", base + "?host_key_check=sha256:00")
         refused("no parameter 'color'", "info", base + "?host_key_check=no&color=red")
@@ -140,6 +192,8 @@ def ssh():
         md5 = subprocess.run(["ssh-keygen", "-E", "md5", "-lf", place("host")], check=True, text=True,
                              stdout=subprocess.PIPE).stdout.split()[1].removeprefix("MD5:")
         check_writable(f"{base}?host_key_check=md5:{md5}", place("disk"), folder)
+        create_by_monitor({"server": {"host": "127.0.0.1", "port": str(port)}, "path": place("made"),
+                           "host-key-check": {"mode": "none"}}, place("made"), folder)
         del os.environ["SSH_AUTH_SOCK"]
 
 
@@ -161,6 +215,7 @@ def iscsi():
             if not admin("--op", *step, "--tid", "1"):
                 raise Failed(f"tgtadm: {step}")
         url = f"iscsi://127.0.0.1:{port}/{target}/1"
+        refused("has 33554432 bytes, and 34603008 are needed", "create", "-f", "raw", url, "33M")
         check_writable(url, lun, folder)
         refused("LUN|LOGICAL", "info", f"iscsi://127.0.0.1:{port}/{target}/7")
         if not admin("--op", "new", "--mode", "account", "--user", "ann", "--password", "secretsecret12") or \
@@ -193,8 +248,6 @@ def nfs():
         export = os.path.join(folder, "export")
         os.mkdir(export)
         disk = os.path.join(export, "disk")
-        with open(disk, "wb") as file:
-            file.truncate(32 * MIB)
         with open(os.path.join(folder, "config"), "w") as config:
             config.write(
                 "NFS_CORE_PARAM { MNT_Port = 2050; Enable_NLM = false; Enable_RQUOTA = false;"
@@ -209,7 +262,11 @@ def nfs():
                                     os.path.join(folder, "log"), "-p", os.path.join(folder, "pid")))
         until(listens(2050), "ganesha.nfsd")
         url = f"nfs://127.0.0.1{export}/disk"
-        until(lambda: run(ours(), "info", url, status=None).status == 0, "the export")
+        until(lambda: run(ours(), "create", "-f", "raw", url + "-first", MIB, status=None).status == 0,
+              "the export")
+        check_creation(url, disk, folder)
+        refused("Could not create 'nfs:.*(NOENT|ACCES)", "create", "-f", "raw",
+                f"nfs://127.0.0.1{export}/none/x", "1M")
         check_writable(url, disk, folder)
         run(ours(), "compare", "-q", "-f", "qcow2", "-F", "qcow2",
             "nfs://127.0.0.1/export/disk?version=4&nfsport=2049", os.path.join(folder, "twin.qcow2"))
@@ -253,6 +310,8 @@ def http():
             run(ours(), "create", "-q", "-f", "qcow2", "-b", f"{base}/image", "-F", "qcow2", overlay)
             run(ours(), "compare", "-q", overlay, image)
             refused("404", "info", f"{base}/nothing")
+            refused("driver 'http' does not support image creation", "create", "-f", "raw",
+                    f"{base}/new", "1M")
             refused("can only be read", "resize", "-f", "raw", f"{base}/image", "+1M")
             refused("something else|[Cc]annot|failed", "convert", "-O", "raw", f"{base}/lies", overlay + "x")
             refused("no option 'colour'", "info", "--image-opts",
@@ -346,19 +405,28 @@ def rbd_cluster():
         until(lambda: "1 up" in ceph("osd", "stat").out, "ceph-osd")
         ceph("osd", "pool", "create", "p", "8")
         ceph("osd", "pool", "application", "enable", "p", "rbd")
-        run("timeout", "60", "rbd", "-c", conf, "create", "--size", "32M", "p/disk")
         url, behind = f"rbd:p/disk:conf={conf}", os.path.join(folder, "export")
 
         def fetch():
             if os.path.exists(behind):
                 os.unlink(behind)
             run("timeout", "60", "rbd", "-c", conf, "--no-progress", "export", "p/disk", behind)
-        check_writable(url, behind, folder, fetch)
+
+        def remove():
+            run("timeout", "60", "rbd", "-c", conf, "--no-progress", "rm", "p/disk")
+        check_creation(url, behind, folder, fetch, remove)
+        check_writable(url, behind, folder, fetch, remove)
+        run(ours(), "create", "-q", "-f", "rbd", "-o", "cluster_size=1M", f"rbd:p/small:conf={conf}", MIB)
+        if "order 20" not in run("timeout", "60", "rbd", "-c", conf, "info", "p/small").out:
+            raise Failed("cluster_size is not the size of the image's objects")
+        refused("power of two", "create", "-f", "rbd", "-o", "cluster_size=5M",
+                f"rbd:p/odd:conf={conf}", "1M")
+        was = os.path.getsize(behind)
         run("timeout", "60", "rbd", "-c", conf, "snap", "create", "p/disk@then")
         run(ours(), "resize", "-q", "-f", "raw", url, 40 * MIB)
         size = json.loads(run(ours(), "info", "--output=json", "-f", "raw", url).out)["virtual-size"]
         then = run(ours(), "info", "--output=json", "-f", "raw", f"rbd:p/disk@then:conf={conf}").out
-        if size != 40 * MIB or json.loads(then)["virtual-size"] != 32 * MIB:
+        if size != 40 * MIB or json.loads(then)["virtual-size"] != was:
             raise Failed(f"sizes: {size}, {then}")
         refused("cannot open 'rbd:.*No such file", "info", f"rbd:p/none:conf={conf}")
         refused("pool 'q'", "info", f"rbd:q/disk:conf={conf}")
@@ -377,15 +445,16 @@ def missing_library():
     """Without the library, the error names the package. It is hidden in a mount namespace."""
     for library, package, url in (("libiscsi.so.7", "libiscsi7", "iscsi://127.0.0.1/t/1"),
                                   ("libnfs.so.13", "libnfs13", "nfs://127.0.0.1/a/b"),
-                                  ("libssh.so.4", "libssh-4", "ssh://127.0.0.1/a"),
+                                  ("libssh(-gcrypt)?.so.4", "libssh-4", "ssh://127.0.0.1/a"),
                                   ("librbd.so.1", "librbd1", "rbd:a/b")):
         path = subprocess.run(["ldconfig", "-p"], stdout=subprocess.PIPE, text=True, check=True).stdout
-        found = re.search(rf"{re.escape(library)} .*=> (\S+)", path)
+        found = [match[0] for match in re.finditer(rf"(?<==> )\S+/{library}$", path, re.M)]
         if not found:
             raise Failed(f"{library} is not installed")
-        done = subprocess.run(["unshare", "-rm", "sh", "-c", 'mount --bind /dev/null "$1"; exec "$2" info "$3"',
-                               "sh", os.path.realpath(found[1]), ours(), url], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
+        hide = 'for f in "$@"; do mount --bind /dev/null "$f"; done; exec "$0" info "$url"'
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", hide, ours(), *map(os.path.realpath, found)],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env=os.environ | {"url": url})
         if done.returncode == 0 or f"install the package {package}" not in done.stdout:
             raise Failed(f"{url}: {done.stdout}")
 

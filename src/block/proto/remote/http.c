@@ -281,22 +281,18 @@ static int http_read(void *connection, uint64_t offset, void *bytes, size_t leng
 
 /* --- life -------------------------------------------------------------------------------------------*/
 
-static const struct remote_ops http_ops = {
-	.connect = http_connect,
-	.disconnect = http_disconnect,
-	.describe = http_describe,
-	.read = http_read,
-};
-
 static bool http_parse_filename(const char *filename, json_t *dict, GError **error)
 {
 	json_object_set_new(dict, "url", json_string(filename));
 	return true;
 }
 
-static bool take_options(struct http_node *http, json_t *dict, GError **error)
+static bool http_take_options(struct remote_node *remote, json_t *dict, GError **error)
 {
-	struct block_node *node = &http->remote.node;
+	struct http_node *http = (struct http_node *)remote;
+	struct block_node *node = &remote->node;
+	g_mutex_init(&http->lock);
+	g_cond_init(&http->loaded);
 	http->url = block_take_string(dict, "url");
 	http->cookie = block_take_string(dict, "cookie");
 	http->user = block_take_string(dict, "username");
@@ -324,8 +320,14 @@ static bool take_options(struct http_node *http, json_t *dict, GError **error)
 	       error_set(error, BERTH_ERR_INVALID, "timeout is 1 to %d seconds", TIMEOUT_MAX_S);
 }
 
-static void free_all(struct http_node *http)
+static char *http_name(const struct remote_node *remote)
 {
+	return g_strdup(((const struct http_node *)remote)->url);
+}
+
+static void http_clear(struct remote_node *remote)
+{
+	struct http_node *http = (struct http_node *)remote;
 	for (unsigned i = 0; i < CHUNKS; i++)
 		g_free(http->chunks[i].bytes);
 	g_mutex_clear(&http->lock);
@@ -336,29 +338,20 @@ static void free_all(struct http_node *http)
 		g_free(texts[i]);
 }
 
-static bool http_open(struct block_node *node, json_t *dict, GError **error)
-{
-	struct http_node *http = (struct http_node *)node;
-	g_mutex_init(&http->lock);
-	g_cond_init(&http->loaded);
-	bool good = take_options(http, dict, error) &&
-		    remote_open(&http->remote, &http_ops, &library, http->url, error);
-	if (!good)
-		free_all(http);
-	return good;
-}
-
-static void http_close(struct block_node *node)
-{
-	remote_close((struct remote_node *)node);
-	free_all((struct http_node *)node);
-}
+static const struct remote_ops http_ops = {
+	.library = &library,
+	.take_options = http_take_options,
+	.name = http_name,
+	.clear = http_clear,
+	.connect = http_connect,
+	.disconnect = http_disconnect,
+	.describe = http_describe,
+	.read = http_read,
+};
 
 #define HTTP_DRIVER(scheme)                                                                        \
 	const struct block_driver block_##scheme##_driver = {                                      \
-		.name = #scheme, .kind = BLOCK_PROTOCOL, .node_size = sizeof(struct http_node),    \
-		.prefix = #scheme, .parse_filename = http_parse_filename, .open = http_open,       \
-		.close = http_close, .perform = remote_perform}
+		REMOTE_DRIVER(#scheme, http_node, &http_ops), .parse_filename = http_parse_filename}
 
 HTTP_DRIVER(http);
 HTTP_DRIVER(https);

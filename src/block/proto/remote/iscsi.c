@@ -309,17 +309,6 @@ static bool link_describe(struct remote_node *remote, void *connection, GError *
 	return true;
 }
 
-static const struct remote_ops iscsi_ops = {
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
-	.zero = link_zero,
-	.discard = link_discard,
-};
-
 /* --- names and options ------------------------------------------------------------------------------*/
 
 /* USER%PASSWORD: as libiscsi has it; '%' is no escape there, so this is not a URL of RFC 3986. */
@@ -341,11 +330,13 @@ static bool iscsi_parse_filename(const char *filename, json_t *dict, GError **er
 	return true;
 }
 
-static bool take_options(struct iscsi_node *n, json_t *dict, GError **error)
+static bool iscsi_take_options(struct remote_node *remote, json_t *dict, GError **error)
 {
+	struct iscsi_node *n = (struct iscsi_node *)remote;
 	static const char *const transports[] = {"tcp", NULL};
 	static const char *const digests[] = {"none", "none-crc32c", "crc32c-none", "crc32c", NULL};
 	int transport = 0;
+	g_mutex_init(&n->partial);
 	n->timeout_s = TIMEOUT_DEFAULT_S;
 	n->digest = ISCSI_HEADER_DIGEST_NONE_CRC32C;
 	n->portal = block_take_string(dict, "portal");
@@ -369,41 +360,38 @@ static bool take_options(struct iscsi_node *n, json_t *dict, GError **error)
 						     "user and password-secret go together");
 }
 
-static void free_all(struct iscsi_node *n)
+static char *iscsi_name(const struct remote_node *remote)
 {
+	const struct iscsi_node *n = (const struct iscsi_node *)remote;
+	return g_strdup_printf("iscsi://%s/%s/%u", n->portal, n->target, (unsigned)n->lun);
+}
+
+static void iscsi_clear(struct remote_node *remote)
+{
+	struct iscsi_node *n = (struct iscsi_node *)remote;
 	char *texts[] = {n->portal, n->target, n->user, n->password, n->initiator};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_mutex_clear(&n->partial);
 }
 
-static bool iscsi_open(struct block_node *node, json_t *dict, GError **error)
-{
-	struct iscsi_node *n = (struct iscsi_node *)node;
-	g_mutex_init(&n->partial);
-	bool good = take_options(n, dict, error);
-	g_autofree char *name = good ? g_strdup_printf("iscsi://%s/%s/%u", n->portal, n->target,
-						       (unsigned)n->lun) : NULL;
-	good = good && remote_open(&n->remote, &iscsi_ops, &library, name, error);
-	if (!good)
-		free_all(n);
-	return good;
-}
-
-static void iscsi_close(struct block_node *node)
-{
-	remote_close((struct remote_node *)node);
-	free_all((struct iscsi_node *)node);
-}
+static const struct remote_ops iscsi_ops = {
+	.library = &library,
+	.take_options = iscsi_take_options,
+	.name = iscsi_name,
+	.clear = iscsi_clear,
+	.connect = link_connect,
+	.disconnect = link_disconnect,
+	.describe = link_describe,
+	.read = link_read,
+	.write = link_write,
+	.flush = link_flush,
+	.zero = link_zero,
+	.discard = link_discard,
+};
 
 const struct block_driver block_iscsi_driver = {
-	.name = "iscsi",
-	.kind = BLOCK_PROTOCOL,
-	.node_size = sizeof(struct iscsi_node),
-	.prefix = "iscsi",
+	REMOTE_DRIVER("iscsi", iscsi_node, &iscsi_ops),
 	.parse_filename = iscsi_parse_filename,
-	.open = iscsi_open,
-	.close = iscsi_close,
-	.perform = remote_perform,
 	.fresh_is_noise = true,
 };

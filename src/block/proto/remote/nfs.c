@@ -21,7 +21,7 @@
 
 #define NFS_FUNCTIONS(F)                                                                           \
 	F(nfs_init_context) F(nfs_destroy_context) F(nfs_parse_url_dir) F(nfs_destroy_url)         \
-	F(nfs_mount) F(nfs_open) F(nfs_close) F(nfs_pread) F(nfs_pwrite) F(nfs_fsync)              \
+	F(nfs_mount) F(nfs_open) F(nfs_creat) F(nfs_close) F(nfs_pread) F(nfs_pwrite) F(nfs_fsync)              \
 	F(nfs_fstat64) F(nfs_ftruncate) F(nfs_get_error) F(nfs_set_uid) F(nfs_set_gid)             \
 	F(nfs_set_tcp_syncnt) F(nfs_set_readahead) F(nfs_set_pagecache) F(nfs_set_debug)           \
 	F(nfs_set_timeout)
@@ -98,24 +98,52 @@ static bool configure(struct nfs_node *node, struct nfs_link *link, GError **err
 	return set_by_url(node, link, error);
 }
 
+static bool explain(const struct nfs_link *link, GError **error)
+{
+	return error_set(error, BERTH_ERR_IO, "%s", nfs.nfs_get_error(link->context));
+}
+
+/* A mounted export, with no file open. */
+static struct nfs_link *mount_export(struct nfs_node *node, GError **error)
+{
+	struct nfs_link *link = g_new0(struct nfs_link, 1);
+	link->context = nfs.nfs_init_context();
+	bool good = link->context ? configure(node, link, error) &&
+					    (nfs.nfs_mount(link->context, node->host, node->folder) == 0 ||
+					     explain(link, error))
+				  : error_set(error, BERTH_ERR_INTERNAL, "libnfs gives no context");
+	if (good)
+		return link;
+	if (link->context)
+		nfs.nfs_destroy_context(link->context);
+	g_free(link);
+	return NULL;
+}
+
 static void *link_connect(struct remote_node *remote, GError **error)
 {
 	struct nfs_node *node = (struct nfs_node *)remote;
-	struct nfs_link *link = g_new0(struct nfs_link, 1);
-	int flags = node->remote.node.readonly ? O_RDONLY : O_RDWR;
-	link->context = nfs.nfs_init_context();
-	if (!link->context)
-		error_set(error, BERTH_ERR_INTERNAL, "libnfs gives no context");
-	else if (!configure(node, link, error))
-		nfs.nfs_destroy_context(link->context);
-	else if (nfs.nfs_mount(link->context, node->host, node->folder) < 0 ||
-		 nfs.nfs_open(link->context, node->file, flags, &link->file) < 0) {
-		error_set(error, BERTH_ERR_IO, "%s", nfs.nfs_get_error(link->context));
-		nfs.nfs_destroy_context(link->context);
-	} else
+	struct nfs_link *link = mount_export(node, error);
+	int flags = remote->node.readonly ? O_RDONLY : O_RDWR;
+	if (!link || nfs.nfs_open(link->context, node->file, flags, &link->file) == 0)
 		return link;
-	g_free(link);
+	explain(link, error);
+	link_disconnect(link);
 	return NULL;
+}
+
+/* A file that is there is emptied, as open(2) does with O_TRUNC. */
+static bool link_create(struct remote_node *remote, const struct block_create *create, GError **error)
+{
+	struct nfs_node *node = (struct nfs_node *)remote;
+	struct nfs_link *link = mount_export(node, error);
+	bool good = link && ((nfs.nfs_creat(link->context, node->file, 0644, &link->file) == 0 &&
+			      nfs.nfs_ftruncate(link->context, link->file, 0) == 0 &&
+			      nfs.nfs_ftruncate(link->context, link->file, create->size) == 0) ||
+			     explain(link, error));
+	if (link)
+		link_disconnect(link);
+	return good;
 }
 
 static bool link_describe(struct remote_node *remote, void *connection, GError **error)
@@ -123,7 +151,7 @@ static bool link_describe(struct remote_node *remote, void *connection, GError *
 	struct nfs_link *link = connection;
 	struct nfs_stat_64 stat;
 	if (nfs.nfs_fstat64(link->context, link->file, &stat) < 0)
-		return error_set(error, BERTH_ERR_IO, "%s", nfs.nfs_get_error(link->context));
+		return explain(link, error);
 	remote->node.size = stat.nfs_size;
 	return true;
 }
@@ -179,17 +207,6 @@ static int link_resize(void *connection, uint64_t size)
 	return rc < 0 ? failed(link, rc) : 0;
 }
 
-static const struct remote_ops nfs_ops = {
-	.grows = true,
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
-	.resize = link_resize,
-};
-
 /* --- names and options ------------------------------------------------------------------------------*/
 
 static bool nfs_parse_filename(const char *filename, json_t *dict, GError **error)
@@ -225,8 +242,9 @@ static bool take_server(struct nfs_node *node, json_t *dict, GError **error)
 	return true;
 }
 
-static bool take_options(struct nfs_node *node, json_t *dict, GError **error)
+static bool nfs_take_options(struct remote_node *remote, json_t *dict, GError **error)
 {
+	struct nfs_node *node = (struct nfs_node *)remote;
 	struct {
 		const char *key;
 		uint64_t *value, max;
@@ -259,40 +277,41 @@ static bool take_options(struct nfs_node *node, json_t *dict, GError **error)
 	return true;
 }
 
-static void free_all(struct nfs_node *node)
+static char *nfs_name(const struct remote_node *remote)
 {
+	const struct nfs_node *node = (const struct nfs_node *)remote;
+	bool top = strcmp(node->folder, "/") == 0;
+	return g_strdup_printf("nfs://%s%s%s", node->host, top ? "" : node->folder, node->file);
+}
+
+static void nfs_clear(struct remote_node *remote)
+{
+	struct nfs_node *node = (struct nfs_node *)remote;
 	g_free(node->host);
 	g_free(node->folder);
 	g_free(node->file);
 }
 
-static bool nfs_node_open(struct block_node *node, json_t *dict, GError **error)
-{
-	struct nfs_node *n = (struct nfs_node *)node;
-	bool good = take_options(n, dict, error);
-	g_autofree char *name = good ? g_strdup_printf("nfs://%s%s%s", n->host,
-						       strcmp(n->folder, "/") == 0 ? "" : n->folder, n->file)
-				     : NULL;
-	good = good && remote_open(&n->remote, &nfs_ops, &library, name, error);
-	if (!good)
-		free_all(n);
-	return good;
-}
-
-static void nfs_node_close(struct block_node *node)
-{
-	remote_close((struct remote_node *)node);
-	free_all((struct nfs_node *)node);
-}
+static const struct remote_ops nfs_ops = {
+	.library = &library,
+	.take_options = nfs_take_options,
+	.name = nfs_name,
+	.clear = nfs_clear,
+	.create = link_create,
+	.grows = true,
+	.connect = link_connect,
+	.disconnect = link_disconnect,
+	.describe = link_describe,
+	.read = link_read,
+	.write = link_write,
+	.flush = link_flush,
+	.resize = link_resize,
+};
 
 const struct block_driver block_nfs_driver = {
-	.name = "nfs",
-	.kind = BLOCK_PROTOCOL,
-	.node_size = sizeof(struct nfs_node),
-	.prefix = "nfs",
+	REMOTE_DRIVER("nfs", nfs_node, &nfs_ops),
 	.parse_filename = nfs_parse_filename,
-	.open = nfs_node_open,
-	.close = nfs_node_close,
-	.perform = remote_perform,
 	.resize = remote_resize,
+	.create_bare = true,
+	.create = remote_create,
 };

@@ -18,7 +18,7 @@
 	F(rados_create) F(rados_conf_read_file) F(rados_conf_set) F(rados_connect)                 \
 	F(rados_shutdown) F(rados_ioctx_create) F(rados_ioctx_set_namespace)                       \
 	F(rados_ioctx_destroy) F(rbd_open) F(rbd_open_read_only) F(rbd_close) F(rbd_get_size)      \
-	F(rbd_read) F(rbd_write) F(rbd_flush) F(rbd_discard) F(rbd_write_zeroes) F(rbd_resize)
+	F(rbd_read) F(rbd_write) F(rbd_flush) F(rbd_discard) F(rbd_write_zeroes) F(rbd_resize) F(rbd_create)
 
 static struct {
 	LIBRARY_POINTERS(RBD_FUNCTIONS)
@@ -82,7 +82,7 @@ static bool configure(struct rbd_node *n, struct rbd_link *link, GError **error)
 	       set_conf(link, "mon_host", n->monitors, error);
 }
 
-static bool open_image(struct rbd_node *n, struct rbd_link *link, GError **error)
+static bool open_pool(struct rbd_node *n, struct rbd_link *link, GError **error)
 {
 	int rc = rbd.rados_connect(link->cluster);
 	if (rc < 0)
@@ -92,20 +92,65 @@ static bool open_image(struct rbd_node *n, struct rbd_link *link, GError **error
 		return error_set_errno(error, -rc, "pool '%s'", n->pool);
 	if (n->namespace)
 		rbd.rados_ioctx_set_namespace(link->pool, n->namespace);
-	rc = (n->remote.node.readonly ? rbd.rbd_open_read_only : rbd.rbd_open)(link->pool, n->image,
+	return true;
+}
+
+static bool open_image(struct rbd_node *n, struct rbd_link *link, GError **error)
+{
+	int rc = (n->remote.node.readonly ? rbd.rbd_open_read_only : rbd.rbd_open)(link->pool, n->image,
 									       &link->image, n->snapshot);
 	return rc == 0 || error_set_errno(error, -rc, "image '%s'", n->image);
+}
+
+/* A pool of the cluster, with no image open. */
+static struct rbd_link *connect_to_pool(struct rbd_node *n, GError **error)
+{
+	struct rbd_link *link = g_new0(struct rbd_link, 1);
+	g_mutex_init(&link->growing);
+	if (configure(n, link, error) && open_pool(n, link, error))
+		return link;
+	link_disconnect(link);
+	return NULL;
 }
 
 static void *link_connect(struct remote_node *remote, GError **error)
 {
 	struct rbd_node *n = (struct rbd_node *)remote;
-	struct rbd_link *link = g_new0(struct rbd_link, 1);
-	g_mutex_init(&link->growing);
-	if (configure(n, link, error) && open_image(n, link, error))
+	struct rbd_link *link = connect_to_pool(n, error);
+	if (!link || open_image(n, link, error))
 		return link;
 	link_disconnect(link);
 	return NULL;
+}
+
+/* RBD calls the size of its objects an order: the exponent of 2. 0: the cluster's own. */
+static bool take_order(json_t *options, int *order, GError **error)
+{
+	uint64_t size = 0;
+	if (!block_take_size(options, "cluster_size", &size, error))
+		return false;
+	if (size && (size < 4096 || size > 32 << 20 || (size & (size - 1))))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "cluster_size is a power of two, 4096 to 32M");
+	*order = size ? g_bit_storage(size) - 1 : 0;
+	return block_refuse_rest(options, "rbd", error); /* now, not when the image is made */
+}
+
+/* An image that is there is an error to Ceph, as it is to qemu-img: it may have snapshots and users. */
+static bool link_create(struct remote_node *remote, const struct block_create *create, GError **error)
+{
+	struct rbd_node *n = (struct rbd_node *)remote;
+	int order, rc = 0;
+	if (!take_order(create->options, &order, error))
+		return false;
+	struct rbd_link *link = connect_to_pool(n, error);
+	if (link)
+		rc = rbd.rbd_create(link->pool, n->image, create->size, &order);
+	if (link)
+		link_disconnect(link);
+	return link && (rc == 0 || error_set_errno(error, -rc, "image '%s'%s", n->image,
+						   rc == -EEXIST ? " (convert -n writes into one that is "
+								   "there, 'rbd rm' removes it)" : ""));
 }
 
 static bool link_describe(struct remote_node *remote, void *connection, GError **error)
@@ -173,20 +218,6 @@ static int link_resize(void *connection, uint64_t size)
 {
 	return rbd.rbd_resize(((struct rbd_link *)connection)->image, size);
 }
-
-static const struct remote_ops rbd_ops = {
-	.shared = true,
-	.grows = true,
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
-	.zero = link_zero,
-	.discard = link_discard,
-	.resize = link_resize,
-};
 
 /* --- names and options ------------------------------------------------------------------------------*/
 
@@ -274,8 +305,9 @@ static bool take_monitors(struct rbd_node *n, json_t *dict, GError **error)
 	return good || error_set(error, BERTH_ERR_INVALID, "rbd's servers need host and port");
 }
 
-static bool take_options(struct rbd_node *n, json_t *dict, GError **error)
+static bool rbd_take_options(struct remote_node *remote, json_t *dict, GError **error)
 {
+	struct rbd_node *n = (struct rbd_node *)remote;
 	struct {
 		const char *key;
 		char **value;
@@ -301,8 +333,15 @@ static bool take_options(struct rbd_node *n, json_t *dict, GError **error)
 	return (n->pool && n->image) || error_set(error, BERTH_ERR_INVALID, "rbd needs pool and image");
 }
 
-static void free_all(struct rbd_node *n)
+static char *rbd_name(const struct remote_node *remote)
 {
+	const struct rbd_node *n = (const struct rbd_node *)remote;
+	return g_strdup_printf("rbd:%s/%s", n->pool, n->image);
+}
+
+static void rbd_clear(struct remote_node *remote)
+{
+	struct rbd_node *n = (struct rbd_node *)remote;
 	char *texts[] = {n->pool, n->namespace, n->image, n->snapshot, n->conf,
 			 n->user, n->key, n->auth, n->monitors};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
@@ -310,31 +349,35 @@ static void free_all(struct rbd_node *n)
 	json_decref(n->settings);
 }
 
-static bool rbd_node_open(struct block_node *node, json_t *dict, GError **error)
-{
-	struct rbd_node *n = (struct rbd_node *)node;
-	bool good = take_options(n, dict, error);
-	g_autofree char *name = good ? g_strdup_printf("rbd:%s/%s", n->pool, n->image) : NULL;
-	good = good && remote_open(&n->remote, &rbd_ops, &library, name, error);
-	if (!good)
-		free_all(n);
-	return good;
-}
+static const struct remote_ops rbd_ops = {
+	.library = &library,
+	.take_options = rbd_take_options,
+	.name = rbd_name,
+	.clear = rbd_clear,
+	.create = link_create,
+	.shared = true,
+	.grows = true,
+	.connect = link_connect,
+	.disconnect = link_disconnect,
+	.describe = link_describe,
+	.read = link_read,
+	.write = link_write,
+	.flush = link_flush,
+	.zero = link_zero,
+	.discard = link_discard,
+	.resize = link_resize,
+};
 
-static void rbd_node_close(struct block_node *node)
-{
-	remote_close((struct remote_node *)node);
-	free_all((struct rbd_node *)node);
-}
+static const struct block_option rbd_options[] = {
+	{"cluster_size", "size", "RBD object size"},
+	{NULL},
+};
 
 const struct block_driver block_rbd_driver = {
-	.name = "rbd",
-	.kind = BLOCK_PROTOCOL,
-	.node_size = sizeof(struct rbd_node),
-	.prefix = "rbd",
+	REMOTE_DRIVER("rbd", rbd_node, &rbd_ops),
 	.parse_filename = rbd_parse_filename,
-	.open = rbd_node_open,
-	.close = rbd_node_close,
-	.perform = remote_perform,
 	.resize = remote_resize,
+	.create_bare = true,
+	.create = remote_create,
+	.create_options = rbd_options,
 };

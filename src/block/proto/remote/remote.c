@@ -162,9 +162,9 @@ bool remote_resize(struct block_node *node, uint64_t size, GError **error)
 
 /* --- life -------------------------------------------------------------------------------------------*/
 
-struct open_call {
+struct life_call {
 	struct remote_node *remote;
-	struct library *library;
+	const struct block_create *create;
 	bool good;
 	GError **error;
 };
@@ -172,9 +172,9 @@ struct open_call {
 /* Not on the fiber: constructors of libraries want a large stack. */
 static void open_work(void *opaque)
 {
-	struct open_call *call = opaque;
+	struct life_call *call = opaque;
 	struct remote_node *remote = call->remote;
-	void *connection = library_load(call->library, call->error)
+	void *connection = library_load(remote->ops->library, call->error)
 				   ? remote->ops->connect(remote, call->error)
 				   : NULL;
 	call->good = connection && remote->ops->describe(remote, connection, call->error);
@@ -182,37 +182,92 @@ static void open_work(void *opaque)
 		give_back(remote, connection);
 }
 
-bool remote_open(struct remote_node *remote, const struct remote_ops *ops, struct library *library,
-		 const char *name, GError **error)
+static void create_work(void *opaque)
+{
+	struct life_call *call = opaque;
+	const struct remote_ops *ops = call->remote->ops;
+	call->good = library_load(ops->library, call->error) &&
+		     ops->create(call->remote, call->create, call->error);
+}
+
+/* Free all but the node. */
+static void leave(struct remote_node *remote)
+{
+	aio_pool_free(remote->pool);
+	while (remote->idle_count)
+		remote->ops->disconnect(remote->idle[--remote->idle_count]);
+	g_mutex_clear(&remote->lock);
+	remote->ops->clear(remote);
+}
+
+/* Options and threads, but no connection yet. On failure nothing is left. */
+static bool enter(struct remote_node *remote, json_t *dict, GError **error)
 {
 	struct block_node *node = &remote->node;
-	struct open_call call = {.remote = remote, .library = library, .error = error};
-	remote->ops = ops;
+	remote->ops = node->driver->family;
+	if (!remote->ops->take_options(remote, dict, error)) {
+		remote->ops->clear(remote);
+		return false;
+	}
 	remote->pool = aio_pool_new(REMOTE_CONNECTIONS);
 	g_mutex_init(&remote->lock);
 	g_free(node->filename);
-	node->filename = g_strdup(name);
+	node->filename = remote->ops->name(remote);
 	node->limits = (struct block_limits){.request_alignment = 1, .logical_block = 512,
 					     .physical_block = 512, .max_transfer = 16 << 20,
 					     .can_discard = node->discard, .can_write_zeroes = true};
-	call.good = ops->write || node->readonly || (node->readonly = node->options.auto_readonly) ||
+	return true;
+}
+
+bool remote_open(struct block_node *node, json_t *dict, GError **error)
+{
+	struct remote_node *remote = (struct remote_node *)node;
+	struct life_call call = {.remote = remote, .error = error};
+	if (!enter(remote, dict, error))
+		return false;
+	call.good = remote->ops->write || node->readonly ||
+		    (node->readonly = node->options.auto_readonly) ||
 		    error_set(error, BERTH_ERR_NOT_SUPPORTED,
 			      "it can only be read: use readonly=on (read-only=on of -blockdev)");
 	if (call.good)
 		fiber_on_pool(remote->pool, node->loop, open_work, &call);
 	if (!call.good) {
 		g_prefix_error(error, "cannot open '%s': ", node->filename);
-		remote_close(remote);
+		leave(remote);
 	}
 	return call.good;
 }
 
-void remote_close(struct remote_node *remote)
+void remote_close(struct block_node *node)
 {
-	aio_pool_free(remote->pool);
-	while (remote->idle_count)
-		remote->ops->disconnect(remote->idle[--remote->idle_count]);
-	g_mutex_clear(&remote->lock);
+	leave((struct remote_node *)node);
+}
+
+/* A node that nobody sees has the options that the name says. */
+bool remote_create(const struct block_create *create, GError **error)
+{
+	const struct block_open_options options = {.graph = create->graph};
+	json_t *dict = block_parse_filename(create->filename, error);
+	if (!dict)
+		return false;
+	struct block_node *node = g_malloc0(create->driver->node_size);
+	block_node_init(node, create->driver, &options, create->loop);
+	struct remote_node *remote = (struct remote_node *)node;
+	struct life_call call = {.remote = remote, .create = create, .error = error};
+	json_object_del(dict, "driver");
+	if (enter(remote, dict, error)) {
+		call.good = block_refuse_rest(dict, create->driver->name, error) &&
+			    (create->driver->create_options ||
+			     block_refuse_rest(create->options, create->driver->name, error));
+		if (call.good)
+			fiber_on_pool(remote->pool, create->loop, create_work, &call);
+		if (!call.good)
+			g_prefix_error(error, "cannot create '%s': ", node->filename);
+		leave(remote);
+	}
+	block_node_free(node);
+	json_decref(dict);
+	return call.good;
 }
 
 bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,

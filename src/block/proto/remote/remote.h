@@ -5,8 +5,9 @@
  * many requests are under way. A connection that breaks is replaced, and its request tried once
  * more: all requests may be repeated.
  *
- * Everything in remote_ops runs on threads of the node's pool. Options that it reads are set before
- * and do not change. Results are 0 or -errno; -ENOTCONN: the connection is of no use any more.
+ * Everything in remote_ops but the options' functions runs on threads of the node's pool. Options that
+ * it reads are set before and do not change. Results are 0 or -errno; -ENOTCONN: the connection is of no
+ * use any more.
  */
 #pragma once
 
@@ -19,6 +20,14 @@
 struct remote_node;
 
 struct remote_ops {
+	struct library *library;
+	/* Take the keys out of `dict` and set what the functions below read. */
+	bool (*take_options)(struct remote_node *remote, json_t *dict, GError **error);
+	char *(*name)(const struct remote_node *remote); /* for people; g_free() */
+	/* Free what take_options() has made, even if it failed half-way. */
+	void (*clear)(struct remote_node *remote);
+	/* Make what the options name, empty, of create->size bytes. NULL: it must be there. */
+	bool (*create)(struct remote_node *remote, const struct block_create *create, GError **error);
 	bool shared; /* one connection serves all threads */
 	bool grows;  /* a write behind the end makes the file longer */
 	void *(*connect)(struct remote_node *remote, GError **error);
@@ -44,16 +53,18 @@ struct remote_node {
 	unsigned idle_count;
 };
 
-/*
- * For open(): load the library, connect and describe; `name` is what messages use. On failure nothing
- * is left.
- */
-bool remote_open(struct remote_node *remote, const struct remote_ops *ops, struct library *library,
-		 const char *name, GError **error);
-/* For close(): end the connections. */
-void remote_close(struct remote_node *remote);
+/* Operations of the drivers. Their nodes begin with struct remote_node, their .family is remote_ops. */
+bool remote_open(struct block_node *node, json_t *dict, GError **error);
+void remote_close(struct block_node *node);
 int remote_perform(struct block_node *node, struct block_request *request);
 bool remote_resize(struct block_node *node, uint64_t size, GError **error);
+bool remote_create(const struct block_create *create, GError **error);
+
+/* What all such drivers have; those that can say more do so behind it. */
+#define REMOTE_DRIVER(scheme, node_type, ops)                                                      \
+	.name = scheme, .kind = BLOCK_PROTOCOL, .node_size = sizeof(struct node_type),             \
+	.prefix = scheme, .family = ops, .open = remote_open, .close = remote_close,               \
+	.perform = remote_perform
 
 /* Text of the secret that `key` names, or NULL if there is no such key. */
 bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,

@@ -148,27 +148,31 @@ static bool log_in(struct ssh_node *node, struct ssh_link *link, GError **error)
 			 "the server takes none of your keys: add one with ssh-add");
 }
 
-static bool open_file(struct ssh_node *node, struct ssh_link *link, GError **error)
+/* `flags` as of open(2). */
+static bool open_file(struct ssh_node *node, struct ssh_link *link, int flags, GError **error)
 {
-	int flags = node->remote.node.readonly ? O_RDONLY : O_RDWR;
 	link->sftp = ssh.sftp_new(link->session);
 	if (!link->sftp || ssh.sftp_init(link->sftp) < 0)
 		return explain(link, "no SFTP", error);
-	link->file = ssh.sftp_open(link->sftp, node->path, flags, 0);
+	link->file = ssh.sftp_open(link->sftp, node->path, flags, 0644);
 	link->can_fsync = ssh.sftp_extension_supported(link->sftp, "fsync@openssh.com", "1");
 	link->path = g_strdup(node->path);
 	return link->file || explain(link, "cannot open the file", error);
 }
 
-static void *link_connect(struct remote_node *remote, GError **error)
+static struct ssh_link *connect_and_open(struct ssh_node *node, int flags, GError **error)
 {
-	struct ssh_node *node = (struct ssh_node *)remote;
 	struct ssh_link *link = g_new0(struct ssh_link, 1);
 	link->session = ssh.ssh_new();
-	if (log_in(node, link, error) && open_file(node, link, error))
+	if (log_in(node, link, error) && open_file(node, link, flags, error))
 		return link;
 	link_disconnect(link);
 	return NULL;
+}
+
+static void *link_connect(struct remote_node *remote, GError **error)
+{
+	return connect_and_open((struct ssh_node *)remote, remote->node.readonly ? O_RDONLY : O_RDWR, error);
 }
 
 static bool link_describe(struct remote_node *remote, void *connection, GError **error)
@@ -250,16 +254,16 @@ static int link_resize(void *connection, uint64_t size)
 	return ssh.sftp_setstat(link->sftp, link->path, &attributes) < 0 ? link_error(link) : 0;
 }
 
-static const struct remote_ops ssh_ops = {
-	.grows = true,
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
-	.resize = link_resize,
-};
+static bool link_create(struct remote_node *remote, const struct block_create *create, GError **error)
+{
+	struct ssh_link *link =
+		connect_and_open((struct ssh_node *)remote, O_RDWR | O_CREAT | O_TRUNC, error);
+	bool good = link && (link_resize(link, create->size) == 0 ||
+			     explain(link, "cannot give the file its size", error));
+	if (link)
+		link_disconnect(link);
+	return good;
+}
 
 /* --- names and options ------------------------------------------------------------------------------*/
 
@@ -334,8 +338,9 @@ static bool take_key_check(struct ssh_node *node, json_t *dict, GError **error)
 	return true;
 }
 
-static bool take_options(struct ssh_node *node, json_t *dict, GError **error)
+static bool ssh_take_options(struct remote_node *remote, json_t *dict, GError **error)
 {
+	struct ssh_node *node = (struct ssh_node *)remote;
 	json_t *server = json_object_get(dict, "server");
 	json_t *from = json_is_object(server) ? server : dict;
 	uint64_t port = 22;
@@ -353,41 +358,41 @@ static bool take_options(struct ssh_node *node, json_t *dict, GError **error)
 	       error_set(error, BERTH_ERR_INVALID, "ssh needs server.host, server.port and path");
 }
 
-static void free_all(struct ssh_node *node)
+static char *ssh_name(const struct remote_node *remote)
 {
+	const struct ssh_node *node = (const struct ssh_node *)remote;
+	return g_strdup_printf("ssh://%s%s%s:%d%s", node->user ? node->user : "", node->user ? "@" : "",
+			       node->host, node->port, node->path);
+}
+
+static void ssh_clear(struct remote_node *remote)
+{
+	struct ssh_node *node = (struct ssh_node *)remote;
 	char *texts[] = {node->host, node->path, node->user, node->hash};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 }
 
-static bool ssh_open(struct block_node *node, json_t *dict, GError **error)
-{
-	struct ssh_node *s = (struct ssh_node *)node;
-	bool good = take_options(s, dict, error);
-	g_autofree char *name =
-		good ? g_strdup_printf("ssh://%s%s%s:%d%s", s->user ? s->user : "", s->user ? "@" : "",
-				       s->host, s->port, s->path)
-		     : NULL;
-	good = good && remote_open(&s->remote, &ssh_ops, &library, name, error);
-	if (!good)
-		free_all(s);
-	return good;
-}
-
-static void ssh_close(struct block_node *node)
-{
-	remote_close((struct remote_node *)node);
-	free_all((struct ssh_node *)node);
-}
+static const struct remote_ops ssh_ops = {
+	.library = &library,
+	.take_options = ssh_take_options,
+	.name = ssh_name,
+	.clear = ssh_clear,
+	.create = link_create,
+	.grows = true,
+	.connect = link_connect,
+	.disconnect = link_disconnect,
+	.describe = link_describe,
+	.read = link_read,
+	.write = link_write,
+	.flush = link_flush,
+	.resize = link_resize,
+};
 
 const struct block_driver block_ssh_driver = {
-	.name = "ssh",
-	.kind = BLOCK_PROTOCOL,
-	.node_size = sizeof(struct ssh_node),
-	.prefix = "ssh",
+	REMOTE_DRIVER("ssh", ssh_node, &ssh_ops),
 	.parse_filename = ssh_parse_filename,
-	.open = ssh_open,
-	.close = ssh_close,
-	.perform = remote_perform,
 	.resize = remote_resize,
+	.create_bare = true,
+	.create = remote_create,
 };
