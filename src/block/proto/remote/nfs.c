@@ -3,8 +3,8 @@
  * Images on NFS servers, without a mount and without root, by libnfs. Names:
  * nfs://HOST[:PORT]/EXPORT/FILE[?uid=N&gid=N&tcp-syncnt=N&readahead=N&pagecache=N&debug=N&nfsport=N&
  * mountport=N&version=3|4]; options: server.host, path, user, group, tcp-syn-count, readahead-size,
- * page-cache-size, debug, and, ours, port, mount-port and version. With version=4 it is read-only:
- * libnfs 4.0, which Debian 12 has, cannot encode version 4's writes beyond some 2 KiB.
+ * page-cache-size, debug, and, ours, port, mount-port and version. With version=4 writes are slow:
+ * libnfs 4.0, which Debian 12 has, encodes a request of version 4 into 4096 bytes, data and all.
  */
 #include "block/proto/remote/remote.h"
 
@@ -17,7 +17,8 @@
 #include <nfsc/libnfs.h>
 #include <string.h>
 
-#define TIMEOUT_MS 60000
+#define TIMEOUT_MS   60000
+#define V4_WRITE_MAX 2048 /* what fits in libnfs's buffer beside the longest headers */
 
 #define NFS_FUNCTIONS(F)                                                                           \
 	F(nfs_init_context) F(nfs_destroy_context) F(nfs_parse_url_dir) F(nfs_destroy_url)         \
@@ -46,6 +47,7 @@ struct nfs_node {
 struct nfs_link {
 	struct nfs_context *context;
 	struct nfsfh *file;
+	size_t write_max; /* bytes in one request */
 };
 
 /* --- connections ------------------------------------------------------------------------------------*/
@@ -107,6 +109,7 @@ static bool explain(const struct nfs_link *link, GError **error)
 static struct nfs_link *mount_export(struct nfs_node *node, GError **error)
 {
 	struct nfs_link *link = g_new0(struct nfs_link, 1);
+	link->write_max = node->version == 4 ? V4_WRITE_MAX : SIZE_MAX;
 	link->context = nfs.nfs_init_context();
 	bool good = link->context ? configure(node, link, error) &&
 					    (nfs.nfs_mount(link->context, node->host, node->folder) == 0 ||
@@ -132,13 +135,25 @@ static void *link_connect(struct remote_node *remote, GError **error)
 	return NULL;
 }
 
-/* A file that is there is emptied, as open(2) does with O_TRUNC. */
+/*
+ * A new file, or what is there emptied. In version 4, nfs_creat() takes no file that is there, and what
+ * it opens cannot be resized.
+ */
+static bool make_empty(struct nfs_link *link, const char *path)
+{
+	int rc = nfs.nfs_open(link->context, path, O_RDWR, &link->file);
+	if (rc == -ENOENT && (rc = nfs.nfs_creat(link->context, path, 0644, &link->file)) == 0) {
+		nfs.nfs_close(link->context, g_steal_pointer(&link->file));
+		rc = nfs.nfs_open(link->context, path, O_RDWR, &link->file);
+	}
+	return rc == 0 && nfs.nfs_ftruncate(link->context, link->file, 0) == 0;
+}
+
 static bool link_create(struct remote_node *remote, const struct block_create *create, GError **error)
 {
 	struct nfs_node *node = (struct nfs_node *)remote;
 	struct nfs_link *link = mount_export(node, error);
-	bool good = link && ((nfs.nfs_creat(link->context, node->file, 0644, &link->file) == 0 &&
-			      nfs.nfs_ftruncate(link->context, link->file, 0) == 0 &&
+	bool good = link && ((make_empty(link, node->file) &&
 			      nfs.nfs_ftruncate(link->context, link->file, create->size) == 0) ||
 			     explain(link, error));
 	if (link)
@@ -184,8 +199,8 @@ static int link_write(void *connection, uint64_t offset, const void *bytes, size
 {
 	struct nfs_link *link = connection;
 	for (size_t at = 0; at < length;) {
-		int n = nfs.nfs_pwrite(link->context, link->file, offset + at, length - at,
-				       (const char *)bytes + at);
+		int n = nfs.nfs_pwrite(link->context, link->file, offset + at,
+				       MIN(length - at, link->write_max), (const char *)bytes + at);
 		if (n <= 0)
 			return failed(link, n);
 		at += n;
@@ -266,9 +281,6 @@ static bool nfs_take_options(struct remote_node *remote, json_t *dict, GError **
 	}
 	g_autofree char *path = block_take_string(dict, "path");
 	char *slash = path ? strrchr(path, '/') : NULL;
-	if (node->version == 4 && !node->remote.node.readonly)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "version=4 is for reading only: use version=3 or readonly=on");
 	if (!slash || !slash[1] || path[0] != '/')
 		return error_set(error, BERTH_ERR_INVALID, "nfs needs path=/EXPORT/FILE");
 	node->file = g_strdup(slash);
