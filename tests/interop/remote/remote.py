@@ -271,6 +271,10 @@ def nfs():
         version4 = "nfs://127.0.0.1/export/disk-4?version=4&nfsport=2049"
         check_creation(version4, disk + "-4", folder)
         check_writable(version4, disk + "-4", folder)
+        # Out of order and at the same time: each connection has files open of its own.
+        raw = os.path.join(folder, "random")
+        run(ours(), "convert", "-n", "-W", "-m", "8", "-f", "raw", "-O", "raw", raw, version4)
+        run("cmp", "-n", os.path.getsize(raw), raw, disk + "-4")
         run(ours(), "resize", "-q", "-f", "raw", "--shrink", url, MIB)
         if os.path.getsize(disk) != MIB:
             raise Failed("the file on the server has another size")

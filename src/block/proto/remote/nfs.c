@@ -25,7 +25,7 @@
 	F(nfs_mount) F(nfs_open) F(nfs_creat) F(nfs_close) F(nfs_pread) F(nfs_pwrite) F(nfs_fsync)              \
 	F(nfs_fstat64) F(nfs_ftruncate) F(nfs_get_error) F(nfs_set_uid) F(nfs_set_gid)             \
 	F(nfs_set_tcp_syncnt) F(nfs_set_readahead) F(nfs_set_pagecache) F(nfs_set_debug)           \
-	F(nfs_set_timeout)
+	F(nfs_set_timeout) F(nfs4_set_client_name)
 
 static struct {
 	LIBRARY_POINTERS(NFS_FUNCTIONS)
@@ -105,12 +105,26 @@ static bool explain(const struct nfs_link *link, GError **error)
 	return error_set(error, BERTH_ERR_IO, "%s", nfs.nfs_get_error(link->context));
 }
 
+/*
+ * To a server of version 4, a client of the same name that comes again has lost its state: it closes
+ * what the first one has open (RFC 7530, 9.1.1). libnfs makes names of the process and the second, so
+ * connections need one each. It does not free the name that it had.
+ */
+static void name_client(struct nfs_link *link)
+{
+	g_autofree char *uuid = g_uuid_string_random();
+	g_autofree char *name = g_strconcat("berth ", uuid, NULL);
+	nfs.nfs4_set_client_name(link->context, name);
+}
+
 /* A mounted export, with no file open. */
 static struct nfs_link *mount_export(struct nfs_node *node, GError **error)
 {
 	struct nfs_link *link = g_new0(struct nfs_link, 1);
 	link->write_max = node->version == 4 ? V4_WRITE_MAX : SIZE_MAX;
 	link->context = nfs.nfs_init_context();
+	if (link->context && node->version == 4)
+		name_client(link);
 	bool good = link->context ? configure(node, link, error) &&
 					    (nfs.nfs_mount(link->context, node->host, node->folder) == 0 ||
 					     explain(link, error))
