@@ -27,7 +27,7 @@ create -f host_device tiny.raw 1M
 convert -O host_device a.raw tiny.raw
 create -f raw file:made.raw 1M
 create -f qcow2 file:made.qcow2 1M
-measure -f raw -O qcow2 made.raw
+compare -f raw -F qcow2 made.raw made.qcow2
 check -f qcow2 made.qcow2
 create -f vdi -o nothing=1 x 1M
 create -f vdi -o size=3M x 4M
