@@ -20,6 +20,7 @@ struct change {
 	struct crypto_volume *volume;
 	struct block_graph *graph;
 	int active; /* -1: not said */
+	char *secret; /* proves that who asks knows a password; NULL: that the volume is open is enough */
 	char *new_secret, *old_secret;
 	uint64_t slot, iter_ms;
 	bool has_iter, force;
@@ -201,13 +202,24 @@ static bool choose_slot(struct change *c, GError **error)
 	return c->slot < LUKS_SLOTS || refuse(error, "Can't add a keyslot - all keyslots are in use");
 }
 
+/* QEMU has to take the volume's key out of a slot; here it is in memory. */
+static bool check_secret(const struct change *c, GError **error)
+{
+	if (!c->secret)
+		return true;
+	uint8_t key[LUKS_KEY_MAX];
+	int slot = crypto_volume_find_slot(c->volume, c->graph, c->secret, key, error);
+	gnutls_memset(key, 0, sizeof(key));
+	return slot >= 0;
+}
+
 static bool activate(struct change *c, GError **error)
 {
 	if (!c->new_secret)
 		return refuse(error, "'new-secret' is required to activate a keyslot");
 	if (c->old_secret)
 		return refuse(error, "'old-secret' must not be given when activating keyslots");
-	if (!choose_slot(c, error))
+	if (!choose_slot(c, error) || !check_secret(c, error))
 		return false;
 	/* An unused slot of a foreign header may lie anywhere. */
 	if (place_of(c, c->slot) + luks_material_bytes(&c->volume->header) >
@@ -225,7 +237,7 @@ static bool activate(struct change *c, GError **error)
 static bool take_change(json_t *options, const char *prefix, struct change *c, GError **error)
 {
 	static const char *const states[] = {"inactive", "active", NULL};
-	static const char *const names[] = {"state", "new-secret", "old-secret", "keyslot", "iter-time"};
+	static const char *const names[] = {"state", "new-secret", "old-secret", "keyslot", "iter-time", "secret"};
 	char *keys[G_N_ELEMENTS(names)];
 	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
 		keys[i] = g_strconcat(prefix, names[i], NULL);
@@ -233,6 +245,7 @@ static bool take_change(json_t *options, const char *prefix, struct change *c, G
 	g_autofree char *state = block_take_string(options, keys[0]);
 	c->new_secret = block_take_string(options, keys[1]);
 	c->old_secret = block_take_string(options, keys[2]);
+	c->secret = block_take_string(options, keys[5]);
 	bool good = block_take_size(options, keys[3], &c->slot, error) &&
 		    block_take_size(options, keys[4], &c->iter_ms, error);
 	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
@@ -262,6 +275,7 @@ bool crypto_volume_amend(struct crypto_volume *v, struct block_graph *graph, jso
 				 "the key slots of LUKS 2 volumes are not changed here: use cryptsetup "
 				 "luksAddKey or luksKillSlot");
 	good = good && (c.active ? activate : deactivate)(&c, error);
+	g_free(c.secret);
 	g_free(c.new_secret);
 	g_free(c.old_secret);
 	return good;

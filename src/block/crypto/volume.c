@@ -171,22 +171,28 @@ static struct crypto_cipher *make_cipher(const struct crypto_volume *v, const ui
 				     error);
 }
 
+int crypto_volume_find_slot(struct crypto_volume *v, struct block_graph *graph, const char *id,
+			    uint8_t *key, GError **error)
+{
+	GBytes *password = block_object_take(graph, id, BLOCK_OBJECT_SECRET, error);
+	if (!password)
+		return -1;
+	int found = 0, slot = 0, count = v->header2 ? v->header2->slot_count : LUKS_SLOTS;
+	while (slot < count && (found = crypto_volume_try(v, slot, password, key, error)) == 0)
+		slot++;
+	g_bytes_unref(password);
+	if (found == 0)
+		error_set(error, BERTH_ERR_INVALID, "Invalid password, cannot unlock any keyslot");
+	return found > 0 ? slot : -1;
+}
+
 bool crypto_volume_unlock(struct crypto_volume *v, struct block_graph *graph, const char *id,
 			  GError **error)
 {
 	uint8_t key[LUKS_KEY_MAX];
-	GBytes *password = block_object_take(graph, id, BLOCK_OBJECT_SECRET, error);
-	unsigned slot = 0, count = v->header2 ? v->header2->slot_count : LUKS_SLOTS;
-	int found = 0;
-	if (!password)
-		return false;
-	while (slot < count && (found = crypto_volume_try(v, slot, password, key, error)) == 0)
-		slot++;
-	g_bytes_unref(password);
-	if (found > 0)
+	int slot = crypto_volume_find_slot(v, graph, id, key, error);
+	if (slot >= 0)
 		v->cipher = make_cipher(v, key, slot, error);
-	else if (found == 0)
-		error_set(error, BERTH_ERR_INVALID, "Invalid password, cannot unlock any keyslot");
 	gnutls_memset(key, 0, sizeof(key));
 	return v->cipher != NULL;
 }

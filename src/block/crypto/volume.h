@@ -27,7 +27,11 @@ struct crypto_volume {
  * also after a failure. */
 bool crypto_volume_read(struct crypto_volume *volume, struct block_node *file, uint64_t offset,
 			uint64_t length, GError **error);
-/* Find the slot that the secret `id` of `graph` opens, and set the cipher. Takes seconds. */
+/* The slot that the secret `id` of `graph` opens, and the master key in `key` (LUKS_KEY_MAX bytes), or
+ * -1 with *error set. Takes seconds. */
+int crypto_volume_find_slot(struct crypto_volume *volume, struct block_graph *graph, const char *id,
+			    uint8_t *key, GError **error);
+/* Find that slot and set the cipher. */
 bool crypto_volume_unlock(struct crypto_volume *volume, struct block_graph *graph, const char *id,
 			  GError **error);
 /* Does the password open this slot? 1: yes, and `key` (LUKS_KEY_MAX bytes) is the master key; 0: no, or
