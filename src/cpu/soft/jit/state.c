@@ -27,29 +27,41 @@ static struct jit_at flags_byte(unsigned n)
 
 enum { SETO = 0x0f90, SETC = 0x0f92, OF_SHIFT = 3 /* in the upper byte */ };
 
+/* OF into the upper byte, from `scratch`, whose number is below 4 or above 7. Changes EFLAGS. */
+static void save_overflow(struct jit_emit *e, unsigned scratch)
+{
+	jit_op_rr(e, SETO, 0, scratch);
+	jit_op_rr(e, 0xc0, 4, scratch); /* shl */
+	jit_byte(e, OF_SHIFT);
+	jit_op_rm(e, 0x88, scratch, flags_byte(1));
+}
+
 /* CF, and perhaps OF, into their bits, others 0: chains of ADC, ADCX and ADOX. */
 static void save_carries(struct jit_emit *e, bool of)
 {
 	jit_op_rm(e, SETC, 0, flags_byte(0));
-	if (!of)
-		return;
-	jit_op_rr(e, SETO, 0, JIT_S0);
-	jit_op_rr(e, 0xc0, 4, JIT_S0); /* shl */
-	jit_byte(e, OF_SHIFT);
-	jit_op_rm(e, 0x88, JIT_S0, flags_byte(1));
+	if (of)
+		save_overflow(e, JIT_S0);
 }
 
+/*
+ * LAHF and SETO: PUSHF is microcode. Bit 1 becomes 1 in c->flags, as it is in EFLAGS; whoever reads it
+ * takes the arithmetic flags only.
+ */
 void jit_flags_save(struct jit_emit *e, uint8_t live)
 {
-	/* pushfq; pop S0; and S0d, arithmetic; mov [flags], S0 */
-	static const uint8_t code[] = { 0x9c, 0x41, 0x5e, 0x41, 0x81, 0xe6, 0xd5, 0x08, 0, 0 };
+	enum { LAHF = 0x9f, AH = 4 };
 	e->flags_mem = true;
 	if (!(live & ~(JIT_CF | JIT_OF))) {
 		save_carries(e, live & JIT_OF);
 		return;
 	}
-	jit_bytes(e, code, sizeof(code));
-	jit_store(e, JIT_S0, JIT_FIELD(flags));
+	jit_mov(e, JIT_S0, X86_RAX);
+	jit_byte(e, LAHF);
+	jit_op_rm(e, 0x88, AH, flags_byte(0));
+	if (live & JIT_OF)
+		save_overflow(e, X86_RAX);
+	jit_mov(e, X86_RAX, JIT_S0);
 }
 
 void jit_flags_clobber(struct jit_emit *e)
