@@ -230,10 +230,15 @@ static bool memory_is_open(const struct diff_case *c, const struct x86_insn *x)
 	       c->native.fault == X86_EXC_GP;
 }
 
-/* Long operands: which byte of which missing page is named is the CPU's choice. */
+/*
+ * Long operands: which byte of which missing page is named is the CPU's choice; and which of its two
+ * operands a CMPS names: Intel's CPUs the destination, AMD's the source.
+ */
 static bool address_is_vague(const struct x86_insn *x)
 {
 	unsigned digit = x->reg & 7;
+	if (x->map == X86_MAP_1 && (x->opcode & 0xfe) == 0xa6)
+		return __builtin_cpu_is("amd");
 	if (x->map == X86_MAP_0F)
 		return x->opcode == 0xae || x->opcode == 0xc7 || x->opcode == 0xf7;
 	if (x->map == X86_MAP_0F38)
@@ -260,13 +265,20 @@ static bool is_amd_string(const struct x86_insn *x)
 	       x->opcode <= 0xaf;
 }
 
+/* CMPS, with two faults to choose from. */
+static bool names_another(const struct diff_case *c, const struct x86_insn *x)
+{
+	return (x->opcode & 0xfe) == 0xa6 && c->native.fault != DIFF_NO_FAULT &&
+	       c->soft.fault != DIFF_NO_FAULT && c->native.fault != c->soft.fault;
+}
+
 static bool amd_faults_otherwise(const struct diff_case *c, const struct x86_insn *x)
 {
 	if (!__builtin_cpu_is("amd") ||
 	    (c->native.fault == DIFF_NO_FAULT && c->soft.fault == DIFF_NO_FAULT))
 		return false;
 	switch (x->map) {
-	case X86_MAP_1: return x->opcode == 0x62 ||
+	case X86_MAP_1: return x->opcode == 0x62 || names_another(c, x) ||
 			       (x->opcode == 0x63 && x->op_size == 2 && !c->bits32) ||
 			       (x->mod != 3 && x->opcode > 0xd8 && x->opcode <= 0xdf && x->opcode & 1);
 	case X86_MAP_0F: return x->mod != 3 && (x->opcode == 0xae || x->opcode == 0xc7) &&
