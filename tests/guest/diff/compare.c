@@ -339,8 +339,8 @@ char *diff_compare(const struct diff_case *c, const struct diff_way *way)
 	uint32_t mask = X86_FLAGS_ARITH | X86_FLAG_DF;
 	if (decoded)
 		mask &= ~diff_undefined_flags(&x, c);
-	/* Of a bad operand across 4 GiB, whether misalignment or the limit comes first. */
-	if (c->bits32 && n->fault == X86_EXC_GP && f->fault == X86_EXC_SS)
+	/* Of a bad operand, whether misalignment or the limit (on AMD's: being canonical) comes first. */
+	if ((c->bits32 || __builtin_cpu_is("amd")) && n->fault == X86_EXC_GP && f->fault == X86_EXC_SS)
 		return NULL;
 	/* POPA may have loaded some registers when it faults. */
 	if (decoded && x.map == X86_MAP_1 && x.opcode == 0x61 && n->fault == X86_EXC_PF)

@@ -31,6 +31,7 @@ struct diff_engine {
 	struct io_region port;
 	bool patches; /* code is writable */
 	uint8_t backup[2 * 4096]; /* the writable data pages, while a case is tried */
+	uint8_t code_backup[DIFF_CODE_PAGES * 4096]; /* code pages too, if the case may write to them */
 };
 
 static void port_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
@@ -204,6 +205,20 @@ static void execute(struct diff_engine *e, struct diff_case *k)
 		run(e, k);
 }
 
+/* Execute it, and have memory as before. */
+static void try(struct diff_engine *e, struct diff_case *k)
+{
+	uint8_t *data = e->ram->host + WORLD_DATA, *code = e->ram->host + WORLD_CODE;
+	memcpy(e->backup, data, sizeof(e->backup));
+	memcpy(e->code_backup, code, sizeof(e->code_backup));
+	execute(e, k);
+	memcpy(data, e->backup, sizeof(e->backup));
+	if (!k->patches)
+		return;
+	memcpy(code, e->code_backup, sizeof(e->code_backup));
+	space_note_write(e->vm->memory, WORLD_CODE, sizeof(e->code_backup));
+}
+
 void diff_engine_run(struct diff_engine *e, struct diff_case *k)
 {
 	if (e->way->translated)
@@ -211,11 +226,7 @@ void diff_engine_run(struct diff_engine *e, struct diff_case *k)
 	if (!k->patches)
 		set_code(e, k);
 	/* The first execution is not like the later ones: half of the cases run twice. */
-	if (k->number & 1 && !e->way->stepped) {
-		uint8_t *data = e->ram->host + WORLD_DATA;
-		memcpy(e->backup, data, sizeof(e->backup));
-		execute(e, k);
-		memcpy(data, e->backup, sizeof(e->backup));
-	}
+	if (k->number & 1 && !e->way->stepped)
+		try(e, k);
 	execute(e, k);
 }
