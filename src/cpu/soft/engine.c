@@ -37,7 +37,7 @@ static struct soft_engine *engine_of(struct vm *vm)
 }
 
 /* --- code pages ------------------------------------------------------------------------------------ */
-static uint64_t lines_mask(uint64_t offset, uint64_t length)
+uint64_t soft_code_lines(uint64_t offset, uint64_t length)
 {
 	unsigned first = (offset & PAGE_MASK) >> 6, last = ((offset + length - 1) & PAGE_MASK) >> 6;
 	return (~UINT64_C(0) >> (63 - last)) & (~UINT64_C(0) << first);
@@ -65,7 +65,7 @@ static void code_page_written(struct soft_code_map *map, uint64_t offset, uint64
 	/* The write must be visible before the lines are read: see decode() in interp/blocks.c. */
 	atomic_thread_fence(memory_order_seq_cst);
 	/* Data beside code: nothing to do, and the common case. */
-	if (!(__atomic_load_n(&map->lines[page], __ATOMIC_RELAXED) & lines_mask(offset, length)))
+	if (!(__atomic_load_n(&map->lines[page], __ATOMIC_RELAXED) & soft_code_lines(offset, length)))
 		return;
 	LOCK_SCOPE(&engine->lock);
 	__atomic_store_n(&map->lines[page], 0, __ATOMIC_RELAXED);
@@ -153,6 +153,11 @@ static bool all_acknowledged(struct soft_vcpu *c, uint32_t number)
 
 bool soft_engine_code_mark(struct soft_vcpu *c, uint64_t phys, unsigned length)
 {
+	return soft_engine_code_mark_lines(c, phys, soft_code_lines(phys, length));
+}
+
+bool soft_engine_code_mark_lines(struct soft_vcpu *c, uint64_t phys, uint64_t lines)
+{
 	struct soft_engine *engine = c->engine;
 	struct space_range range;
 	if (!space_find(c->vm->memory, phys, &range) || !range.ram)
@@ -160,8 +165,7 @@ bool soft_engine_code_mark(struct soft_vcpu *c, uint64_t phys, unsigned length)
 	uint64_t offset = range.ram_offset + (phys - range.base), page = offset >> PAGE_BITS;
 	LOCK_SCOPE(&engine->lock);
 	struct soft_code_map *map = code_map_get(engine, range.ram);
-	__atomic_store_n(&map->lines[page], map->lines[page] | lines_mask(offset, length),
-			 __ATOMIC_SEQ_CST);
+	__atomic_store_n(&map->lines[page], map->lines[page] | lines, __ATOMIC_SEQ_CST);
 	if (!(atomic_fetch_or(&range.ram->page_state[page], RAM_PAGE_CODE) & RAM_PAGE_CODE)) {
 		map->marked[page] = atomic_fetch_add(&engine->protections, 1) + 1;
 		protect_page(c, range.ram->host + (page << PAGE_BITS));

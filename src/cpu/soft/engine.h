@@ -55,6 +55,10 @@ struct soft_engine {
  * may be run, but not kept.
  */
 bool soft_engine_code_mark(struct soft_vcpu *c, uint64_t phys, unsigned length);
+/* The same for any of the 64-byte lines of the page of `phys`; a bit for each. */
+bool soft_engine_code_mark_lines(struct soft_vcpu *c, uint64_t phys, uint64_t lines);
+/* The lines of `length` bytes from `offset` on, inside a page. */
+uint64_t soft_code_lines(uint64_t offset, uint64_t length);
 
 /*
  * The TLBs and jump tables are looked into all the time, all over, and decoded code is large: have them

@@ -19,7 +19,7 @@ static bool is_near(const struct jit_emit *e, const struct x86_insn *x)
 
 static void exit_relative(struct jit_emit *e, const struct x86_insn *x, unsigned cc)
 {
-	jit_exit_direct(e, cc, (int32_t)(next_of(e, x) + (int64_t)x->imm));
+	jit_exit_direct(e, cc, (int32_t)(next_of(e, x) + (int64_t)x->imm), e->live_taken);
 }
 
 static bool emit_jcc(struct jit_emit *e, const struct x86_insn *x)

@@ -43,6 +43,8 @@ enum {
 	JIT_GROUPS_MAX = SOFT_JIT_GROUPS,
 	JIT_EXITS_MAX = JIT_INSNS_MAX + 2 + JIT_GROUPS_MAX,
 	JIT_ENTRY_SHIFT = 11,
+	JIT_PEEKS_MAX = 8,
+	JIT_PEEK_INSNS = 5,
 };
 
 struct jit_link;
@@ -95,9 +97,26 @@ struct jit_slow {
 
 struct jit_exit {
 	struct jit_link *link;
-	uint8_t *from;   /* rel32 of the jump that leaves */
-	bool save_flags; /* they are in the host only */
+	uint8_t *from;       /* rel32 of the jump that leaves */
+	uint8_t save_flags;  /* these are in the host only, and may be wanted where it leads */
 	bool backward;
+};
+
+/* Code on the same page that an exit leads to: what it does with the flags was found out. */
+struct jit_peek {
+	uint16_t offset, size; /* in the page; size: how much of it was looked at */
+	uint8_t live;
+	uint8_t bytes[JIT_PEEK_INSNS * X86_INSN_MAX];
+};
+
+/* What the unit's instructions do with the flags: flags.c. */
+struct jit_effects {
+	const struct jit_op *op[JIT_INSNS_MAX];
+	uint8_t use[JIT_INSNS_MAX], kill[JIT_INSNS_MAX];
+	/* Wanted before it, by what follows it, and where its jump leads. */
+	uint8_t before[JIT_INSNS_MAX], after[JIT_INSNS_MAX], taken[JIT_INSNS_MAX];
+	unsigned peek_count;
+	struct jit_peek peek[JIT_PEEKS_MAX];
 };
 
 /* Accesses through the stack pointer, in bytes from where it is at the unit's entry: frame.c. */
@@ -138,12 +157,13 @@ struct jit_emit {
 	bool flags_host, flags_mem;
 	uint8_t use, kill; /* of this instruction: flags read, flags surely written */
 	uint8_t live;      /* after it */
-	uint8_t live_before;
+	uint8_t live_before, live_taken; /* taken: where its jump leads */
 	uint8_t vectors; /* enum jit_vectors: at least these are in the host here */
 
 	bool x87;        /* c->x87_ready is true here */
 	struct jit_x87_last x87_last;
 
+	struct jit_effects effects;
 	/* The unit's: `offset` counts from the page's first byte. `kept`: copies that code refers to. */
 	struct soft_insn insns[JIT_INSNS_MAX];
 	const struct soft_insn *kept[JIT_INSNS_MAX];
@@ -200,6 +220,16 @@ const struct jit_op *jit_op_find(const struct jit *jit, const struct x86_insn *x
 /* flags.c: what the instruction does with the flags; without an op it may do anything. */
 void jit_flags_effect(const struct jit_op *op, const struct x86_insn *x, uint8_t *use,
 		      uint8_t *kill);
+/*
+ * e->effects of the unit's instructions. `page`: the host's address of the page that they are in, for a
+ * look at where jumps lead; NULL: none.
+ */
+void jit_flags_find(struct jit_emit *e, const uint8_t *page);
+/* The lines of what was looked at, for soft_engine_code_mark_lines(). Is it still there? */
+uint64_t jit_flags_lines(const struct jit_emit *e);
+bool jit_flags_same(const struct jit_emit *e, const uint8_t *page);
+/* Jcc, LOOP, JRCXZ: the unit goes on behind it. */
+bool jit_is_jcc(const struct x86_insn *x);
 
 /* --- encode.c: bytes ----------------------------------------------------------------------------*/
 void jit_byte(struct jit_emit *e, uint8_t b);
@@ -351,10 +381,10 @@ bool jit_emit_crc32(struct jit_emit *e, const struct x86_insn *x);
 /* --- unit.c, thunks.c ------------------------------------------------------------------------------*/
 /* The guest's stack pointer += by. */
 void jit_move_stack(struct jit_emit *e, int32_t by);
-/* Leave to the address `target` bytes from the page's first, by `cc`. */
-void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target);
+/* Leave to the address `target` bytes from the page's first, by `cc`; `live`: flags wanted there. */
+void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target, uint8_t live);
 /* The same by a jump that was emitted just now, and leads nowhere yet. */
-void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target);
+void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target, uint8_t live);
 /*
  * Leave to the linear address in S0, or if that is not known, by the instruction's slow piece. Before
  * it leaves: `call` pushes the return address, else `pop` bytes are added to the guest's rsp.

@@ -176,7 +176,7 @@ static void look_up(struct jit_emit *e, const struct jit_group *g, unsigned n)
 	jit_lea(e, JIT_S0, (struct jit_at){ base, index, g->scale, g->lo });
 	uint8_t *fails = jit_tlb_range(e, (unsigned)(g->hi - g->lo), access);
 	if (n)
-		jit_exit_by(e, fails, e->insn->offset);
+		jit_exit_by(e, fails, e->insn->offset, e->live_before);
 	else
 		jit_plain_by(e, fails);
 	jit_mem_host_address(e, access);

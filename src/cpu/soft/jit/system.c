@@ -122,7 +122,7 @@ static bool emit_ac(struct jit_emit *e, const struct x86_insn *x)
 	jit_u32(e, set ? X86_FLAG_AC : ~(uint32_t)X86_FLAG_AC);
 	if (e->unit->table != table) {
 		use_table(e, table);
-		jit_exit_direct(e, JIT_ALWAYS, e->insn->offset + x->length);
+		jit_exit_direct(e, JIT_ALWAYS, e->insn->offset + x->length, e->live);
 		e->closed = true;
 	}
 	return true;

@@ -13,14 +13,6 @@
 
 /* --- decoding -------------------------------------------------------------------------------------*/
 
-/* Jcc, LOOP, JRCXZ: the unit goes on behind it. */
-static bool is_jcc(const struct x86_insn *x)
-{
-	if (x->map == X86_MAP_0F)
-		return (x->opcode & 0xf0) == 0x80;
-	return x->map == X86_MAP_1 && ((x->opcode & 0xf0) == 0x70 || (x->opcode & 0xfc) == 0xe0);
-}
-
 bool jit_ends(const struct soft_insn *i)
 {
 	unsigned op = i->x.opcode;
@@ -75,43 +67,20 @@ static unsigned decode_unit(struct soft_vcpu *c, struct source *s, uint32_t mode
 		count++;
 		const struct jit_op *op = jit_op_find(c->jit, &i->x);
 		bool ends = jit_ends(i) && !(op && op->goes_on);
-		if ((ends && !is_jcc(&i->x)) || changes_table(&i->x))
+		if ((ends && !jit_is_jcc(&i->x)) || changes_table(&i->x))
 			break;
 	}
 	return count;
 }
 
-/* --- flags ----------------------------------------------------------------------------------------*/
-
-struct effects {
-	const struct jit_op *op[JIT_INSNS_MAX];
-	uint8_t use[JIT_INSNS_MAX], kill[JIT_INSNS_MAX], after[JIT_INSNS_MAX], before[JIT_INSNS_MAX];
-};
-
-static void find_effects(struct jit_emit *e, struct effects *f)
-{
-	uint8_t live = JIT_FLAGS;
-	for (unsigned n = e->unit->count; n-- > 0;) {
-		const struct soft_insn *i = &e->insns[n];
-		f->op[n] = jit_op_find(e->jit, &i->x);
-		jit_flags_effect(f->op[n], &i->x, &f->use[n], &f->kill[n]);
-		f->after[n] = live;
-		live = (live & ~f->kill[n]) | f->use[n];
-		/* Where a branch goes they may all be wanted; in the strict mode, at any fault. */
-		if (jit_ends(i) || (e->jit->strict && i->x.has_modrm))
-			live = JIT_FLAGS;
-		f->before[n] = live;
-	}
-}
-
 /* --- the way out ----------------------------------------------------------------------------------*/
 
-void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target)
+void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target, uint8_t live)
 {
-	jit_exit_by(e, jit_jump(e, cc), target);
+	jit_exit_by(e, jit_jump(e, cc), target, live);
 }
 
-void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target)
+void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target, uint8_t live)
 {
 	if (e->exit_count == JIT_EXITS_MAX) {
 		e->failed = true;
@@ -126,7 +95,7 @@ void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target)
 				   .far = target < 0 || target >= (int32_t)PAGE_SIZE };
 	e->exits[e->exit_count++] = (struct jit_exit){
 		.link = link,
-		.save_flags = e->flags_host && !e->flags_mem,
+		.save_flags = e->flags_host && !e->flags_mem ? live : 0,
 		.backward = target <= (int32_t)e->insn->offset,
 		.from = rel32,
 	};
@@ -164,7 +133,7 @@ static void emit_exit(struct jit_emit *e, struct jit_exit *x)
 	link->source = x->from;
 	link->save = e->p;
 	if (x->save_flags)
-		jit_flags_save(e, JIT_FLAGS);
+		jit_flags_save(e, x->save_flags);
 	link->direct = e->p;
 	if (x->backward) {
 		jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
@@ -280,14 +249,16 @@ static void verify(const struct jit_emit *e, const uint8_t *start, const uint8_t
 		jit_verify(e, start, end);
 }
 
-static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
+static void emit_insn(struct jit_emit *e, unsigned n)
 {
+	const struct jit_effects *f = &e->effects;
 	const struct soft_insn *i = e->insn = &e->insns[n];
 	e->op = f->op[n];
 	e->use = f->use[n];
 	e->kill = f->kill[n];
 	e->live = f->after[n];
 	e->live_before = f->before[n];
+	e->live_taken = f->taken[n];
 	e->insn_slow = e->slow_count;
 	e->quiet = false;
 	const uint8_t *start = e->p;
@@ -295,7 +266,7 @@ static void emit_insn(struct jit_emit *e, const struct effects *f, unsigned n)
 		jit_x87_flush(e);
 	struct jit_x87_last before = e->x87_last;
 	jit_group_enter(e);
-	e->closed = e->op && e->op->ends && !is_jcc(&i->x);
+	e->closed = e->op && e->op->ends && !jit_is_jcc(&i->x);
 	if (!e->op || !e->op->emit(e, &i->x)) {
 		jit_x87_flush(e);
 		if (jit_ends(i))
@@ -350,10 +321,8 @@ static void emit_unit(struct jit_emit *e)
 {
 	bool crosses = e->unit->block->host2;
 	uint8_t *stale[2];
-	struct effects f;
 	struct jit_unit *u = e->unit;
-	find_effects(e, &f);
-	u->live_in = f.before[0];
+	u->live_in = e->effects.before[0];
 	e->flags_host = false;
 	e->flags_mem = true;
 	e->vectors = JIT_VECTORS_OUT;
@@ -363,12 +332,12 @@ static void emit_unit(struct jit_emit *e)
 		emit_crossing_check(e, stale);
 	jit_frame_enter(e);
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
-		emit_insn(e, &f, n);
+		emit_insn(e, n);
 	const struct soft_insn *last = &e->insns[u->count - 1];
 	if (!e->closed) {
-		e->live_before = JIT_FLAGS;
+		e->live_before = e->effects.after[u->count - 1];
 		jit_x87_flush(e);
-		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length);
+		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length, e->live_before);
 	}
 	for (unsigned n = 0; n < e->slow_count && !e->failed; n++) {
 		const uint8_t *start = e->p;
@@ -401,6 +370,11 @@ static void name_code(struct jit_emit *e, size_t bytes)
 	}
 }
 
+static const uint8_t *page_of(const struct block *b)
+{
+	return (const uint8_t *)((uintptr_t)b->host & ~(uintptr_t)PAGE_MASK);
+}
+
 static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u, bool plain)
 {
 	struct jit *jit = c->jit;
@@ -415,6 +389,7 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u, bool 
 	e->wide = c->long64;
 	e->slow_count = e->exit_count = e->to_plain_count = 0;
 	memset(e->kept, 0, sizeof(e->kept));
+	jit_flags_find(e, u->block->host2 ? NULL : page_of(u->block));
 	jit_frame_find(e, plain);
 	jit_groups_find(e, plain);
 	jit_u64(e, (uintptr_t)u);
@@ -466,7 +441,9 @@ static struct jit_unit *translate(struct soft_vcpu *c, struct block *b, bool pla
 		return NULL;
 	}
 	/* The second page of one that crosses is marked since it was decoded as a block. */
-	if (!soft_engine_code_mark(c, phys, MIN(s.size, s.first)) || !source_same(&s, b))
+	uint64_t lines = soft_code_lines(phys, MIN(s.size, s.first)) | jit_flags_lines(&c->jit->emit);
+	if (!soft_engine_code_mark_lines(c, phys, lines) || !source_same(&s, b) ||
+	    !jit_flags_same(&c->jit->emit, page_of(b)))
 		return NULL;
 	return u;
 }
