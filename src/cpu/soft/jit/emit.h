@@ -41,7 +41,7 @@ enum {
 	JIT_UNIT_MAX = 48 << 10, /* bytes of code that a unit may need */
 	JIT_SLOW_MAX = 3 * JIT_INSNS_MAX,
 	JIT_GROUPS_MAX = SOFT_JIT_GROUPS,
-	JIT_EXITS_MAX = JIT_INSNS_MAX + 2 + JIT_GROUPS_MAX,
+	JIT_EXITS_MAX = JIT_INSNS_MAX + 3 + JIT_GROUPS_MAX,
 	JIT_ENTRY_SHIFT = 11,
 	JIT_PEEKS_MAX = 8,
 	JIT_PEEK_INSNS = 5,
@@ -119,9 +119,10 @@ struct jit_effects {
 	struct jit_peek peek[JIT_PEEKS_MAX];
 };
 
-/* Accesses through the stack pointer, in bytes from where it is at the unit's entry: frame.c. */
+/* Accesses through the stack pointer, in bytes from where it is at the first: frame.c. */
 struct jit_frame {
 	bool used;
+	unsigned first; /* the lookup is in front of this instruction */
 	unsigned known; /* up to this instruction `delta` is right */
 	unsigned accesses;
 	int32_t lo, hi;
@@ -336,8 +337,9 @@ void jit_mem_address(struct jit_emit *e, const struct soft_insn *i);
 bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x);
 /* frame.c */
 void jit_frame_find(struct jit_emit *e, bool plain);
-/* Has the unit's entry looked up [guest rsp + disp], as it is at this instruction? */
+/* Has the unit looked up [guest rsp + disp], as it is at this instruction? */
 bool jit_frame_has(const struct jit_emit *e, int64_t disp, unsigned size);
+/* In front of the instruction: the lookup, if it is the first one. */
 void jit_frame_enter(struct jit_emit *e);
 /* In front of the unit's first instruction, by a jump's rel32: to the translation without frames. */
 void jit_plain_by(struct jit_emit *e, uint8_t *rel32);

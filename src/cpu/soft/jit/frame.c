@@ -5,12 +5,16 @@
  * The unit looks that page up once, at its entry, and keeps the addend in c->jit_frame; the accesses
  * are then a load of the addend and the instruction itself, and leave the flags alone.
  *
+ * If the first jump comes before two such accesses, the lookup is in front of the first one behind it,
+ * so that what leaves there does not pay for it.
+ *
  * Units have one entry and only leave by the end or the side, and while one runs nothing takes a
  * mapping away without ending it: instructions that flush end units, other threads' demands wait
  * until it is left, and a change of the memory map sets jit->stop.
  *
  * If the lookup fails (a frame across two pages, or not written to yet), a second translation of the
- * unit that looks up every access runs instead: u->plain.
+ * unit that looks up every access runs instead: u->plain. In the middle of a unit, that is left for
+ * one that begins there.
  */
 #include "cpu/soft/jit/emit.h"
 
@@ -141,26 +145,36 @@ void jit_frame_find(struct jit_emit *e, bool plain)
 {
 	struct jit_frame *f = &e->frame;
 	int64_t delta = 0;
+	bool begun = true;
 	memset(f, 0, sizeof(*f));
 	if (plain || !e->wide || e->unit->block->host2)
 		return;
 	for (unsigned n = 0; n < e->unit->count; n++) {
+		if (!begun) {
+			f->accesses = 0;
+			f->first = n;
+			delta = 0;
+		}
 		f->delta[n] = (int32_t)delta;
 		f->known = n + 1;
-		if (!follow(f, &e->insns[n].x, &delta))
-			break;
+		bool known = follow(f, &e->insns[n].x, &delta);
+		begun |= f->accesses > 0;
+		if (known && !e->insns[n].ends)
+			continue;
 		/* What comes behind a jump may not be reached: alone it is not worth a lookup. */
-		if (e->insns[n].ends && f->accesses < ACCESSES_MIN)
+		if (f->accesses < ACCESSES_MIN)
+			begun = false;
+		else if (!known)
 			break;
 	}
-	f->used = f->accesses >= ACCESSES_MIN;
+	f->used = begun && f->accesses >= ACCESSES_MIN;
 }
 
 bool jit_frame_has(const struct jit_emit *e, int64_t disp, unsigned size)
 {
 	const struct jit_frame *f = &e->frame;
 	unsigned n = (unsigned)(e->insn - e->insns);
-	if (!f->used || n >= f->known)
+	if (!f->used || n < f->first || n >= f->known)
 		return false;
 	int64_t offset = f->delta[n] + disp;
 	return offset >= f->lo && offset + size <= f->hi;
@@ -168,10 +182,16 @@ bool jit_frame_has(const struct jit_emit *e, int64_t disp, unsigned size)
 
 void jit_frame_enter(struct jit_emit *e)
 {
-	if (!e->frame.used)
+	unsigned n = (unsigned)(e->insn - e->insns);
+	if (!e->frame.used || n != e->frame.first)
 		return;
+	jit_flags_clobber(e);
 	jit_lea(e, JIT_S0, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, e->frame.lo });
-	jit_plain_by(e, jit_tlb_range(e, (unsigned)(e->frame.hi - e->frame.lo), SOFT_WRITE));
+	uint8_t *fails = jit_tlb_range(e, (unsigned)(e->frame.hi - e->frame.lo), SOFT_WRITE);
+	if (n)
+		jit_exit_by(e, fails, e->insn->offset, e->live_before);
+	else
+		jit_plain_by(e, fails);
 	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
 	jit_store(e, JIT_S1, JIT_FIELD(jit_frame));
 }

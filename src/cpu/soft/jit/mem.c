@@ -206,7 +206,7 @@ uint8_t *jit_tlb_range(struct jit_emit *e, unsigned size, enum soft_access acces
 	return jit_jump(e, CC_ABOVE);
 }
 
-/* What the unit's entry has looked up. */
+/* What the unit has looked up. */
 static void use_frame(struct jit_emit *e, int32_t disp, struct jit_mem *m)
 {
 	jit_load(e, JIT_S1, JIT_FIELD(jit_frame));

@@ -265,6 +265,7 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
 	struct jit_x87_last before = e->x87_last;
+	jit_frame_enter(e);
 	jit_group_enter(e);
 	e->closed = e->op && e->op->ends && !jit_is_jcc(&i->x);
 	if (!e->op || !e->op->emit(e, &i->x)) {
@@ -330,7 +331,6 @@ static void emit_unit(struct jit_emit *e)
 	e->x87_last = (struct jit_x87_last){ 0 };
 	if (crosses)
 		emit_crossing_check(e, stale);
-	jit_frame_enter(e);
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, n);
 	const struct soft_insn *last = &e->insns[u->count - 1];

@@ -160,7 +160,7 @@ static bool is_indexed(const struct checker *k)
 	return sum_same(&k->looked_up, s);
 }
 
-/* What the unit's entry has looked up. */
+/* What the unit has looked up. */
 static bool is_local(const struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
