@@ -3,7 +3,6 @@
  * berthd: serves libvirt's clients. Everything runs on one loop; this file reads the options, puts
  * the parts together, and ends them in order on SIGTERM or SIGINT. VMs go on without the daemon.
  */
-#include "aio/net.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -12,6 +11,9 @@
 #include "daemon/host/host.h"
 #include "daemon/rpc/rpc.h"
 #include "daemon/storage/storage.h"
+#include "doors.h"
+#include "options.h"
+#include "settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,53 +28,6 @@
 
 /* Of blocking work: fsync, images. */
 enum { POOL_THREADS = 8 };
-
-struct settings {
-	char *socket_dir, *state_dir, *vmm;
-	gboolean debug, version, session;
-};
-
-/* For a user's own daemon: where berth looks for it, and where users' programs keep their state. */
-static void choose_folders(struct settings *settings)
-{
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	if (!settings->socket_dir)
-		settings->socket_dir = g_build_filename(
-			runtime && *runtime ? runtime : g_get_user_cache_dir(), "berth", NULL);
-	if (!settings->state_dir)
-		settings->state_dir = g_build_filename(g_get_user_state_dir(), "berth", NULL);
-}
-
-static bool parse_arguments(int argc, char **argv, struct settings *settings, GError **error)
-{
-	const GOptionEntry entries[] = {
-		{"socket-dir", 0, 0, G_OPTION_ARG_FILENAME, &settings->socket_dir,
-		 "make libvirt-sock and libvirt-sock-ro here", "DIR"},
-		{"state-dir", 0, 0, G_OPTION_ARG_FILENAME, &settings->state_dir,
-		 "keep definitions, logs and what belongs to running VMs here", "DIR"},
-		{"vmm", 0, 0, G_OPTION_ARG_FILENAME, &settings->vmm,
-		 "the berth-vmm to run (default: the one beside berthd)", "PATH"},
-		{"session", 0, 0, G_OPTION_ARG_NONE, &settings->session,
-		 "serve qemu:///session of this user, in the user's folders", NULL},
-		{"debug", 0, 0, G_OPTION_ARG_NONE, &settings->debug, "log each call", NULL},
-		{"version", 0, 0, G_OPTION_ARG_NONE, &settings->version, "show the version", NULL},
-		{NULL},
-	};
-	g_autoptr(GOptionContext) context = g_option_context_new("");
-	g_option_context_set_summary(context, "Serves libvirt's clients: virsh, virt-install, "
-					      "virt-manager and programs that use libvirt.");
-	g_option_context_add_main_entries(context, entries, NULL);
-	if (!g_option_context_parse(context, &argc, &argv, error))
-		return false;
-	if (argc > 1)
-		return error_set(error, BERTH_ERR_INVALID, "what is '%s'? see berthd --help", argv[1]);
-	if (settings->session)
-		choose_folders(settings);
-	if (!settings->version && (!settings->socket_dir || !settings->state_dir))
-		return error_set(error, BERTH_ERR_INVALID,
-				 "say where to live: --socket-dir DIR --state-dir DIR, or --session");
-	return true;
-}
 
 /* berth-vmm beside our own program, or from PATH. */
 static char *find_vmm(GError **error)
@@ -114,23 +69,6 @@ static int lock_state(const char *folder, GError **error)
 	return -1;
 }
 
-static bool listen_at(struct rpc_server *server, const char *folder, const char *name, bool readonly,
-		      GError **error)
-{
-	g_autofree char *path = g_build_filename(folder, name, NULL);
-	int fd = net_listen_unix(path, error);
-	if (fd < 0)
-		return false;
-	/* Who may connect read-only may look; writing is for the owner and the group. */
-	if (chmod(path, readonly ? 0777 : 0770) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-		error_set_errno(error, errno, "cannot set up '%s'", path);
-		close(fd);
-		return false;
-	}
-	rpc_server_listen(server, fd, readonly);
-	return true;
-}
-
 static void on_signal(void *opaque, int fd, uint32_t events)
 {
 	aio_loop_quit(opaque);
@@ -148,74 +86,221 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static bool serve(struct daemon *daemon, const struct settings *settings, GError **error)
+/* --- Going to the background ----------------------------------------------------------------- */
+
+/*
+ * The first process waits until the second is ready or has failed, and ends as it says: what follows
+ * `berthd --daemon` in a script finds the sockets. In the second, returns where to say it; -1 in the
+ * foreground.
+ */
+static int go_to_background(void)
 {
-	if (!listen_at(daemon->server, settings->socket_dir, "libvirt-sock", false, error) ||
-	    !listen_at(daemon->server, settings->socket_dir, "libvirt-sock-ro", true, error))
-		return false;
-	log_info("ready at %s/libvirt-sock", settings->socket_dir);
-	aio_loop_run(daemon->loop);
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		perror("berthd: pipe");
+		exit(EXIT_FAILURE);
+	}
+	pid_t child = fork();
+	if (child < 0) {
+		perror("berthd: fork");
+		exit(EXIT_FAILURE);
+	}
+	if (child == 0) {
+		close(ends[0]);
+		setsid();
+		return ends[1];
+	}
+	close(ends[1]);
+	char ready;
+	ssize_t n;
+	do {
+		n = read(ends[0], &ready, 1);
+	} while (n < 0 && errno == EINTR);
+	_exit(n == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+/* Ready: nothing of the terminal is kept. */
+static bool leave_terminal(int waiting, GError **error)
+{
+	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || chdir("/") < 0)
+		return error_set_errno(error, errno, "cannot go to the background");
+	/* The log has a file of its own. */
+	if (dup2(null, STDERR_FILENO) < 0 || write(waiting, "1", 1) != 1)
+		return error_set_errno(error, errno, "cannot go to the background");
 	return true;
 }
 
-static bool run(const struct settings *settings, GError **error)
+static bool write_pidfile(const char *path, GError **error)
 {
-	auto_fd signals = block_signals();
-	if (!make_folder(settings->socket_dir, 0755, error) ||
-	    !make_folder(settings->state_dir, 0700, error))
+	g_autofree char *text = g_strdup_printf("%d\n", (int)getpid());
+	return !path || g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0644,
+						 error);
+}
+
+/* --- Serving --------------------------------------------------------------------------------- */
+
+/* Everything that ends with the daemon. */
+struct service {
+	const struct options *options;
+	struct daemon daemon;
+	struct doors *doors;
+	struct aio_timer idle;
+	int waiting; /* the process in the foreground waits for a byte here; -1: none */
+};
+
+/*
+ * Without a client and without a VM whose events somebody must follow, a user's daemon is not needed:
+ * whoever wants it starts it again.
+ */
+static void on_idle(void *opaque)
+{
+	enum { LOOKS = 4 };
+	struct service *service = opaque;
+	struct daemon *daemon = &service->daemon;
+	int64_t limit_ns = service->options->timeout_s * INT64_C(1000000000);
+	if (rpc_server_idle_ns(daemon->server) >= limit_ns && !domains_running(daemon->domains)) {
+		log_info("no client for %d s: good-bye", service->options->timeout_s);
+		aio_loop_quit(daemon->loop);
+	} else {
+		aio_timer_arm(&service->idle, aio_now_ns() + limit_ns / LOOKS);
+	}
+}
+
+static bool serve(struct service *service, GError **error)
+{
+	const struct options *options = service->options;
+	struct daemon *daemon = &service->daemon;
+	if (!doors_open(service->doors, daemon->server, options->socket_dir, error) ||
+	    !write_pidfile(options->pidfile, error) ||
+	    (service->waiting >= 0 && !leave_terminal(service->waiting, error)))
 		return false;
-	auto_fd lock = lock_state(settings->state_dir, error);
-	if (lock < 0)
+	aio_timer_init(&service->idle, daemon->loop, on_idle, service);
+	if (options->timeout_s)
+		on_idle(service);
+	aio_loop_run(daemon->loop);
+	aio_timer_cancel(&service->idle);
+	if (options->pidfile)
+		unlink(options->pidfile);
+	return true;
+}
+
+static struct rpc_limits limits_of(const struct settings *settings)
+{
+	struct rpc_limits limits = rpc_default_limits;
+	limits.clients = settings->max_clients;
+	limits.anonymous = settings->max_anonymous_clients;
+	limits.calls = settings->max_client_requests;
+	limits.rate = settings->max_client_rate;
+	limits.keepalive_s = settings->keepalive_interval;
+	limits.keepalive_misses = settings->keepalive_count;
+	return limits;
+}
+
+/* The parts in order, and back. */
+static bool run_parts(struct service *service, const struct settings *settings, int signals,
+		      GError **error)
+{
+	struct daemon *daemon = &service->daemon;
+	const struct rpc_limits limits = limits_of(settings);
+	daemon->host = host_new(daemon, error);
+	if (!daemon->host)
 		return false;
-	struct daemon daemon = {
-		.state_dir = settings->state_dir, .vmm = settings->vmm,
-		.uri = settings->session ? "qemu:///session" : "qemu:///system",
-	};
-	daemon.host = host_new(&daemon, error);
-	if (!daemon.host)
-		return false;
-	daemon.loop = aio_loop_new(error);
-	if (!daemon.loop) {
-		host_free(daemon.host);
+	daemon->loop = aio_loop_new(error);
+	if (!daemon->loop) {
+		host_free(daemon->host);
 		return false;
 	}
-	daemon.pool = aio_pool_new(POOL_THREADS);
-	daemon.server = rpc_server_new(&daemon, &rpc_default_limits);
-	aio_watch_add(daemon.loop, signals, POLLIN, on_signal, daemon.loop);
+	daemon->pool = aio_pool_new(POOL_THREADS);
+	daemon->server = rpc_server_new(daemon, &limits);
+	aio_watch_add(daemon->loop, signals, POLLIN, on_signal, daemon->loop);
 	/* Before the domains: those with autostart may have their disks in pools. */
-	daemon.storage = storage_new(&daemon, error);
-	daemon.domains = daemon.storage ? domains_new(&daemon, error) : NULL;
-	bool good = daemon.domains && serve(&daemon, settings, error);
-	rpc_server_free(g_steal_pointer(&daemon.server));
-	storage_free(daemon.storage);
-	aio_pool_free(daemon.pool);
+	daemon->storage = storage_new(daemon, error);
+	daemon->domains = daemon->storage ? domains_new(daemon, error) : NULL;
+	bool good = daemon->domains && serve(service, error);
+	rpc_server_free(g_steal_pointer(&daemon->server));
+	storage_free(daemon->storage);
+	aio_pool_free(daemon->pool);
 	/* What was posted to the loop meanwhile frees its memory. */
-	aio_loop_iterate(daemon.loop, 0);
-	domains_free(daemon.domains);
-	aio_loop_iterate(daemon.loop, 0);
-	aio_loop_free(daemon.loop);
-	host_free(daemon.host);
+	aio_loop_iterate(daemon->loop, 0);
+	domains_free(daemon->domains);
+	aio_loop_iterate(daemon->loop, 0);
+	aio_loop_free(daemon->loop);
+	host_free(daemon->host);
+	return good;
+}
+
+static bool run(const struct options *options, const struct settings *settings, GError **error)
+{
+	auto_fd waiting = options->daemon ? go_to_background() : -1;
+	auto_fd signals = block_signals();
+	if (!make_folder(options->socket_dir, 0755, error) ||
+	    !make_folder(options->state_dir, 0700, error))
+		return false;
+	auto_fd lock = lock_state(options->state_dir, error);
+	if (lock < 0)
+		return false;
+	struct service service = {
+		.options = options, .waiting = waiting,
+		.daemon = {.state_dir = options->state_dir, .vmm = options->vmm,
+			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
+	};
+	service.doors = doors_new(settings, error);
+	bool good = service.doors && run_parts(&service, settings, signals, error);
+	doors_free(service.doors);
+	return good;
+}
+
+/* --- Beginning -------------------------------------------------------------------------------- */
+
+static bool read_settings(struct options *options, struct settings *settings, GError **error)
+{
+	settings_init(settings);
+	if (options->config && !settings_read(settings, options->config, error))
+		return false;
+	options_choose_sockets(options, settings->unix_sock_dir);
+	if (!options->check_config && (!options->socket_dir || !options->state_dir))
+		return error_set(error, BERTH_ERR_INVALID,
+				 "say where to live: --system, --session, or --socket-dir DIR "
+				 "--state-dir DIR");
+	return true;
+}
+
+/* Nothing is served: are the settings good, with the files that they name? */
+static bool check_settings(const struct options *options, const struct settings *settings,
+			   GError **error)
+{
+	struct doors *doors = doors_new(settings, error);
+	bool good = doors != NULL;
+	doors_free(doors);
+	if (good)
+		printf("berthd: the settings%s%s are good\n", options->config ? " in " : "",
+		       options->config ? options->config : "");
 	return good;
 }
 
 int main(int argc, char **argv)
 {
+	struct options options = {NULL};
 	struct settings settings = {NULL};
 	g_autoptr(GError) error = NULL;
-	bool good = parse_arguments(argc, argv, &settings, &error);
-	if (good && settings.version) {
+	bool good = options_parse(argc, argv, &options, &error);
+	if (good && options.version) {
 		printf("berthd " BERTH_VERSION "\n");
+		options_clear(&options);
 		return EXIT_SUCCESS;
 	}
-	log_setup("berthd", settings.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, stderr);
-	if (good && !settings.vmm)
-		good = (settings.vmm = find_vmm(&error)) != NULL;
+	good = good && read_settings(&options, &settings, &error);
+	log_setup("berthd", options.debug ? LOG_LEVEL_DEBUG : (enum log_level)(settings.log_level - 1),
+		  stderr);
+	if (good && !options.vmm && !options.check_config)
+		good = (options.vmm = find_vmm(&error)) != NULL;
 	if (good)
-		good = run(&settings, &error);
+		good = options.check_config ? check_settings(&options, &settings, &error)
+					    : run(&options, &settings, &error);
 	if (!good)
 		fprintf(stderr, "berthd: %s\n", error->message);
-	g_free(settings.socket_dir);
-	g_free(settings.state_dir);
-	g_free(settings.vmm);
+	settings_clear(&settings);
+	options_clear(&options);
 	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

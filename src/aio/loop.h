@@ -82,6 +82,11 @@ void aio_timer_init(struct aio_timer *timer, struct aio_loop *loop, void (*fn)(v
 		    void *opaque);
 void aio_timer_arm(struct aio_timer *timer, int64_t deadline_ns);
 void aio_timer_cancel(struct aio_timer *timer);
+/* On the loop's thread. */
+static inline bool aio_timer_is_armed(const struct aio_timer *timer)
+{
+	return timer->heap_index >= 0;
+}
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 int64_t aio_now_ns(void);

@@ -61,6 +61,8 @@ struct domain {
 struct domains *domains_new(struct daemon *daemon, GError **error);
 /* VMMs go on. */
 void domains_free(struct domains *domains);
+/* How many of them run. */
+unsigned domains_running(const struct domains *domains);
 /* By the UUID in the wire form; fails the call if there is none. */
 struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wire);
 /* Fails the call and returns false if the domain does not run. */

@@ -78,6 +78,17 @@ struct domain *domain_by_uuid(struct domains *domains, const uint8_t uuid[16])
 	return g_hash_table_lookup(domains->by_uuid, text);
 }
 
+unsigned domains_running(const struct domains *domains)
+{
+	GHashTableIter iter;
+	gpointer dom;
+	unsigned count = 0;
+	g_hash_table_iter_init(&iter, domains->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &dom))
+		count += ((const struct domain *)dom)->vmm != NULL;
+	return count;
+}
+
 struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wire)
 {
 	struct domain *dom = domain_by_uuid(rpc_call_daemon(call)->domains, wire->uuid);

@@ -35,6 +35,8 @@ static bool is_allowed(struct rpc_client *client, const struct remote_procedure_
 {
 	if (!info || info->right == RIGHT_EVENT)
 		return virt_error(error, VIRT_FROM_RPC, VIRT_RPC, "unknown procedure: %u", number);
+	if (client->state != CLIENT_KNOWN && !auth_is_part(number))
+		return virt_error(error, VIRT_FROM_RPC, VIRT_RPC, "authentication required");
 	if (info->right != RIGHT_NONE && !client->opened)
 		return virt_error(error, VIRT_FROM_RPC, VIRT_INTERNAL, "connection not open");
 	if (info->right == RIGHT_WRITE && client->readonly)

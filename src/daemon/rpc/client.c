@@ -7,20 +7,30 @@
 #include "daemon/rpc/internal.h"
 
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "base/log.h"
+#include "daemon/rpc/sasl.h"
+#include "daemon/rpc/tls.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-enum { READ_STEP = 65536, READS_PER_TURN = 4, KEEPALIVE_PING = 1, KEEPALIVE_PONG = 2 };
+enum {
+	READS_PER_TURN = 4,
+	KEEPALIVE_PING = 1,
+	KEEPALIVE_PONG = 2,
+	/* What authentication may need: libvirt's limit of SASL data, each byte of which is a word. */
+	MAX_ANONYMOUS_MESSAGE = 65536 * 4 + 1024,
+};
 
 /* --- Life ----------------------------------------------------------------------------------- */
 
 static void client_free(void *opaque)
 {
 	struct rpc_client *client = opaque;
+	wire_clear(&client->wire);
+	sasl_session_free(client->sasl);
+	g_free(client->certificate);
+	g_free(client->user);
 	g_byte_array_unref(client->in);
 	g_byte_array_unref(client->out);
 	g_ptr_array_unref(client->calls);
@@ -35,12 +45,18 @@ void client_close(struct rpc_client *client, const char *why)
 	client->dead = true;
 	log_debug("client %d is gone: %s", client->fd, why);
 	g_ptr_array_remove_fast(client->server->clients, client);
+	client->server->idle_since_ns = aio_now_ns();
+	if (client->state != CLIENT_KNOWN) {
+		client->server->anonymous--;
+		server_update_listeners(client->server);
+	}
 	event_forget_client(client);
 	stream_close_all(client);
 	for (unsigned i = 0; i < client->calls->len; i++)
 		call_orphan(client->calls->pdata[i]);
+	aio_timer_cancel(&client->refill);
 	aio_watch_remove(client->watch);
-	close(client->fd);
+	fd_clear(&client->wire.fd);
 	/* Callers further up still hold the pointer. */
 	aio_loop_post(client->server->daemon->loop, client_free, client);
 }
@@ -56,7 +72,22 @@ bool client_is_full(const struct rpc_client *client)
 static bool must_wait(const struct rpc_client *client)
 {
 	return client->calls->len >= client->server->limits.calls || client->held ||
+	       client->state == CLIENT_SWITCHES || aio_timer_is_armed(&client->refill) ||
 	       client_is_full(client);
+}
+
+/* Count a call against the rate; without any left, the client waits until there is one again. */
+static void spend_token(struct rpc_client *client)
+{
+	unsigned rate = client->server->limits.rate;
+	if (!rate)
+		return;
+	int64_t now = aio_now_ns();
+	double fresh = (double)(now - client->tokens_ns) * rate / 1e9;
+	client->tokens = MIN(client->tokens + fresh, rate) - 1;
+	client->tokens_ns = now;
+	if (client->tokens < 1)
+		aio_timer_arm(&client->refill, now + (int64_t)((1 - client->tokens) * 1e9 / rate) + 1);
 }
 
 static void update_interest(struct rpc_client *client)
@@ -69,17 +100,29 @@ static void update_interest(struct rpc_client *client)
 	aio_watch_modify(client->watch, events);
 }
 
+/* The answer that ended authentication is out; what comes now is sealed, in both directions. */
+static bool switch_to_layer(struct rpc_client *client)
+{
+	/* A client that goes on before it has the answer sends what its layer should have sealed. */
+	if (client->in_at < client->in->len) {
+		client_close(client, "it did not wait for the end of its authentication");
+		return false;
+	}
+	client->wire.layer = client->sasl;
+	client_admit(client);
+	return true;
+}
+
 static void flush(struct rpc_client *client)
 {
+	g_autoptr(GError) error = NULL;
 	while (client->out_at < client->out->len) {
-		ssize_t n = send(client->fd, client->out->data + client->out_at,
-				 client->out->len - client->out_at, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
+		ssize_t n = wire_write(&client->wire, client->out->data + client->out_at,
+				       client->out->len - client->out_at, &error);
+		if (n == 0)
 			break;
 		if (n < 0) {
-			client_close(client, g_strerror(errno));
+			client_close(client, error->message);
 			return;
 		}
 		client->out_at += n;
@@ -87,6 +130,8 @@ static void flush(struct rpc_client *client)
 	if (client->out_at == client->out->len) {
 		g_byte_array_set_size(client->out, 0);
 		client->out_at = 0;
+		if (client->state == CLIENT_SWITCHES && !switch_to_layer(client))
+			return;
 		if (client->ending) {
 			client_close(client, "it said goodbye");
 			return;
@@ -168,7 +213,7 @@ static void send_keepalive(struct rpc_client *client, uint32_t what)
 void client_ping(struct rpc_client *client)
 {
 	/* The answer of one that is held may be in what we do not read. */
-	if (!client->wants_keepalive || client->held)
+	if (!client->wants_keepalive || client->held || aio_timer_is_armed(&client->refill))
 		return;
 	if (client->unanswered_pings >= client->server->limits.keepalive_misses) {
 		client_close(client, "it does not answer keepalive pings");
@@ -202,12 +247,18 @@ static void take_message(struct rpc_client *client, const struct remote_header *
 		   header->version != REMOTE_VERSION) {
 		refuse_program(client, header);
 	} else if (header->type == REMOTE_CALL) {
+		spend_token(client);
 		call_begin(client, header, payload, length);
 	} else if (header->type == REMOTE_STREAM || header->type == REMOTE_HOLE) {
 		stream_message(client, header, payload, length);
 	} else {
 		client_close(client, "it sent a message of a type that is not a client's");
 	}
+}
+
+static uint32_t max_message(const struct rpc_client *client)
+{
+	return client->state == CLIENT_KNOWN ? REMOTE_MAX_MESSAGE : MAX_ANONYMOUS_MESSAGE;
 }
 
 /* Serve what is complete in `in`. */
@@ -219,7 +270,7 @@ static void take_messages(struct rpc_client *client)
 		if (left < 4)
 			break;
 		uint32_t length = be32_load(at);
-		if (length < REMOTE_HEADER_SIZE || length - 4 > REMOTE_MAX_MESSAGE) {
+		if (length < REMOTE_HEADER_SIZE || length - 4 > max_message(client)) {
 			client_close(client, "it sent a message of an impossible length");
 			return;
 		}
@@ -239,16 +290,11 @@ static void take_messages(struct rpc_client *client)
 /* Read once. Returns false if there is nothing more now. */
 static bool read_some(struct rpc_client *client)
 {
-	uint8_t buffer[READ_STEP];
-	ssize_t n = recv(client->fd, buffer, sizeof(buffer), 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n <= 0) {
-		client_close(client, n == 0 ? "it closed the connection" : g_strerror(errno));
-		return false;
-	}
-	g_byte_array_append(client->in, buffer, n);
-	return n == sizeof(buffer);
+	g_autoptr(GError) error = NULL;
+	enum wire_result result = wire_read(&client->wire, client->in, &error);
+	if (result == WIRE_CLOSED)
+		client_close(client, error ? error->message : "it closed the connection");
+	return result == WIRE_MORE;
 }
 
 /* End of a section in which `busy` kept the output together. */
@@ -259,9 +305,37 @@ static void leave(struct rpc_client *client)
 		flush(client);
 }
 
+/* After the handshake libvirt's daemons say with one byte that they accept the client. */
+static void shake_hands(struct rpc_client *client)
+{
+	static const uint8_t accepted = 1;
+	g_autoptr(GError) error = NULL;
+	int rc = wire_handshake(&client->wire, &error);
+	if (rc == 0) {
+		aio_watch_modify(client->watch, wire_handshake_events(&client->wire));
+	} else if (rc < 0 || !tls_server_check(client->door->tls, client->wire.tls,
+					       &client->certificate, &error)) {
+		log_warning("client %d may not come in: %s", client->fd, error->message);
+		client_close(client, error->message);
+	} else {
+		if (client->certificate)
+			log_debug("client %d is %s", client->fd, client->certificate);
+		if (client->door->sasl)
+			client->state = CLIENT_AUTHENTICATES;
+		else
+			client_admit(client);
+		g_byte_array_append(client->out, &accepted, 1);
+		flush(client);
+	}
+}
+
 static void on_ready(void *opaque, int fd, uint32_t events)
 {
 	struct rpc_client *client = opaque;
+	if (client->state == CLIENT_SHAKES_HANDS) {
+		shake_hands(client);
+		return;
+	}
 	client->busy = true;
 	if (events & (POLLIN | POLLHUP | POLLERR)) {
 		for (unsigned i = 0; i < READS_PER_TURN && !client->dead; i++) {
@@ -288,17 +362,40 @@ void client_resume(struct rpc_client *client)
 	leave(client);
 }
 
-void client_new(struct rpc_server *server, int fd, bool readonly)
+static void on_refill(void *opaque)
+{
+	client_resume(opaque);
+}
+
+void client_admit(struct rpc_client *client)
+{
+	client->server->anonymous--;
+	client->state = CLIENT_KNOWN;
+	server_update_listeners(client->server);
+}
+
+void client_new(struct rpc_server *server, const struct rpc_door *door, int fd,
+		gnutls_session_t tls)
 {
 	struct rpc_client *client = g_new0(struct rpc_client, 1);
 	client->server = server;
+	client->door = door;
 	client->fd = fd;
-	client->readonly = readonly;
+	client->readonly = door->readonly;
+	client->since_ns = client->tokens_ns = aio_now_ns();
+	client->tokens = server->limits.rate;
+	wire_init(&client->wire, fd, tls);
+	aio_timer_init(&client->refill, server->daemon->loop, on_refill, client);
 	client->in = g_byte_array_new();
 	client->out = g_byte_array_new();
 	client->calls = g_ptr_array_new();
 	client->streams = g_ptr_array_new();
 	client->watch = aio_watch_add(server->daemon->loop, fd, POLLIN, on_ready, client);
 	g_ptr_array_add(server->clients, client);
-	log_debug("client %d connected%s", fd, readonly ? " (read-only)" : "");
+	server->anonymous++;
+	client->state = tls ? CLIENT_SHAKES_HANDS : CLIENT_AUTHENTICATES;
+	if (!tls && !door->sasl)
+		client_admit(client);
+	server_update_listeners(server);
+	log_debug("client %d connected by %s%s", fd, door->name, door->readonly ? " (read-only)" : "");
 }

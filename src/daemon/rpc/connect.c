@@ -12,7 +12,6 @@ enum {
 	FEATURE_KEEPALIVE = 10,
 	FEATURE_EVENT_CALLBACK = 14,
 	FEATURE_CLOSE_CALLBACK = 15,
-	AUTH_NONE = 0,
 };
 
 /* Clients strip the transport: "qemu:///system" is what is left, or "" to let us choose. */
@@ -65,13 +64,6 @@ void serve_connect_supports_feature(struct rpc_call *call,
 		ret.supported = 1;
 		break;
 	}
-	rpc_call_reply(call, &ret);
-}
-
-void serve_auth_list(struct rpc_call *call)
-{
-	int32_t none = AUTH_NONE;
-	struct remote_auth_list_ret ret = {.types = {1, &none}};
 	rpc_call_reply(call, &ret);
 }
 

@@ -41,6 +41,8 @@ static const char *prefix(enum virt_code code)
 		return "XML error: ";
 	case VIRT_OPERATION_DENIED:
 		return "operation forbidden: ";
+	case VIRT_AUTH_FAILED:
+		return "authentication failed: ";
 	case VIRT_NO_DOMAIN:
 		return "Domain not found: ";
 	case VIRT_NO_STORAGE_POOL:

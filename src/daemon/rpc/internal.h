@@ -4,6 +4,7 @@
 
 #include "codec/procedure.h"
 #include "daemon/rpc/rpc.h"
+#include "daemon/rpc/wire.h"
 
 struct rpc_server {
 	struct daemon *daemon;
@@ -12,12 +13,31 @@ struct rpc_server {
 	GPtrArray *clients;   /* struct rpc_client */
 	GPtrArray *events;    /* struct registration: event.c */
 	int next_event_id;
+	int64_t idle_since_ns; /* the last client left then */
+	unsigned anonymous;   /* of the clients, those in a state before CLIENT_KNOWN */
 	struct aio_timer keepalive;
+};
+
+enum client_state {
+	CLIENT_SHAKES_HANDS,   /* TLS */
+	CLIENT_AUTHENTICATES,  /* SASL */
+	CLIENT_SWITCHES,       /* authenticated; its layer begins when the answer is out */
+	CLIENT_KNOWN,
 };
 
 struct rpc_client {
 	struct rpc_server *server;
-	int fd;
+	const struct rpc_door *door;
+	enum client_state state;
+	int fd;             /* of the wire; names the client in the log */
+	struct wire wire;
+	struct sasl_session *sasl;
+	char *certificate;  /* distinguished name, NULL: none */
+	char *user;         /* by SASL, NULL: none */
+	int64_t since_ns;
+	double tokens;      /* calls that it may make now, if there is a rate */
+	int64_t tokens_ns;  /* when they were counted */
+	struct aio_timer refill;
 	struct aio_watch *watch;
 	GByteArray *in;     /* received, from in_at on not yet looked at */
 	size_t in_at;
@@ -43,8 +63,16 @@ struct rpc_call {
 	bool readonly;
 };
 
+/* server.c */
+/* Take clients or not, by how many there are. */
+void server_update_listeners(struct rpc_server *server);
+
 /* client.c */
-void client_new(struct rpc_server *server, int fd, bool readonly);
+/* Takes `fd` and `tls`, which may be NULL. */
+void client_new(struct rpc_server *server, const struct rpc_door *door, int fd,
+		gnutls_session_t tls);
+/* It is who it says: it may open its connection. */
+void client_admit(struct rpc_client *client);
 void client_close(struct rpc_client *client, const char *why);
 void client_ping(struct rpc_client *client);
 /* Queue a message; `type` and `body` may be NULL, otherwise `bytes` follow the header. */
@@ -62,6 +90,10 @@ void client_resume(struct rpc_client *client);
 void call_begin(struct rpc_client *client, const struct remote_header *header,
 		const uint8_t *payload, size_t length);
 void call_orphan(struct rpc_call *call);
+
+/* auth.c */
+/* Is the procedure of the remote program one that a client calls to authenticate? */
+bool auth_is_part(uint32_t procedure);
 
 /* stream.c */
 void stream_message(struct rpc_client *client, const struct remote_header *header,

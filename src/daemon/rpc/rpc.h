@@ -95,7 +95,10 @@ void rpc_event_emit(struct rpc_server *server, enum rpc_event_family family, int
 
 struct rpc_limits {
 	unsigned clients;       /* at a time; more are turned away */
+	unsigned anonymous;     /* that have not said who they are; more wait */
+	unsigned anonymous_s;   /* until one that has not said it is closed */
 	unsigned calls;         /* open calls of one client, before it is not read from */
+	unsigned rate;          /* calls a second of one client, likewise; 0: any */
 	size_t queued;          /* bytes waiting to be sent to one client, likewise */
 	unsigned keepalive_s;   /* between pings to clients that want them */
 	unsigned keepalive_misses;
@@ -105,8 +108,18 @@ extern const struct rpc_limits rpc_default_limits;
 struct rpc_server *rpc_server_new(struct daemon *daemon, const struct rpc_limits *limits);
 /* Closes all clients. */
 void rpc_server_free(struct rpc_server *server);
-/* Serve who connects to the listening socket `fd`, which is taken. */
-void rpc_server_listen(struct rpc_server *server, int fd, bool readonly);
-/* Serve the connected socket `fd`, which is taken. */
-void rpc_server_adopt(struct rpc_server *server, int fd, bool readonly);
-unsigned rpc_server_client_count(const struct rpc_server *server);
+
+/* Where clients come in, and what they must show there. */
+struct rpc_door {
+	const char *name;         /* for the log: "unix", "tcp", "tls" */
+	bool readonly;
+	bool sasl;                /* they must authenticate */
+	bool remote;              /* others can listen: without TLS a SASL layer must encrypt */
+	unsigned min_ssf;         /* with at least so many bits */
+	struct tls_server *tls;   /* NULL: no TLS */
+	const char *const *users; /* patterns of the names of SASL that may come in; NULL: all */
+};
+/* Serve who connects to the listening socket `fd`, which is taken. `door` outlives the server. */
+void rpc_server_listen(struct rpc_server *server, int fd, const struct rpc_door *door);
+/* How long there has been no client; 0 while there is one. */
+int64_t rpc_server_idle_ns(const struct rpc_server *server);

@@ -13,12 +13,18 @@ LIMIT = 60  # seconds for one command of a client
 
 
 class Daemon:
-    def __init__(self):
+    """`arguments` are more options of berthd; a function of the folder may make what they name."""
+
+    def __init__(self, *arguments, prepare=None, environment=None):
+        self.arguments, self.prepare = arguments, prepare
+        self.environment = dict(os.environ, **(environment or {}))
         self.folder = tempfile.TemporaryDirectory(prefix="berthd-")
         self.top = self.folder.name
         self.process = None
 
     def __enter__(self):
+        if self.prepare:
+            self.prepare(self)
         self.start()
         return self
 
@@ -45,8 +51,8 @@ class Daemon:
         with open(self.log, "a") as log:
             self.process = subprocess.Popen(
                 [os.path.join(BUILD, "bin", "berthd"), "--debug", "--socket-dir",
-                 os.path.join(self.top, "s"), "--state-dir", os.path.join(self.top, "state")],
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+                 os.path.join(self.top, "s"), "--state-dir", os.path.join(self.top, "state"),
+                 *self.arguments], env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         self.wait(lambda: self.virsh("hostname", check=False).returncode == 0, "berthd is ready")
 
     def stop(self, sign=signal.SIGTERM):
@@ -69,9 +75,16 @@ class Daemon:
             assert time.monotonic() < deadline, f"waited in vain: {what}"
             time.sleep(0.05)
 
-    def virsh(self, *args, check=True, readonly=False, data=None):
-        environment = dict(os.environ, LC_ALL="C")
-        result = subprocess.run(["virsh", *(["-r"] if readonly else []), "-c", self.uri(readonly),
+    def wait_log(self, words):
+        def has_words():
+            with open(self.log) as log:
+                return words in log.read()
+        self.wait(has_words, f"'{words}' in the log")
+
+    def virsh(self, *args, check=True, readonly=False, data=None, uri=None):
+        environment = dict(self.environment, LC_ALL="C")
+        result = subprocess.run(["virsh", *(["-r"] if readonly else []), "-c",
+                                 uri or self.uri(readonly),
                                  *args], text=True, input=data, timeout=LIMIT, env=environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert not check or result.returncode == 0, f"virsh {' '.join(args)}:\n{result.stdout}"
