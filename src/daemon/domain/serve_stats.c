@@ -6,6 +6,7 @@
 #include "daemon/domain/domain.h"
 #include "daemon/domain/stats.h"
 
+#include "base/log.h"
 #include "daemon/domain/params.h"
 #include "daemon/domain/process.h"
 #include "daemon/domain/vmm.h"
@@ -470,10 +471,22 @@ static void release(struct bulk *bulk)
 	g_free(bulk);
 }
 
+/* The other numbers are there; who reads them must not take what is missing for nothing. */
+static void tell_silence(struct bulk_one *one, const GError *error)
+{
+	static struct log_limit limit;
+	params_add_int(&one->params, "vmm.responding", 0);
+	if (log_limit_allows(&limit, 5))
+		log_warning("domain '%s': %s: its block statistics are left out", one->dom->name,
+			    error->message);
+}
+
 static void on_bulk_blocks(void *opaque, json_t *result, const GError *error)
 {
 	struct bulk_one *one = opaque;
 	struct bulk *bulk = one->bulk;
+	if (error && one->dom->vmm)
+		tell_silence(one, error);
 	if (domain_conf(one->dom))
 		fill_disks(one, &one->params, result);
 	one->record->params.items = one->params.items;

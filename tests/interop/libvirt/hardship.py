@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must not hurt others: a VMM that hangs, a disk that is full. In a mount namespace of its own."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import libvirt
+from private import Daemon
+
+XML = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>16</memory>
+<description>{text}</description>
+<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
+
+
+def enter_namespace():
+    if os.environ.get("BERTH_IN_NAMESPACE"):
+        return
+    command = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"]),
+               sys.executable, *sys.argv]
+    os.execvpe(command[0], command, dict(os.environ, BERTH_IN_NAMESPACE="1"))
+
+
+def timed(function, *args):
+    started = time.monotonic()
+    result = function(*args)
+    return result, time.monotonic() - started
+
+
+def best(function, limit, *args):
+    """The machine may be busy with other tests: of three times, the shortest counts."""
+    times = []
+    for _ in range(3):
+        result, seconds = timed(function, *args)
+        times.append(seconds)
+        if seconds < limit:
+            return result
+    raise AssertionError(f"{function}: {times}")
+
+
+def pid_of(daemon, dom):
+    with open(f"{daemon.top}/state/run/{dom.UUIDString()}/pid") as file:
+        return int(file.read())
+
+
+def check_hung(daemon, conn):
+    """Three VMs, one of which is stopped: statistics of all say which; nothing else waits."""
+    doms = [conn.createXML(XML.format(name=f"vm{i}", text=""), libvirt.VIR_DOMAIN_START_PAUSED)
+            for i in range(3)]
+    answers = {dom.name(): stats for dom, stats in conn.getAllDomainStats()}
+    assert not any("vmm.responding" in stats for stats in answers.values()), answers
+    os.kill(pid_of(daemon, doms[1]), signal.SIGSTOP)
+    answers = {dom.name(): stats for dom, stats in best(conn.getAllDomainStats, 1.0)}
+    assert [answers[f"vm{i}"].get("vmm.responding") for i in range(3)] == [None, 0, None], answers
+    assert answers["vm1"]["state.state"] == libvirt.VIR_DOMAIN_PAUSED
+    assert "vmm.responding=0" in daemon.said("domstats", "vm1")
+    daemon.wait_log("domain 'vm1': the VMM does not answer")
+    for call in (doms[0].memoryStats, doms[2].info, doms[1].info, doms[0].resume, doms[0].suspend):
+        best(call, 0.5)
+    _, seconds = timed(doms[1].destroy)
+    assert seconds < 1.0 or os.getloadavg()[0] > os.cpu_count(), f"destroy of a hung VMM: {seconds:.2f} s"
+    for dom in (doms[0], doms[2]):
+        dom.destroy()
+
+
+def fails(function, *args):
+    try:
+        function(*args)
+    except libvirt.libvirtError as error:
+        return str(error)
+    raise AssertionError(f"{function} works on a full disk")
+
+
+def check_full(daemon, conn):
+    """Without room for files each call says so, what was there stays, and room makes it work again."""
+    state = f"{daemon.top}/state"
+    kept = conn.defineXML(XML.format(name="kept", text="first"))
+    runs = conn.defineXML(XML.format(name="runs", text=""))
+    runs.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    before = kept.XMLDesc()
+    with open(f"{state}/filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError:
+            pass
+    full = "No space left on device"
+    assert full in fails(conn.defineXML, XML.format(name="new", text="x" * 5000))
+    changed = before.replace("first", "second" * 1000)
+    assert full in fails(conn.defineXML, changed)
+    assert full in fails(kept.create)
+    assert conn.lookupByName("kept").XMLDesc() == before and not kept.isActive()
+    assert sorted(dom.name() for dom in conn.listAllDomains()) == ["kept", "runs"]
+    runs.resume()
+    runs.suspend()
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    conn = libvirt.open(daemon.uri())
+    daemon.wait(lambda: conn.lookupByName("runs").isActive(), "the VM is known again")
+    assert conn.lookupByName("kept").XMLDesc() == before
+    os.unlink(f"{state}/filler")
+    conn.defineXML(changed)
+    conn.lookupByName("kept").createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    for name in ("kept", "runs"):
+        conn.lookupByName(name).destroy()
+        conn.lookupByName(name).undefine()
+    left = [name for name in os.listdir(f"{state}/domains") if name.endswith(".new")]
+    assert not left, left
+    conn.close()
+
+
+def mount_small(daemon):
+    os.mkdir(f"{daemon.top}/state")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", f"{daemon.top}/state"], check=True)
+
+
+def unmount(daemon):
+    subprocess.run(["umount", "--lazy", f"{daemon.top}/state"], check=True)
+
+
+def main():
+    enter_namespace()
+    libvirt.registerErrorHandler(lambda *args: None, None)
+    with Daemon(prepare=mount_small) as daemon:
+        conn = libvirt.open(daemon.uri())
+        try:
+            check_hung(daemon, conn)
+            check_full(daemon, conn)
+        finally:
+            daemon.end_vms()
+            unmount(daemon)
+
+
+main()
