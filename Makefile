@@ -45,11 +45,13 @@ tsan: ## the tests of loops, block nodes and virtio under ThreadSanitizer
 	@meson test -C build-tsan --print-errorlogs aio-loop aio-pool block-file virtio-core virtio-devices \
 		virtio-hostile virtio-net virtio-p9 virtio-vsock
 
-soak: ## programs that check themselves in guests, again and again for MINUTES=n (default 30)
+soak: ## kills, loads and programs that check themselves in guests, again and again for MINUTES=n (default 30)
 	@tools/setup test
 	@$(MAKE) --no-print-directory all
 	@BERTH_BUILD=$(abspath $(BUILD)) tests/interop/qemu-img/kill.py 500
 	@BERTH_BUILD=$(abspath $(BUILD)) tests/interop/qemu-img/sequences.py
+	@BERTH_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/interop/libvirt/kill.py 200
+	@BERTH_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/interop/libvirt/load.py 60
 	@tests/interop/linux/soak.py $(BUILD) $(MINUTES)
 
 install: all

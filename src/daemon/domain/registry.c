@@ -4,8 +4,10 @@
 
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void domain_free(struct domain *dom)
 {
@@ -191,6 +193,14 @@ static int read_id(const char *path)
 static void load_running(struct domains *domains, const char *folder)
 {
 	g_autofree char *path = g_build_filename(folder, "live.xml", NULL);
+	/*
+	 * It is written before a VMM starts and removed after one has ended: a daemon was killed while
+	 * it made the folder or removed it.
+	 */
+	if (access(path, F_OK) < 0 && errno == ENOENT) {
+		store_remove_folder(folder);
+		return;
+	}
 	struct conf_domain *conf = load(path, true);
 	if (!conf)
 		return;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* The end of a file's name until it is whole. */
+#define UNFINISHED ".new"
 
 char *store_path(const struct daemon *daemon, const char *folder, const char *name,
 		 const char *suffix)
@@ -43,7 +47,7 @@ static bool write_all(int fd, const char *text)
 
 static bool replace(const char *path, const char *text, GError **error)
 {
-	g_autofree char *temporary = g_strconcat(path, ".new", NULL);
+	g_autofree char *temporary = g_strconcat(path, UNFINISHED, NULL);
 	auto_fd fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 || !write_all(fd, text) || fsync(fd) < 0 || rename(temporary, path) < 0) {
 		error_set_errno(error, errno, "cannot write '%s'", path);
@@ -98,14 +102,40 @@ void store_write(struct daemon *daemon, const char *path, const char *text, stor
 	aio_pool_submit(daemon->pool, &job->job);
 }
 
+/* What a daemon that was killed had begun to write: nobody was told that it is there. */
+static void remove_unfinished(const char *folder)
+{
+	g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+	const char *entry;
+	while (dir && (entry = g_dir_read_name(dir))) {
+		g_autofree char *path = g_build_filename(folder, entry, NULL);
+		if (g_str_has_suffix(entry, UNFINISHED) && unlink(path) < 0)
+			log_warning("cannot remove '%s': %s", path, g_strerror(errno));
+	}
+}
+
 bool store_make_folders(const struct daemon *daemon, const char *const *names, GError **error)
 {
 	for (; *names; names++) {
 		g_autofree char *path = g_build_filename(daemon->state_dir, *names, NULL);
 		if (g_mkdir_with_parents(path, 0700) < 0)
 			return error_set_errno(error, errno, "cannot create the folder '%s'", path);
+		remove_unfinished(path);
 	}
 	return true;
+}
+
+void store_remove_folder(const char *path)
+{
+	g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
+	const char *name;
+	while (folder && (name = g_dir_read_name(folder))) {
+		g_autofree char *file = g_build_filename(path, name, NULL);
+		if (unlink(file) < 0)
+			log_warning("cannot remove '%s': %s", file, g_strerror(errno));
+	}
+	if (rmdir(path) < 0 && errno != ENOENT)
+		log_warning("cannot remove the folder '%s': %s", path, g_strerror(errno));
 }
 
 static int compare_names(const void *a, const void *b)

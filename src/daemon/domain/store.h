@@ -4,11 +4,13 @@
 
 #include "daemon/daemon.h"
 
-/* The folders that a room keeps its files in; `names` ends with NULL. */
+/* The folders that a room keeps its files in; `names` ends with NULL. Half-written files are removed. */
 bool store_make_folders(const struct daemon *daemon, const char *const *names, GError **error);
 /* A path below the state folder: "domains/UUID.xml". Free with g_free(). */
 char *store_path(const struct daemon *daemon, const char *folder, const char *name,
 		 const char *suffix);
+/* Remove a folder and the files in it; what cannot be removed is in the log. */
+void store_remove_folder(const char *path);
 /* Paths (char *) of what is in a folder, in order of their names. `suffix` "" takes all. */
 GPtrArray *store_list(const struct daemon *daemon, const char *folder, const char *suffix);
 

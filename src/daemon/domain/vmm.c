@@ -37,19 +37,6 @@ static char *in_run_dir(const struct vmm *vmm, const char *name)
 	return g_build_filename(vmm->run_dir, name, NULL);
 }
 
-static void forget_files(const struct vmm *vmm)
-{
-	GDir *folder = g_dir_open(vmm->run_dir, 0, NULL);
-	const char *name;
-	while (folder && (name = g_dir_read_name(folder))) {
-		g_autofree char *path = in_run_dir(vmm, name);
-		unlink(path);
-	}
-	if (folder)
-		g_dir_close(folder);
-	rmdir(vmm->run_dir);
-}
-
 /* What a later daemon reads. Not fsynced: after a crash of the host nothing of it runs. */
 static bool write_live(const struct vmm *vmm, GError **error)
 {
@@ -105,7 +92,7 @@ static void ended(struct vmm *vmm)
 		: vmm->was_shutdown ? SHUTOFF_SHUTDOWN : SHUTOFF_CRASHED;
 	int detail = vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
 		: vmm->was_shutdown ? STOPPED_SHUTDOWN : STOPPED_CRASHED;
-	forget_files(vmm);
+	store_remove_folder(vmm->run_dir);
 	dom->state = DOMAIN_SHUTOFF;
 	dom->id = -1;
 	dom->vmm = NULL;
@@ -421,7 +408,7 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, GError **error)
 static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *error)
 {
 	struct domain *dom = vmm->dom;
-	forget_files(vmm);
+	store_remove_folder(vmm->run_dir);
 	g_clear_pointer(&dom->live, conf_domain_free);
 	dom->id = -1;
 	vmm_free(vmm);
@@ -558,7 +545,7 @@ bool vmm_attach(struct domain *dom)
 	if (vmm->pid > 1)
 		vmm->pidfd = syscall(SYS_pidfd_open, vmm->pid, 0);
 	if (vmm->pidfd < 0 || !is_ours(vmm)) {
-		forget_files(vmm);
+		store_remove_folder(vmm->run_dir);
 		vmm_free(vmm);
 		return false;
 	}

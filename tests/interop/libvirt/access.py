@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from private import BUILD, Daemon
+from wire import message, receive
 
 COVERS = "AUTH_LIST AUTH_SASL_INIT AUTH_SASL_START AUTH_SASL_STEP"
 BERTHD = os.path.join(BUILD, "bin", "berthd")
@@ -154,26 +155,6 @@ sasl_allowed_username_list = ["fred*"]
         daemon.wait_log("sasl_allowed_username_list has not 'bob")
         daemon.wait_log("is fred")
         check_unauthenticated(daemon, tcp)
-
-
-def message(procedure, serial, payload=b"", program=0x20008086):
-    return struct.pack(">7I", 28 + len(payload), program, 1, procedure, 0, serial, 0) + payload
-
-
-def receive(sock):
-    def exactly(count):
-        data = b""
-        while len(data) < count:
-            part = sock.recv(count - len(data))
-            if not part:
-                return None
-            data += part
-        return data
-    head = exactly(28)
-    if head is None:
-        return None
-    words = struct.unpack(">7I", head)
-    return words, exactly(words[0] - 28)
 
 
 def check_unauthenticated(daemon, port):
