@@ -36,6 +36,7 @@ struct q35 {
 	pthread_mutex_t irq_lock;
 	bool isa_level[16][SOURCE_COUNT];
 	struct irq gsi[LAYOUT_IOAPIC_PINS]; /* 0 to 15: ISA IRQs */
+	struct irq irq8;   /* of the clock, perhaps through the HPET */
 	struct isa_bus isa;
 	struct pic *pic;
 	struct ioapic *ioapic;
@@ -182,11 +183,24 @@ static void set_boot_order(struct q35 *q)
 	q->booted_once = true;
 }
 
+/*
+ * The clock's interrupt also is an ACPI event. Linux takes the event alone on machines with an HPET,
+ * which takes IRQ 8 for itself.
+ */
+static void rtc_irq_set(void *opaque, unsigned line, bool level)
+{
+	struct q35 *q = opaque;
+	irq_set(&q->irq8, level);
+	if (level && q->pm)
+		acpi_pm_rtc(q->pm);
+}
+
 static bool create_timers(struct q35 *q)
 {
 	const struct machine_config *c = q->m->config;
 	struct vm *vm = q->m->vm;
 	struct irq irq0 = q->gsi[0], irq8 = q->gsi[8];
+	const struct irq rtc_irq = {rtc_irq_set, q, 8};
 	/* An in-kernel PIT cannot be told to leave IRQ 0 to the HPET: then there is no HPET. */
 	if (!q->full_irqchip && machine_switch_on(c->hpet, true)) {
 		q->hpet = hpet_new(vm, Q35_HPET_BASE, q->gsi, &irq0, &irq8);
@@ -195,7 +209,8 @@ static bool create_timers(struct q35 *q)
 	}
 	if (!q->full_irqchip)
 		q->pit = pit_new(vm, &irq0);
-	q->rtc = rtc_new(vm, &irq8, &c->clock);
+	q->irq8 = irq8;
+	q->rtc = rtc_new(vm, &rtc_irq, &c->clock);
 	fill_cmos(q);
 	return true;
 }

@@ -213,6 +213,14 @@ void acpi_pm_power_button(struct acpi_pm *pm)
 	update(pm);
 }
 
+/* ICH9 datasheet, 13.8.3.1: RTC_STS is set by the assertion of IRQ8#, whatever is enabled. */
+void acpi_pm_rtc(struct acpi_pm *pm)
+{
+	LOCK_SCOPE(&pm->lock);
+	pm->sts |= PM1_RTC;
+	update(pm);
+}
+
 void acpi_pm_gpe(struct acpi_pm *pm, unsigned event)
 {
 	g_assert(event < 64);

@@ -21,5 +21,7 @@ void acpi_pm_map(struct acpi_pm *pm, uint16_t base);
 /* Hardware-reduced or direct boot: ACPI mode is on from the start. */
 void acpi_pm_enable(struct acpi_pm *pm);
 void acpi_pm_power_button(struct acpi_pm *pm);
+/* The clock chip has asserted its interrupt. Any thread. */
+void acpi_pm_rtc(struct acpi_pm *pm);
 /* Raise bit `event` (0 to 63) of GPE0. Any thread. */
 void acpi_pm_gpe(struct acpi_pm *pm, unsigned event);

@@ -238,6 +238,13 @@ static void test_acpi_pm(void)
 	g_assert_cmphex(space_read(io, 0x600, 2) & 0x100, ==, 0x100);
 	space_write(io, 0x600, 0x100, 2);
 	g_assert_false(f.level[9]);
+	/* So does the clock chip's alarm. */
+	space_write(io, 0x602, 0x400, 2);
+	acpi_pm_rtc(pm);
+	g_assert_true(f.level[9]);
+	space_write(io, 0x600, 0x400, 2);
+	g_assert_false(f.level[9]);
+	space_write(io, 0x602, 0x100, 2);
 	/* GPE: one byte's write clears only its own bits. */
 	acpi_pm_gpe(pm, 1);
 	acpi_pm_gpe(pm, 9);
