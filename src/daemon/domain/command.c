@@ -129,10 +129,20 @@ static void add_drive(GPtrArray *args, const struct conf_domain_disk *disk)
 	add(args, "-drive", "%s", drive->str);
 }
 
+/* Ports first, whatever the document's order: they are the buses of what comes after them. */
+static void add_controllers(GPtrArray *args, const struct conf_domain *conf, bool root_ports)
+{
+	for (unsigned i = 0; i < conf->controllers->len; i++) {
+		const struct conf_domain_controller *controller = conf->controllers->pdata[i];
+		if (controller->root_port == root_ports)
+			add_json(args, "-device", controller_device(conf, controller));
+	}
+}
+
 static void add_devices(GPtrArray *args, const struct conf_domain *conf, const char *run_dir)
 {
-	for (unsigned i = 0; i < conf->controllers->len; i++)
-		add_json(args, "-device", controller_device(conf, conf->controllers->pdata[i]));
+	add_controllers(args, conf, true);
+	add_controllers(args, conf, false);
 	for (unsigned i = 0; i < conf->disks->len; i++) {
 		const struct conf_domain_disk *disk = conf->disks->pdata[i];
 		if (disk->virtio)
