@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "block/core/object.h"
 #include "codec/json.h"
+#include "dev/virtio/devices.h"
 
 #include <string.h>
 
@@ -58,6 +59,15 @@ static json_t *run_set_link(void *opaque, const json_t *args, GError **error)
 
 /* --- streams -------------------------------------------------------------------------------------------- */
 
+/* What reads the stream: a guest opens and closes ports of virtio-serial, and nothing else. */
+static bool frontend_is_open(const struct vmm *vmm, const struct chardev *chr)
+{
+	bool open = chardev_is_open(chr);
+	for (unsigned i = 0; i < vmm->machine->devices->len; i++)
+		virtio_serial_port_state(vmm->machine->devices->pdata[i], chr, &open);
+	return open;
+}
+
 static json_t *run_query_chardev(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
@@ -66,7 +76,7 @@ static json_t *run_query_chardev(void *opaque, const json_t *args, GError **erro
 		const struct chardev *chr = vmm->backends.chardevs->pdata[i];
 		json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "label", chardev_id(chr),
 						      "filename", chardev_describe(chr),
-						      "frontend-open", (int)chardev_is_open(chr)));
+						      "frontend-open", (int)frontend_is_open(vmm, chr)));
 	}
 	return list;
 }

@@ -434,6 +434,13 @@ void virtio_serial_set_listener(struct device *dev,
 
 /* ---- Ports ---- */
 
+void virtio_serial_port_state(const struct device *dev, const struct chardev *chr, bool *open)
+{
+	const struct virtio_serial_port *port = (const struct virtio_serial_port *)dev;
+	if (dev->class == &virtserialport && port->chr == chr)
+		*open = port->guest_open;
+}
+
 static bool choose_number(struct virtio_serial_port *port, GError **error)
 {
 	struct virtio_serial *serial = port->serial;

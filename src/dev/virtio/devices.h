@@ -4,6 +4,8 @@
 
 #include "dev/core/device.h"
 
+struct chardev;
+
 /* On "PCI": dev->bus is a struct pci_bus. */
 extern const struct device_class virtio_blk_pci, virtio_net_pci, virtio_rng_pci, virtio_serial_pci,
 	virtio_balloon_pci, virtio_vsock_pci, virtio_9p_pci;
@@ -24,6 +26,11 @@ struct block_node *virtio_blk_node(struct device *dev);
 
 /* The bus for ports of a virtio-serial controller, or NULL if `dev` is something else. */
 void *virtio_serial_bus(struct device *dev);
+/*
+ * If `dev` is a virtserialport of that stream, whether a guest's program has it open; otherwise *open is
+ * left alone. On the main loop.
+ */
+void virtio_serial_port_state(const struct device *dev, const struct chardev *chr, bool *open);
 /* A guest's program opened or closed a port (QMP: VSERPORT_CHANGE). `id` may be NULL. */
 void virtio_serial_set_listener(struct device *dev,
 				void (*changed)(void *opaque, const char *id, bool open),
