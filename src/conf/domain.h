@@ -126,6 +126,8 @@ char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit
 /* A running domain's terminal: put its path where clients look for it. */
 void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char *chr,
 			 const char *path);
+/* A running domain's channel: whether the guest has it open. */
+void conf_domain_set_channel_state(const struct conf_domain_char *chr, bool open);
 /* 36 characters and a NUL. */
 void conf_uuid_format(const uint8_t uuid[16], char text[37]);
 /* Every device that stands in the document; false: `fn` has returned false for one. */
@@ -143,6 +145,9 @@ bool conf_domain_is_microvm(const struct conf_domain *conf);
 char *conf_domain_cpuset(const struct conf_domain *conf, int vcpu);
 /* Into a map of `length` bytes, bit n of which is CPU n; false: this is no such list. */
 bool conf_cpuset_parse(const char *text, uint8_t *map, unsigned length);
+
+/* The way back, of the first `cpus` bits. Free with g_free(). */
+char *conf_cpuset_format(const uint8_t *map, unsigned length, unsigned cpus);
 
 /* --- Parts, for the files of domain_*.c ------------------------------------------------------ */
 

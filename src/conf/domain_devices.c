@@ -243,6 +243,14 @@ void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char
 		set_path(console, true, path);
 }
 
+void conf_domain_set_channel_state(const struct conf_domain_char *chr, bool open)
+{
+	xmlNode *target = xml_child(chr->dev.node, "target");
+	if (target)
+		xmlSetProp(target, (const xmlChar *)"state",
+			   (const xmlChar *)(open ? "connected" : "disconnected"));
+}
+
 /* --- The rest ------------------------------------------------------------------------------- */
 
 static bool read_number(const xmlNode *node, const char *name, unsigned fallback, unsigned most,

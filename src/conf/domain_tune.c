@@ -42,6 +42,24 @@ bool conf_cpuset_parse(const char *text, uint8_t *map, unsigned length)
 	}
 }
 
+char *conf_cpuset_format(const uint8_t *map, unsigned length, unsigned cpus)
+{
+	g_autoptr(GString) text = g_string_new(NULL);
+	unsigned most = MIN(length * 8, cpus);
+	for (unsigned first = 0; first < most; first++) {
+		unsigned last = first;
+		if (!(map[first / 8] >> first % 8 & 1))
+			continue;
+		while (last + 1 < most && map[(last + 1) / 8] >> (last + 1) % 8 & 1)
+			last++;
+		g_string_append_printf(text, "%s%u", text->len ? "," : "", first);
+		if (last > first)
+			g_string_append_printf(text, "-%u", last);
+		first = last;
+	}
+	return g_strdup(text->str);
+}
+
 static const xmlNode *find_pin(const xmlNode *root, int vcpu)
 {
 	const xmlNode *tune = xml_child(root, "cputune");

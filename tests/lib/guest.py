@@ -46,6 +46,12 @@ def kernel(name):
     return os.path.join(folder, "vmlinuz"), os.path.join(folder, "initramfs.cpio.gz")
 
 
+def guest_agent():
+    """A tar archive of QEMU's guest agent, to be unpacked in the root of the Debian guest."""
+    subprocess.run([os.path.join(TOP, "tests/lib/assets"), "guest-agent"], check=True)
+    return os.path.join(CACHE, "guest-agent.tar")
+
+
 def debian_image():
     """The folder of the Debian guest: debian-12.img, vmlinuz, initrd.img, ssh-key."""
     path = subprocess.run([os.path.join(TOP, "tools/guest-image")], check=True,

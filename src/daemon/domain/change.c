@@ -2,6 +2,7 @@
 #include "daemon/domain/change.h"
 
 #include "base/log.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/vmm.h"
 
 #include <string.h>
@@ -165,6 +166,7 @@ static void clean_up(struct domain_job *job)
 	if (job->dom->vmm && change->next) {
 		conf_domain_free(job->dom->live);
 		job->dom->live = g_steal_pointer(&change->next);
+		agent_update(job->dom);
 		vmm_save_live(job->dom);
 	}
 	apply_config(job);

@@ -43,6 +43,7 @@ struct domain {
 	struct conf_domain *definition; /* NULL: transient */
 	struct conf_domain *live;       /* while it runs */
 	struct vmm *vmm;                /* while it runs */
+	struct agent *agent;            /* while it runs and has a channel for one */
 	enum domain_state state;
 	int reason;
 	int stop_reason;                /* why the VMM will say that it has stopped; 0: on demand */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/notify.h"
 
+#include "daemon/domain/agent.h"
 #include "daemon/domain/hotplug.h"
+#include "daemon/domain/vmm.h"
 
 #include <string.h>
 
 enum {
 	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
 	ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13, ID_DEVICE_REMOVED = 15,
-	ID_DEVICE_ADDED = 19, ID_METADATA_CHANGE = 23,
+	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_METADATA_CHANGE = 23,
 };
 
 static void emit(struct domain *dom, int id, enum remote_procedure procedure, const void *body,
@@ -66,6 +68,15 @@ void notify_media(struct domain *dom, const char *alias, const char *before, con
 	emit(dom, ID_DISK_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_DISK_CHANGE, &body, &body.callback);
 }
 
+void notify_agent(struct domain *dom, bool connected)
+{
+	enum { CONNECTED = 1, DISCONNECTED = 2, BY_CHANNEL = 2 };
+	struct remote_domain_event_callback_agent_lifecycle_args body = {
+		.dom = domain_wire(dom), .state = connected ? CONNECTED : DISCONNECTED, .reason = BY_CHANNEL};
+	emit(dom, ID_AGENT_LIFECYCLE, REMOTE_DOMAIN_EVENT_CALLBACK_AGENT_LIFECYCLE, &body,
+	     &body.callback);
+}
+
 /* --- The VMM's words -------------------------------------------------------------------------- */
 
 static const char *text_of(const json_t *data, const char *key)
@@ -76,6 +87,7 @@ static const char *text_of(const json_t *data, const char *key)
 
 static void on_shutdown(struct domain *dom, const json_t *data)
 {
+	agent_guest_ended(dom);
 	if (dom->rebooting) {
 		reboot_after_shutdown(dom);
 		return;
@@ -105,6 +117,7 @@ static void on_resume(struct domain *dom, const json_t *data)
 
 static void on_reset(struct domain *dom, const json_t *data)
 {
+	agent_guest_ended(dom);
 	notify_reboot(dom);
 }
 
@@ -173,6 +186,11 @@ static void on_io_error(struct domain *dom, const json_t *data)
 		dom->stop_reason = PAUSED_IOERROR;
 }
 
+static void on_port_change(struct domain *dom, const json_t *data)
+{
+	vmm_port_changed(dom, text_of(data, "id"), json_is_true(json_object_get(data, "open")));
+}
+
 static void on_panic(struct domain *dom, const json_t *data)
 {
 	dom->stop_reason = PAUSED_CRASHED;
@@ -188,6 +206,7 @@ void notify_event(struct domain *dom, const char *name, const json_t *data)
 		{"BALLOON_CHANGE", on_balloon}, {"DEVICE_DELETED", on_device_deleted},
 		{"RTC_CHANGE", on_rtc_change}, {"DEVICE_TRAY_MOVED", on_tray},
 		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic},
+		{"VSERPORT_CHANGE", on_port_change},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(handlers); i++) {
 		if (strcmp(handlers[i].name, name) == 0)

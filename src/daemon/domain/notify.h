@@ -16,4 +16,6 @@ void notify_device_removed(struct domain *dom, const char *alias);
 void notify_balloon(struct domain *dom, uint64_t actual_kib);
 /* `type`: 0 description, 1 title, 2 an element of the namespace `uri`. */
 void notify_metadata(struct domain *dom, int type, const char *uri);
+/* An agent listens in the guest, or does no more. */
+void notify_agent(struct domain *dom, bool connected);
 void notify_media(struct domain *dom, const char *alias, const char *before, const char *after);

@@ -38,6 +38,11 @@ void params_add_ullong(struct params *list, const char *name, uint64_t value)
 	add(list, name, XDR_PARAM_ULLONG)->ul = value;
 }
 
+void params_add_bool(struct params *list, const char *name, bool value)
+{
+	add(list, name, XDR_PARAM_BOOL)->i = value;
+}
+
 void params_add_string(struct params *list, const char *name, const char *value)
 {
 	add(list, name, XDR_PARAM_STRING)->s = arena_strdup(list->arena, value);

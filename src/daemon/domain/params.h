@@ -15,4 +15,5 @@ void params_add_int(struct params *list, const char *name, int32_t value);
 void params_add_uint(struct params *list, const char *name, uint32_t value);
 void params_add_llong(struct params *list, const char *name, int64_t value);
 void params_add_ullong(struct params *list, const char *name, uint64_t value);
+void params_add_bool(struct params *list, const char *name, bool value);
 void params_add_string(struct params *list, const char *name, const char *value);

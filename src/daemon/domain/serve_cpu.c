@@ -94,24 +94,6 @@ static void pin_free(void *opaque)
 	g_free(pin);
 }
 
-static char *format_cpuset(const uint8_t *map, unsigned length, unsigned cpus)
-{
-	g_autoptr(GString) text = g_string_new(NULL);
-	unsigned most = MIN(length * 8, cpus);
-	for (unsigned first = 0; first < most; first++) {
-		unsigned last = first;
-		if (!(map[first / 8] >> first % 8 & 1))
-			continue;
-		while (last + 1 < most && map[(last + 1) / 8] >> (last + 1) % 8 & 1)
-			last++;
-		g_string_append_printf(text, "%s%u", text->len ? "," : "", first);
-		if (last > first)
-			g_string_append_printf(text, "-%u", last);
-		first = last;
-	}
-	return g_strdup(text->str);
-}
-
 static bool edit_pin(xmlNode *root, void *opaque, GError **error)
 {
 	const struct pin *pin = opaque;
@@ -153,7 +135,7 @@ static void pin(struct rpc_call *call, const struct remote_domain *wire, int vcp
 	GError *error = NULL;
 	if (!dom || !rpc_call_check_flags(call, flags, CHANGE_LIVE | CHANGE_CONFIG))
 		return;
-	g_autofree char *cpuset = format_cpuset(map, length, host_cpus(dom));
+	g_autofree char *cpuset = conf_cpuset_format(map, length, host_cpus(dom));
 	if (!*cpuset)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "Empty cpu list for pinning");
 	else if (vcpu >= (int)domain_conf(dom)->max_vcpus)

@@ -2,6 +2,7 @@
 /* The VMM directly: reboots, block sizes, its monitor, its arguments; and jobs that take long. */
 #include "daemon/domain/domain.h"
 
+#include "daemon/domain/agent_call.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/qemu.h"
@@ -45,20 +46,25 @@ static void on_pause_set(void *opaque, json_t *result, const GError *error)
 	vmm_execute(job->dom, "system_powerdown", NULL, on_button, job);
 }
 
+/* `flag`: by the agent. */
 static void run_reboot(struct domain_job *job)
 {
-	if (job_needs_running(job))
+	if (!job_needs_running(job))
+		return;
+	if (job->flag)
+		agent_end_guest(job, "reboot");
+	else
 		vmm_execute(job->dom, "set-action", json_pack("{s:s}", "shutdown", "pause"), on_pause_set,
 			    job);
 }
 
 void serve_domain_reboot(struct rpc_call *call, const struct remote_domain_reboot_args *args)
 {
-	enum { ACPI = 1 };
 	struct domain *dom = domain_find(call, &args->dom);
-	if (!dom || !rpc_call_check_flags(call, args->flags, ACPI))
+	bool by_agent;
+	if (!dom || !agent_chosen(call, dom, args->flags, &by_agent))
 		return;
-	domain_submit(dom, call, run_reboot);
+	domain_submit(dom, call, run_reboot)->flag = by_agent;
 	domain_run_jobs(dom);
 }
 

@@ -3,6 +3,7 @@
 #include "daemon/domain/domain.h"
 
 #include "base/log.h"
+#include "daemon/domain/agent_call.h"
 #include "daemon/rpc/serve.h"
 
 #include <string.h>
@@ -195,9 +196,14 @@ static void run_resume(struct domain_job *job)
 		vmm_command(job, "cont");
 }
 
+/* `flag`: by the agent. */
 static void run_shutdown(struct domain_job *job)
 {
-	if (job_needs_running(job))
+	if (!job_needs_running(job))
+		return;
+	if (job->flag)
+		agent_end_guest(job, "powerdown");
+	else
 		vmm_command(job, "system_powerdown");
 }
 
@@ -223,18 +229,25 @@ void serve_domain_resume(struct rpc_call *call, const struct remote_domain_resum
 	submit(call, &args->dom, run_resume, false);
 }
 
-void serve_domain_shutdown(struct rpc_call *call, const struct remote_domain_shutdown_args *args)
+static void shut_down(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
 {
-	submit(call, &args->dom, run_shutdown, false);
+	struct domain *dom = domain_find(call, wire);
+	bool by_agent;
+	if (!dom || !agent_chosen(call, dom, flags, &by_agent))
+		return;
+	domain_submit(dom, call, run_shutdown)->flag = by_agent;
+	domain_run_jobs(dom);
 }
 
-/* By the power button; an agent is not spoken to yet. */
+void serve_domain_shutdown(struct rpc_call *call, const struct remote_domain_shutdown_args *args)
+{
+	shut_down(call, &args->dom, 0);
+}
+
 void serve_domain_shutdown_flags(struct rpc_call *call,
 				 const struct remote_domain_shutdown_flags_args *args)
 {
-	enum { ACPI = 1 };
-	if (rpc_call_check_flags(call, args->flags, ACPI))
-		submit(call, &args->dom, run_shutdown, false);
+	shut_down(call, &args->dom, args->flags);
 }
 
 void serve_domain_reset(struct rpc_call *call, const struct remote_domain_reset_args *args)

@@ -3,6 +3,7 @@
  * Numbers of what a domain does. What only the VMM knows is asked of it with a short limit: of a VMM
  * that hangs, a query for many domains tells what is known without it.
  */
+#include "daemon/domain/agent_call.h"
 #include "daemon/domain/domain.h"
 #include "daemon/domain/stats.h"
 
@@ -565,14 +566,15 @@ void serve_domain_interface_addresses(struct rpc_call *call,
 		return;
 	if (!dom->vmm)
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-	else if (args->source == AGENT)
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_AGENT_UNRESPONSIVE,
-			   "QEMU guest agent is not connected");
 	else if (args->source > ARP)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "Unknown IP address data source %u",
 			   args->source);
 	if (error) {
 		rpc_call_fail(call, error);
+		return;
+	}
+	if (args->source == AGENT) {
+		agent_interface_addresses(call, dom);
 		return;
 	}
 	struct arena *arena = rpc_call_arena(call);

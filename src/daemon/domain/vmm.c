@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vmm_int.h"
 
@@ -65,6 +66,7 @@ static void vmm_free(struct vmm *vmm)
 	aio_timer_cancel(&vmm->timer);
 	if (vmm->watch)
 		aio_watch_remove(vmm->watch);
+	agent_free(g_steal_pointer(&vmm->dom->agent));
 	qmp_free(vmm->qmp);
 	fd_clear(&vmm->pidfd);
 	g_ptr_array_unref(vmm->destroyers);
@@ -187,6 +189,7 @@ static void started(struct vmm *vmm)
 {
 	struct domain *dom = vmm->dom;
 	struct domain_job *job = g_steal_pointer(&vmm->job);
+	agent_update(dom);
 	vmm_save_live(dom);
 	/* In libvirt's order. */
 	if (!vmm->start_paused)
@@ -208,28 +211,6 @@ static void on_cont(void *opaque, json_t *result, const GError *error)
 		give_up(vmm);
 	else
 		started(vmm);
-}
-
-/* [{"label": "charserial0", "filename": "pty:/dev/pts/3"}] */
-static void take_terminals(struct domain *dom, const json_t *list)
-{
-	size_t i;
-	json_t *entry;
-	json_array_foreach((json_t *)list, i, entry) {
-		const char *label = json_string_value(json_object_get(entry, "label"));
-		const char *file = json_string_value(json_object_get(entry, "filename"));
-		if (!label || !file || !g_str_has_prefix(file, "pty:/dev/pts/") ||
-		    !g_str_has_prefix(label, "char"))
-			continue;
-		for (unsigned c = 0; c < dom->live->chars->len; c++) {
-			struct conf_domain_char *chr = dom->live->chars->pdata[c];
-			if (strcmp(chr->dev.alias, label + strlen("char")) != 0)
-				continue;
-			g_free(chr->path);
-			chr->path = g_strdup(file + strlen("pty:"));
-			conf_domain_set_tty(dom->live, chr, chr->path);
-		}
-	}
 }
 
 /* --- Settings ------------------------------------------------------------------------------- */
@@ -303,7 +284,7 @@ static void on_chardevs(void *opaque, json_t *result, const GError *error)
 		give_up(vmm);
 		return;
 	}
-	take_terminals(vmm->dom, result);
+	vmm_take_streams(vmm->dom, result);
 	qmp_execute(vmm->qmp, "query-cpus-fast", NULL, COMMAND_TIMEOUT_MS, on_start_threads, vmm);
 }
 
@@ -529,11 +510,11 @@ static bool is_ours(const struct vmm *vmm)
 	return strstr(text, socket) != NULL;
 }
 
-static void on_terminals(void *opaque, json_t *result, const GError *error)
+static void on_streams(void *opaque, json_t *result, const GError *error)
 {
 	struct vmm *vmm = opaque;
 	if (!error && vmm->dom->vmm == vmm)
-		take_terminals(vmm->dom, result);
+		vmm_take_streams(vmm->dom, result);
 }
 
 bool vmm_attach(struct domain *dom)
@@ -552,10 +533,11 @@ bool vmm_attach(struct domain *dom)
 	dom->vmm = vmm;
 	dom->state = DOMAIN_RUNNING;
 	dom->reason = RUNNING_BOOTED;
+	agent_update(dom);
 	watch_process(vmm);
 	if (connect_qmp(vmm)) {
 		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
-		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_terminals, vmm);
+		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
 		qmp_execute(vmm->qmp, "query-cpus-fast", NULL, COMMAND_TIMEOUT_MS, on_threads, vmm);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */

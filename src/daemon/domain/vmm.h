@@ -16,6 +16,8 @@ void vmm_query(struct domain *dom, const char *command, json_t *args, unsigned t
 	       qmp_done_fn *done, void *opaque);
 /* Write the live document, which has changed, for a later daemon. */
 void vmm_save_live(struct domain *dom);
+/* The guest has opened, or closed, a port of a channel. */
+void vmm_port_changed(struct domain *dom, const char *alias, bool open);
 /* The folder of its sockets; the domain must run. */
 const char *vmm_run_dir(const struct domain *dom);
 

@@ -8,6 +8,7 @@ struct rpc_call;
 
 /* The rooms' functions; `args` is what the procedure's description says. */
 void serve_qemu_monitor_command(struct rpc_call *call, const void *args);
+void serve_qemu_agent_command(struct rpc_call *call, const void *args);
 
 struct qemu_procedure {
 	struct remote_procedure_info info;

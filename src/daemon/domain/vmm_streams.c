@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The streams of a running domain: terminals, and channels that the guest opens and closes. */
+#include "daemon/domain/agent.h"
+#include "daemon/domain/vmm_int.h"
+
+#include <string.h>
+
+/* NULL: none is called that. */
+static struct conf_domain_char *find_char(const struct domain *dom, const char *alias)
+{
+	for (unsigned i = 0; i < dom->live->chars->len; i++) {
+		struct conf_domain_char *chr = dom->live->chars->pdata[i];
+		if (strcmp(chr->dev.alias, alias) == 0)
+			return chr;
+	}
+	return NULL;
+}
+
+void vmm_port_changed(struct domain *dom, const char *alias, bool open)
+{
+	const struct conf_domain_char *chr = find_char(dom, alias);
+	if (!chr || chr->kind != CONF_DOMAIN_CHANNEL)
+		return;
+	conf_domain_set_channel_state(chr, open);
+	vmm_save_live(dom);
+	agent_port_changed(dom, alias, open);
+}
+
+/* [{"label": "charserial0", "filename": "pty:/dev/pts/3", "frontend-open": true}] */
+void vmm_take_streams(struct domain *dom, const json_t *list)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach((json_t *)list, i, entry) {
+		const char *label = json_string_value(json_object_get(entry, "label"));
+		const char *file = json_string_value(json_object_get(entry, "filename"));
+		bool ours = label && file && g_str_has_prefix(label, "char");
+		struct conf_domain_char *chr = ours ? find_char(dom, label + strlen("char")) : NULL;
+		if (!chr)
+			continue;
+		if (chr->kind == CONF_DOMAIN_CHANNEL)
+			vmm_port_changed(dom, chr->dev.alias,
+					 json_is_true(json_object_get(entry, "frontend-open")));
+		if (!g_str_has_prefix(file, "pty:/dev/pts/"))
+			continue;
+		g_free(chr->path);
+		chr->path = g_strdup(file + strlen("pty:"));
+		conf_domain_set_tty(dom->live, chr, chr->path);
+	}
+}

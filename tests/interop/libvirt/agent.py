@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian's guest agent in a Debian guest, driven by virsh; and an agent that lies, hangs and floods."""
+import os
+import shutil
+import sys
+import threading
+
+import libvirt
+
+from private import Daemon
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
+import guest as testlib  # noqa: E402
+
+XML = """<domain type='qemu'><name>agent</name><memory unit='MiB'>512</memory><vcpu>2</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type><kernel>{image}/vmlinuz</kernel>
+<initrd>{image}/initrd.img</initrd>
+<cmdline>root=LABEL=root rw console=ttyS0 quiet systemd.mask=ssh.service</cmdline></os>
+<features><acpi/></features>
+<devices><disk type='file'><driver name='qemu' type='qcow2' discard='unmap'/><source file='{disk}'/>
+<target dev='vda' bus='virtio'/></disk>
+<disk type='file'><driver name='qemu' type='raw'/><source file='{tar}'/><target dev='vdb' bus='virtio'/>
+<readonly/></disk>
+<interface type='user'><mac address='52:54:00:12:34:56'/><model type='virtio'/></interface>
+<channel type='unix'><source mode='bind'/><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+<serial type='pty'/><console type='pty'/></devices></domain>"""
+PORT = "/dev/virtio-ports/org.qemu.guest_agent.0"
+COVERS = """DOMAIN_AGENT_SET_RESPONSE_TIMEOUT DOMAIN_FSFREEZE DOMAIN_FSTHAW
+DOMAIN_FSTRIM DOMAIN_GET_TIME DOMAIN_SET_TIME DOMAIN_SET_USER_PASSWORD DOMAIN_AUTHORIZED_SSH_KEYS_GET
+DOMAIN_AUTHORIZED_SSH_KEYS_SET DOMAIN_GET_HOSTNAME DOMAIN_GET_GUEST_INFO DOMAIN_GET_FSINFO
+DOMAIN_GET_GUEST_VCPUS DOMAIN_SET_GUEST_VCPUS DOMAIN_INTERFACE_ADDRESSES DOMAIN_REBOOT
+DOMAIN_SHUTDOWN_FLAGS"""
+
+
+class Lifecycle:
+    """The agent's comings and goings, as a client of libvirt hears of them."""
+
+    def __init__(self, daemon):
+        libvirt.virEventRegisterDefaultImpl()
+        threading.Thread(target=self.loop, daemon=True).start()
+        self.seen = []
+        self.conn = libvirt.open(daemon.uri())
+        self.conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
+                                         lambda conn, dom, state, reason, _: self.seen.append(state), None)
+
+    @staticmethod
+    def loop():
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+
+def fails(daemon, text, *args):
+    result = daemon.virsh(*args, check=False)
+    assert result.returncode != 0 and text in result.stdout, f"{args}: {result.stdout}"
+
+
+def check_files(daemon, guest):
+    info = daemon.said("domfsinfo", "agent")
+    assert "ext4" in info and "vda" in info, info
+    assert "Froze 1 filesystem" in daemon.said("domfsfreeze", "agent")
+    assert '"frozen"' in daemon.said("qemu-agent-command", "agent", '{"execute":"guest-fsfreeze-status"}')
+    assert "Thawed 1 filesystem" in daemon.said("domfsthaw", "agent")
+    assert "Froze 1 filesystem" in daemon.said("domfsfreeze", "agent", "--mountpoint", "/")
+    daemon.virsh("domfsthaw", "agent")
+    daemon.virsh("domfstrim", "agent")
+
+
+def check_info(daemon):
+    info = daemon.said("guestinfo", "agent")
+    for text in ("os.id              : debian", "hostname            : berth", "fs.0.disk.0.alias",
+                 "disk.count", "if.1.hwaddr         : 52:54:00:12:34:56", "user.count",
+                 "timezone.offset"):
+        assert " ".join(text.split()) in " ".join(info.split()), f"{text}: {info}"
+    assert daemon.said("guestinfo", "agent", "--hostname").split()[-1] == "berth"
+    assert daemon.said("domhostname", "agent") == "berth"
+    address = daemon.said("domifaddr", "agent", "--source", "agent")
+    assert "10.0.2.15/24" in address and "127.0.0.1/8" in address, address
+
+
+def check_changes(daemon, guest):
+    daemon.virsh("domtime", "agent", "--time", "1700000000")
+    assert int(guest.run("date +%s", 60)) - 1700000000 < 120
+    assert int(daemon.said("domtime", "agent").split()[-1]) - 1700000000 < 120
+    # The board's clock was set, too, and is right when the guest's own is not.
+    guest.run("date -s @1600000000", 60)
+    daemon.virsh("domtime", "agent", "--sync")
+    assert int(daemon.said("domtime", "agent").split()[-1]) >= 1700000000
+    daemon.virsh("set-user-password", "agent", "root", "not berth")
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJlcnRo somebody"
+    path = os.path.join(daemon.top, "key")
+    with open(path, "w") as file:
+        file.write(key + "\n")
+    daemon.virsh("set-user-sshkeys", "agent", "root", "--file", path)
+    assert key in daemon.said("get-user-sshkeys", "agent", "root")
+    daemon.virsh("set-user-sshkeys", "agent", "root", "--file", path, "--remove")
+    assert key not in daemon.said("get-user-sshkeys", "agent", "root")
+    assert "online         : 0-1" in daemon.said("guestvcpus", "agent")
+    daemon.virsh("guestvcpus", "agent", "--disable", "--cpulist", "1")
+    assert guest.run("cat /sys/devices/system/cpu/online", 60).strip() == "0"
+    daemon.virsh("guestvcpus", "agent", "--enable", "--cpulist", "1")
+
+
+def console(daemon):
+    return testlib.Guest(["script", "-qfec", f"virsh -c '{daemon.uri()}' console agent --force", "/dev/null"])
+
+
+def hold_port(daemon, guest):
+    """Something has the port open and never answers."""
+    daemon.virsh("guest-agent-timeout", "agent", "--timeout", "2")
+    guest.run(f"pkill qemu-ga; sleep 1; (sleep 1000 <>{PORT} >/dev/null 2>&1 &) ; sleep 1", 60)
+    daemon.wait(lambda: "state='connected'" in daemon.said("dumpxml", "agent"), "the port is open")
+    fails(daemon, "Guest agent is not responding: guest agent didn't respond to synchronization",
+          "domtime", "agent")
+
+
+def check_lies(daemon, guest):
+    """Whatever writes to the port is the guest, and the daemon stands it."""
+    guest.run("pkill sleep; sleep 1; cat >/tmp/liar.sh <<'END'\n" + LIAR + "END\n"
+              "(sh /tmp/liar.sh >/dev/null 2>&1 &); sleep 2", 60)
+    daemon.wait(lambda: "state='connected'" in daemon.said("dumpxml", "agent"), "the port is open again")
+    for command in (["domtime"], ["domfsinfo"], ["guestvcpus"], ["domifaddr", "--source", "agent"],
+                    ["guestinfo"], ["domhostname"], ["domfsfreeze"]):
+        daemon.virsh(command[0], "agent", *command[1:], check=False)
+    assert daemon.said("domstate", "agent") == "running"
+    guest.run("pkill -f liar.sh; sleep 1", 60)
+
+
+# Answers every sync, and everything else with what no client asked for; now and then floods.
+LIAR = """exec 3<>/dev/virtio-ports/org.qemu.guest_agent.0
+n=0
+while :; do read -r line <&3 || { sleep 1; continue; }
+id=$(echo "$line" | sed -n 's/.*"id": *\\([0-9]*\\).*/\\1/p')
+n=$((n + 1))
+if [ -n "$id" ]; then printf '\\377{"return": %s}\\n' "$id" >&3
+elif [ $((n % 4)) = 0 ]; then head -c 11000000 /dev/zero | tr '\\0' '[' >&3; echo >&3
+else echo 'no JSON {{{' >&3; echo '{"return": [{"name": 7, "disk": [1, "x"], "logical-id": -5}, [], null, 3e400]}' >&3
+echo '{"return": [{"name": 7, "disk": [1, "x"], "logical-id": -5}, [], null]}' >&3; fi
+done
+"""
+
+
+def check_end(daemon, guest):
+    """The guest reboots and powers off by its agent's hand."""
+    guest.run("qemu-ga -d && sleep 1", 60)
+    daemon.wait(lambda: daemon.virsh("qemu-agent-command", "agent", '{"execute":"guest-ping"}',
+                                     check=False).returncode == 0, "the agent answers again")
+    daemon.virsh("reboot", "agent", "--mode", "agent")
+    daemon.wait(lambda: "state='disconnected'" in daemon.said("dumpxml", "agent"), "the agent has ended")
+    guest.expect("login: ", 200)
+    guest.send("root\n")
+    guest.expect("Password: ", 60)
+    guest.send("not berth\n")
+    guest.expect(r"root@berth:~# ", 120)
+    guest.send("stty -echo; PS1=\n")
+    guest.run("qemu-ga -d && sleep 1", 60)
+    daemon.wait(lambda: daemon.virsh("domtime", "agent", check=False).returncode == 0, "the agent is there")
+    daemon.virsh("shutdown", "agent", "--mode", "agent")
+    daemon.wait(lambda: daemon.said("domstate", "agent", "--reason") == "shut off (shutdown)", "shut off")
+
+
+def main():
+    image = testlib.debian_image()
+    with Daemon() as daemon:
+        disk, tar = os.path.join(daemon.top, "d.qcow2"), os.path.join(daemon.top, "agent.raw")
+        shutil.copy(testlib.guest_agent(), tar)
+        os.truncate(tar, (os.path.getsize(tar) + 511) // 512 * 512)
+        daemon.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b",
+                   os.path.join(image, "debian-12.img"), disk)
+        events = Lifecycle(daemon)
+        path = os.path.join(daemon.top, "agent.xml")
+        with open(path, "w") as file:
+            file.write(XML.format(image=image, disk=disk, tar=tar))
+        daemon.virsh("define", path)
+        daemon.virsh("start", "agent")
+        fails(daemon, "QEMU guest agent is not connected", "domtime", "agent")
+        with console(daemon) as guest:
+            guest.login(300)
+            guest.run("tar -xf /dev/vdb -C / && ldconfig && mkdir -p /run && qemu-ga -d && sleep 1", 120)
+            daemon.wait(lambda: "state='connected'" in daemon.said("dumpxml", "agent"), "the agent is there")
+            assert daemon.said("qemu-agent-command", "agent", '{"execute":"guest-ping"}') == '{"return":{}}'
+            fails(daemon, "unable to execute QEMU agent command 'guest-fly'", "qemu-agent-command", "agent",
+                  '{"execute":"guest-fly"}')
+            check_files(daemon, guest)
+            check_info(daemon)
+            check_changes(daemon, guest)
+            hold_port(daemon, guest)
+        assert events.seen == [1, 2, 1], events.seen
+        # The daemon that comes after knows the limit, and that the port is open.
+        daemon.stop()
+        daemon.start()
+        fails(daemon, "Guest agent is not responding", "domhostname", "agent")
+        with console(daemon) as guest:
+            guest.expect("Escape character is .*\n", 60)
+            check_lies(daemon, guest)
+            check_end(daemon, guest)
+        missing = set(COVERS.split()) - daemon.called()
+        assert not missing, f"not called: {missing}"
+
+
+main()
