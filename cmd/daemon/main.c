@@ -10,6 +10,7 @@
 #include "daemon/domain/domain.h"
 #include "daemon/host/host.h"
 #include "daemon/rpc/rpc.h"
+#include "daemon/secret/secret.h"
 #include "daemon/storage/storage.h"
 #include "doors.h"
 #include "options.h"
@@ -216,7 +217,8 @@ static bool run_parts(struct service *service, const struct settings *settings, 
 	aio_watch_add(daemon->loop, signals, POLLIN, on_signal, daemon->loop);
 	/* Before the domains: those with autostart may have their disks in pools. */
 	daemon->storage = storage_new(daemon, error);
-	daemon->domains = daemon->storage ? domains_new(daemon, error) : NULL;
+	daemon->secrets = daemon->storage ? secrets_new(daemon, error) : NULL;
+	daemon->domains = daemon->secrets ? domains_new(daemon, error) : NULL;
 	bool good = daemon->domains && serve(service, error);
 	rpc_server_free(g_steal_pointer(&daemon->server));
 	storage_free(daemon->storage);
@@ -224,6 +226,7 @@ static bool run_parts(struct service *service, const struct settings *settings, 
 	/* What was posted to the loop meanwhile frees its memory. */
 	aio_loop_iterate(daemon->loop, 0);
 	domains_free(daemon->domains);
+	secrets_free(daemon->secrets);
 	aio_loop_iterate(daemon->loop, 0);
 	aio_loop_free(daemon->loop);
 	host_free(daemon->host);

@@ -16,6 +16,7 @@ struct daemon {
 	struct host *host;
 	struct domains *domains;
 	struct storage *storage;
+	struct secrets *secrets;
 	const char *state_dir; /* XML of domains and pools, what running VMMs need, logs */
 	const char *vmm;       /* path of berth-vmm */
 	const char *uri;       /* what clients are told: qemu:///system */

@@ -9,7 +9,6 @@
 
 /* --- Filters -------------------------------------------------------------------------------- */
 
-/* libvirt's flags come in pairs: neither or both of a pair means all. */
 enum {
 	LIST_ACTIVE = 1 << 0, LIST_INACTIVE = 1 << 1, LIST_PERSISTENT = 1 << 2, LIST_TRANSIENT = 1 << 3,
 	LIST_RUNNING = 1 << 4, LIST_PAUSED = 1 << 5, LIST_SHUTOFF = 1 << 6, LIST_OTHER = 1 << 7,
@@ -18,11 +17,6 @@ enum {
 	LIST_CHECKPOINT = 1 << 14, LIST_NO_CHECKPOINT = 1 << 15, LIST_ALL_FLAGS = (1 << 16) - 1,
 };
 
-static bool passes(uint32_t flags, uint32_t yes, uint32_t no, bool is)
-{
-	return !(flags & (yes | no)) || flags & (is ? yes : no);
-}
-
 static bool matches(const struct domain *dom, uint32_t flags)
 {
 	uint32_t states = LIST_RUNNING | LIST_PAUSED | LIST_SHUTOFF | LIST_OTHER;
@@ -30,12 +24,12 @@ static bool matches(const struct domain *dom, uint32_t flags)
 		: dom->state == DOMAIN_PAUSED ? LIST_PAUSED
 		: dom->state == DOMAIN_SHUTOFF ? LIST_SHUTOFF : LIST_OTHER;
 	/* One that is being defined for the first time is not there yet. */
-	return domain_conf(dom) && passes(flags, LIST_ACTIVE, LIST_INACTIVE, dom->vmm) &&
-	       passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, dom->definition) &&
-	       passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, dom->autostart) &&
-	       passes(flags, LIST_SAVED, LIST_NOT_SAVED, false) &&
-	       passes(flags, LIST_SNAPSHOT, LIST_NO_SNAPSHOT, false) &&
-	       passes(flags, LIST_CHECKPOINT, LIST_NO_CHECKPOINT, false) &&
+	return domain_conf(dom) && rpc_list_passes(flags, LIST_ACTIVE, LIST_INACTIVE, dom->vmm) &&
+	       rpc_list_passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, dom->definition) &&
+	       rpc_list_passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, dom->autostart) &&
+	       rpc_list_passes(flags, LIST_SAVED, LIST_NOT_SAVED, false) &&
+	       rpc_list_passes(flags, LIST_SNAPSHOT, LIST_NO_SNAPSHOT, false) &&
+	       rpc_list_passes(flags, LIST_CHECKPOINT, LIST_NO_CHECKPOINT, false) &&
 	       (!(flags & states) || flags & state);
 }
 

@@ -51,6 +51,10 @@ static const char *prefix(enum virt_code code)
 		return "Storage volume not found: ";
 	case VIRT_OPERATION_INVALID:
 		return "Requested operation is not valid: ";
+	case VIRT_INVALID_SECRET:
+		return "Invalid secret: ";
+	case VIRT_NO_SECRET:
+		return "Secret not found: ";
 	case VIRT_CONFIG_UNSUPPORTED:
 		return "unsupported configuration: ";
 	case VIRT_OPERATION_TIMEOUT:

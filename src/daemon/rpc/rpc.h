@@ -34,6 +34,11 @@ void rpc_call_reply(struct rpc_call *call, const void *ret);
 void rpc_call_fail(struct rpc_call *call, GError *error);
 /* Fails the call and returns false if `flags` has others than `allowed`. */
 bool rpc_call_check_flags(struct rpc_call *call, uint32_t flags, uint32_t allowed);
+/* The flags of lists come in pairs: neither or both of a pair means all. */
+static inline bool rpc_list_passes(uint32_t flags, uint32_t yes, uint32_t no, bool is)
+{
+	return !(flags & (yes | no)) || flags & (is ? yes : no);
+}
 
 /* --- Streams -------------------------------------------------------------------------------- */
 
@@ -75,7 +80,9 @@ void rpc_stream_end(struct rpc_stream *stream, GError *error);
  * Who wants to hear of what. `family` keeps the event numbers of domains, networks... apart, and
  * `uuid` (16 bytes, or NULL for all) limits it to one object.
  */
-enum rpc_event_family { RPC_EVENT_DOMAIN, RPC_EVENT_DOMAIN_LEGACY, RPC_EVENT_STORAGE_POOL };
+enum rpc_event_family {
+	RPC_EVENT_DOMAIN, RPC_EVENT_DOMAIN_LEGACY, RPC_EVENT_STORAGE_POOL, RPC_EVENT_SECRET,
+};
 /* The callback's id, unique among all clients. */
 int rpc_event_register(struct rpc_call *call, enum rpc_event_family family, int event,
 		       const uint8_t *uuid);

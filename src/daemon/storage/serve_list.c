@@ -16,17 +16,12 @@ enum {
 
 /* --- Pools ---------------------------------------------------------------------------------- */
 
-static bool passes(uint32_t flags, uint32_t yes, uint32_t no, bool is)
-{
-	return !(flags & (yes | no)) || flags & (is ? yes : no);
-}
-
 static bool matches(const struct storage_pool *pool, uint32_t flags)
 {
 	/* One that is being defined or created for the first time is not there yet. */
-	return storage_pool_conf(pool) && passes(flags, LIST_ACTIVE, LIST_INACTIVE, pool->live) &&
-	       passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, pool->definition) &&
-	       passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, pool->autostart) &&
+	return storage_pool_conf(pool) && rpc_list_passes(flags, LIST_ACTIVE, LIST_INACTIVE, pool->live) &&
+	       rpc_list_passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, pool->definition) &&
+	       rpc_list_passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, pool->autostart) &&
 	       (!(flags & LIST_TYPES) || flags & LIST_DIR);
 }
 
