@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/domain/domain.h"
 #include "daemon/host/host.h"
+#include "daemon/nodedev/nodedev.h"
 #include "daemon/rpc/rpc.h"
 #include "daemon/secret/secret.h"
 #include "daemon/storage/storage.h"
@@ -215,6 +216,7 @@ static bool run_parts(struct service *service, const struct settings *settings, 
 	daemon->pool = aio_pool_new(POOL_THREADS);
 	daemon->server = rpc_server_new(daemon, &limits);
 	aio_watch_add(daemon->loop, signals, POLLIN, on_signal, daemon->loop);
+	daemon->nodedevs = nodedevs_new(daemon, "/sys");
 	/* Before the domains: those with autostart may have their disks in pools. */
 	daemon->storage = storage_new(daemon, error);
 	daemon->secrets = daemon->storage ? secrets_new(daemon, error) : NULL;
@@ -227,6 +229,7 @@ static bool run_parts(struct service *service, const struct settings *settings, 
 	aio_loop_iterate(daemon->loop, 0);
 	domains_free(daemon->domains);
 	secrets_free(daemon->secrets);
+	nodedevs_free(daemon->nodedevs);
 	aio_loop_iterate(daemon->loop, 0);
 	aio_loop_free(daemon->loop);
 	host_free(daemon->host);

@@ -19,13 +19,17 @@ static const char *const rows[] = {
 	"secret/usage/target",
 };
 
-/* Each kind of use, and the element that says of what. */
+/* Each kind of use, the element that says of what, and libvirt's words if it is missing. */
 static const struct {
-	const char *type, *element;
+	const char *type, *element, *missing;
 } usages[CONF_SECRET_USAGES] = {
-	[CONF_SECRET_NONE] = {"none", NULL},      [CONF_SECRET_VOLUME] = {"volume", "volume"},
-	[CONF_SECRET_CEPH] = {"ceph", "name"},    [CONF_SECRET_ISCSI] = {"iscsi", "target"},
-	[CONF_SECRET_TLS] = {"tls", "name"},      [CONF_SECRET_VTPM] = {"vtpm", "name"},
+	[CONF_SECRET_NONE] = {"none", NULL, NULL},
+	[CONF_SECRET_VOLUME] = {"volume", "volume",
+				"volume usage specified, but volume path is missing"},
+	[CONF_SECRET_CEPH] = {"ceph", "name", "Ceph usage specified, but name is missing"},
+	[CONF_SECRET_ISCSI] = {"iscsi", "target", "iSCSI usage specified, but target is missing"},
+	[CONF_SECRET_TLS] = {"tls", "name", "TLS usage specified, but name is missing"},
+	[CONF_SECRET_VTPM] = {"vtpm", "name", "vTPM usage specified, but name is missing"},
 };
 
 static bool read_usage(struct conf_secret *secret, const xmlNode *node, GError **error)
@@ -41,13 +45,12 @@ static bool read_usage(struct conf_secret *secret, const xmlNode *node, GError *
 	while (usage < CONF_SECRET_USAGES && strcmp(usages[usage].type, type) != 0)
 		usage++;
 	if (usage == CONF_SECRET_USAGES)
-		return error_set(error, BERTH_ERR_INVALID, "unknown secret usage type %s", type);
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "unknown secret usage type %s", type);
 	secret->usage = usage;
 	const char *element = usages[usage].element;
 	secret->usage_id = element ? xml_child_text(node, element) : g_strdup("");
 	if (!secret->usage_id || (element && !conf_text_is_plain(secret->usage_id)))
-		return error_set(error, BERTH_ERR_INVALID,
-				 "%s usage specified, but %s is missing", type, element);
+		return error_set(error, BERTH_ERR_INTERNAL, "%s", usages[usage].missing);
 	return true;
 }
 
@@ -57,8 +60,7 @@ static bool read_flag(const xmlNode *root, const char *name, bool *flag, GError 
 	*flag = g_strcmp0(text, "yes") == 0;
 	if (!text || *flag || strcmp(text, "no") == 0)
 		return true;
-	return error_set(error, BERTH_ERR_INVALID,
-			 "Invalid value for attribute '%s' in element 'secret': '%s'.", name, text);
+	return error_set(error, BERTH_ERR_INVALID, "invalid value of '%s'", name);
 }
 
 static bool read_uuid(struct conf_secret *secret, const xmlNode *root, GError **error)
@@ -67,13 +69,13 @@ static bool read_uuid(struct conf_secret *secret, const xmlNode *root, GError **
 	if (!uuid)
 		uuid = g_uuid_string_random();
 	return conf_uuid_parse(uuid, secret->uuid, NULL) ||
-	       error_set(error, BERTH_ERR_INVALID, "malformed uuid element");
+	       error_set(error, BERTH_ERR_INTERNAL, "malformed uuid element");
 }
 
 struct conf_secret *conf_secret_parse(const char *text, GError **error)
 {
 	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), NULL, 0};
-	g_autoptr(xmlDoc) doc = xml_parse(text, "secret_definition", error);
+	g_autoptr(xmlDoc) doc = xml_parse(text, "definition_of_secret", error);
 	if (!doc)
 		return NULL;
 	const xmlNode *root = xmlDocGetRootElement(doc);

@@ -49,6 +49,8 @@ static const char *prefix(enum virt_code code)
 		return "Storage pool not found: ";
 	case VIRT_NO_STORAGE_VOL:
 		return "Storage volume not found: ";
+	case VIRT_NO_NODE_DEVICE:
+		return "Node device not found: ";
 	case VIRT_OPERATION_INVALID:
 		return "Requested operation is not valid: ";
 	case VIRT_INVALID_SECRET:

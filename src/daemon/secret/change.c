@@ -184,14 +184,14 @@ static bool check_definition(const struct secret_change *change, const struct se
 	const struct secret *same = secret_by_usage(change->all, conf->usage, conf->usage_id, NULL);
 	if (old && (old->conf->usage != conf->usage || strcmp(old->conf->usage_id, conf->usage_id) != 0))
 		return virt_error(error, VIRT_FROM_SECRET, VIRT_INTERNAL,
-				  "a secret with UUID %s already defined for use with %s", old->uuid_text,
+				  "a secret with UUID %s is already defined for use with %s", old->uuid_text,
 				  old->conf->usage_id);
 	if (same && same != old)
 		return virt_error(error, VIRT_FROM_SECRET, VIRT_INTERNAL,
 				  "a secret with UUID %s already defined for use with %s",
 				  same->uuid_text, same->conf->usage_id);
 	if (old && old->conf->is_private && !conf->is_private)
-		return virt_error(error, VIRT_FROM_SECRET, VIRT_OPERATION_DENIED,
+		return virt_error(error, VIRT_FROM_SECRET, VIRT_INTERNAL,
 				  "cannot change private flag on existing secret");
 	return true;
 }
@@ -234,7 +234,10 @@ void serve_secret_define_xml(struct rpc_call *call, const struct remote_secret_d
 		return;
 	}
 	GError *error = NULL;
-	virt_error(&error, VIRT_FROM_SECRET, VIRT_XML_ERROR, "%s", cause->message);
+	virt_error(&error, VIRT_FROM_SECRET,
+		   g_error_matches(cause, BERTH_ERROR, BERTH_ERR_INTERNAL) ? VIRT_INTERNAL
+		   : g_error_matches(cause, BERTH_ERROR, BERTH_ERR_NOT_SUPPORTED) ? VIRT_CONFIG_UNSUPPORTED
+		   : *cause->message == '(' ? VIRT_XML_DETAIL : VIRT_XML_ERROR, "%s", cause->message);
 	rpc_call_fail(call, error);
 }
 

@@ -13,11 +13,12 @@ LIMIT = 60  # seconds for one command of a client
 
 
 class Daemon:
-    """`arguments` are more options of berthd; a function of the folder may make what they name."""
+    """`arguments` are more options of berthd; `prefix` is a command that becomes berthd at its end, as
+    `unshare -n`; a function of the folder may make what they name."""
 
-    def __init__(self, *arguments, prepare=None, environment=None, quiet=False):
+    def __init__(self, *arguments, prefix=(), prepare=None, environment=None, quiet=False):
         self.debug = [] if quiet else ["--debug"]
-        self.arguments, self.prepare = arguments, prepare
+        self.arguments, self.prefix, self.prepare = arguments, prefix, prepare
         self.environment = dict(os.environ, **(environment or {}))
         self.folder = tempfile.TemporaryDirectory(prefix="berthd-")
         self.top = self.folder.name
@@ -51,9 +52,10 @@ class Daemon:
     def start(self):
         with open(self.log, "a") as log:
             self.process = subprocess.Popen(
-                [os.path.join(BUILD, "bin", "berthd"), *self.debug, "--socket-dir",
-                 os.path.join(self.top, "s"), "--state-dir", os.path.join(self.top, "state"),
-                 *self.arguments], env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+                [*self.prefix, os.path.join(BUILD, "bin", "berthd"), *self.debug,
+                 "--socket-dir", os.path.join(self.top, "s"), "--state-dir", os.path.join(self.top, "state"),
+                 *self.arguments], env=self.environment, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True)
         self.wait(lambda: self.virsh("hostname", check=False).returncode == 0, "berthd is ready")
 
     def stop(self, sign=signal.SIGTERM):

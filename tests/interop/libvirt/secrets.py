@@ -3,9 +3,14 @@
 """Debian's virsh and python3-libvirt keep secrets in a private berthd."""
 import os
 import stat
+import subprocess
+import sys
 
 import libvirt
-from private import Daemon
+from private import LIMIT, Daemon
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "client"))
+from oracle import Libvirtd  # noqa: E402
 
 COVERS = """
 CONNECT_NUM_OF_SECRETS CONNECT_LIST_SECRETS CONNECT_LIST_ALL_SECRETS SECRET_LOOKUP_BY_UUID
@@ -38,6 +43,30 @@ def fails(words, call, *args):
         assert words in str(error), error
         return
     raise AssertionError(f"no error: {words}")
+
+
+def check_same():
+    """What virsh prints with Debian's libvirtd is what it prints with ours."""
+    files = {"disk": DISK, "hidden": HIDDEN, "fleeting": FLEETING, "used": DISK.replace(UUIDS[0], UUIDS[3]),
+             "moved": DISK.replace("/a.luks", "/b.luks"), "shown": HIDDEN.replace("'yes'", "'no'"),
+             "odd": "<secret><usage type='x'/></secret>", "bare": "<secret><usage type='tls'/></secret>",
+             **{kind: f"<secret><usage type='{kind}'/></secret>" for kind in ("volume", "ceph", "iscsi")},
+             "uuid": "<secret><uuid>1</uuid></secret>", "flag": "<secret private='x'/>",
+             "pool": "<pool/>", "plain": "words"}
+    lines = [*(f"secret-define {{dir}}/{name}" for name in list(files)[:-1]), "secret-list",
+             *(f"secret-dumpxml {uuid}" for uuid in UUIDS), f"secret-get-value {UUIDS[0]}",
+             *(f"secret-set-value {uuid} --plain --file {{dir}}/plain" for uuid in UUIDS),
+             *(f"secret-get-value {uuid}" for uuid in UUIDS), "secret-list --private",
+             "secret-list --no-ephemeral", *(f"secret-undefine {uuid}" for uuid in UUIDS), "secret-list"]
+    with Libvirtd("secret") as peer, Daemon() as ours:
+        for name, text in files.items():
+            with open(os.path.join(ours.top, name), "w") as file:
+                file.write(text)
+        for line in (line.format(dir=ours.top) for line in lines):
+            wanted, got = (subprocess.run(["virsh", "-c", uri, line], text=True, timeout=LIMIT,
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+                           for uri in (peer.driver_uri("secret"), ours.uri()))
+            assert wanted == got, f"{line}\nlibvirtd:\n{wanted}\nberthd:\n{got}"
 
 
 def check_define(daemon, conn):
@@ -114,6 +143,7 @@ def check_restart(daemon):
 
 
 def main():
+    check_same()
     libvirt.virEventRegisterDefaultImpl()
     libvirt.virEventAddTimeout(50, lambda *a: None, None)
     with Daemon() as daemon:
