@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/netdev.h"
+
+#include "base/error.h"
+#include "base/units.h"
+#include "conf/grammar.h"
+
+#include <string.h>
+
+/* --- Small parts ------------------------------------------------------------------------------ */
+
+bool conf_element_error(GError **error, int code, const xmlNode *node, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	conf_grammar_error(error, code, node, format, args);
+	va_end(args);
+	return false;
+}
+
+bool conf_yes_no(const xmlNode *node, const char *attribute, bool *value, GError **error)
+{
+	g_autofree char *text = xml_attribute(node, attribute);
+	if (text && strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+		return conf_element_error(error, BERTH_ERR_INVALID, node,
+					  "%s='%s' must be 'yes' or 'no'", attribute, text);
+	if (text)
+		*value = strcmp(text, "yes") == 0;
+	return true;
+}
+
+bool conf_number(const xmlNode *node, const char *attribute, uint64_t min, uint64_t max,
+		 uint64_t *value, GError **error)
+{
+	g_autofree char *text = xml_attribute(node, attribute);
+	if (!text || units_parse_number(text, min, max, value, NULL))
+		return true;
+	return conf_element_error(error, BERTH_ERR_INVALID, node,
+				  "%s='%s' must be a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+				  attribute, text, min, max);
+}
+
+/* --- VLAN tags -------------------------------------------------------------------------------- */
+
+static bool read_tag(const xmlNode *node, struct conf_vlan_tag *tag, GError **error)
+{
+	enum { MAX_ID = 4095 };
+	uint64_t id = MAX_ID + 1;
+	g_autofree char *mode = xml_attribute(node, "nativeMode");
+	if (!conf_number(node, "id", 0, MAX_ID, &id, error))
+		return false;
+	if (id > MAX_ID)
+		return conf_element_error(error, BERTH_ERR_INVALID, node, "its id is missing");
+	tag->id = id;
+	if (mode && strcmp(mode, "tagged") == 0)
+		tag->native = CONF_VLAN_NATIVE_TAGGED;
+	else if (mode && strcmp(mode, "untagged") == 0)
+		tag->native = CONF_VLAN_NATIVE_UNTAGGED;
+	else if (mode)
+		return conf_element_error(error, BERTH_ERR_INVALID, node,
+					  "nativeMode='%s' must be 'tagged' or 'untagged'", mode);
+	return true;
+}
+
+bool conf_vlan_read(const xmlNode *parent, struct conf_vlan *vlan, GError **error)
+{
+	const xmlNode *node = xml_child(parent, "vlan");
+	memset(vlan, 0, sizeof(*vlan));
+	if (!node)
+		return true;
+	bool has_native = false, trunk = false;
+	xml_for_each(tag, node, "tag") {
+		if (vlan->count == CONF_MAX_VLAN_TAGS)
+			return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+						  "more than %d tags", CONF_MAX_VLAN_TAGS);
+		struct conf_vlan_tag *one = &vlan->tags[vlan->count++];
+		if (!read_tag(tag, one, error))
+			return false;
+		if (one->native && has_native)
+			return conf_element_error(error, BERTH_ERR_INVALID, tag,
+						  "only one tag can be the native one");
+		has_native |= one->native != CONF_VLAN_PLAIN;
+	}
+	if (!vlan->count)
+		return conf_element_error(error, BERTH_ERR_INVALID, node, "it has no <tag id=...>");
+	if (!conf_yes_no(node, "trunk", &trunk, error))
+		return false;
+	vlan->trunk = trunk || vlan->count > 1 || has_native;
+	g_autofree char *said = xml_attribute(node, "trunk");
+	if (said && !trunk && vlan->trunk)
+		return conf_element_error(error, BERTH_ERR_INVALID, node,
+					  "several tags, or a native one, are a trunk: write trunk='yes'");
+	return true;
+}
+
+void conf_vlan_write(struct xml_writer *w, const struct conf_vlan *vlan)
+{
+	static const char *const modes[] = {NULL, "tagged", "untagged"};
+	if (!vlan->count)
+		return;
+	xml_open(w, "vlan", "trunk", vlan->trunk ? "yes" : NULL, NULL);
+	for (unsigned i = 0; i < vlan->count; i++) {
+		g_autofree char *id = g_strdup_printf("%u", vlan->tags[i].id);
+		xml_empty(w, "tag", "id", id, "nativeMode", modes[vlan->tags[i].native], NULL);
+	}
+	xml_close(w, "vlan");
+}
+
+/* --- Bandwidth -------------------------------------------------------------------------------- */
+
+/* tc(8) counts bytes a second in 32 bits in places: libvirt's limit, too. */
+#define MAX_RATE UINT64_C(4294967295)
+
+static bool read_rate(const xmlNode *node, struct conf_rate *rate, GError **error)
+{
+	if (!conf_number(node, "average", 1, MAX_RATE, &rate->average, error) ||
+	    !conf_number(node, "peak", 1, MAX_RATE, &rate->peak, error) ||
+	    !conf_number(node, "burst", 1, MAX_RATE, &rate->burst, error) ||
+	    !conf_number(node, "floor", 1, MAX_RATE, &rate->floor, error))
+		return false;
+	if (!rate->average && (!rate->floor || rate->peak || rate->burst))
+		return conf_element_error(error, BERTH_ERR_INVALID, node, "its average is missing");
+	if (rate->peak && rate->peak < rate->average)
+		return conf_element_error(error, BERTH_ERR_INVALID, node, "peak is less than average");
+	return true;
+}
+
+bool conf_bandwidth_read(const xmlNode *parent, struct conf_bandwidth *bandwidth, GError **error)
+{
+	const xmlNode *node = xml_child(parent, "bandwidth");
+	memset(bandwidth, 0, sizeof(*bandwidth));
+	const xmlNode *in = node ? xml_child(node, "inbound") : NULL;
+	const xmlNode *out = node ? xml_child(node, "outbound") : NULL;
+	if (out && xmlHasProp(out, (const xmlChar *)"floor"))
+		return conf_element_error(error, BERTH_ERR_INVALID, out,
+					  "floor is for what a guest receives: <inbound>");
+	bandwidth->has_inbound = in != NULL;
+	bandwidth->has_outbound = out != NULL;
+	return (!in || read_rate(in, &bandwidth->inbound, error)) &&
+	       (!out || read_rate(out, &bandwidth->outbound, error));
+}
+
+static void write_rate(struct xml_writer *w, const char *name, const struct conf_rate *rate)
+{
+	const uint64_t values[] = {rate->average, rate->peak, rate->floor, rate->burst};
+	char text[G_N_ELEMENTS(values)][24];
+	for (unsigned i = 0; i < G_N_ELEMENTS(values); i++)
+		g_snprintf(text[i], sizeof(text[i]), "%" G_GUINT64_FORMAT, values[i]);
+	xml_empty(w, name, "average", values[0] ? text[0] : NULL, "peak", values[1] ? text[1] : NULL,
+		  "floor", values[2] ? text[2] : NULL, "burst", values[3] ? text[3] : NULL, NULL);
+}
+
+void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *bandwidth)
+{
+	if (!bandwidth->has_inbound && !bandwidth->has_outbound)
+		return;
+	xml_open(w, "bandwidth", NULL);
+	if (bandwidth->has_inbound)
+		write_rate(w, "inbound", &bandwidth->inbound);
+	if (bandwidth->has_outbound)
+		write_rate(w, "outbound", &bandwidth->outbound);
+	xml_close(w, "bandwidth");
+}
+
+/* --- Virtual ports ---------------------------------------------------------------------------- */
+
+bool conf_virtualport_read(const xmlNode *parent, struct conf_virtualport *port, GError **error)
+{
+	const xmlNode *node = xml_child(parent, "virtualport");
+	const xmlNode *parameters = node ? xml_child(node, "parameters") : NULL;
+	memset(port, 0, sizeof(*port));
+	if (!node)
+		return true;
+	port->present = true;
+	port->type = xml_attribute(node, "type");
+	/* The other types need switches, and daemons, of their makers. */
+	if (port->type && strcmp(port->type, "openvswitch") != 0)
+		return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					  "Berth does not support type='%s', only 'openvswitch'",
+					  port->type);
+	if (parameters) {
+		port->profileid = xml_attribute(parameters, "profileid");
+		port->interfaceid = xml_attribute(parameters, "interfaceid");
+	}
+	return true;
+}
+
+void conf_virtualport_write(struct xml_writer *w, const struct conf_virtualport *port)
+{
+	if (!port->present)
+		return;
+	if (!port->profileid && !port->interfaceid) {
+		xml_empty(w, "virtualport", "type", port->type, NULL);
+		return;
+	}
+	xml_open(w, "virtualport", "type", port->type, NULL);
+	xml_empty(w, "parameters", "interfaceid", port->interfaceid, "profileid", port->profileid, NULL);
+	xml_close(w, "virtualport");
+}
+
+void conf_virtualport_copy(struct conf_virtualport *to, const struct conf_virtualport *from)
+{
+	*to = (struct conf_virtualport){
+		.present = from->present, .type = g_strdup(from->type),
+		.profileid = g_strdup(from->profileid), .interfaceid = g_strdup(from->interfaceid)};
+}
+
+void conf_virtualport_clear(struct conf_virtualport *port)
+{
+	g_free(port->type);
+	g_free(port->profileid);
+	g_free(port->interfaceid);
+	memset(port, 0, sizeof(*port));
+}

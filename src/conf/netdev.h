@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What networks, their port groups and ports, and interfaces of domains have in common in libvirt's
+ * XML: VLAN tags, the type of a virtual switch's port, and limits of bandwidth.
+ */
+#pragma once
+
+#include "codec/xml.h"
+
+#include <stdint.h>
+
+enum { CONF_MAX_VLAN_TAGS = 64 };
+
+/* <vlan>: no tags, one, or a trunk of several. */
+struct conf_vlan {
+	bool trunk;
+	unsigned count;
+	struct conf_vlan_tag {
+		uint16_t id;
+		enum { CONF_VLAN_PLAIN, CONF_VLAN_NATIVE_TAGGED, CONF_VLAN_NATIVE_UNTAGGED } native;
+	} tags[CONF_MAX_VLAN_TAGS];
+};
+
+/* `parent` may have a <vlan>. */
+bool conf_vlan_read(const xmlNode *parent, struct conf_vlan *vlan, GError **error);
+void conf_vlan_write(struct xml_writer *w, const struct conf_vlan *vlan);
+
+/* Kilobytes (of 1,024 bytes) a second; burst is an amount. 0: not said. */
+struct conf_rate {
+	uint64_t average, peak, burst, floor;
+};
+struct conf_bandwidth {
+	bool has_inbound, has_outbound;
+	struct conf_rate inbound, outbound; /* as the guests see it: inbound is what they receive */
+};
+
+bool conf_bandwidth_read(const xmlNode *parent, struct conf_bandwidth *bandwidth, GError **error);
+void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *bandwidth);
+
+/* <virtualport>: what a switch other than the kernel's bridge wants to know of a port. */
+struct conf_virtualport {
+	char *type;      /* openvswitch, 802.1Qbg, 802.1Qbh, midonet; NULL: any, or there is none */
+	bool present;
+	char *profileid, *interfaceid;
+};
+
+bool conf_virtualport_read(const xmlNode *parent, struct conf_virtualport *port, GError **error);
+void conf_virtualport_write(struct xml_writer *w, const struct conf_virtualport *port);
+void conf_virtualport_copy(struct conf_virtualport *to, const struct conf_virtualport *from);
+void conf_virtualport_clear(struct conf_virtualport *port);
+
+/* --- Small parts ------------------------------------------------------------------------------ */
+
+/* "yes" or "no", or what it is if it is absent (*value stays); fails on others. */
+bool conf_yes_no(const xmlNode *node, const char *attribute, bool *value, GError **error);
+/* A decimal number in [min, max]; *value stays if the attribute is absent. */
+bool conf_number(const xmlNode *node, const char *attribute, uint64_t min, uint64_t max,
+		 uint64_t *value, GError **error);
+/* Fails with the element's line and name before the text. Returns false always. */
+bool conf_element_error(GError **error, int code, const xmlNode *node, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
