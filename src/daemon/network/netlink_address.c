@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Addresses, routes and neighbours by rtnetlink. */
+#include "daemon/network/netlink.h"
+
+#include "base/error.h"
+
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+/* --- Making ----------------------------------------------------------------------------------- */
+
+bool netlink_address_add(const char *name, const struct ip_address *ip, unsigned prefix, GError **error)
+{
+	struct netlink_message m;
+	char text[IP_TEXT_SIZE];
+	const struct ifaddrmsg body = {
+		.ifa_family = ip->family, .ifa_prefixlen = prefix,
+		.ifa_flags = ip->family == AF_INET6 ? IFA_F_NODAD : 0, .ifa_index = if_nametoindex(name)};
+	netlink_begin(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &body, sizeof(body));
+	netlink_put(&m, IFA_LOCAL, ip->bytes, ip_length(ip));
+	netlink_put(&m, IFA_ADDRESS, ip->bytes, ip_length(ip));
+	if (ip->family == AF_INET && prefix < 31) {
+		const struct ip_address broadcast = ip_last(ip, prefix);
+		netlink_put(&m, IFA_BROADCAST, broadcast.bytes, 4);
+	}
+	int result = netlink_send(&m);
+	return !result || error_set_errno(error, result, "cannot give '%s' the address %s/%u", name,
+					  ip_format(ip, text), prefix);
+}
+
+bool netlink_route_add(const char *name, const struct ip_address *to, unsigned prefix,
+		       const struct ip_address *gateway, unsigned metric, GError **error)
+{
+	struct netlink_message m;
+	char text[IP_TEXT_SIZE], via[IP_TEXT_SIZE];
+	const struct rtmsg body = {
+		.rtm_family = to->family, .rtm_dst_len = prefix, .rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNICAST};
+	const struct ip_address first = ip_first(to, prefix);
+	netlink_begin(&m, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &body, sizeof(body));
+	netlink_put(&m, RTA_DST, first.bytes, ip_length(&first));
+	netlink_put(&m, RTA_GATEWAY, gateway->bytes, ip_length(gateway));
+	netlink_put_u32(&m, RTA_OIF, if_nametoindex(name));
+	if (metric)
+		netlink_put_u32(&m, RTA_PRIORITY, metric);
+	int result = netlink_send(&m);
+	return !result || error_set_errno(error, result, "cannot add the route to %s/%u by %s",
+					  ip_format(&first, text), prefix, ip_format(gateway, via));
+}
+
+/* --- Looking ---------------------------------------------------------------------------------- */
+
+static bool take_ip(int family, const struct nlattr *attribute, struct ip_address *ip)
+{
+	memset(ip, 0, sizeof(*ip));
+	ip->family = family;
+	if ((family != AF_INET && family != AF_INET6) || !attribute ||
+	    netlink_length(attribute) != ip_length(ip))
+		return false;
+	memcpy(ip->bytes, netlink_data(attribute), ip_length(ip));
+	return true;
+}
+
+struct search {
+	const struct ip_address *ip;
+	unsigned prefix, except, found;
+};
+
+static void look_at_address(const struct nlmsghdr *header, void *opaque)
+{
+	struct search *search = opaque;
+	const struct nlattr *table[IFA_MAX + 1];
+	const struct ifaddrmsg *body = NLMSG_DATA(header);
+	struct ip_address ip;
+	if (header->nlmsg_type != RTM_NEWADDR || body->ifa_family != search->ip->family ||
+	    body->ifa_index == search->except)
+		return;
+	netlink_parse(header, sizeof(*body), table, G_N_ELEMENTS(table));
+	/* Of two networks that overlap the wider one has both addresses in it. */
+	if (take_ip(body->ifa_family, table[IFA_ADDRESS], &ip) &&
+	    ip_in_network(&ip, search->ip, MIN(search->prefix, body->ifa_prefixlen)))
+		search->found = body->ifa_index;
+}
+
+char *netlink_find_network(const struct ip_address *ip, unsigned prefix, const char *except)
+{
+	struct netlink_message m;
+	const struct ifaddrmsg body = {.ifa_family = ip->family};
+	struct search search = {ip, prefix, except ? if_nametoindex(except) : 0, 0};
+	char name[IFNAMSIZ];
+	netlink_begin(&m, RTM_GETADDR, 0, &body, sizeof(body));
+	if (netlink_dump(&m, look_at_address, &search) || !search.found ||
+	    !if_indextoname(search.found, name))
+		return NULL;
+	return g_strdup(name);
+}
+
+static void take_neighbour(const struct nlmsghdr *header, void *opaque)
+{
+	const struct nlattr *table[NDA_MAX + 1];
+	const struct ndmsg *body = NLMSG_DATA(header);
+	struct netlink_neighbour one = {.link = body->ndm_ifindex};
+	if (header->nlmsg_type != RTM_NEWNEIGH ||
+	    body->ndm_state & (NUD_NOARP | NUD_INCOMPLETE | NUD_FAILED))
+		return;
+	netlink_parse(header, sizeof(*body), table, G_N_ELEMENTS(table));
+	if (!take_ip(body->ndm_family, table[NDA_DST], &one.ip) || !table[NDA_LLADDR] ||
+	    netlink_length(table[NDA_LLADDR]) != sizeof(one.mac))
+		return;
+	memcpy(one.mac, netlink_data(table[NDA_LLADDR]), sizeof(one.mac));
+	g_array_append_val((GArray *)opaque, one);
+}
+
+GArray *netlink_neighbours(GError **error)
+{
+	struct netlink_message m;
+	const struct ndmsg body = {.ndm_family = AF_UNSPEC};
+	g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct netlink_neighbour));
+	netlink_begin(&m, RTM_GETNEIGH, 0, &body, sizeof(body));
+	int result = netlink_dump(&m, take_neighbour, list);
+	if (!result)
+		return g_steal_pointer(&list);
+	error_set_errno(error, result, "cannot ask for the host's neighbours");
+	return NULL;
+}
