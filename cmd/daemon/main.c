@@ -10,6 +10,7 @@
 #include "daemon/domain/domain.h"
 #include "daemon/host/host.h"
 #include "daemon/nodedev/nodedev.h"
+#include "daemon/network/network.h"
 #include "daemon/rpc/rpc.h"
 #include "daemon/secret/secret.h"
 #include "daemon/storage/storage.h"
@@ -217,10 +218,11 @@ static bool run_parts(struct service *service, const struct settings *settings, 
 	daemon->server = rpc_server_new(daemon, &limits);
 	aio_watch_add(daemon->loop, signals, POLLIN, on_signal, daemon->loop);
 	daemon->nodedevs = nodedevs_new(daemon, "/sys");
-	/* Before the domains: those with autostart may have their disks in pools. */
+	/* Before the domains: those with autostart may have their disks in pools, and need networks. */
 	daemon->storage = storage_new(daemon, error);
 	daemon->secrets = daemon->storage ? secrets_new(daemon, error) : NULL;
-	daemon->domains = daemon->secrets ? domains_new(daemon, error) : NULL;
+	daemon->networks = daemon->secrets ? networks_new(daemon, error) : NULL;
+	daemon->domains = daemon->networks ? domains_new(daemon, error) : NULL;
 	bool good = daemon->domains && serve(service, error);
 	rpc_server_free(g_steal_pointer(&daemon->server));
 	storage_free(daemon->storage);
@@ -228,6 +230,7 @@ static bool run_parts(struct service *service, const struct settings *settings, 
 	/* What was posted to the loop meanwhile frees its memory. */
 	aio_loop_iterate(daemon->loop, 0);
 	domains_free(daemon->domains);
+	networks_free(daemon->networks);
 	secrets_free(daemon->secrets);
 	nodedevs_free(daemon->nodedevs);
 	aio_loop_iterate(daemon->loop, 0);

@@ -145,7 +145,7 @@ enum conf_section {
 };
 /*
  * Change one thing of a network as virNetworkUpdate() means it. `index`: which <ip>, -1: the one that
- * fits. The network is as it was if this fails.
+ * fits. If this fails, the network is not to be used any more.
  */
 bool conf_network_update(struct conf_network *network, enum conf_update command,
 			 enum conf_section section, int index, const char *xml, GError **error);

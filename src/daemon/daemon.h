@@ -18,6 +18,7 @@ struct daemon {
 	struct storage *storage;
 	struct secrets *secrets;
 	struct nodedevs *nodedevs;
+	struct networks *networks;
 	const char *state_dir; /* XML of domains and pools, what running VMMs need, logs */
 	const char *vmm;       /* path of berth-vmm */
 	const char *uri;       /* what clients are told: qemu:///system */

@@ -156,3 +156,11 @@ GPtrArray *store_list(const struct daemon *daemon, const char *name, const char 
 	g_ptr_array_sort(paths, compare_names);
 	return paths;
 }
+
+char *store_boot_mark(void)
+{
+	g_autofree char *id = NULL;
+	if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &id, NULL, NULL))
+		return g_strdup("<!-- active -->\n");
+	return g_strdup_printf("<!-- active in boot %s -->\n", g_strchomp(id));
+}

@@ -23,3 +23,8 @@ void store_write(struct daemon *daemon, const char *path, const char *text, stor
 		 void *opaque);
 /* The same at once, for work that is on a thread of its own already: it blocks. Any thread. */
 bool store_write_now(const char *path, const char *text, GError **error);
+/*
+ * The first line of a file that says that something is active, which means nothing after the machine
+ * has started anew: an XML comment with the kernel's boot id. Free with g_free().
+ */
+char *store_boot_mark(void);

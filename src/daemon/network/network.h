@@ -42,7 +42,8 @@ struct network {
 	bool autostart;
 	bool removed;                    /* gone from the tables */
 	GHashTable *ports;               /* text of a UUID to struct network_port, which it owns */
-	struct dnsmasq *dnsmasq;         /* while it is active, if it needs one */
+	struct dnsmasq *dnsmasq;         /* the watcher of its process */
+	char *listing;                   /* how nft shows its rules; NULL: it has none */
 	unsigned next_device;            /* of a pool of interfaces: whose turn it is */
 };
 
@@ -113,4 +114,3 @@ struct network_port *network_port_open(struct networks *networks,
 				       const struct network_port_request *request, GError **error);
 /* Unknown ones are fine: their network has gone. */
 void network_port_close(struct networks *networks, const char *network, const char *uuid_text);
-/* The address that the MAC address has leased in the network, for all its leases. */

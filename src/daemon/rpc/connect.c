@@ -12,6 +12,7 @@ enum {
 	FEATURE_KEEPALIVE = 10,
 	FEATURE_EVENT_CALLBACK = 14,
 	FEATURE_CLOSE_CALLBACK = 15,
+	FEATURE_NETWORK_UPDATE_ORDER = 16, /* the command stands before the section */
 };
 
 /* Clients strip the transport: "qemu:///system" is what is left, or "" to let us choose. */
@@ -61,6 +62,7 @@ void serve_connect_supports_feature(struct rpc_call *call,
 	case FEATURE_TYPED_PARAM_STRING:
 	case FEATURE_EVENT_CALLBACK:
 	case FEATURE_CLOSE_CALLBACK:
+	case FEATURE_NETWORK_UPDATE_ORDER:
 		ret.supported = 1;
 		break;
 	}

@@ -45,6 +45,12 @@ static const char *prefix(enum virt_code code)
 		return "authentication failed: ";
 	case VIRT_NO_DOMAIN:
 		return "Domain not found: ";
+	case VIRT_NO_NETWORK:
+		return "Network not found: ";
+	case VIRT_NO_NETWORK_PORT:
+		return "network port not found: ";
+	case VIRT_NETWORK_PORT_EXIST:
+		return "network port ";
 	case VIRT_NO_STORAGE_POOL:
 		return "Storage pool not found: ";
 	case VIRT_NO_STORAGE_VOL:

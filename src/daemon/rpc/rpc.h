@@ -82,7 +82,7 @@ void rpc_stream_end(struct rpc_stream *stream, GError *error);
  */
 enum rpc_event_family {
 	RPC_EVENT_DOMAIN, RPC_EVENT_DOMAIN_LEGACY, RPC_EVENT_STORAGE_POOL, RPC_EVENT_SECRET,
-	RPC_EVENT_NODE_DEVICE,
+	RPC_EVENT_NODE_DEVICE, RPC_EVENT_NETWORK,
 };
 /* The callback's id, unique among all clients. */
 int rpc_event_register(struct rpc_call *call, enum rpc_event_family family, int event,

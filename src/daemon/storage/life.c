@@ -24,24 +24,15 @@ char *storage_file_active(const struct storage_pool *pool)
 	return store_path(pool->all->daemon, STORAGE_ACTIVE, pool->uuid_text, ".xml");
 }
 
-/* The first line of an active pool's file. */
-static char *boot_mark(void)
-{
-	g_autofree char *id = NULL;
-	if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &id, NULL, NULL))
-		return g_strdup("<!-- active -->\n");
-	return g_strdup_printf("<!-- active in boot %s -->\n", g_strchomp(id));
-}
-
 char *storage_file_active_text(const struct conf_pool *conf)
 {
-	g_autofree char *mark = boot_mark(), *xml = conf_pool_format(conf, NULL, NULL);
+	g_autofree char *mark = store_boot_mark(), *xml = conf_pool_format(conf, NULL, NULL);
 	return g_strconcat(mark, xml, NULL);
 }
 
 bool storage_file_is_of_this_boot(const char *text)
 {
-	g_autofree char *mark = boot_mark();
+	g_autofree char *mark = store_boot_mark();
 	return g_str_has_prefix(text, mark);
 }
 

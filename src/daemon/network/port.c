@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ports: who is plugged into a network, and how. */
+#include "daemon/network/network.h"
+
+#include "base/error.h"
+#include "conf/domain.h"
+#include "conf/vm.h"
+
+#include <string.h>
+
+void network_plug_clear(struct network_plug *plug)
+{
+	g_free(plug->link);
+	conf_virtualport_clear(&plug->virtualport);
+	memset(plug, 0, sizeof(*plug));
+}
+
+/* The portgroup has the last word where it says something. */
+static void apply_group(struct network_plug *plug, const struct conf_network *conf,
+			const struct conf_portgroup *group)
+{
+	plug->vlan = group && group->vlan.count ? group->vlan : conf->vlan;
+	conf_virtualport_copy(&plug->virtualport, group && group->virtualport.present ? &group->virtualport
+										      : &conf->virtualport);
+	if (group)
+		plug->bandwidth = group->bandwidth;
+}
+
+/* The least used interface of a network that is a pool of them; the caller frees nothing. */
+static const char *choose_device(struct network *network)
+{
+	const GPtrArray *devices = network->live->forward_interfaces;
+	return devices->pdata[network->next_device++ % devices->len];
+}
+
+static bool in_use(const struct network *network, const char *device)
+{
+	GHashTableIter iter;
+	void *port;
+	g_hash_table_iter_init(&iter, network->ports);
+	while (g_hash_table_iter_next(&iter, NULL, &port)) {
+		if (strcmp(((const struct network_port *)port)->plug.link, device) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A device that is passed through is one guest's. */
+static const char *free_device(const struct network *network, GError **error)
+{
+	const GPtrArray *devices = network->live->forward_interfaces;
+	for (unsigned i = 0; i < devices->len; i++) {
+		if (!in_use(network, devices->pdata[i]))
+			return devices->pdata[i];
+	}
+	virt_error(error, VIRT_FROM_NETWORK, VIRT_INTERNAL,
+		   "network '%s' requires exclusive access to interfaces, but none are available",
+		   network->name);
+	return NULL;
+}
+
+static bool make_plug(struct network *network, const struct conf_portgroup *group,
+		      struct network_plug *plug, GError **error)
+{
+	const struct conf_network *conf = network->live;
+	const char *link = conf->bridge;
+	plug->kind = NETWORK_PLUG_BRIDGE;
+	if (!conf->bridge) {
+		plug->kind = NETWORK_PLUG_DIRECT;
+		plug->mode = conf_forward_name(conf->forward);
+		link = conf->forward == CONF_FORWARD_PASSTHROUGH ? free_device(network, error)
+								 : choose_device(network);
+	}
+	if (!link)
+		return false;
+	plug->link = g_strdup(link);
+	plug->mtu = conf->mtu;
+	plug->isolated = conf->isolated;
+	apply_group(plug, conf, group);
+	return true;
+}
+
+struct network_port *network_port_open(struct networks *networks,
+				       const struct network_port_request *request, GError **error)
+{
+	static const uint8_t none[16];
+	struct network *network = network_by_name(networks, request->network);
+	if (!network) {
+		virt_error(error, VIRT_FROM_NETWORK, VIRT_NO_NETWORK, "no network with matching name '%s'",
+			   request->network);
+		return NULL;
+	}
+	if (!network_check_active(network, error))
+		return NULL;
+	const struct conf_portgroup *group = conf_network_portgroup(network->live, request->group);
+	if (request->group && !group) {
+		virt_error(error, VIRT_FROM_NETWORK, VIRT_CONFIG_UNSUPPORTED,
+			   "network '%s' has no portgroup '%s'", network->name, request->group);
+		return NULL;
+	}
+	struct network_plug plug = {0};
+	if (!make_plug(network, group, &plug, error))
+		return NULL;
+	struct network_port *port = g_new0(struct network_port, 1);
+	memcpy(port->uuid, request->uuid, sizeof(port->uuid));
+	if (memcmp(port->uuid, none, sizeof(none)) == 0) {
+		g_autofree char *text = g_uuid_string_random();
+		conf_uuid_parse(text, port->uuid, NULL);
+	}
+	conf_uuid_format(port->uuid, port->uuid_text);
+	port->plug = plug;
+	port->owner_name = g_strdup(request->owner_name);
+	memcpy(port->owner_uuid, request->owner_uuid, sizeof(port->owner_uuid));
+	memcpy(port->mac, request->mac, sizeof(port->mac));
+	port->group = g_strdup(group ? group->name : NULL);
+	g_hash_table_replace(network->ports, port->uuid_text, port);
+	return port;
+}
+
+void network_port_close(struct networks *networks, const char *name, const char *uuid_text)
+{
+	struct network *network = network_by_name(networks, name);
+	if (network)
+		g_hash_table_remove(network->ports, uuid_text);
+}
