@@ -380,6 +380,7 @@ void vmm_destroy(struct vmm *vmm)
 	monitor_server_free(vmm->monitor);
 	vmm->monitor = NULL;
 	keys_clear(vmm);
+	fds_clear(vmm);
 	if (vmm->vm) {
 		if (vm_is_running(vmm->vm))
 			vm_pause(vmm->vm, VM_STATE_SHUTDOWN);

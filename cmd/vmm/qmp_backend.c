@@ -8,6 +8,7 @@
 #include "dev/virtio/devices.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* --- networks ----------------------------------------------------------------------------------------- */
 
@@ -21,8 +22,13 @@ static json_t *run_netdev_add(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
 	struct conf_item *item = item_from_json(CONF_NETDEV, args, error);
-	if (item)
-		backends_add_net(&vmm->backends, item, error);
+	g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(int));
+	/* A back end takes all descriptors that it is given, or none. */
+	bool good = item && fds_resolve(vmm, item->props, "fd", taken, error) &&
+		    fds_resolve(vmm, item->props, "fds", taken, error) &&
+		    backends_add_net(&vmm->backends, item, error);
+	for (unsigned i = 0; !good && i < taken->len; i++)
+		close(g_array_index(taken, int, i));
 	conf_item_free(item);
 	return NULL;
 }

@@ -34,6 +34,7 @@ struct vmm {
 	bool quitting;
 	struct aio_timer key_timer; /* releases held_keys */
 	GByteArray *held_keys;
+	GHashTable *fds;  /* getfd: name to descriptor + 1; NULL until there is one */
 	bool was_running; /* for the STOP and RESUME events */
 };
 
@@ -99,13 +100,19 @@ extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
 	qmp_backend_table, qmp_block_table, qmp_job_table,
 	qmp_chain_table, qmp_copy_table, qmp_bitmap_table, qmp_transaction_table, qmp_export_table,
 	qmp_limits_table, qmp_image_table,
-	qmp_key_table, qmp_memory_table, qmp_probe_table;
+	qmp_key_table, qmp_memory_table, qmp_probe_table, qmp_fd_table;
 extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[];
 /* The state of vCPU `index`, to be freed with free(). */
 struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);
 /* Tell of devices that go. */
 void device_events_connect(struct vmm *vmm);
+/*
+ * qmp_fd.c: in `props`, replace the names that `key` (fd, fds) has by the numbers of the descriptors that
+ * getfd has kept. They are the caller's from then on, also after a failure: `taken` (of int) gets them.
+ */
+bool fds_resolve(struct vmm *vmm, struct keyval *props, const char *key, GArray *taken, GError **error);
+void fds_clear(struct vmm *vmm);
 /* keys.c: let go of what send-key holds. */
 void keys_clear(struct vmm *vmm);
 /* Turn what a device reports into events. */

@@ -23,7 +23,18 @@ void chardev_init(struct chardev *chr, const struct chardev_ops *ops, struct aio
 	chr->ops = ops;
 	chr->loop = loop;
 	chr->description = description;
-	chr->log_fd = -1;
+	chr->log_fd = chr->passed_fd = -1;
+}
+
+void chardev_keep_fd(struct chardev *chr, int fd)
+{
+	fd_clear(&chr->passed_fd);
+	chr->passed_fd = fd;
+}
+
+int chardev_take_fd(struct chardev *chr)
+{
+	return fd_steal(&chr->passed_fd);
 }
 
 void chardev_describe_as(struct chardev *chr, char *description)
@@ -179,6 +190,7 @@ void chardev_free(struct chardev *chr)
 	if (!chr)
 		return;
 	fd_clear(&chr->log_fd);
+	fd_clear(&chr->passed_fd);
 	g_free(chr->id);
 	g_free(chr->description);
 	chr->ops->free(chr);

@@ -52,6 +52,11 @@ void chardev_accept_input(struct chardev *chr);
 /* Returns how many bytes were taken, maybe fewer than `length` if the peer is slow. */
 size_t chardev_write(struct chardev *chr, const void *data, size_t length);
 bool chardev_is_open(const struct chardev *chr);
+/*
+ * The descriptor that the peer has passed with its bytes (unix(7), SCM_RIGHTS), which becomes the
+ * caller's; -1: none. One is kept until the next comes, or the peer is gone. On the stream's loop.
+ */
+int chardev_take_fd(struct chardev *chr);
 bool chardev_is_mux(const struct chardev *chr);
 
 /* Ctrl-a x on a mux: what the program does then. The default is nothing. Main thread. */

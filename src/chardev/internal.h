@@ -31,6 +31,7 @@ struct chardev {
 	bool attached;
 	_Atomic bool open;
 	int log_fd; /* logfile=, or -1 */
+	int passed_fd; /* of the peer; or -1 */
 };
 
 /* Fill the base part. `description` is taken over. */
@@ -40,6 +41,8 @@ void chardev_describe_as(struct chardev *chr, char *description);
 /* How much the user takes now: 0 without a user. Loop's thread. */
 size_t chardev_wanted(struct chardev *chr);
 void chardev_deliver(struct chardev *chr, const uint8_t *data, size_t length);
+/* The peer has passed a descriptor, which is taken; -1 forgets the one before. Loop's thread. */
+void chardev_keep_fd(struct chardev *chr, int fd);
 /* Note that the peer came or went, and tell the user. Loop's thread. */
 void chardev_set_open(struct chardev *chr, bool open);
 /* There is room for output again. Loop's thread. */

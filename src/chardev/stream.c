@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -67,6 +68,7 @@ void chardev_stream_close(struct chardev_stream *stream)
 	bool waited = stream->blocked;
 	stream->blocked = false;
 	pthread_mutex_unlock(&stream->lock);
+	chardev_keep_fd(stream->chr, -1);
 	chardev_set_open(stream->chr, false);
 	/* Whoever waits for room must not wait for a peer that is gone. */
 	if (waited)
@@ -84,6 +86,27 @@ void chardev_stream_destroy(struct chardev_stream *stream)
 	pthread_mutex_destroy(&stream->lock);
 }
 
+/* Of a socket: descriptors that come along are kept, the last of them. */
+static ssize_t receive(struct chardev_stream *stream, void *buffer, size_t length)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {buffer, length};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(stream->in, &message, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	int fd;
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+	    header->cmsg_len >= CMSG_LEN(sizeof(fd))) {
+		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+		chardev_keep_fd(stream->chr, fd);
+	}
+	return n;
+}
+
 static void input_ready(struct chardev_stream *stream)
 {
 	uint8_t buffer[4096];
@@ -92,7 +115,8 @@ static void input_ready(struct chardev_stream *stream)
 		update_watches(stream);
 		return;
 	}
-	ssize_t n = read(stream->in, buffer, MIN(wanted, sizeof(buffer)));
+	size_t length = MIN(wanted, sizeof(buffer));
+	ssize_t n = stream->is_socket ? receive(stream, buffer, length) : read(stream->in, buffer, length);
 	if (n > 0) {
 		chardev_deliver(stream->chr, buffer, n);
 	} else if (n == 0 && stream->output_outlives_input) {

@@ -27,6 +27,7 @@ struct monitor_server {
 	GArray *hmp;         /* struct hmp_set */
 	GPtrArray *sessions; /* struct session */
 	GPtrArray *limited;  /* struct limited_event */
+	struct session *executing; /* whose command runs, or NULL: it comes from inside */
 };
 
 /* One monitor on one stream; QMP and HMP embed it. */

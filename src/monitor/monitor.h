@@ -115,6 +115,11 @@ bool monitor_check(const struct monitor_server *server, const char *members, con
 /* Run a QMP command from inside. `args` is borrowed and may be NULL. NULL on error. */
 json_t *monitor_execute(struct monitor_server *server, const char *command, const json_t *args,
 			GError **error);
+/*
+ * For a command's handler: the descriptor that its client has passed with it, which becomes the
+ * caller's; -1: none.
+ */
+int monitor_take_fd(struct monitor_server *server);
 /* Run a human command line; returns its output. Free with g_free(). */
 char *monitor_execute_human(struct monitor_server *server, const char *line);
 

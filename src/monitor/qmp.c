@@ -103,7 +103,11 @@ static json_t *execute(struct qmp_session *qmp, const json_t *request, GError **
 				 "Expecting capabilities negotiation with 'qmp_capabilities'");
 	if (capabilities && !enables_known(arguments, error))
 		return NULL;
-	json_t *result = monitor_execute(qmp->base.server, name, arguments, error);
+	struct monitor_server *server = qmp->base.server;
+	struct session *outer = server->executing;
+	server->executing = &qmp->base;
+	json_t *result = monitor_execute(server, name, arguments, error);
+	server->executing = outer;
 	if (result && capabilities)
 		qmp->negotiated = true;
 	return result;

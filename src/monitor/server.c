@@ -135,6 +135,11 @@ json_t *monitor_execute(struct monitor_server *server, const char *name, const j
 	return result;
 }
 
+int monitor_take_fd(struct monitor_server *server)
+{
+	return server->executing ? chardev_take_fd(server->executing->chr) : -1;
+}
+
 /* --- events ------------------------------------------------------------------------------------- */
 
 static void send_event(struct monitor_server *server, const json_t *message)

@@ -287,18 +287,28 @@ static bool open_queue(struct tap_net *tap, bool multi_queue, GError **error)
 	return true;
 }
 
-/* fd=N or fds=N:M:...: queues that the caller has opened. */
+/* An open tap queue: its number, or -1. */
+static int parse_queue(const char *number, struct ifreq *request)
+{
+	char *end;
+	long fd = strtol(number, &end, 10);
+	return *end || end == number || fd < 0 || fd > INT_MAX || ioctl(fd, TUNGETIFF, request) < 0 ? -1
+												     : fd;
+}
+
+/* fd=N or fds=N:M:...: queues that the caller has opened. All are taken, or none. */
 static bool adopt_queues(struct tap_net *tap, const char *list, GError **error)
 {
 	g_auto(GStrv) numbers = g_strsplit(list, ":", TAP_QUEUES + 1);
-	for (char **number = numbers; *number; number++) {
-		char *end;
-		long fd = strtol(*number, &end, 10);
-		struct ifreq request;
-		if (tap->queue_count == TAP_QUEUES || *end || fd < 0 || fd > INT_MAX ||
-		    ioctl(fd, TUNGETIFF, &request) < 0)
+	struct ifreq request;
+	unsigned count = g_strv_length(numbers);
+	for (unsigned i = 0; i < count; i++) {
+		if (i == TAP_QUEUES || parse_queue(numbers[i], &request) < 0)
 			return error_set(error, BERTH_ERR_INVALID,
-					 "-netdev tap, fd=%s: not an open tap queue", *number);
+					 "-netdev tap, fd=%s: not an open tap queue", numbers[i]);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		int fd = parse_queue(numbers[i], &request);
 		tap->vnet_header = request.ifr_flags & IFF_VNET_HDR;
 		strcpy(tap->name, request.ifr_name);
 		add_queue(tap, fd);

@@ -39,6 +39,11 @@ size_t chardev_write(struct chardev *chr, const void *data, size_t length)
 	return length;
 }
 
+int chardev_take_fd(struct chardev *chr)
+{
+	return -1;
+}
+
 bool chardev_is_open(const struct chardev *chr)
 {
 	return chr->open;
