@@ -579,6 +579,7 @@ void aio_loop_iterate(struct aio_loop *loop, int64_t timeout_ns)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
 	loop->depth++;
+	run_deferred(loop); /* of a caller that is in no iteration, or begins one of its own */
 	int n = wait_events(loop, events, fall_asleep(loop, timeout_ns));
 	hold(loop);
 	for (int i = 0; i < n; i++)

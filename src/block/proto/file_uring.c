@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A node's io_uring. Requests that find the ring full wait in a list and go in as completions make
- * room, in order.
+ * A node's io_uring. What is submitted goes to the kernel at the end of what the loop does now, in one
+ * call however many requests that are; the sender of a plugged batch gives it away at once. Requests
+ * that find the ring full wait in a list and go in as completions make room, in order.
  */
 #include "block/proto/file.h"
 
@@ -15,6 +16,7 @@
 struct file_uring {
 	struct io_uring ring;
 	struct aio_watch *watch;
+	struct aio_deferred flush;
 	unsigned in_kernel; /* also bounded, so that the completion ring cannot overflow */
 	struct block_request *waiting, **waiting_end;
 };
@@ -55,13 +57,20 @@ static bool enqueue(struct file_node *file, struct block_request *request)
 	return true;
 }
 
-void file_uring_flush(struct file_node *file)
+static void flush(void *opaque)
 {
+	struct file_node *file = opaque;
 	int rc;
 	do {
 		rc = io_uring_submit(&file->uring->ring);
 	} while (rc == -EINTR || rc == -EAGAIN || rc == -EBUSY);
 	/* What was not taken stays in the ring and goes with the next submission. */
+}
+
+void file_uring_flush(struct file_node *file)
+{
+	aio_defer_cancel(file->node.loop, &file->uring->flush);
+	flush(file);
 }
 
 void file_uring_submit(struct file_node *file, struct block_request *request)
@@ -74,21 +83,18 @@ void file_uring_submit(struct file_node *file, struct block_request *request)
 		return;
 	}
 	if (!file->hold)
-		file_uring_flush(file);
+		aio_defer(file->node.loop, &uring->flush);
 }
 
 static void enqueue_waiting(struct file_node *file)
 {
 	struct file_uring *uring = file->uring;
-	bool any = false;
 	while (uring->waiting && enqueue(file, uring->waiting)) {
 		uring->waiting = uring->waiting->next;
-		any = true;
+		aio_defer(file->node.loop, &uring->flush);
 	}
 	if (!uring->waiting)
 		uring->waiting_end = &uring->waiting;
-	if (any)
-		file_uring_flush(file);
 }
 
 static int finish_short(struct file_node *file, struct block_request *request, uint64_t done)
@@ -149,6 +155,7 @@ void file_uring_create(struct file_node *file)
 		return;
 	}
 	uring->waiting_end = &uring->waiting;
+	uring->flush = (struct aio_deferred){.fn = flush, .opaque = file};
 	uring->watch = aio_watch_add(file->node.loop, uring->ring.ring_fd, POLLIN, ring_ready, file);
 	file->uring = uring;
 }
@@ -157,6 +164,7 @@ void file_uring_destroy(struct file_node *file)
 {
 	if (!file->uring)
 		return;
+	aio_defer_cancel(file->node.loop, &file->uring->flush);
 	aio_watch_remove(file->uring->watch);
 	io_uring_queue_exit(&file->uring->ring);
 	g_free(file->uring);
