@@ -120,7 +120,7 @@ struct soft_jump {
 struct soft_entry {
 	const uint8_t *host, *code;
 };
-enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1, SOFT_JIT_GROUPS = 8,
+enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1, SOFT_JIT_GROUPS = 12,
        SOFT_JUMP_SIDES = 2 * SOFT_JIT_TABLES };
 
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };

@@ -335,6 +335,8 @@ void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_ac
 /* S0 = the address of the instruction's memory operand in its segment. */
 void jit_mem_address(struct jit_emit *e, const struct soft_insn *i);
 bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x);
+/* A RIP-relative operand's distance from the page's first byte. */
+int64_t jit_rip_disp(const struct soft_insn *i);
 /* frame.c */
 void jit_frame_find(struct jit_emit *e, bool plain);
 /* Has the unit looked up [guest rsp + disp], as it is at this instruction? */

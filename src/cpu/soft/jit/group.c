@@ -28,12 +28,15 @@ struct open {
 	int64_t delta;
 };
 
+/* A group's base beside the registers: the instruction pointer, which is that of the page. */
+enum { BASE_RIP = 16 };
+
 /* Does jit_mem() look up the instruction's own operand? */
 static bool is_candidate(const struct jit_op *op, const struct x86_insn *x)
 {
-	if (!op || op->x87 || !x->has_modrm || x->mod == 3 || x->base == X86_REG_NONE ||
-	    x->base == X86_RSP || x->index == X86_RSP || x->addr_size != 8 || x->seg >= X86_FS ||
-	    x->rip_relative || x->disp != (int32_t)x->disp)
+	if (!op || op->x87 || !x->has_modrm || x->mod == 3 ||
+	    (x->base == X86_REG_NONE && !x->rip_relative) || x->base == X86_RSP || x->index == X86_RSP ||
+	    x->addr_size != 8 || x->seg >= X86_FS || x->disp != (int32_t)x->disp)
 		return false;
 	if (x->map == X86_MAP_1)
 		return x->opcode != 0x8d;
@@ -65,22 +68,11 @@ static bool is_store(const struct jit_op *op, const struct x86_insn *x)
 		opcode == 0x2b || opcode == 0x7f || opcode == 0xc3 || opcode == 0xd6 || opcode == 0xe7);
 }
 
-static struct jit_group *find_open(struct jit_groups *s, const struct open *open,
-				   const struct x86_insn *x)
-{
-	for (unsigned n = 0; n < s->count; n++) {
-		struct jit_group *g = &s->group[n];
-		if (open[n].is && g->base == x->base && g->index == x->index &&
-		    (g->index == X86_REG_NONE || g->scale == x->scale))
-			return g;
-	}
-	return NULL;
-}
-
 static bool widen(struct jit_group *g, int64_t offset, unsigned size)
 {
 	int64_t lo = MIN(offset, g->lo), hi = MAX(offset + size, g->hi);
-	if (hi - lo > RANGE_MAX)
+	/* Of those that count from the page, it is known here whether they cross into another. */
+	if (hi - lo > RANGE_MAX || (g->base == BASE_RIP && (lo ^ (hi - 1)) & ~(int64_t)PAGE_MASK))
 		return false;
 	g->lo = (int32_t)lo;
 	g->hi = (int32_t)hi;
@@ -88,39 +80,50 @@ static bool widen(struct jit_group *g, int64_t offset, unsigned size)
 	return true;
 }
 
-static void join(struct jit_groups *s, unsigned n, const struct jit_group *g, int64_t offset)
+static void join(struct jit_groups *s, unsigned n, unsigned group, int64_t offset)
 {
-	s->at[n] = (int8_t)(g - s->group);
+	s->at[n] = (int8_t)group;
 	s->offset[n] = (int32_t)offset;
+}
+
+static bool same_registers(const struct jit_group *g, const struct jit_group *access)
+{
+	return g->base == access->base && g->index == access->index &&
+	       (g->index == X86_REG_NONE || g->scale == access->scale);
 }
 
 /* The access of instruction n: into a group that fits, or a new one. */
 static void add_access(struct jit_emit *e, struct open *open, const struct jit_op *op, unsigned n)
 {
 	struct jit_groups *s = &e->groups;
-	const struct x86_insn *x = &e->insns[n].x;
-	bool store = is_store(op, x);
+	const struct soft_insn *i = &e->insns[n];
+	const struct x86_insn *x = &i->x;
 	unsigned size = size_of(op, x);
-	struct jit_group *g = find_open(s, open, x);
-	if (g) {
-		struct open *o = &open[g - s->group];
-		int64_t offset = o->delta + x->disp;
+	int64_t disp = x->rip_relative ? jit_rip_disp(i) : (int64_t)x->disp;
+	struct jit_group access = { .base = x->rip_relative ? BASE_RIP : x->base,
+				    .index = x->rip_relative ? X86_REG_NONE : x->index,
+				    .scale = x->scale, .write = is_store(op, x), .first = (uint8_t)n,
+				    .accesses = 1 };
+	for (unsigned k = 0; k < s->count; k++) {
+		struct jit_group *g = &s->group[k];
+		if (!open[k].is || !same_registers(g, &access))
+			continue;
 		/* The right to write must not be asked for in vain. */
-		if ((!store || g->write || !o->crossed) && widen(g, offset, size)) {
-			g->write |= store;
-			join(s, n, g, offset);
+		if (access.write && !g->write && open[k].crossed)
+			continue;
+		if (widen(g, open[k].delta + disp, size)) {
+			g->write |= access.write;
+			join(s, n, k, open[k].delta + disp);
 			return;
 		}
-		o->is = false;
 	}
-	if (s->count == JIT_GROUPS_MAX)
+	if (s->count == JIT_GROUPS_MAX || disp != (int32_t)disp || disp + size != (int32_t)(disp + size))
 		return;
-	g = &s->group[s->count];
-	*g = (struct jit_group){ .base = x->base, .index = x->index, .scale = x->scale,
-				 .write = store, .first = (uint8_t)n, .accesses = 1,
-				 .lo = (int32_t)x->disp, .hi = (int32_t)(x->disp + size) };
+	access.lo = (int32_t)disp;
+	access.hi = (int32_t)(disp + size);
+	join(s, n, s->count, disp);
+	s->group[s->count] = access;
 	open[s->count++] = (struct open){ .is = true };
-	join(s, n, g, x->disp);
 }
 
 /* What the instruction does to the groups' registers. */
@@ -132,7 +135,9 @@ static void follow(struct jit_groups *s, struct open *open, const struct jit_op 
 	bool adds = op && jit_adds_constant(x, &reg, &by) && by == (int32_t)by;
 	for (unsigned n = 0; n < s->count; n++) {
 		const struct jit_group *g = &s->group[n];
-		unsigned own = 1u << g->base | (g->index == X86_REG_NONE ? 0 : 1u << g->index);
+		unsigned own = g->base == BASE_RIP ? 0 : 1u << g->base;
+		if (g->index != X86_REG_NONE)
+			own |= 1u << g->index;
 		if (!(own & mask))
 			continue;
 		if (!adds) {
@@ -170,7 +175,11 @@ void jit_groups_find(struct jit_emit *e, bool plain)
 /* The whole range. S0 = its host address, which is kept. */
 static void look_up(struct jit_emit *e, const struct jit_group *g, unsigned n)
 {
-	unsigned base = jit_get(e, g->base, JIT_S0);
+	unsigned base = JIT_S0;
+	if (g->base == BASE_RIP)
+		jit_load(e, JIT_S0, JIT_FIELD(block_rip));
+	else
+		base = jit_get(e, g->base, JIT_S0);
 	unsigned index = g->index == X86_REG_NONE ? JIT_NONE : jit_get(e, g->index, JIT_S1);
 	enum soft_access access = g->write ? SOFT_WRITE : SOFT_READ;
 	jit_lea(e, JIT_S0, (struct jit_at){ base, index, g->scale, g->lo });

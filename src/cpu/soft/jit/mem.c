@@ -94,8 +94,7 @@ static bool fits32(int64_t v)
 	return v == (int32_t)v;
 }
 
-/* Where RIP-relative counts from, in the page. */
-static int64_t rip_disp(const struct soft_insn *i)
+int64_t jit_rip_disp(const struct soft_insn *i)
 {
 	return i->x.disp + i->offset + i->x.length;
 }
@@ -105,7 +104,7 @@ bool jit_mem_supported(const struct jit_emit *e, const struct x86_insn *x)
 	if (x->mod == 3 || !x->has_modrm)
 		return false;
 	if (e->wide)
-		return x->addr_size == 8 ? fits32(x->rip_relative ? rip_disp(e->insn) : x->disp)
+		return x->addr_size == 8 ? fits32(x->rip_relative ? jit_rip_disp(e->insn) : x->disp)
 					 : x->addr_size == 4 && !x->rip_relative && fits32(x->disp);
 	/* Of 32-bit code: 16-bit addresses, and what is read through CS, are rare. */
 	return x->addr_size == 4 && x->seg != X86_CS;
@@ -118,7 +117,7 @@ static void emit_effective(struct jit_emit *e, const struct soft_insn *i, const 
 	if (x->rip_relative) {
 		jit_load(e, JIT_S0, JIT_FIELD(block_rip));
 		jit_op_rm(e, lea, JIT_S0,
-			  (struct jit_at){ JIT_S0, JIT_NONE, 0, (int32_t)rip_disp(i) });
+			  (struct jit_at){ JIT_S0, JIT_NONE, 0, (int32_t)jit_rip_disp(i) });
 	} else if (x->base == X86_REG_NONE && x->index == X86_REG_NONE) {
 		jit_const(e, JIT_S0, x->addr_size == 8 ? (uint64_t)x->disp : (uint32_t)x->disp);
 	} else if (x->base == X86_REG_NONE) {
@@ -257,7 +256,7 @@ static bool found_by_parts(struct jit_emit *e, const struct x86_insn *x, unsigne
 	*m = (struct jit_mem){ { JIT_S1, index, x->scale, (int32_t)x->disp }, JIT_S0 };
 	if (x->rip_relative) {
 		jit_op_rm(e, add, JIT_S1, JIT_FIELD(block_rip));
-		m->at.disp = (int32_t)rip_disp(e->insn);
+		m->at.disp = (int32_t)jit_rip_disp(e->insn);
 	}
 	if (segment)
 		jit_op_rm(e, add, JIT_S1, segment_field(x->seg, offsetof(struct x86_segment, base)));
