@@ -9,9 +9,10 @@
 #include "daemon/daemon.h"
 #include "daemon/domain/domain.h"
 #include "daemon/host/host.h"
-#include "daemon/nodedev/nodedev.h"
 #include "daemon/network/network.h"
+#include "daemon/nodedev/nodedev.h"
 #include "daemon/rpc/rpc.h"
+#include "daemon/rpc/rules.h"
 #include "daemon/secret/secret.h"
 #include "daemon/storage/storage.h"
 #include "doors.h"
@@ -72,18 +73,14 @@ static int lock_state(const char *folder, GError **error)
 	return -1;
 }
 
-static void on_signal(void *opaque, int fd, uint32_t events)
-{
-	aio_loop_quit(opaque);
-}
-
-/* SIGTERM and SIGINT become readable; threads made later inherit the mask. */
+/* SIGTERM, SIGINT and SIGHUP become readable; threads made later inherit the mask. */
 static int block_signals(void)
 {
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -146,11 +143,44 @@ static bool write_pidfile(const char *path, GError **error)
 /* Everything that ends with the daemon. */
 struct service {
 	const struct options *options;
+	const struct settings *settings;
 	struct daemon daemon;
 	struct doors *doors;
 	struct aio_timer idle;
 	int waiting; /* the process in the foreground waits for a byte here; -1: none */
 };
+
+/* No rules are no error: then who may connect may do everything. */
+static bool read_rules(const struct settings *settings, struct rules **rules, GError **error)
+{
+	*rules = settings->access_rules ? rules_read(settings->access_rules, error) : NULL;
+	return *rules || !settings->access_rules;
+}
+
+/* With an error in them the rules stay what they are. */
+static void read_rules_again(struct service *service)
+{
+	g_autoptr(GError) error = NULL;
+	struct rules *rules = NULL;
+	if (!read_rules(service->settings, &rules, &error)) {
+		log_error("the access rules are not changed: %s", error->message);
+		return;
+	}
+	rpc_server_set_rules(service->daemon.server, rules);
+	log_info("the access rules are read again");
+}
+
+static void on_signal(void *opaque, int fd, uint32_t events)
+{
+	struct service *service = opaque;
+	struct signalfd_siginfo info;
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP)
+		read_rules_again(service);
+	else
+		aio_loop_quit(service->daemon.loop);
+}
 
 /*
  * Without a client and without a VM whose events somebody must follow, a user's daemon is not needed:
@@ -200,23 +230,22 @@ static struct rpc_limits limits_of(const struct settings *settings)
 	return limits;
 }
 
-/* The parts in order, and back. */
-static bool run_parts(struct service *service, const struct settings *settings, int signals,
-		      GError **error)
+/* The parts in order, and back. Takes the rules. */
+static bool run_parts(struct service *service, struct rules *rules, int signals, GError **error)
 {
 	struct daemon *daemon = &service->daemon;
-	const struct rpc_limits limits = limits_of(settings);
+	const struct rpc_limits limits = limits_of(service->settings);
 	daemon->host = host_new(daemon, error);
-	if (!daemon->host)
-		return false;
-	daemon->loop = aio_loop_new(error);
+	daemon->loop = daemon->host ? aio_loop_new(error) : NULL;
 	if (!daemon->loop) {
 		host_free(daemon->host);
+		rules_free(rules);
 		return false;
 	}
 	daemon->pool = aio_pool_new(POOL_THREADS);
 	daemon->server = rpc_server_new(daemon, &limits);
-	aio_watch_add(daemon->loop, signals, POLLIN, on_signal, daemon->loop);
+	rpc_server_set_rules(daemon->server, rules);
+	aio_watch_add(daemon->loop, signals, POLLIN, on_signal, service);
 	daemon->nodedevs = nodedevs_new(daemon, "/sys");
 	/* Before the domains: those with autostart may have their disks in pools, and need networks. */
 	daemon->storage = storage_new(daemon, error);
@@ -250,12 +279,14 @@ static bool run(const struct options *options, const struct settings *settings, 
 	if (lock < 0)
 		return false;
 	struct service service = {
-		.options = options, .waiting = waiting,
+		.options = options, .settings = settings, .waiting = waiting,
 		.daemon = {.state_dir = options->state_dir, .vmm = options->vmm,
 			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
 	};
+	struct rules *rules = NULL;
 	service.doors = doors_new(settings, error);
-	bool good = service.doors && run_parts(&service, settings, signals, error);
+	bool good = service.doors && read_rules(settings, &rules, error) &&
+		    run_parts(&service, rules, signals, error);
 	doors_free(service.doors);
 	return good;
 }
@@ -280,8 +311,10 @@ static bool check_settings(const struct options *options, const struct settings 
 			   GError **error)
 {
 	struct doors *doors = doors_new(settings, error);
-	bool good = doors != NULL;
+	struct rules *rules = NULL;
+	bool good = doors && read_rules(settings, &rules, error);
 	doors_free(doors);
+	rules_free(rules);
 	if (good)
 		printf("berthd: the settings%s%s are good\n", options->config ? " in " : "",
 		       options->config ? options->config : "");

@@ -42,6 +42,7 @@ static const struct key keys[] = {
 	TEXT(crl_file, KEY_PATH, NULL),
 	TEXT(tls_priority, KEY_TEXT, NULL),
 	NUMBER(tls_no_verify_certificate, 0, 1, 0),
+	TEXT(access_rules, KEY_PATH, NULL),
 	NUMBER(max_clients, 1, 100000, 5000),
 	NUMBER(max_anonymous_clients, 1, 100000, 20),
 	NUMBER(max_client_requests, 1, 100000, 256),

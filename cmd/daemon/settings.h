@@ -19,6 +19,7 @@ struct settings {
 	char **sasl_allowed_username_list, **tls_allowed_dn_list;
 	char *ca_file, *cert_file, *key_file, *crl_file, *tls_priority;
 	gint64 tls_no_verify_certificate;
+	char *access_rules;
 	/* How much. */
 	gint64 max_clients, max_anonymous_clients, max_client_requests, max_client_rate;
 	gint64 keepalive_interval, keepalive_count;

@@ -95,7 +95,7 @@ struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wi
 {
 	struct domain *dom = domain_by_uuid(rpc_call_daemon(call)->domains, wire->uuid);
 	if (dom)
-		return dom;
+		return rpc_call_may(call, RPC_DOMAIN, dom->name) ? dom : NULL;
 	char text[37];
 	conf_uuid_format(wire->uuid, text);
 	GError *error = NULL;

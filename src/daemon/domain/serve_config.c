@@ -214,6 +214,8 @@ void serve_domain_rename(struct rpc_call *call, const struct remote_domain_renam
 		rpc_call_fail(call, error);
 		return;
 	}
+	if (!rpc_call_may(call, RPC_DOMAIN, args->new_name))
+		return;
 	struct domain_change *change =
 		change_new(CHANGE_CONFIG, edit_name, g_strdup(args->new_name), g_free);
 	static const struct remote_domain_rename_ret done = {0};

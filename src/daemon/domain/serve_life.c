@@ -36,6 +36,8 @@ static struct domain *find_or_add(struct rpc_call *call, const struct conf_domai
 	struct domain *named = domain_by_name(domains, conf->name);
 	struct domain *dom = domain_by_uuid(domains, conf->uuid);
 	GError *error = NULL;
+	if (!rpc_call_may(call, RPC_DOMAIN, conf->name))
+		return NULL;
 	if (named && named != dom)
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_FAILED,
 			   "domain '%s' already exists with uuid %s", named->name, named->uuid_text);

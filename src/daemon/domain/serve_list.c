@@ -41,7 +41,8 @@ static GPtrArray *select_domains(struct rpc_call *call, uint32_t flags)
 	void *dom;
 	g_hash_table_iter_init(&iter, rpc_call_daemon(call)->domains->by_uuid);
 	while (g_hash_table_iter_next(&iter, NULL, &dom)) {
-		if (matches(dom, flags))
+		if (matches(dom, flags) &&
+		    rpc_call_sees(call, RPC_DOMAIN, ((struct domain *)dom)->name))
 			g_ptr_array_add(found, dom);
 	}
 	return found;

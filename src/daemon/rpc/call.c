@@ -44,7 +44,7 @@ static bool is_allowed(struct rpc_client *client, const struct remote_procedure_
 				  "read only access prevents %s", info->name);
 	if (!info->served)
 		return virt_error_unserved(error, info->name);
-	return true;
+	return access_check(client, info, error);
 }
 
 /* The decoded arguments, or NULL with *error if they are bad. */
@@ -83,6 +83,7 @@ void call_begin(struct rpc_client *client, const struct remote_header *header,
 	call->header = *header;
 	call->info = info;
 	call->readonly = client->readonly;
+	call->has_rules = client->server->rules != NULL;
 	call->started_ns = aio_now_ns();
 	g_ptr_array_add(client->calls, call);
 	const void *args = decode_args(call, payload, length, &error);
@@ -129,6 +130,12 @@ void rpc_call_reply(struct rpc_call *call, const void *ret)
 {
 	const struct xdr_type *type = call->info->ret;
 	g_assert(!type == !ret);
+	GError *error = NULL;
+	ret = access_filter(call, ret, &error);
+	if (error) {
+		rpc_call_fail(call, error);
+		return;
+	}
 	struct remote_header header = call->header;
 	header.type = REMOTE_REPLY;
 	header.status = REMOTE_OK;

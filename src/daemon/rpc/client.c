@@ -31,6 +31,7 @@ static void client_free(void *opaque)
 	sasl_session_free(client->sasl);
 	g_free(client->certificate);
 	g_free(client->user);
+	g_free(client->caller.groups);
 	g_byte_array_unref(client->in);
 	g_byte_array_unref(client->out);
 	g_ptr_array_unref(client->calls);
@@ -392,6 +393,8 @@ void client_new(struct rpc_server *server, const struct rpc_door *door, int fd,
 	client->streams = g_ptr_array_new();
 	client->watch = aio_watch_add(server->daemon->loop, fd, POLLIN, on_ready, client);
 	g_ptr_array_add(server->clients, client);
+	if (server->rules)
+		access_identify(client);
 	server->anonymous++;
 	client->state = tls ? CLIENT_SHAKES_HANDS : CLIENT_AUTHENTICATES;
 	if (!tls && !door->sasl)

@@ -77,6 +77,8 @@ static const char *prefix(enum virt_code code)
 		return "metadata not found: ";
 	case VIRT_AGENT_UNRESPONSIVE:
 		return "Guest agent is not responding: ";
+	case VIRT_ACCESS_DENIED:
+		return "access denied: ";
 	case VIRT_STORAGE_VOL_EXIST:
 		return "storage volume ";
 	case VIRT_XML_DETAIL:

@@ -71,6 +71,8 @@ void rpc_event_emit(struct rpc_server *server, enum rpc_event_family family, int
 		if (entry->family != family || entry->event != event ||
 		    (entry->one_object && memcmp(entry->uuid, uuid, sizeof(entry->uuid)) != 0))
 			continue;
+		if (!access_hears(entry->client, remote_procedures[procedure].args, body))
+			continue;
 		if (id)
 			*id = entry->id;
 		client_send(entry->client, &header, remote_procedures[procedure].args, body);

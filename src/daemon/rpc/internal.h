@@ -4,6 +4,7 @@
 
 #include "codec/procedure.h"
 #include "daemon/rpc/rpc.h"
+#include "daemon/rpc/rules.h"
 #include "daemon/rpc/wire.h"
 
 struct rpc_server {
@@ -11,6 +12,7 @@ struct rpc_server {
 	struct rpc_limits limits;
 	GPtrArray *listeners; /* struct listener */
 	GPtrArray *clients;   /* struct rpc_client */
+	struct rules *rules;  /* NULL: who is in may do everything */
 	GPtrArray *events;    /* struct registration: event.c */
 	int next_event_id;
 	int64_t idle_since_ns; /* the last client left then */
@@ -34,6 +36,7 @@ struct rpc_client {
 	struct sasl_session *sasl;
 	char *certificate;  /* distinguished name, NULL: none */
 	char *user;         /* by SASL, NULL: none */
+	struct caller caller;
 	int64_t since_ns;
 	double tokens;      /* calls that it may make now, if there is a rate */
 	int64_t tokens_ns;  /* when they were counted */
@@ -61,6 +64,8 @@ struct rpc_call {
 	struct arena arena;
 	int64_t started_ns;
 	bool readonly;
+	bool has_rules; /* the server's, when it began */
+	bool checked;   /* a room has asked them */
 };
 
 /* server.c */
@@ -90,6 +95,19 @@ void client_resume(struct rpc_client *client);
 void call_begin(struct rpc_client *client, const struct remote_header *header,
 		const uint8_t *payload, size_t length);
 void call_orphan(struct rpc_call *call);
+
+/* access.c */
+/* Find out who is at the other end of a Unix socket. */
+void access_identify(struct rpc_client *client);
+/* May the call be made, as far as can be said before it? */
+bool access_check(struct rpc_client *client, const struct remote_procedure_info *info, GError **error);
+/*
+ * What of an answer the caller may have: `ret` itself, or a copy in the call's arena; NULL with *error if
+ * nothing. `ret` may be NULL.
+ */
+const void *access_filter(struct rpc_call *call, const void *ret, GError **error);
+/* May the client be told of the event? */
+bool access_hears(struct rpc_client *client, const struct xdr_type *type, const void *body);
 
 /* auth.c */
 /* Is the procedure of the remote program one that a client calls to authenticate? */

@@ -28,6 +28,18 @@ struct daemon *rpc_call_daemon(const struct rpc_call *call);
 struct arena *rpc_call_arena(struct rpc_call *call);
 /* The connection may only read: secrets must not be shown to it. */
 bool rpc_call_readonly(const struct rpc_call *call);
+/* Kinds of objects that access rules tell apart. */
+enum rpc_kind {
+	RPC_HOST, RPC_DOMAIN, RPC_POOL, RPC_NETWORK, RPC_NWFILTER, RPC_NODEDEV, RPC_SECRET,
+	RPC_INTERFACE,
+};
+/*
+ * Do the access rules let the caller do to the object what the call does? Otherwise the call has failed.
+ * `name` is the object's own, not what the client said that it is.
+ */
+bool rpc_call_may(struct rpc_call *call, enum rpc_kind kind, const char *name);
+/* May the caller read the object? For lists and counts of objects; the call goes on. */
+bool rpc_call_sees(struct rpc_call *call, enum rpc_kind kind, const char *name);
 /* End the call; `ret` is its struct remote_NAME_ret, or NULL if it has none. */
 void rpc_call_reply(struct rpc_call *call, const void *ret);
 /* End the call with an error, which is freed. */
@@ -114,6 +126,9 @@ struct rpc_limits {
 extern const struct rpc_limits rpc_default_limits;
 
 struct rpc_server *rpc_server_new(struct daemon *daemon, const struct rpc_limits *limits);
+struct rules;
+/* From now on calls are checked by `rules`, which are taken: rules.h. */
+void rpc_server_set_rules(struct rpc_server *server, struct rules *rules);
 /* Closes all clients. */
 void rpc_server_free(struct rpc_server *server);
 

@@ -100,7 +100,14 @@ void rpc_server_free(struct rpc_server *server)
 	g_ptr_array_unref(server->listeners);
 	g_ptr_array_unref(server->clients);
 	g_ptr_array_unref(server->events);
+	rules_free(server->rules);
 	g_free(server);
+}
+
+void rpc_server_set_rules(struct rpc_server *server, struct rules *rules)
+{
+	rules_free(server->rules);
+	server->rules = rules;
 }
 
 void server_update_listeners(struct rpc_server *server)

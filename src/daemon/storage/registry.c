@@ -88,7 +88,7 @@ struct storage_pool *storage_pool_find(struct rpc_call *call, const struct remot
 {
 	struct storage_pool *pool = storage_pool_by_uuid(rpc_call_daemon(call)->storage, wire->uuid);
 	if (pool)
-		return pool;
+		return rpc_call_may(call, RPC_POOL, pool->name) ? pool : NULL;
 	char text[37];
 	conf_uuid_format(wire->uuid, text);
 	GError *error = NULL;

@@ -38,7 +38,8 @@ static GPtrArray *select_pools(struct rpc_call *call, uint32_t flags)
 	void *pool;
 	g_hash_table_iter_init(&iter, rpc_call_daemon(call)->storage->by_uuid);
 	while (g_hash_table_iter_next(&iter, NULL, &pool)) {
-		if (matches(pool, flags))
+		if (matches(pool, flags) &&
+		    rpc_call_sees(call, RPC_POOL, ((struct storage_pool *)pool)->name))
 			g_ptr_array_add(found, pool);
 	}
 	g_ptr_array_sort(found, compare_pools);
@@ -138,8 +139,9 @@ void serve_storage_pool_lookup_by_uuid(struct rpc_call *call,
 void serve_storage_pool_lookup_by_volume(struct rpc_call *call,
 					 const struct remote_storage_pool_lookup_by_volume_args *args)
 {
-	reply_pool(call, storage_pool_by_name(rpc_call_daemon(call)->storage, args->vol.pool), "name",
-		   args->vol.pool);
+	struct storage_pool *pool = storage_pool_by_name(rpc_call_daemon(call)->storage, args->vol.pool);
+	if (!pool || rpc_call_may(call, RPC_POOL, pool->name))
+		reply_pool(call, pool, "name", args->vol.pool);
 }
 
 void serve_storage_pool_lookup_by_target_path(

@@ -45,6 +45,8 @@ static struct storage_pool *find_or_add(struct rpc_call *call, const struct conf
 	struct storage_pool *pool = storage_pool_by_uuid(storage, conf->uuid);
 	const struct storage_pool *rival = pool_with_path(storage, conf->path, pool);
 	GError *error = NULL;
+	if (!rpc_call_may(call, RPC_POOL, conf->name))
+		return NULL;
 	if (named && named != pool)
 		virt_error(&error, VIRT_FROM_STORAGE, VIRT_OPERATION_FAILED,
 			   "pool '%s' already exists with uuid %s", named->name, named->uuid_text);

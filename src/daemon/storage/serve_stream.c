@@ -426,6 +426,8 @@ static void start(struct rpc_call *call, const struct remote_storage_vol *wire, 
 		rpc_call_fail(call, error);
 		return;
 	}
+	if (!rpc_call_may(call, RPC_POOL, pool->name))
+		return;
 	struct transfer *transfer = g_new0(struct transfer, 1);
 	transfer->pool = storage_pool_ref(pool);
 	transfer->name = g_strdup(wire->name);

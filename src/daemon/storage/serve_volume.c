@@ -44,7 +44,7 @@ static struct storage_pool *pool_of(struct rpc_call *call, const struct remote_s
 	struct storage_pool *pool = storage_pool_by_name(rpc_call_daemon(call)->storage, wire->pool);
 	GError *error = NULL;
 	if (pool)
-		return pool;
+		return rpc_call_may(call, RPC_POOL, pool->name) ? pool : NULL;
 	virt_error(&error, VIRT_FROM_STORAGE, VIRT_NO_STORAGE_POOL,
 		   "no storage pool with matching name '%s'", wire->pool);
 	rpc_call_fail(call, error);

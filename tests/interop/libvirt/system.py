@@ -132,6 +132,7 @@ def check_file():
     with open(CONF) as file:
         text = re.sub(r"^#(\w+ = )", r"\1", file.read(), flags=re.M)
     assert text.count(" = ") > 25
+    text = text.replace("/etc/berth/access.rules", "/dev/null")
     with open("/run/all.conf", "w") as file:
         file.write(text)
     good(BERTHD, "--check-config", "--config", "/run/all.conf")
