@@ -43,7 +43,8 @@ static GPtrArray *select_networks(struct rpc_call *call, uint32_t flags)
 	void *network;
 	g_hash_table_iter_init(&iter, rpc_call_daemon(call)->networks->by_uuid);
 	while (g_hash_table_iter_next(&iter, NULL, &network)) {
-		if (matches(network, flags))
+		if (matches(network, flags) &&
+		    rpc_call_sees(call, RPC_NETWORK, ((struct network *)network)->name))
 			g_ptr_array_add(found, network);
 	}
 	g_ptr_array_sort(found, compare);

@@ -19,6 +19,19 @@ static struct nodedevs *devices_of(struct rpc_call *call)
 
 /* --- Lists ---------------------------------------------------------------------------------- */
 
+/* Borrowed devices with one of `caps` that the caller may see. */
+static GPtrArray *select_devices(struct rpc_call *call, uint32_t caps)
+{
+	g_autoptr(GPtrArray) all = nodedevs_list(devices_of(call), caps);
+	GPtrArray *seen = g_ptr_array_new();
+	for (unsigned i = 0; i < all->len; i++) {
+		struct nodedev *dev = all->pdata[i];
+		if (rpc_call_sees(call, RPC_NODEDEV, dev->name))
+			g_ptr_array_add(seen, dev);
+	}
+	return seen;
+}
+
 void serve_connect_list_all_node_devices(struct rpc_call *call,
 					 const struct remote_connect_list_all_node_devices_args *args)
 {
@@ -28,7 +41,7 @@ void serve_connect_list_all_node_devices(struct rpc_call *call,
 	/* What is not there is not known: no device is only defined. */
 	if (!rpc_list_passes(args->flags, LIST_ACTIVE, LIST_INACTIVE, true))
 		caps = 0;
-	g_autoptr(GPtrArray) found = nodedevs_list(devices_of(call), caps);
+	g_autoptr(GPtrArray) found = select_devices(call, caps);
 	struct remote_connect_list_all_node_devices_ret ret = {.ret = found->len};
 	if (args->need) {
 		ret.devices.count = found->len;
@@ -56,7 +69,7 @@ void serve_node_num_of_devices(struct rpc_call *call, const struct remote_node_n
 {
 	if (!rpc_call_check_flags(call, args->flags, 0))
 		return;
-	g_autoptr(GPtrArray) found = nodedevs_list(devices_of(call), named_cap(args->cap));
+	g_autoptr(GPtrArray) found = select_devices(call, named_cap(args->cap));
 	rpc_call_reply(call, &(struct remote_node_num_of_devices_ret){found->len});
 }
 
@@ -64,7 +77,7 @@ void serve_node_list_devices(struct rpc_call *call, const struct remote_node_lis
 {
 	if (!rpc_call_check_flags(call, args->flags, 0))
 		return;
-	g_autoptr(GPtrArray) found = nodedevs_list(devices_of(call), named_cap(args->cap));
+	g_autoptr(GPtrArray) found = select_devices(call, named_cap(args->cap));
 	struct remote_node_list_devices_ret ret = {
 		.names.count = MIN(found->len, (unsigned)MAX(args->maxnames, 0))};
 	ret.names.items = arena_alloc(rpc_call_arena(call), ret.names.count * sizeof(char *));

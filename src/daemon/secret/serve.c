@@ -27,7 +27,8 @@ static GPtrArray *select_secrets(struct rpc_call *call, uint32_t flags)
 					    (GCompareFunc)strcmp);
 	for (const GList *key = keys; key; key = key->next) {
 		struct secret *secret = g_hash_table_lookup(secrets_of(call)->by_uuid, key->data);
-		if (rpc_list_passes(flags, LIST_EPHEMERAL, LIST_NO_EPHEMERAL, secret->conf->ephemeral) &&
+		if (rpc_call_sees(call, RPC_SECRET, secret->conf->usage_id) &&
+		    rpc_list_passes(flags, LIST_EPHEMERAL, LIST_NO_EPHEMERAL, secret->conf->ephemeral) &&
 		    rpc_list_passes(flags, LIST_PRIVATE, LIST_NO_PRIVATE, secret->conf->is_private))
 			g_ptr_array_add(found, secret);
 	}
