@@ -84,8 +84,12 @@ static json_t *run_query_block(void *opaque, const json_t *args, GError **error)
 					  "removable", (int)removable, "type", "unknown");
 		if (user && user->id)
 			json_object_set_new(entry, "qdev", json_string(user->id));
-		if (disk->node)
-			json_object_set_new(entry, "inserted", describe_node(disks_image(disk), disk->node, false));
+		/* After a commit a device may have an image that nobody has named. */
+		if (disk->node) {
+			block_graph_name(disks_image(disk));
+			json_object_set_new(entry, "inserted",
+					    describe_node(disks_image(disk), disk->node, false));
+		}
 		if (removable)
 			json_object_set_new(entry, "tray_open", json_false());
 		json_array_append_new(list, entry);

@@ -16,6 +16,7 @@ struct block_graph {
 	GPtrArray *throttles; /* struct throttle_group */
 	GPtrArray *objects;   /* struct block_object, owned */
 	unsigned held;
+	unsigned named;       /* by block_graph_name() */
 };
 
 struct block_graph *block_graph_new(struct aio_loop *loop)
@@ -83,6 +84,14 @@ bool block_graph_add(struct block_node *node, GError **error)
 	}
 	g_ptr_array_add(node->graph->nodes, node);
 	return true;
+}
+
+void block_graph_name(struct block_node *node)
+{
+	if (!node->graph || node->node_name)
+		return;
+	node->node_name = g_strdup_printf("#image%u", ++node->graph->named);
+	g_ptr_array_add(node->graph->nodes, node);
 }
 
 void block_graph_enter(struct block_graph *graph, struct block_node *node)

@@ -18,6 +18,8 @@ struct block_driver;
 struct block_graph *block_graph_new(struct aio_loop *loop);
 void block_graph_free(struct block_graph *graph); /* no node may be left in it */
 struct block_node *block_graph_find(struct block_graph *graph, const char *node_name);
+/* Give a node of a chain that was opened without one a name, so that a person can say which is meant. */
+void block_graph_name(struct block_node *node);
 /* All named nodes, in order of opening. Borrowed. */
 const GPtrArray *block_graph_nodes(struct block_graph *graph);
 
