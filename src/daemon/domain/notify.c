@@ -2,6 +2,7 @@
 #include "daemon/domain/notify.h"
 
 #include "daemon/domain/agent.h"
+#include "daemon/domain/blockjob.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/vmm.h"
 
@@ -9,7 +10,7 @@
 
 enum {
 	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
-	ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13, ID_DEVICE_REMOVED = 15,
+	ID_BLOCK_JOB = 8, ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13, ID_DEVICE_REMOVED = 15, ID_BLOCK_JOB_2 = 16,
 	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_METADATA_CHANGE = 23,
 };
 
@@ -66,6 +67,17 @@ void notify_media(struct domain *dom, const char *alias, const char *before, con
 		.dom = domain_wire(dom), .old_src_path = (char *)before, .new_src_path = (char *)after,
 		.dev_alias = (char *)alias, .reason = 0};
 	emit(dom, ID_DISK_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_DISK_CHANGE, &body, &body.callback);
+}
+
+void notify_block_job(struct domain *dom, const char *target, const char *file, int type,
+		      enum notify_block_job status)
+{
+	struct remote_domain_event_callback_block_job_args body = {
+		.dom = domain_wire(dom), .path = (char *)file, .type = type, .status = status};
+	emit(dom, ID_BLOCK_JOB, REMOTE_DOMAIN_EVENT_CALLBACK_BLOCK_JOB, &body, &body.callback);
+	struct remote_domain_event_block_job_2_args by_target = {
+		.dom = body.dom, .dst = (char *)target, .type = type, .status = status};
+	emit(dom, ID_BLOCK_JOB_2, REMOTE_DOMAIN_EVENT_BLOCK_JOB_2, &by_target, &by_target.callback);
 }
 
 void notify_agent(struct domain *dom, bool connected)
@@ -208,6 +220,9 @@ void notify_event(struct domain *dom, const char *name, const json_t *data)
 		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic},
 		{"VSERPORT_CHANGE", on_port_change},
 	};
+	if (g_str_has_prefix(name, "BLOCK_JOB_") && strcmp(name, "BLOCK_JOB_ERROR") != 0 &&
+	    strcmp(name, "BLOCK_JOB_PENDING") != 0)
+		block_job_event(dom, name, data);
 	for (unsigned i = 0; i < G_N_ELEMENTS(handlers); i++) {
 		if (strcmp(handlers[i].name, name) == 0)
 			handlers[i].fn(dom, data);

@@ -18,4 +18,10 @@ void notify_balloon(struct domain *dom, uint64_t actual_kib);
 void notify_metadata(struct domain *dom, int type, const char *uri);
 /* An agent listens in the guest, or does no more. */
 void notify_agent(struct domain *dom, bool connected);
+/* Of a block job of the disk; the types are blockjob.h's. */
+enum notify_block_job {
+	BLOCK_JOB_IS_COMPLETED, BLOCK_JOB_HAS_FAILED, BLOCK_JOB_IS_CANCELLED, BLOCK_JOB_IS_READY,
+};
+void notify_block_job(struct domain *dom, const char *target, const char *file, int type,
+		      enum notify_block_job status);
 void notify_media(struct domain *dom, const char *alias, const char *before, const char *after);

@@ -3,6 +3,7 @@
 #include "daemon/domain/domain.h"
 
 #include "daemon/domain/agent_call.h"
+#include "daemon/domain/disk_now.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/qemu.h"
@@ -112,24 +113,34 @@ void reboot_after_shutdown(struct domain *dom)
 /* --- Size of a disk -------------------------------------------------------------------------- */
 
 struct resize {
-	char *node;
+	char *alias;
 	uint64_t bytes;
 };
 
 static void resize_free(void *opaque)
 {
 	struct resize *resize = opaque;
-	g_free(resize->node);
+	g_free(resize->alias);
 	g_free(resize);
+}
+
+static void on_resizable(void *opaque, const struct disk_now *now, const GError *error)
+{
+	struct domain_job *job = opaque;
+	const struct resize *resize = job->data;
+	if (error)
+		fail_job(job, error);
+	else
+		vmm_execute(job->dom, "block_resize",
+			    json_pack("{s:s, s:I}", now->is_node ? "node-name" : "device", now->name,
+				      "size", (json_int_t)resize->bytes), on_restarted, job);
 }
 
 static void run_resize(struct domain_job *job)
 {
 	const struct resize *resize = job->data;
 	if (job_needs_running(job))
-		vmm_execute(job->dom, "block_resize",
-			    json_pack("{s:s, s:I}", "node-name", resize->node, "size",
-				      (json_int_t)resize->bytes), on_restarted, job);
+		disk_now_query(job->dom, resize->alias, on_resizable, job);
 }
 
 void serve_domain_block_resize(struct rpc_call *call,
@@ -153,7 +164,7 @@ void serve_domain_block_resize(struct rpc_call *call,
 	}
 	struct domain_job *job = domain_submit(dom, call, run_resize);
 	struct resize *resize = g_new(struct resize, 1);
-	*resize = (struct resize){g_strdup_printf("drive-%s", disk->dev.alias), args->size * unit};
+	*resize = (struct resize){g_strdup(disk->dev.alias), args->size * unit};
 	job->data = resize;
 	job->free_data = resize_free;
 	domain_run_jobs(dom);

@@ -69,6 +69,8 @@ static const char *prefix(enum virt_code code)
 		return "Timed out during operation: ";
 	case VIRT_ARGUMENT_UNSUPPORTED:
 		return "argument unsupported: ";
+	case VIRT_BLOCK_COPY_ACTIVE:
+		return "block copy still active: ";
 	case VIRT_OPERATION_UNSUPPORTED:
 		return "Operation not supported: ";
 	case VIRT_DEVICE_MISSING:

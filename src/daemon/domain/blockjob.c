@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/blockjob.h"
+
+#include "daemon/domain/disk_now.h"
+#include "daemon/domain/notify.h"
+
+#include <string.h>
+
+static const char *const prefixes[BLOCK_JOB_TYPES] = {
+	[BLOCK_JOB_PULL] = "pull-", [BLOCK_JOB_COPY] = "copy-", [BLOCK_JOB_COMMIT] = "commit-",
+	[BLOCK_JOB_ACTIVE_COMMIT] = "active-", [BLOCK_JOB_BACKUP] = "backup-",
+};
+
+char *block_job_name(enum block_job_type type, const char *alias)
+{
+	return g_strconcat(prefixes[type], alias, NULL);
+}
+
+enum block_job_type block_job_parse(const char *name, const char **alias)
+{
+	for (enum block_job_type type = BLOCK_JOB_PULL; type < BLOCK_JOB_TYPES; type++) {
+		if (!name || !g_str_has_prefix(name, prefixes[type]))
+			continue;
+		*alias = name + strlen(prefixes[type]);
+		return type;
+	}
+	return 0;
+}
+
+struct ended {
+	struct domain *dom;
+	char *target, *file;
+	enum block_job_type type;
+	enum notify_block_job status;
+};
+
+static void tell(void *opaque)
+{
+	struct ended *ended = opaque;
+	notify_block_job(ended->dom, ended->target, ended->file, ended->type, ended->status);
+	domain_unpin(ended->dom);
+	g_free(ended->target);
+	g_free(ended->file);
+	g_free(ended);
+}
+
+void block_job_event(struct domain *dom, const char *event, const json_t *data)
+{
+	const char *alias = NULL;
+	enum block_job_type type =
+		block_job_parse(json_string_value(json_object_get(data, "device")), &alias);
+	const struct conf_domain_disk *disk = NULL;
+	for (unsigned i = 0; type && dom->live && i < dom->live->disks->len; i++) {
+		const struct conf_domain_disk *one = dom->live->disks->pdata[i];
+		if (strcmp(one->dev.alias, alias) == 0)
+			disk = one;
+	}
+	if (!disk)
+		return;
+	bool failed = json_object_get(data, "error") != NULL;
+	enum notify_block_job status = strcmp(event, "BLOCK_JOB_READY") == 0 ? BLOCK_JOB_IS_READY
+		: strcmp(event, "BLOCK_JOB_CANCELLED") == 0 ? BLOCK_JOB_IS_CANCELLED
+		: failed ? BLOCK_JOB_HAS_FAILED : BLOCK_JOB_IS_COMPLETED;
+	struct ended *ended = g_new(struct ended, 1);
+	*ended = (struct ended){domain_pin(dom), g_strdup(disk->target), g_strdup(disk->file), type, status};
+	/* Who hears that it is over may look at the document, which must be right by then. */
+	if (status == BLOCK_JOB_IS_READY)
+		tell(ended);
+	else
+		disk_now_refresh(dom, alias, NULL, tell, ended);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/disk_now.h"
+
+#include "base/log.h"
+#include "daemon/domain/change.h"
+#include "daemon/domain/vmm.h"
+
+#include <string.h>
+
+/* --- Asking --------------------------------------------------------------------------------- */
+
+struct query {
+	struct domain *dom;
+	char *alias;
+	disk_now_fn *done;
+	void *opaque;
+};
+
+bool disk_now_find(const json_t *list, const char *alias, struct disk_now *now)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach((json_t *)list, i, entry)
+	{
+		const char *qdev = json_string_value(json_object_get(entry, "qdev"));
+		const json_t *in = json_object_get(entry, "inserted");
+		if (g_strcmp0(qdev, alias) != 0)
+			continue;
+		const char *device = json_string_value(json_object_get(entry, "device"));
+		*now = (struct disk_now){
+			.is_node = !device || !*device,
+			.file = json_string_value(json_object_get(in, "file")),
+			.format = json_string_value(json_object_get(in, "drv")),
+			.backing = json_string_value(json_object_get(in, "backing_file"))};
+		now->name = now->is_node ? json_string_value(json_object_get(in, "node-name")) : device;
+		return now->name && now->file && now->format;
+	}
+	return false;
+}
+
+static void on_blocks(void *opaque, json_t *result, const GError *error)
+{
+	struct query *query = opaque;
+	struct disk_now now;
+	g_autoptr(GError) missing = NULL;
+	if (!error && !disk_now_find(result, query->alias, &now))
+		virt_error(&missing, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+			   "domain '%s': its VMM does not know the disk '%s'", query->dom->name, query->alias);
+	query->done(query->opaque, error || missing ? NULL : &now, error ? error : missing);
+	domain_unpin(query->dom);
+	g_free(query->alias);
+	g_free(query);
+}
+
+void disk_now_query(struct domain *dom, const char *alias, disk_now_fn *done, void *opaque)
+{
+	struct query *query = g_new(struct query, 1);
+	*query = (struct query){domain_pin(dom), g_strdup(alias), done, opaque};
+	vmm_execute(dom, "query-block", NULL, on_blocks, query);
+}
+
+/* --- Bringing documents up to date ------------------------------------------------------------ */
+
+struct refresh {
+	struct domain *dom;
+	char *alias, *target, *before, *file, *format;
+	struct rpc_call *call;
+	void (*done)(void *opaque);
+	void *opaque;
+};
+
+static void refresh_free(void *opaque)
+{
+	struct refresh *refresh = opaque;
+	if (refresh->done)
+		refresh->done(refresh->opaque);
+	domain_unpin(refresh->dom);
+	char *const texts[] = {refresh->alias, refresh->target, refresh->before, refresh->file,
+			       refresh->format};
+	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
+		g_free(texts[i]);
+	g_free(refresh);
+}
+
+static xmlNode *need_child(xmlNode *parent, const char *name)
+{
+	xmlNode *child = xml_child(parent, name);
+	return child ? child : xmlNewChild(parent, NULL, (const xmlChar *)name, NULL);
+}
+
+/* A disk of the definition with the same target may have another image: it is left alone. */
+static bool edit_image(xmlNode *root, void *opaque, GError **error)
+{
+	const struct refresh *refresh = opaque;
+	xml_for_each(disk, xml_child(root, "devices"), "disk") {
+		g_autofree char *target = conf_domain_child_attribute(disk, "target", "dev");
+		g_autofree char *file = conf_domain_child_attribute(disk, "source", "file");
+		g_autofree char *dev = conf_domain_child_attribute(disk, "source", "dev");
+		if (g_strcmp0(target, refresh->target) != 0 ||
+		    g_strcmp0(file ? file : dev, refresh->before) != 0)
+			continue;
+		bool block = g_str_has_prefix(refresh->file, "/dev/");
+		xmlNode *source = need_child(disk, "source"), *driver = need_child(disk, "driver");
+		xmlUnsetProp(source, (const xmlChar *)"file");
+		xmlUnsetProp(source, (const xmlChar *)"dev");
+		xmlSetProp(source, (const xmlChar *)(block ? "dev" : "file"), (const xmlChar *)refresh->file);
+		xmlSetProp(disk, (const xmlChar *)"type", (const xmlChar *)(block ? "block" : "file"));
+		xmlSetProp(driver, (const xmlChar *)"type", (const xmlChar *)refresh->format);
+	}
+	return true;
+}
+
+static void on_refreshed(void *opaque, const struct disk_now *now, const GError *error)
+{
+	struct refresh *refresh = opaque;
+	struct domain *dom = refresh->dom;
+	const struct conf_domain_disk *disk = NULL;
+	for (unsigned i = 0; now && dom->live && i < dom->live->disks->len; i++) {
+		const struct conf_domain_disk *one = dom->live->disks->pdata[i];
+		if (strcmp(one->dev.alias, refresh->alias) == 0)
+			disk = one;
+	}
+	if (error)
+		log_warning("domain '%s': %s", dom->name, error->message);
+	if (!disk || (g_strcmp0(disk->file, now->file) == 0 && strcmp(disk->format, now->format) == 0)) {
+		if (refresh->call)
+			rpc_call_reply(refresh->call, NULL);
+		refresh_free(refresh);
+		return;
+	}
+	refresh->target = g_strdup(disk->target);
+	refresh->before = g_strdup(disk->file);
+	refresh->file = g_strdup(now->file);
+	refresh->format = g_strdup(now->format);
+	change_submit(dom, refresh->call, change_new(CHANGE_LIVE | (dom->definition ? CHANGE_CONFIG : 0),
+						     edit_image, refresh, refresh_free));
+}
+
+void disk_now_refresh(struct domain *dom, const char *alias, struct rpc_call *call,
+		      void (*done)(void *opaque), void *opaque)
+{
+	struct refresh *refresh = g_new0(struct refresh, 1);
+	refresh->dom = domain_pin(dom);
+	refresh->alias = g_strdup(alias);
+	refresh->call = call;
+	refresh->done = done;
+	refresh->opaque = opaque;
+	disk_now_query(dom, alias, on_refreshed, refresh);
+}

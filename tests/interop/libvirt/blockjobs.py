@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""virsh's blockcopy, blockpull, blockcommit and blockjob; what they leave behind by qemu-img's eyes."""
+import os
+import subprocess
+import threading
+
+import libvirt
+
+from private import Daemon
+
+XML = """<domain type='qemu'><name>jobs</name>
+<uuid>5dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid><memory unit='MiB'>64</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type></os>
+<devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='{top}/top.qcow2'/>
+<target dev='vda' bus='virtio'/></disk>
+<disk type='file'><driver name='qemu' type='raw'/><source file='{top}/sata.raw'/>
+<target dev='sda' bus='sata'/></disk></devices></domain>"""
+COVERS = """DOMAIN_BLOCK_PULL DOMAIN_BLOCK_REBASE DOMAIN_BLOCK_COMMIT DOMAIN_BLOCK_COPY
+DOMAIN_BLOCK_JOB_ABORT DOMAIN_GET_BLOCK_JOB_INFO DOMAIN_BLOCK_JOB_SET_SPEED DOMAIN_BLOCK_RESIZE"""
+SIZE = 64 << 20
+
+
+class Events:
+    """Block jobs' events, by the disk's target."""
+
+    def __init__(self, daemon):
+        libvirt.virEventRegisterDefaultImpl()
+        threading.Thread(target=self.loop, daemon=True).start()
+        self.seen = []
+        self.conn = libvirt.open(daemon.uri())
+        self.conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2,
+                                         lambda c, dom, *what: self.seen.append(what[:3]), None)
+
+    @staticmethod
+    def loop():
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+
+def image_info(path):
+    return subprocess.run(["qemu-img", "info", "-U", path], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+def fails(daemon, text, *args):
+    result = daemon.virsh(*args, check=False)
+    assert result.returncode != 0 and text in result.stdout, f"{args}: {result.stdout}"
+
+
+def make_chain(daemon):
+    """base.raw <- mid.qcow2 <- top.qcow2, each with something of its own; want.raw is what is seen."""
+    for name, backing, at in (("base.raw", None, 0), ("mid.qcow2", "base.raw", 8), ("top.qcow2", "mid.qcow2", 16)):
+        path = os.path.join(daemon.top, name)
+        form = name.rsplit(".", 1)[1]
+        chain = ["-b", os.path.join(daemon.top, backing), "-F", backing.rsplit(".", 1)[1]] if backing else []
+        daemon.run("qemu-img", "create", "-q", "-f", form, *chain, path, str(SIZE))
+        daemon.run("qemu-io", "-f", form, "-c", f"write -q -P {at + 1} {at}M {2 if at else 48}M", path)
+    daemon.run("qemu-img", "convert", "-O", "raw", os.path.join(daemon.top, "top.qcow2"),
+               os.path.join(daemon.top, "want.raw"))
+    daemon.run("qemu-img", "create", "-q", "-f", "raw", os.path.join(daemon.top, "sata.raw"), "1M")
+
+
+def check_copy(daemon, events, path):
+    fails(daemon, "does not have an active block job", "blockjob", "jobs", "vda", "--abort")
+    fails(daemon, "must be an absolute path", "blockcopy", "jobs", "vda", "copy.raw")
+    # One that is too slow to end is seen, sped up, and given up.
+    daemon.virsh("blockcopy", "jobs", "vda", path("slow.raw"), "--format", "raw", "--bandwidth", "1")
+    assert "Block Copy" in daemon.said("blockjob", "jobs", "vda")
+    assert daemon.said("blockjob", "jobs", "vda", "--raw").count("type=Block Copy") == 1
+    fails(daemon, "disk 'vda' not ready for pivot yet", "blockjob", "jobs", "vda", "--pivot")
+    fails(daemon, "unable to execute QEMU command", "blockcommit", "jobs", "vda", "--active")
+    daemon.virsh("blockjob", "jobs", "vda", "--bandwidth", "2")
+    assert "bandwidth=2097152" in daemon.said("blockjob", "jobs", "vda", "--raw", "--bytes")
+    daemon.virsh("blockjob", "jobs", "vda", "--abort")
+    assert daemon.said("blockjob", "jobs", "vda").startswith("No current block job")
+    assert "top.qcow2" in daemon.said("domblklist", "jobs")
+    fails(daemon, "already exists", "blockcopy", "jobs", "vda", path("slow.raw"))
+    # The later daemon finds the job by its name.
+    daemon.virsh("blockcopy", "jobs", "vda", path("copy.qcow2"), "--format", "qcow2", "--wait")
+    daemon.virsh("blockjob", "jobs", "vda", "--pivot")
+    for source in ((), ("--inactive",)):
+        assert path("copy.qcow2") in daemon.said("dumpxml", "jobs", *source), source
+    assert (("vda", libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY, libvirt.VIR_DOMAIN_BLOCK_JOB_READY)
+            in events.seen), events.seen
+    daemon.virsh("blockcopy", "jobs", "sda", path("sata.qcow2"), "--format", "qcow2", "--wait", "--pivot")
+    assert path("sata.qcow2") in daemon.said("domblklist", "jobs")
+
+
+def check_chain(daemon, path):
+    """Back to the chain that was; it is made shorter from both ends."""
+    daemon.virsh("destroy", "jobs")
+    daemon.run("qemu-img", "compare", "-q", path("want.raw"), path("copy.qcow2"))
+    daemon.virsh("define", path("jobs.xml"))
+    daemon.virsh("start", "jobs")
+    fails(daemon, "active layer requires active flag", "blockcommit", "jobs", "vda")
+    daemon.virsh("blockcommit", "jobs", "vda", "--top", path("mid.qcow2"), "--base", path("base.raw"), "--wait")
+    assert "backing file: " + path("base.raw") in image_info(path("top.qcow2"))
+    daemon.virsh("blockcommit", "jobs", "vda", "--active", "--pivot", "--wait")
+    assert 'type="raw"' in daemon.said("dumpxml", "jobs", "--xpath", "//disk[1]/driver")
+    assert path("base.raw") in daemon.said("domblklist", "jobs", "--inactive")
+    daemon.virsh("blockresize", "jobs", "vda", "65M")
+    daemon.virsh("destroy", "jobs")
+    daemon.run("qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", path("want.raw"), path("base.raw"))
+    assert os.path.getsize(path("base.raw")) == 65 << 20
+
+
+def check_pull(daemon, events, path):
+    for name in ("base.raw", "mid.qcow2", "top.qcow2"):
+        os.unlink(path(name))
+    make_chain(daemon)
+    daemon.virsh("define", path("jobs.xml"))
+    daemon.virsh("start", "jobs")
+    daemon.virsh("blockpull", "jobs", "vda", "--base", path("base.raw"), "--wait")
+    assert "backing file: " + path("base.raw") in image_info(path("top.qcow2"))
+    daemon.virsh("blockpull", "jobs", "vda", "--wait")
+    assert "backing file" not in image_info(path("top.qcow2"))
+    daemon.wait(lambda: ("vda", libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL,
+                         libvirt.VIR_DOMAIN_BLOCK_JOB_COMPLETED) in events.seen, f"{events.seen}")
+    daemon.virsh("destroy", "jobs")
+    daemon.run("qemu-img", "compare", "-q", path("want.raw"), path("top.qcow2"))
+
+
+def main():
+    with Daemon() as daemon:
+        def path(name):
+            return os.path.join(daemon.top, name)
+        make_chain(daemon)
+        events = Events(daemon)
+        with open(path("jobs.xml"), "w") as file:
+            file.write(XML.format(top=daemon.top))
+        daemon.virsh("define", path("jobs.xml"))
+        daemon.virsh("start", "jobs")
+        check_copy(daemon, events, path)
+        check_chain(daemon, path)
+        check_pull(daemon, events, path)
+        missing = set(COVERS.split()) - daemon.called()
+        assert not missing, f"not called: {missing}"
+
+
+main()
