@@ -88,6 +88,17 @@ static xmlNode *need_child(xmlNode *parent, const char *name)
 	return child ? child : xmlNewChild(parent, NULL, (const xmlChar *)name, NULL);
 }
 
+void disk_now_edit(xmlNode *disk, const char *file, const char *format)
+{
+	bool block = g_str_has_prefix(file, "/dev/");
+	xmlNode *source = need_child(disk, "source"), *driver = need_child(disk, "driver");
+	xmlUnsetProp(source, (const xmlChar *)"file");
+	xmlUnsetProp(source, (const xmlChar *)"dev");
+	xmlSetProp(source, (const xmlChar *)(block ? "dev" : "file"), (const xmlChar *)file);
+	xmlSetProp(disk, (const xmlChar *)"type", (const xmlChar *)(block ? "block" : "file"));
+	xmlSetProp(driver, (const xmlChar *)"type", (const xmlChar *)format);
+}
+
 /* A disk of the definition with the same target may have another image: it is left alone. */
 static bool edit_image(xmlNode *root, void *opaque, GError **error)
 {
@@ -99,13 +110,7 @@ static bool edit_image(xmlNode *root, void *opaque, GError **error)
 		if (g_strcmp0(target, refresh->target) != 0 ||
 		    g_strcmp0(file ? file : dev, refresh->before) != 0)
 			continue;
-		bool block = g_str_has_prefix(refresh->file, "/dev/");
-		xmlNode *source = need_child(disk, "source"), *driver = need_child(disk, "driver");
-		xmlUnsetProp(source, (const xmlChar *)"file");
-		xmlUnsetProp(source, (const xmlChar *)"dev");
-		xmlSetProp(source, (const xmlChar *)(block ? "dev" : "file"), (const xmlChar *)refresh->file);
-		xmlSetProp(disk, (const xmlChar *)"type", (const xmlChar *)(block ? "block" : "file"));
-		xmlSetProp(driver, (const xmlChar *)"type", (const xmlChar *)refresh->format);
+		disk_now_edit(disk, refresh->file, refresh->format);
 	}
 	return true;
 }
@@ -146,4 +151,13 @@ void disk_now_refresh(struct domain *dom, const char *alias, struct rpc_call *ca
 	refresh->done = done;
 	refresh->opaque = opaque;
 	disk_now_query(dom, alias, on_refreshed, refresh);
+}
+
+void disk_now_refresh_all(struct domain *dom)
+{
+	for (unsigned i = 0; i < dom->live->disks->len; i++) {
+		const struct conf_domain_disk *disk = dom->live->disks->pdata[i];
+		if (!disk->cdrom)
+			disk_now_refresh(dom, disk->dev.alias, NULL, NULL, NULL);
+	}
 }

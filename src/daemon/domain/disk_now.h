@@ -24,6 +24,11 @@ void disk_now_query(struct domain *dom, const char *alias, disk_now_fn *done, vo
 /* The same out of an answer to query-block; false: there is no such disk in it, or it is empty. */
 bool disk_now_find(const json_t *list, const char *alias, struct disk_now *now);
 
+/* Put another image into a <disk> of a document. */
+void disk_now_edit(xmlNode *disk, const char *file, const char *format);
+
+/* All disks of a domain whose VMM a former daemon has started, which may have ended in between. */
+void disk_now_refresh_all(struct domain *dom);
 /*
  * Bring the documents up to date with what disk_now_query() says, the definition too if it had the same
  * image; then end `call`, which may be NULL, and call `done`, which may be NULL.

@@ -51,6 +51,8 @@ struct domain {
 	uint64_t balloon_kib;           /* what the guest has kept; 0: all */
 	int id;                         /* -1: not running */
 	bool autostart;
+	GPtrArray *snapshots;           /* struct conf_snapshot: snapshot.h */
+	char *current_snapshot;         /* or NULL */
 	unsigned pins;                  /* in use: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */
 	GQueue jobs;                    /* struct domain_job; the first one runs */

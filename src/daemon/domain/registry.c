@@ -3,6 +3,7 @@
 #include "daemon/domain/domain.h"
 
 #include "base/log.h"
+#include "daemon/domain/snapshot.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ static void domain_free(struct domain *dom)
 	vmm_detach(dom);
 	conf_domain_free(dom->definition);
 	conf_domain_free(dom->live);
+	snapshots_free(dom);
 	g_free(dom->name);
 	g_free(dom);
 }
@@ -29,6 +31,7 @@ struct domain *domain_add(struct domains *domains, const struct conf_domain *con
 	dom->state = DOMAIN_SHUTOFF;
 	dom->id = -1;
 	g_queue_init(&dom->jobs);
+	snapshots_load(dom);
 	g_hash_table_insert(domains->by_uuid, dom->uuid_text, dom);
 	g_hash_table_insert(domains->by_name, dom->name, dom);
 	return dom;
@@ -57,6 +60,7 @@ void domain_remove(struct domain *dom)
 	g_hash_table_remove(dom->all->by_uuid, dom->uuid_text);
 	g_hash_table_remove(dom->all->by_name, dom->name);
 	dom->removed = true;
+	snapshots_forget(dom);
 	domain_fail_waiting(dom);
 }
 
@@ -240,7 +244,7 @@ static void autostart(struct domains *domains)
 
 struct domains *domains_new(struct daemon *daemon, GError **error)
 {
-	static const char *const folders[] = {"domains", "autostart", "run", "log", NULL};
+	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", NULL};
 	if (!store_make_folders(daemon, folders, error))
 		return NULL;
 	struct domains *domains = g_new0(struct domains, 1);

@@ -205,6 +205,9 @@ void serve_domain_rename(struct rpc_call *call, const struct remote_domain_renam
 	if (dom->vmm)
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
 			   "cannot rename active domain");
+	else if (dom->snapshots->len)
+		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
+			   "cannot rename domain with snapshots");
 	else if (!args->new_name || !*args->new_name)
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_INVALID_ARG, "a domain needs a name");
 	else if (domain_by_name(dom->all, args->new_name))

@@ -153,14 +153,17 @@ static void submit(struct rpc_call *call, const struct remote_domain *wire,
 /* UEFI variables go or stay as the caller says, who must say it. */
 static void undefine(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
 {
-	enum { NVRAM = 4, KEEP_NVRAM = 8 };
+	enum { SNAPSHOTS_METADATA = 2, NVRAM = 4, KEEP_NVRAM = 8 };
 	struct domain *dom = domain_find(call, wire);
 	GError *error = NULL;
 	if (!dom)
 		return;
 	g_autofree char *nvram =
 		dom->definition ? nvram_file(dom->all->daemon, dom->definition) : NULL;
-	if (flags & NVRAM && flags & KEEP_NVRAM)
+	if (dom->snapshots->len && !dom->vmm && !(flags & SNAPSHOTS_METADATA))
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
+			   "cannot delete inactive domain with %u snapshots", dom->snapshots->len);
+	else if (flags & NVRAM && flags & KEEP_NVRAM)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
 			   "cannot both keep and delete nvram");
 	else if (nvram && !(flags & (NVRAM | KEEP_NVRAM)))
@@ -177,7 +180,7 @@ void serve_domain_undefine(struct rpc_call *call, const struct remote_domain_und
 	undefine(call, &args->dom, 0);
 }
 
-/* There are no saved memory, snapshots or checkpoints that the other flags could mean. */
+/* There are no saved memory or checkpoints that the other flags could mean. */
 void serve_domain_undefine_flags(struct rpc_call *call,
 				 const struct remote_domain_undefine_flags_args *args)
 {

@@ -204,20 +204,6 @@ void serve_domain_has_managed_save_image(
 		rpc_call_reply(call, &(struct remote_domain_has_managed_save_image_ret){0});
 }
 
-void serve_domain_snapshot_num(struct rpc_call *call,
-			       const struct remote_domain_snapshot_num_args *args)
-{
-	if (domain_find(call, &args->dom))
-		rpc_call_reply(call, &(struct remote_domain_snapshot_num_ret){0});
-}
-
-void serve_domain_list_all_snapshots(struct rpc_call *call,
-				     const struct remote_domain_list_all_snapshots_args *args)
-{
-	if (domain_find(call, &args->dom))
-		rpc_call_reply(call, &(struct remote_domain_list_all_snapshots_ret){.count = 0});
-}
-
 void serve_domain_get_messages(struct rpc_call *call,
 			       const struct remote_domain_get_messages_args *args)
 {

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/disk_now.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vmm_int.h"
 
@@ -539,6 +540,7 @@ bool vmm_attach(struct domain *dom)
 		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
 		qmp_execute(vmm->qmp, "query-cpus-fast", NULL, COMMAND_TIMEOUT_MS, on_threads, vmm);
+		disk_now_refresh_all(dom);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */
 		give_up(vmm);

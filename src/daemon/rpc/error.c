@@ -75,6 +75,8 @@ static const char *prefix(enum virt_code code)
 		return "Operation not supported: ";
 	case VIRT_DEVICE_MISSING:
 		return "device not found: ";
+	case VIRT_NO_SNAPSHOT:
+		return "Domain snapshot not found: ";
 	case VIRT_NO_METADATA:
 		return "metadata not found: ";
 	case VIRT_AGENT_UNRESPONSIVE:

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making, deleting and going back to snapshots. A running domain's are of its disks alone, and external:
+ * new images over those that it has. A stopped one's can be internal, in its qcow2 images.
+ */
+#include "base/log.h"
+#include "daemon/domain/agent.h"
+#include "daemon/domain/disk_now.h"
+#include "daemon/domain/snapshot.h"
+#include "daemon/domain/vmm.h"
+
+#include "daemon/rpc/serve.h"
+
+#include <string.h>
+
+enum {
+	CREATE_REDEFINE = 1, CREATE_CURRENT = 2, CREATE_NO_METADATA = 4, CREATE_DISK_ONLY = 16,
+	CREATE_REUSE = 32, CREATE_QUIESCE = 64, CREATE_ATOMIC = 128, CREATE_VALIDATE = 512,
+};
+
+struct making {
+	struct conf_snapshot *snapshot; /* NULL: the registry has it */
+	char *name;
+	uint32_t flags;
+	bool frozen;
+	GError *error;     /* of the VMM, while the guest is thawed */
+};
+
+static void making_free(void *opaque)
+{
+	struct making *making = opaque;
+	conf_snapshot_free(making->snapshot);
+	g_free(making->name);
+	g_clear_error(&making->error);
+	g_free(making);
+}
+
+static void fail_job(struct domain_job *job, enum virt_code code, const char *text)
+{
+	GError *error = NULL;
+	virt_error(&error, VIRT_FROM_QEMU, code, "%s", text);
+	job_fail(job, error);
+}
+
+/* --- What is written down ----------------------------------------------------------------------- */
+
+static void on_written(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	const struct making *making = job->data;
+	struct remote_domain_snapshot_create_xml_ret ret = {
+		.snap = {.name = making->name, .dom = domain_wire(job->dom)}};
+	if (error)
+		job_fail(job, g_error_copy(error));
+	else
+		job_reply(job, &ret);
+}
+
+/* The snapshot becomes known, and the current one; `work` is what is still to be done before. */
+static void write_metadata(struct domain_job *job, struct snapshot_work *work)
+{
+	struct making *making = job->data;
+	struct domain *dom = job->dom;
+	bool redefined = making->flags & CREATE_REDEFINE;
+	if (making->flags & CREATE_NO_METADATA) {
+		snapshot_work_run(work, on_written, job);
+		return;
+	}
+	if (!redefined) {
+		g_free(making->snapshot->parent);
+		making->snapshot->parent = g_strdup(dom->current_snapshot);
+	}
+	snapshot_add(dom, g_steal_pointer(&making->snapshot));
+	if (!redefined || making->flags & CREATE_CURRENT)
+		snapshot_set_current(dom, making->name);
+	snapshot_work_add_metadata(work, making->name);
+	snapshot_work_run(work, on_written, job);
+}
+
+/* --- Documents ------------------------------------------------------------------------------- */
+
+static const struct conf_snapshot_disk *external(const struct making *making, unsigned i)
+{
+	const struct conf_snapshot_disk *disk = making->snapshot->disks->pdata[i];
+	return disk->where == CONF_SNAPSHOT_EXTERNAL ? disk : NULL;
+}
+
+/* A disk of the definition may be another one than what runs has by that name: it is left alone. */
+static bool edit_overlays(xmlNode *root, void *opaque, GError **error)
+{
+	const struct domain_job *job = opaque;
+	const struct making *making = job->data;
+	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
+		const struct conf_snapshot_disk *disk = external(making, i);
+		const struct conf_domain_disk *its =
+			disk ? conf_domain_find_disk(domain_conf(job->dom), disk->name) : NULL;
+		xml_for_each(node, its ? xml_child(root, "devices") : NULL, "disk") {
+			g_autofree char *target = conf_domain_child_attribute(node, "target", "dev");
+			g_autofree char *file =
+				conf_domain_child_attribute(node, "source", its->block ? "dev" : "file");
+			if (g_strcmp0(target, disk->name) == 0 && g_strcmp0(file, its->file) == 0)
+				disk_now_edit(node, disk->file, disk->format);
+		}
+	}
+	return true;
+}
+
+static struct conf_domain *with_overlays(struct domain_job *job, const struct conf_domain *conf, bool live,
+					 GError **error)
+{
+	g_autofree char *text = conf_domain_edit(conf, edit_overlays, job, error);
+	return text ? conf_domain_parse(text, live, error) : NULL;
+}
+
+/* The definition with the overlays in it is one of the files to be written. */
+static bool replace_definition(struct domain_job *job, struct snapshot_work *work, GError **error)
+{
+	struct domain *dom = job->dom;
+	if (!dom->definition)
+		return true;
+	job->conf = with_overlays(job, dom->definition, false, error);
+	if (!job->conf)
+		return false;
+	g_autofree char *path = store_path(dom->all->daemon, "domains", dom->uuid_text, ".xml");
+	g_autofree char *xml = conf_domain_format(job->conf, -1);
+	snapshot_work_add_file(work, path, xml);
+	return true;
+}
+
+static void on_documents_written(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	struct domain *dom = job->dom;
+	const struct making *making = job->data;
+	if (error) {
+		job_fail(job, g_error_copy(error));
+		return;
+	}
+	if (job->conf) {
+		conf_domain_free(dom->definition);
+		dom->definition = g_steal_pointer(&job->conf);
+		conf_domain_compact(dom->definition);
+	}
+	write_metadata(job, snapshot_work_new(dom, SNAPSHOT_FILES_ONLY, making->snapshot->name));
+}
+
+/* --- Of a running domain ------------------------------------------------------------------------ */
+
+static void update_documents(struct domain_job *job)
+{
+	struct making *making = job->data;
+	struct domain *dom = job->dom;
+	GError *error = g_steal_pointer(&making->error);
+	if (!error && !dom->vmm)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "the domain has ended");
+	if (error) {
+		job_fail(job, error);
+		return;
+	}
+	struct snapshot_work *work = snapshot_work_new(dom, SNAPSHOT_FILES_ONLY, making->snapshot->name);
+	struct conf_domain *live = NULL;
+	/* First the definition, which is compared with what runs. */
+	if (!replace_definition(job, work, &error) || !(live = with_overlays(job, dom->live, true, &error))) {
+		snapshot_work_free(work);
+		job_fail(job, error);
+		return;
+	}
+	conf_domain_free(dom->live);
+	dom->live = live;
+	vmm_save_live(dom);
+	snapshot_work_run(work, on_documents_written, job);
+}
+
+static void on_thawed(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		log_warning("domain '%s': its file systems are still frozen: %s", job->dom->name,
+			    error->message);
+	update_documents(job);
+}
+
+static void on_taken(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	struct making *making = job->data;
+	if (error)
+		virt_error(&making->error, VIRT_FROM_QEMU, VIRT_INTERNAL,
+			   "unable to execute QEMU command 'transaction': %s", error->message);
+	if (making->frozen)
+		agent_execute(job->dom, &(struct agent_command){.name = "guest-fsfreeze-thaw",
+								.done = on_thawed, .opaque = job});
+	else
+		update_documents(job);
+}
+
+/* All of them or none. */
+static void on_blocks(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	const struct making *making = job->data;
+	json_t *actions = json_array();
+	for (unsigned i = 0; !error && job->dom->live && i < making->snapshot->disks->len; i++) {
+		const struct conf_snapshot_disk *disk = external(making, i);
+		const struct conf_domain_disk *its =
+			disk ? conf_domain_find_disk(job->dom->live, disk->name) : NULL;
+		struct disk_now now;
+		if (!its || !disk_now_find(result, its->dev.alias, &now))
+			continue;
+		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:s, s:s}}", "type",
+							 "blockdev-snapshot-sync", "data",
+							 now.is_node ? "node-name" : "device", now.name,
+							 "snapshot-file", disk->file, "format", disk->format,
+							 "mode", making->flags & CREATE_REUSE ? "existing"
+											      : "absolute-paths"));
+	}
+	if (error)
+		on_taken(job, NULL, error);
+	else
+		vmm_execute(job->dom, "transaction", json_pack("{s:o}", "actions", json_incref(actions)),
+			    on_taken, job);
+	json_decref(actions);
+}
+
+static void on_frozen(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	struct making *making = job->data;
+	if (error) {
+		job_fail(job, g_error_copy(error));
+		return;
+	}
+	making->frozen = making->flags & CREATE_QUIESCE;
+	vmm_execute(job->dom, "query-block", NULL, on_blocks, job);
+}
+
+static void take_live(struct domain_job *job)
+{
+	const struct making *making = job->data;
+	if (making->flags & CREATE_QUIESCE)
+		agent_execute(job->dom, &(struct agent_command){.name = "guest-fsfreeze-freeze",
+								.done = on_frozen, .opaque = job});
+	else
+		on_frozen(job, NULL, NULL);
+}
+
+/* --- Of a stopped domain ------------------------------------------------------------------------ */
+
+static void take_stopped(struct domain_job *job)
+{
+	const struct making *making = job->data;
+	struct domain *dom = job->dom;
+	bool overlays = making->flags & CREATE_DISK_ONLY;
+	struct snapshot_work *work = snapshot_work_new(dom, overlays ? SNAPSHOT_OVERLAY : SNAPSHOT_CREATE,
+						       making->snapshot->name);
+	GError *error = NULL;
+	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
+		const struct conf_snapshot_disk *disk = making->snapshot->disks->pdata[i];
+		const struct conf_domain_disk *its = conf_domain_find_disk(dom->definition, disk->name);
+		if (disk->where != CONF_SNAPSHOT_NONE && !(making->flags & CREATE_REUSE))
+			snapshot_work_add_image(work, its->file, its->format, disk->file);
+	}
+	if (!overlays || replace_definition(job, work, &error)) {
+		snapshot_work_run(work, on_documents_written, job);
+		return;
+	}
+	snapshot_work_free(work);
+	job_fail(job, error);
+}
+
+/* --- Create --------------------------------------------------------------------------------- */
+
+static bool check_files(const struct making *making, GError **error)
+{
+	bool reuse = making->flags & CREATE_REUSE, any = false;
+	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
+		const struct conf_snapshot_disk *disk = making->snapshot->disks->pdata[i];
+		any |= disk->where != CONF_SNAPSHOT_NONE;
+		if (disk->where != CONF_SNAPSHOT_EXTERNAL || g_file_test(disk->file, G_FILE_TEST_EXISTS) == reuse)
+			continue;
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				  reuse ? "the image '%s', which is to be used again, is not there"
+					: "external snapshot file for disk already exists and is not a block "
+					  "device: %s", disk->file);
+	}
+	return any || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				 "nothing selected for snapshot");
+}
+
+static bool check_kind(const struct making *making, GError **error)
+{
+	bool disk_only = making->flags & CREATE_DISK_ONLY;
+	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
+		const struct conf_snapshot_disk *disk = making->snapshot->disks->pdata[i];
+		if (disk->where != (disk_only ? CONF_SNAPSHOT_INTERNAL : CONF_SNAPSHOT_EXTERNAL))
+			continue;
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				  disk_only ? "disk '%s': a disk-only snapshot is external"
+					    : "disk '%s': external snapshots are made with --disk-only",
+				  disk->name);
+	}
+	return true;
+}
+
+/* Everything that can be known before something is done. */
+static bool prepare(struct domain *dom, struct making *making, GError **error)
+{
+	struct conf_snapshot *snapshot = making->snapshot;
+	g_autoptr(GError) cause = NULL;
+	bool disk_only = making->flags & CREATE_DISK_ONLY;
+	if (dom->vmm && (!disk_only || snapshot->memory == CONF_SNAPSHOT_EXTERNAL))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "a running domain's memory cannot be saved in a snapshot yet: use --disk-only, "
+				  "or shut the domain down");
+	if (!dom->vmm && making->flags & CREATE_QUIESCE)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
+	if (!dom->definition && !dom->vmm)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "the domain is gone");
+	if (snapshot_find(dom, snapshot->name))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+				  "domain snapshot %s already exists", snapshot->name);
+	if (!conf_snapshot_align(snapshot, domain_conf(dom),
+				 disk_only ? CONF_SNAPSHOT_EXTERNAL : CONF_SNAPSHOT_INTERNAL, &cause))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED, "%s", cause->message);
+	if (!check_kind(making, error) || !check_files(making, error))
+		return false;
+	g_free(snapshot->state);
+	snapshot->state = g_strdup(dom->vmm ? "disk-snapshot" : "shutoff");
+	snapshot->created = g_get_real_time() / G_USEC_PER_SEC;
+	snapshot->memory = CONF_SNAPSHOT_NONE;
+	g_free(snapshot->domain);
+	snapshot->domain = dom->definition ? conf_domain_format(dom->definition, -1)
+					   : conf_domain_format(dom->live, -1);
+	return true;
+}
+
+static void run_create(struct domain_job *job)
+{
+	struct making *making = job->data;
+	GError *error = NULL;
+	if (making->flags & CREATE_REDEFINE) {
+		if (!making->snapshot->domain)
+			fail_job(job, VIRT_XML_ERROR, "missing domain in snapshot");
+		else
+			write_metadata(job, snapshot_work_new(job->dom, SNAPSHOT_FILES_ONLY, NULL));
+		return;
+	}
+	if (!prepare(job->dom, making, &error))
+		job_fail(job, error);
+	else if (job->dom->vmm)
+		take_live(job);
+	else
+		take_stopped(job);
+}
+
+void serve_domain_snapshot_create_xml(struct rpc_call *call,
+				      const struct remote_domain_snapshot_create_xml_args *args)
+{
+	struct domain *dom = domain_find(call, &args->dom);
+	g_autoptr(GError) cause = NULL;
+	GError *error = NULL;
+	if (!dom || !rpc_call_check_flags(call, args->flags,
+					  CREATE_REDEFINE | CREATE_CURRENT | CREATE_NO_METADATA |
+						  CREATE_DISK_ONLY | CREATE_REUSE | CREATE_QUIESCE |
+						  CREATE_ATOMIC | CREATE_VALIDATE))
+		return;
+	struct conf_snapshot *snapshot = conf_snapshot_parse(args->xml, &cause);
+	if (!snapshot) {
+		virt_error(&error, VIRT_FROM_DOMAIN,
+			   cause->code == BERTH_ERR_NOT_SUPPORTED ? VIRT_CONFIG_UNSUPPORTED : VIRT_XML_ERROR,
+			   "%s", cause->message);
+		rpc_call_fail(call, error);
+		return;
+	}
+	struct making *making = g_new0(struct making, 1);
+	making->snapshot = snapshot;
+	making->name = g_strdup(snapshot->name);
+	making->flags = args->flags;
+	struct domain_job *job = domain_submit(dom, call, run_create);
+	job->data = making;
+	job->free_data = making_free;
+	domain_run_jobs(dom);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What snapshots do to images that no VMM has open, and their files. On a thread of the pool. */
+#include "daemon/domain/snapshot.h"
+
+#include "base/error.h"
+#include "block/core/image.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct image {
+	char *file, *format, *overlay;
+	bool done;
+};
+
+struct file {
+	char *path, *text;
+};
+
+struct snapshot_work {
+	struct aio_job job;
+	struct domain *dom;
+	enum snapshot_action action;
+	char *name, *folder;
+	GPtrArray *images, *files;
+	GError *error;
+	snapshot_done_fn *done;
+	void *opaque;
+};
+
+/* --- Life ----------------------------------------------------------------------------------- */
+
+static void image_free(void *opaque)
+{
+	struct image *image = opaque;
+	g_free(image->file);
+	g_free(image->format);
+	g_free(image->overlay);
+	g_free(image);
+}
+
+static void file_free(void *opaque)
+{
+	struct file *file = opaque;
+	g_free(file->path);
+	g_free(file->text);
+	g_free(file);
+}
+
+struct snapshot_work *snapshot_work_new(struct domain *dom, enum snapshot_action action, const char *name)
+{
+	struct snapshot_work *work = g_new0(struct snapshot_work, 1);
+	work->dom = domain_pin(dom);
+	work->action = action;
+	work->name = g_strdup(name);
+	work->folder = g_strdup_printf("%s/snapshots/%s", dom->all->daemon->state_dir, dom->uuid_text);
+	work->images = g_ptr_array_new_with_free_func(image_free);
+	work->files = g_ptr_array_new_with_free_func(file_free);
+	return work;
+}
+
+void snapshot_work_add_image(struct snapshot_work *work, const char *file, const char *format,
+			     const char *overlay)
+{
+	struct image *image = g_new0(struct image, 1);
+	*image = (struct image){g_strdup(file), g_strdup(format), g_strdup(overlay)};
+	g_ptr_array_add(work->images, image);
+}
+
+void snapshot_work_add_file(struct snapshot_work *work, const char *path, const char *text)
+{
+	struct file *file = g_new(struct file, 1);
+	*file = (struct file){g_strdup(path), g_strdup(text)};
+	g_ptr_array_add(work->files, file);
+}
+
+void snapshot_work_add_metadata(struct snapshot_work *work, const char *name)
+{
+	const struct conf_snapshot *snapshot = snapshot_find(work->dom, name);
+	g_autofree char *path = g_strdup_printf("%s/%s.xml", work->folder, name);
+	g_autofree char *current = g_strdup_printf("%s/.current", work->folder);
+	g_autofree char *text = snapshot ? conf_snapshot_format(snapshot) : NULL;
+	snapshot_work_add_file(work, path, text);
+	snapshot_work_add_file(work, current, work->dom->current_snapshot);
+}
+
+/* --- Images --------------------------------------------------------------------------------- */
+
+static bool make_overlay(const struct image *image, struct aio_loop *loop, GError **error)
+{
+	const struct block_open_options options = {.filename = image->file, .format = image->format,
+						   .readonly = true, .aio = BLOCK_AIO_THREADS};
+	struct block_node *below = block_open(&options, loop, error);
+	if (!below)
+		return false;
+	uint64_t size = block_size(below);
+	block_close(below);
+	json_t *create = json_pack("{s:s, s:s}", "backing_file", image->file, "backing_fmt", image->format);
+	bool good = block_create(image->overlay, "qcow2", size, create, loop, error);
+	json_decref(create);
+	return good;
+}
+
+static bool change_image(const struct snapshot_work *work, enum snapshot_action action,
+			 const struct image *image, struct aio_loop *loop, GError **error)
+{
+	if (action == SNAPSHOT_OVERLAY)
+		return make_overlay(image, loop, error);
+	const struct block_open_options options = {.filename = image->file, .format = image->format,
+						   .aio = BLOCK_AIO_THREADS};
+	struct block_node *node = block_open(&options, loop, error);
+	if (!node)
+		return false;
+	int64_t now = g_get_real_time();
+	const struct block_snapshot snapshot = {
+		.name = work->name, .date_sec = now / G_USEC_PER_SEC,
+		.date_nsec = now % G_USEC_PER_SEC * 1000, .disk_size = block_size(node)};
+	bool good = action == SNAPSHOT_CREATE ? block_snapshot_create(node, &snapshot, error)
+		: action == SNAPSHOT_APPLY ? block_snapshot_apply(node, work->name, error)
+					   : block_snapshot_delete(node, work->name, error);
+	block_close(node);
+	return good;
+}
+
+/* What was made in some images, before another one failed, is taken back. */
+static void take_back(struct snapshot_work *work, struct aio_loop *loop)
+{
+	for (unsigned i = 0; i < work->images->len; i++) {
+		const struct image *image = work->images->pdata[i];
+		if (image->done && work->action == SNAPSHOT_OVERLAY)
+			unlink(image->overlay);
+		else if (image->done && work->action == SNAPSHOT_CREATE)
+			change_image(work, SNAPSHOT_DELETE, image, loop, NULL);
+	}
+}
+
+static bool change_images(struct snapshot_work *work, GError **error)
+{
+	if (!work->images->len)
+		return true;
+	struct aio_loop *loop = aio_loop_new(error);
+	bool good = loop != NULL;
+	for (unsigned i = 0; good && i < work->images->len; i++) {
+		struct image *image = work->images->pdata[i];
+		good = image->done = change_image(work, work->action, image, loop, error);
+		if (!good)
+			g_prefix_error(error, "'%s': ", image->overlay ? image->overlay : image->file);
+	}
+	if (loop && !good)
+		take_back(work, loop);
+	aio_loop_free(loop);
+	return good;
+}
+
+/* --- Both ----------------------------------------------------------------------------------- */
+
+static void work_on_thread(void *opaque)
+{
+	struct snapshot_work *work = opaque;
+	if (g_mkdir_with_parents(work->folder, 0700) < 0) {
+		error_set(&work->error, BERTH_ERR_IO, "cannot create the folder '%s'", work->folder);
+		return;
+	}
+	if (!change_images(work, &work->error))
+		return;
+	for (unsigned i = 0; i < work->files->len; i++) {
+		const struct file *file = work->files->pdata[i];
+		if (!store_write_now(file->path, file->text, &work->error))
+			return;
+	}
+}
+
+void snapshot_work_free(struct snapshot_work *work)
+{
+	domain_unpin(work->dom);
+	g_clear_error(&work->error);
+	g_ptr_array_unref(work->images);
+	g_ptr_array_unref(work->files);
+	g_free(work->name);
+	g_free(work->folder);
+	g_free(work);
+}
+
+static void finished(void *opaque)
+{
+	struct snapshot_work *work = opaque;
+	work->done(work->opaque, work->error);
+	snapshot_work_free(work);
+}
+
+void snapshot_work_run(struct snapshot_work *work, snapshot_done_fn *done, void *opaque)
+{
+	struct daemon *daemon = work->dom->all->daemon;
+	work->done = done;
+	work->opaque = opaque;
+	work->job = (struct aio_job){.work = work_on_thread, .done = finished, .opaque = work,
+				     .loop = daemon->loop};
+	aio_pool_submit(daemon->pool, &work->job);
+}
