@@ -120,7 +120,7 @@ struct soft_jump {
 struct soft_entry {
 	const uint8_t *host, *code;
 };
-enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1, SOFT_JIT_GROUPS = 12,
+enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1, SOFT_JIT_GROUPS = 12, SOFT_JIT_BORROWERS = 3,
        SOFT_JUMP_SIDES = 2 * SOFT_JIT_TABLES };
 
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };
@@ -155,6 +155,7 @@ struct soft_vcpu {
 	uint64_t jit_generation[SOFT_JUMP_SIDES]; /* of jit_jumps, from 1 */
 	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill, jit_frame;
 	uint64_t jit_groups[SOFT_JIT_GROUPS];
+	uint64_t jit_owners[SOFT_JIT_BORROWERS];
 	uint8_t jit_vectors; /* enum jit_vectors: which vector registers are in the host's */
 	/*
 	 * The same enum: which of them may be brought there without asking anyone. The control

@@ -106,18 +106,18 @@ static bool emit_bmi(struct jit_emit *e, const struct x86_insn *x)
 	unsigned copy = other == JIT_S0 ? JIT_S1 : JIT_S0;
 	unsigned reg = x->reg & 7, vvvv = 0;
 	if (i->digit < 0)
-		reg = jit_host_of(x->reg) == JIT_NONE ? copy : jit_host_of(x->reg);
+		reg = jit_host_of(e, x->reg) == JIT_NONE ? copy : jit_host_of(e, x->reg);
 	if (i->vvvv == VVVV_READ)
 		vvvv = jit_get(e, x->vvvv, other);
 	else if (i->vvvv == VVVV_WRITTEN)
-		vvvv = jit_host_of(x->vvvv) == JIT_NONE ? other : jit_host_of(x->vvvv);
+		vvvv = jit_host_of(e, x->vvvv) == JIT_NONE ? other : jit_host_of(e, x->vvvv);
 	emit_vex(e, x, reg, vvvv, rm);
 	if (x->map == X86_MAP_0F3A)
 		jit_byte(e, x->imm);
 	/* MULX with one register for both halves leaves the upper one in it. */
-	if (i->vvvv == VVVV_WRITTEN && jit_host_of(x->vvvv) == JIT_NONE)
+	if (i->vvvv == VVVV_WRITTEN && jit_host_of(e, x->vvvv) == JIT_NONE)
 		jit_store(e, vvvv, JIT_GPR(x->vvvv));
-	if (i->digit < 0 && jit_host_of(x->reg) == JIT_NONE)
+	if (i->digit < 0 && jit_host_of(e, x->reg) == JIT_NONE)
 		jit_store(e, reg, JIT_GPR(x->reg));
 	if (i->flags)
 		jit_flags_written(e);
@@ -167,7 +167,7 @@ static bool emit_f0(struct jit_emit *e, const struct x86_insn *x)
 		jit_op_rm(e, op, jit_get(e, x->reg, m.free), m.at);
 		return true;
 	}
-	unsigned host = jit_host_of(x->reg), to = host == JIT_NONE ? m.free : host;
+	unsigned host = jit_host_of(e, x->reg), to = host == JIT_NONE ? m.free : host;
 	jit_op_rm(e, op, to, m.at);
 	if (host == JIT_NONE)
 		jit_store(e, to, JIT_GPR(x->reg));

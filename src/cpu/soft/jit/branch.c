@@ -27,7 +27,8 @@ static bool emit_jcc(struct jit_emit *e, const struct x86_insn *x)
 	if (!is_near(e, x))
 		return false;
 	jit_flags_need(e, JIT_S0);
-	exit_relative(e, x, x->opcode & 0xf);
+	if (!jit_loop_back(e, x->opcode & 0xf))
+		exit_relative(e, x, x->opcode & 0xf);
 	return true;
 }
 
@@ -35,7 +36,8 @@ static bool emit_jmp(struct jit_emit *e, const struct x86_insn *x)
 {
 	if (!is_near(e, x))
 		return false;
-	exit_relative(e, x, JIT_ALWAYS);
+	if (!jit_loop_back(e, JIT_ALWAYS))
+		exit_relative(e, x, JIT_ALWAYS);
 	return true;
 }
 

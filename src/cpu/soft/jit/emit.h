@@ -90,6 +90,7 @@ struct jit_slow {
 	bool ends;            /* the instruction ends the block: it does not come back */
 	uint8_t restore;      /* flags that the code behind wants in the host */
 	uint8_t vectors;      /* and the vector registers: enum jit_vectors */
+	bool borrowed;        /* and the registers that are borrowed */
 	bool x87;             /* and c->x87_ready */
 	struct jit_x87_last x87_last; /* to be stored first */
 	uint8_t *back;
@@ -100,6 +101,7 @@ struct jit_exit {
 	uint8_t *from;       /* rel32 of the jump that leaves */
 	uint8_t save_flags;  /* these are in the host only, and may be wanted where it leads */
 	bool backward;
+	bool borrowed; /* registers are */
 };
 
 /* Code on the same page that an exit leads to: what it does with the flags was found out. */
@@ -146,6 +148,13 @@ struct jit_groups {
 	int32_t offset[JIT_INSNS_MAX];
 };
 
+/* Guest registers that have a host register in this unit only: borrow.c. */
+struct jit_borrow {
+	bool now;
+	unsigned count;
+	uint8_t guest[SOFT_JIT_BORROWERS], host[SOFT_JIT_BORROWERS];
+};
+
 struct jit_emit {
 	struct soft_vcpu *c;
 	struct jit *jit;
@@ -165,6 +174,9 @@ struct jit_emit {
 	struct jit_x87_last x87_last;
 
 	struct jit_effects effects;
+	struct jit_borrow borrow;
+	/* Where a loop begins again, with the frame to be looked up or (if not NULL) behind that. */
+	const uint8_t *loop, *loop_framed;
 	/* The unit's: `offset` counts from the page's first byte. `kept`: copies that code refers to. */
 	struct soft_insn insns[JIT_INSNS_MAX];
 	const struct soft_insn *kept[JIT_INSNS_MAX];
@@ -231,6 +243,8 @@ uint64_t jit_flags_lines(const struct jit_emit *e);
 bool jit_flags_same(const struct jit_emit *e, const uint8_t *page);
 /* Jcc, LOOP, JRCXZ: the unit goes on behind it. */
 bool jit_is_jcc(const struct x86_insn *x);
+/* Jcc, JMP, CALL: where it leads is known, unless it cuts off the instruction pointer. */
+bool jit_is_direct(const struct jit_emit *e, const struct x86_insn *x);
 
 /* --- encode.c: bytes ----------------------------------------------------------------------------*/
 void jit_byte(struct jit_emit *e, uint8_t b);
@@ -283,8 +297,10 @@ void jit_bind(uint8_t *rel32, const uint8_t *target);
 void jit_jump_to(struct jit_emit *e, unsigned cc, const uint8_t *target);
 
 /* --- state.c: flags and registers ----------------------------------------------------------------*/
-/* The host register that holds guest register n, or JIT_NONE for those in memory. */
-unsigned jit_host_of(unsigned n);
+/* The host register that holds guest register n here, or JIT_NONE if it is in memory. */
+unsigned jit_host_of(const struct jit_emit *e, unsigned n);
+/* The same wherever nothing is borrowed: between units, in C. */
+unsigned jit_home_of(unsigned n);
 /* ... or else `scratch`, loaded from memory. */
 unsigned jit_get(struct jit_emit *e, unsigned n, unsigned scratch);
 /*
@@ -389,6 +405,15 @@ void jit_move_stack(struct jit_emit *e, int32_t by);
 void jit_exit_direct(struct jit_emit *e, unsigned cc, int32_t target, uint8_t live);
 /* The same by a jump that was emitted just now, and leads nowhere yet. */
 void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target, uint8_t live);
+/* --- borrow.c -------------------------------------------------------------------------------------*/
+/* What e->unit will borrow: e->borrow. */
+void jit_borrow_find(struct jit_emit *e);
+/* The code that borrows, and that gives back. Leaves flags and scratch registers alone. */
+void jit_borrow(struct jit_emit *e);
+void jit_give_back(struct jit_emit *e);
+/* The jump by `cc`, if it leads to the unit's beginning and can stay inside; else nothing, and false. */
+bool jit_loop_back(struct jit_emit *e, unsigned cc);
+
 /*
  * Leave to the linear address in S0, or if that is not known, by the instruction's slow piece. Before
  * it leaves: `call` pushes the return address, else `pop` bytes are added to the guest's rsp.

@@ -83,8 +83,7 @@ bool jit_is_jcc(const struct x86_insn *x)
 
 /* --- where flags are dead -------------------------------------------------------------------------*/
 
-/* Jcc, JMP, CALL: where it leads is known, unless it cuts off the instruction pointer. */
-static bool is_direct(const struct jit_emit *e, const struct x86_insn *x)
+bool jit_is_direct(const struct jit_emit *e, const struct x86_insn *x)
 {
 	bool always = x->map == X86_MAP_1 && (x->opcode == 0xe8 || x->opcode == 0xe9 || x->opcode == 0xeb);
 	return x->op_size == jit_word(e) && (always || jit_is_jcc(x));
@@ -142,7 +141,7 @@ static uint8_t step_back(struct jit_emit *e, const uint8_t *page, unsigned n, ui
 	struct jit_effects *f = &e->effects;
 	const struct soft_insn *i = &e->insns[n];
 	int64_t next = i->offset + i->x.length;
-	bool direct = is_direct(e, &i->x);
+	bool direct = jit_is_direct(e, &i->x);
 	/* A loop inside the unit is looked at ahead too: what its beginning wants is not known yet. */
 	f->taken[n] = direct ? live_at(e, page, next + (int64_t)i->x.imm, n + 1) : JIT_FLAGS;
 	if (direct && !jit_is_jcc(&i->x))

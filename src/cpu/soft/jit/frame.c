@@ -194,6 +194,8 @@ void jit_frame_enter(struct jit_emit *e)
 		jit_plain_by(e, fails);
 	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
 	jit_store(e, JIT_S1, JIT_FIELD(jit_frame));
+	if (!n)
+		e->loop_framed = e->p;
 }
 
 void jit_plain_by(struct jit_emit *e, uint8_t *rel32)
@@ -208,6 +210,7 @@ void jit_plain_leave(struct jit_emit *e)
 		return;
 	for (unsigned n = 0; n < e->to_plain_count; n++)
 		jit_bind(e->to_plain[n], e->p);
+	jit_give_back(e);
 	e->unit->to_plain = jit_jump(e, JIT_ALWAYS);
 	if (e->failed)
 		return;

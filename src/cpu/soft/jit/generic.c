@@ -64,7 +64,7 @@ static void emit_immediate(struct jit_emit *e, const struct jit_op *op, const st
 static unsigned operand_begin(struct jit_emit *e, unsigned n, enum jit_role role, unsigned size,
 			      bool high, unsigned scratch)
 {
-	unsigned host = high ? n : jit_host_of(n);
+	unsigned host = high ? n : jit_host_of(e, n);
 	if (host != JIT_NONE)
 		return host;
 	if (role != JIT_W || size < 4)
@@ -74,7 +74,7 @@ static unsigned operand_begin(struct jit_emit *e, unsigned n, enum jit_role role
 
 static void operand_end(struct jit_emit *e, unsigned n, enum jit_role role, bool high, unsigned host)
 {
-	if (!high && jit_host_of(n) == JIT_NONE && role != JIT_R)
+	if (!high && jit_host_of(e, n) == JIT_NONE && role != JIT_R)
 		jit_store(e, host, JIT_GPR(n));
 }
 
@@ -85,9 +85,9 @@ static bool emit_register_form(struct jit_emit *e, const struct x86_insn *x)
 	bool reg_high = op->reg && is_high(x, x->reg, reg_size), rm_high = is_high(x, x->rm, rm_size);
 	if (reg_high || rm_high) {
 		/* The other one must do without REX too. */
-		if (!rm_high && jit_host_of(x->rm) > 7)
+		if (!rm_high && jit_host_of(e, x->rm) > 7)
 			return false;
-		if (op->reg && !reg_high && jit_host_of(x->reg) > 7)
+		if (op->reg && !reg_high && jit_host_of(e, x->reg) > 7)
 			return false;
 	}
 	jit_flags_need(e, JIT_S0);
@@ -96,7 +96,7 @@ static bool emit_register_form(struct jit_emit *e, const struct x86_insn *x)
 	if (op->reg)
 		reg = operand_begin(e, x->reg, op->reg, reg_size, reg_high, JIT_S0);
 	/* Both the same one in memory: then in one register. */
-	if (op->reg && x->reg == x->rm && jit_host_of(x->reg) == JIT_NONE) {
+	if (op->reg && x->reg == x->rm && jit_host_of(e, x->reg) == JIT_NONE) {
 		rm = reg;
 		if (op->rm != JIT_W || op->reg != JIT_W)
 			jit_load(e, reg, JIT_GPR(x->reg));

@@ -48,7 +48,7 @@ static bool emit_accumulator(struct jit_emit *e, const struct x86_insn *x)
 
 static bool emit_mov_imm(struct jit_emit *e, const struct x86_insn *x)
 {
-	unsigned host = jit_host_of(x->rm), size = x->opcode & 8 ? x->op_size : 1;
+	unsigned host = jit_host_of(e, x->rm), size = x->opcode & 8 ? x->op_size : 1;
 	if (size >= 4) {
 		unsigned to = host == JIT_NONE ? JIT_S0 : host;
 		jit_const(e, to, size == 4 ? (uint32_t)x->imm : x->imm);
@@ -74,7 +74,7 @@ static bool emit_lea(struct jit_emit *e, const struct x86_insn *x)
 {
 	if (x->mod == 3 || x->op_size == 2 || !jit_mem_supported(e, x))
 		return false;
-	unsigned host = jit_host_of(x->reg), to = host == JIT_NONE ? JIT_S0 : host;
+	unsigned host = jit_host_of(e, x->reg), to = host == JIT_NONE ? JIT_S0 : host;
 	if (x->addr_size != 8) {
 		jit_mem_address(e, e->insn);
 		if (host != JIT_NONE)
@@ -155,7 +155,7 @@ static bool emit_inc_dec(struct jit_emit *e, const struct x86_insn *x)
 {
 	jit_flags_need(e, JIT_S0);
 	jit_op_rr(e, 0xff | (x->op_size == 2 ? JIT_OPSIZE : 0), x->opcode >> 3 & 1,
-		  jit_host_of(x->rm));
+		  jit_host_of(e, x->rm));
 	jit_flags_written(e);
 	return true;
 }

@@ -243,8 +243,8 @@ void jit_mem_found(struct jit_emit *e, unsigned size, enum soft_access access, s
 static bool found_by_parts(struct jit_emit *e, const struct x86_insn *x, unsigned size,
 			   enum soft_access access, struct jit_mem *m)
 {
-	unsigned base = x->base == X86_REG_NONE ? JIT_NONE : jit_host_of(x->base);
-	unsigned index = x->index == X86_REG_NONE ? JIT_NONE : jit_host_of(x->index);
+	unsigned base = x->base == X86_REG_NONE ? JIT_NONE : jit_host_of(e, x->base);
+	unsigned index = x->index == X86_REG_NONE ? JIT_NONE : jit_host_of(e, x->index);
 	bool base_lost = base == JIT_NONE && x->base != X86_REG_NONE;
 	bool index_lost = index == JIT_NONE && x->index != X86_REG_NONE, segment = x->seg >= X86_FS;
 	if (index_lost || (segment && index != JIT_NONE && x->base != X86_REG_NONE))
@@ -286,8 +286,8 @@ bool jit_mem(struct jit_emit *e, const struct x86_insn *x, unsigned size, enum s
 		return true;
 	jit_flags_clobber(e);
 	if (x->addr_size == 8 && x->seg < X86_FS && !x->rip_relative && x->base != X86_REG_NONE &&
-	    x->index == X86_REG_NONE && jit_host_of(x->base) != JIT_NONE) {
-		look_up(e, jit_host_of(x->base), (int32_t)x->disp, size, access, m);
+	    x->index == X86_REG_NONE && jit_host_of(e, x->base) != JIT_NONE) {
+		look_up(e, jit_host_of(e, x->base), (int32_t)x->disp, size, access, m);
 		return true;
 	}
 	emit_effective(e, e->insn, x);

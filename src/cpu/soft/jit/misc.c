@@ -57,7 +57,7 @@ static bool emit_bit_string(struct jit_emit *e, const struct x86_insn *x)
 	} else {
 		jit_mem_found(e, size, access, &m);
 		index = JIT_S1;
-		jit_op_rr(e, 0x8b, index, jit_host_of(x->reg));
+		jit_op_rr(e, 0x8b, index, jit_host_of(e, x->reg));
 		jit_op_rr(e, 0x83, 4, index); /* and */
 		jit_byte(e, size * 8 - 1);
 	}
@@ -202,7 +202,7 @@ bool jit_emit_crc32(struct jit_emit *e, const struct x86_insn *x)
 	else
 		jit_op_rm(e, op, to, m.at);
 	/* A byte into 64 bits needs no REX.W: the upper half is 0 either way. */
-	if (jit_host_of(x->reg) == JIT_NONE)
+	if (jit_host_of(e, x->reg) == JIT_NONE)
 		jit_store(e, to, JIT_GPR(x->reg));
 	return true;
 }

@@ -57,7 +57,7 @@ static bool emit_push_imm(struct jit_emit *e, const struct x86_insn *x)
 static bool emit_pop(struct jit_emit *e, const struct x86_insn *x)
 {
 	struct jit_mem m;
-	unsigned host = jit_host_of(x->rm), size = x->op_size;
+	unsigned host = jit_host_of(e, x->rm), size = x->op_size;
 	/* POP SP adds to what it does not replace. */
 	if (size == 2 && x->rm == X86_RSP)
 		return false;

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-unsigned jit_host_of(unsigned n)
+unsigned jit_home_of(unsigned n)
 {
 	if (n == X86_RSP)
 		return JIT_GUEST_RSP;
@@ -13,7 +13,7 @@ unsigned jit_host_of(unsigned n)
 
 unsigned jit_get(struct jit_emit *e, unsigned n, unsigned scratch)
 {
-	unsigned host = jit_host_of(n);
+	unsigned host = jit_host_of(e, n);
 	if (host != JIT_NONE)
 		return host;
 	jit_load(e, scratch, JIT_GPR(n));

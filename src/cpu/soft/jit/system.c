@@ -185,7 +185,7 @@ static bool emit_mov_from_seg(struct jit_emit *e, const struct x86_insn *x)
 {
 	if (x->mod != 3 || x->reg > X86_GS || x->op_size == 2)
 		return false;
-	unsigned host = jit_host_of(x->rm), to = host == JIT_NONE ? JIT_S0 : host;
+	unsigned host = jit_host_of(e, x->rm), to = host == JIT_NONE ? JIT_S0 : host;
 	jit_op_rm(e, 0x0fb7, to, jit_field(offsetof(struct soft_vcpu, s.seg) +
 					   x->reg * sizeof(struct x86_segment) +
 					   offsetof(struct x86_segment, selector)));

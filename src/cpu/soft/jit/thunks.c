@@ -10,7 +10,7 @@
 static void all_registers(struct jit_emit *e, bool save)
 {
 	for (unsigned n = 0; n < 16; n++) {
-		unsigned host = jit_host_of(n);
+		unsigned host = jit_home_of(n);
 		if (host == JIT_NONE)
 			continue;
 		if (save)

@@ -97,6 +97,7 @@ void jit_exit_by(struct jit_emit *e, uint8_t *rel32, int32_t target, uint8_t liv
 		.link = link,
 		.save_flags = e->flags_host && !e->flags_mem ? live : 0,
 		.backward = target <= (int32_t)e->insn->offset,
+		.borrowed = e->borrow.now,
 		.from = rel32,
 	};
 }
@@ -135,6 +136,8 @@ static void emit_exit(struct jit_emit *e, struct jit_exit *x)
 	if (x->save_flags)
 		jit_flags_save(e, x->save_flags);
 	link->direct = e->p;
+	if (x->borrowed)
+		jit_give_back(e);
 	if (x->backward) {
 		jit_op_rm(e, 0x83, 7, JIT_FIELD(pending));
 		jit_byte(e, 0);
@@ -191,6 +194,8 @@ static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 		return;
 	for (unsigned n = 0; n < s->from_count; n++)
 		jit_bind(s->from[n], e->p);
+	if (s->borrowed)
+		jit_give_back(e);
 	jit_x87_note(e, &s->x87_last);
 	jit_const(e, JIT_S0, (uintptr_t)s->insn);
 	if (s->ends) {
@@ -207,6 +212,8 @@ static void emit_slow(struct jit_emit *e, const struct jit_slow *s)
 	}
 	if (s->restore)
 		jit_flags_restore_code(e, s->restore, JIT_S0);
+	if (s->borrowed)
+		jit_borrow(e);
 	jit_jump_to(e, JIT_ALWAYS, s->back);
 }
 
@@ -226,8 +233,12 @@ const struct soft_insn *jit_keep(struct jit_emit *e, const struct soft_insn *i)
 void jit_call_insn(struct jit_emit *e, const struct soft_insn *i)
 {
 	jit_flags_clobber(e);
+	if (e->borrow.now)
+		jit_give_back(e);
 	jit_const(e, JIT_S0, (uintptr_t)jit_keep(e, i));
 	jit_jump_to(e, JIT_CALL, e->jit->thunk_insn);
+	if (e->borrow.now)
+		jit_borrow(e);
 	e->flags_mem = true;
 	e->vectors = JIT_VECTORS_OUT;
 	e->x87 = false;
@@ -236,6 +247,8 @@ void jit_call_insn(struct jit_emit *e, const struct soft_insn *i)
 void jit_call_end(struct jit_emit *e, const struct soft_insn *i)
 {
 	jit_flags_clobber(e);
+	if (e->borrow.now)
+		jit_give_back(e);
 	jit_const(e, JIT_S0, (uintptr_t)jit_keep(e, i));
 	jit_jump_to(e, JIT_ALWAYS, e->jit->thunk_end);
 	e->closed = true;
@@ -265,6 +278,11 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
 	struct jit_x87_last before = e->x87_last;
+	/* What ends the unit in other ways than by a direct jump finds all registers at home. */
+	if (e->borrow.now && jit_ends(i) && !jit_is_direct(e, &i->x)) {
+		jit_give_back(e);
+		e->borrow.now = false;
+	}
 	jit_frame_enter(e);
 	jit_group_enter(e);
 	e->closed = e->op && e->op->ends && !jit_is_jcc(&i->x);
@@ -283,6 +301,7 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 		s->restore = e->flags_host ? e->live : 0;
 		s->vectors = e->vectors;
 		s->x87 = e->x87;
+		s->borrowed = e->borrow.now;
 		s->x87_last = before;
 	}
 }
@@ -331,6 +350,10 @@ static void emit_unit(struct jit_emit *e)
 	e->x87_last = (struct jit_x87_last){ 0 };
 	if (crosses)
 		emit_crossing_check(e, stale);
+	jit_borrow(e);
+	e->borrow.now = e->borrow.count > 0;
+	e->loop = e->p;
+	e->loop_framed = NULL;
 	for (unsigned n = 0; n < u->count && !e->failed; n++)
 		emit_insn(e, n);
 	const struct soft_insn *last = &e->insns[u->count - 1];
@@ -392,6 +415,7 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u, bool 
 	jit_flags_find(e, u->block->host2 ? NULL : page_of(u->block));
 	jit_frame_find(e, plain);
 	jit_groups_find(e, plain);
+	jit_borrow_find(e);
 	jit_u64(e, (uintptr_t)u);
 	emit_unit(e);
 	if (e->failed)

@@ -227,17 +227,17 @@ static bool emit_vector(struct jit_emit *e, const struct x86_insn *x)
 		return false;
 	bool to_rm = v.form->flags & NF_STORE;
 	if (v.form->reg == O_G) /* always a destination, of the whole register */
-		v.names.reg = jit_host_of(x->reg) == JIT_NONE ? scratch : jit_host_of(x->reg);
+		v.names.reg = jit_host_of(e, x->reg) == JIT_NONE ? scratch : jit_host_of(e, x->reg);
 	if (v.form->rm == O_G && x->mod == 3) {
 		if (to_rm)
-			v.names.rm = jit_host_of(x->rm) == JIT_NONE ? JIT_S1 : jit_host_of(x->rm);
+			v.names.rm = jit_host_of(e, x->rm) == JIT_NONE ? JIT_S1 : jit_host_of(e, x->rm);
 		else
 			v.names.rm = jit_get(e, x->rm, JIT_S1);
 	}
 	emit_native(e, x, &v);
-	if (v.form->reg == O_G && jit_host_of(x->reg) == JIT_NONE)
+	if (v.form->reg == O_G && jit_host_of(e, x->reg) == JIT_NONE)
 		jit_store(e, scratch, JIT_GPR(x->reg));
-	if (v.form->rm == O_G && x->mod == 3 && to_rm && jit_host_of(x->rm) == JIT_NONE)
+	if (v.form->rm == O_G && x->mod == 3 && to_rm && jit_host_of(e, x->rm) == JIT_NONE)
 		jit_store(e, JIT_S1, JIT_GPR(x->rm));
 	if (v.form->flags & NF_FLAGS)
 		jit_flags_written(e);
