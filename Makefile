@@ -49,6 +49,7 @@ soak: ## kills, loads and programs that check themselves in guests, again and ag
 	@tools/setup test
 	@$(MAKE) --no-print-directory all
 	@BERTH_BUILD=$(abspath $(BUILD)) tests/interop/qemu-img/kill.py 500
+	@BERTH_CRASHES=500 $(BUILD)/tests/unit/block/test-block-crash
 	@BERTH_BUILD=$(abspath $(BUILD)) tests/interop/qemu-img/sequences.py
 	@BERTH_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/interop/libvirt/kill.py 200
 	@BERTH_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/interop/libvirt/load.py 60

@@ -53,6 +53,19 @@ int format_grow(struct block_node *file, uint64_t size)
 	return -EIO;
 }
 
+int format_reserve(struct block_node *file, uint64_t size, uint64_t step, uint64_t *certain)
+{
+	if (size <= *certain)
+		return 0;
+	int rc = format_grow(file, align_up(size, step));
+	if (rc < 0) /* a device ends where it ends */
+		rc = format_grow(file, size);
+	rc = rc < 0 ? rc : block_flush(file);
+	if (rc == 0)
+		*certain = block_size(file);
+	return rc;
+}
+
 void format_check_error(struct block_check *check, const char *text, ...)
 {
 	va_list list;

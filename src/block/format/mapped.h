@@ -78,6 +78,11 @@ bool format_write(struct block_node *file, uint64_t offset, const void *bytes, u
 		  GError **error);
 /* Make the file at least `size` bytes long; what is new reads as zeroes. 0 or -errno. */
 int format_grow(struct block_node *file, uint64_t size);
+/*
+ * Room up to `size` that a table may speak of, since it is there after a power cut: the file grows by
+ * steps of `step` bytes and is flushed at each. *certain: how long it surely is. 0 or -errno.
+ */
+int format_reserve(struct block_node *file, uint64_t size, uint64_t step, uint64_t *certain);
 bool format_grow_or_fail(struct block_node *file, uint64_t size, GError **error);
 /* Count one corruption and say it. */
 void format_check_error(struct block_check *check, const char *text, ...) G_GNUC_PRINTF(2, 3);

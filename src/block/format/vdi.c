@@ -21,7 +21,8 @@ struct vdi_image {
 	struct mapped mapped;
 	struct vdi_header header;
 	uint8_t head[VDI_HEADER_SIZE];
-	uint32_t *map; /* host order */
+	uint32_t *map;    /* host order */
+	uint64_t certain; /* how long the file is also after a power cut */
 };
 
 static uint64_t host_of(const struct vdi_image *vdi, uint32_t block)
@@ -48,7 +49,9 @@ static int vdi_place(struct mapped *image, uint64_t offset, struct run *run)
 	if (vdi->header.allocated >= vdi->header.blocks)
 		return -EIO; /* the header's count is wrong: check says where */
 	run->host = host_of(vdi, vdi->header.allocated);
-	return format_grow(image->node.file, run->host + VDI_BLOCK_SIZE);
+	/* The flush keeps the entries in order too: with the last but one lost, a block would be missing
+	 * among those that are counted. */
+	return format_reserve(image->node.file, run->host + VDI_BLOCK_SIZE, 1, &vdi->certain);
 }
 
 /*
@@ -122,6 +125,7 @@ static bool vdi_open(struct block_node *node, json_t *dict, GError **error)
 	if (!node->file || !format_read(node->file, 0, vdi->head, sizeof(vdi->head), error) ||
 	    !vdi_header_parse(&vdi->header, vdi->head, block_size(node->file), error))
 		return false;
+	vdi->certain = block_size(node->file);
 	mapped_init(&vdi->mapped, &vdi_ops, vdi->header.disk_size, VDI_BLOCK_SIZE);
 	return load_map(vdi, error);
 }

@@ -15,6 +15,7 @@
 
 #define SECTOR      UINT64_C(512)
 #define MARKER_SIZE 12 /* u64 sector of the disk, u32 length */
+#define RESERVE     (1 << 20) /* bytes by which a file grows: a flush for 16 grains */
 
 static struct vmdk_extent *extent_at(struct vmdk_image *vmdk, uint64_t offset)
 {
@@ -169,7 +170,7 @@ static int vmdk_place(struct mapped *image, uint64_t offset, struct run *run)
 	run->host = align_up(extent->end, grain_bytes(extent));
 	if (run->host / SECTOR > UINT32_MAX)
 		return -EFBIG;
-	int rc = format_grow(extent->file, run->host + grain_bytes(extent));
+	int rc = format_reserve(extent->file, run->host + grain_bytes(extent), RESERVE, &extent->certain);
 	if (rc == 0)
 		extent->end = run->host + grain_bytes(extent);
 	return rc;

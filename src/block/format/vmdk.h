@@ -14,7 +14,8 @@ struct vmdk_extent {
 	struct vmdk_sparse sparse;
 	uint32_t *directory, *redundant; /* host order; sparse ones; redundant may be NULL */
 	struct table_cache tables;
-	uint64_t end; /* where the next grain goes */
+	uint64_t end;     /* where the next grain goes */
+	uint64_t certain; /* how long the file is also after a power cut */
 };
 
 struct vmdk_image {

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "block/core/options.h"
 
 #include <inttypes.h>
@@ -21,11 +22,22 @@ static void clear_extent(struct vmdk_extent *extent)
 	g_free(extent->redundant);
 }
 
+/* What was reserved and not used. If it stays, it is only a hole at the end of the file. */
+static void give_back(const struct vmdk_extent *extent)
+{
+	g_autoptr(GError) error = NULL;
+	if (extent->directory && !extent->file->readonly && extent->certain > extent->end &&
+	    !block_resize(extent->file, extent->end, &error))
+		log_warning("%s", error->message);
+}
+
 void vmdk_close(struct block_node *node)
 {
 	struct vmdk_image *vmdk = (struct vmdk_image *)node;
-	for (unsigned i = 0; vmdk->extents && i < vmdk->extents->len; i++)
+	for (unsigned i = 0; vmdk->extents && i < vmdk->extents->len; i++) {
+		give_back(&g_array_index(vmdk->extents, struct vmdk_extent, i));
 		clear_extent(&g_array_index(vmdk->extents, struct vmdk_extent, i));
+	}
 	g_clear_pointer(&vmdk->extents, g_array_unref);
 	g_clear_pointer(&vmdk->create_type, g_free);
 }
@@ -76,7 +88,8 @@ static bool open_sparse(struct vmdk_extent *extent, GError **error)
 	table_cache_init(&extent->tables, extent->file, sparse->table_entries * UINT64_C(4));
 	if (sparse->flags & VMDK_REDUNDANT && sparse->redundant_directory)
 		extent->redundant = load_directory(extent, sparse->redundant_directory, error);
-	extent->end = align_up(block_size(extent->file), SECTOR);
+	extent->certain = block_size(extent->file);
+	extent->end = align_up(extent->certain, SECTOR);
 	return extent->redundant || !(sparse->flags & VMDK_REDUNDANT && sparse->redundant_directory);
 }
 

@@ -20,6 +20,7 @@ struct vpc_image {
 	uint8_t footer[VPC_FOOTER_SIZE];
 	uint32_t *table; /* sector numbers; NULL: fixed */
 	uint64_t end;    /* where the footer is and the next block goes */
+	uint64_t certain; /* how long the file is also after a power cut */
 	uint64_t bitmap; /* bytes of each block's sector bitmap */
 };
 
@@ -50,7 +51,8 @@ static int vpc_place(struct mapped *image, uint64_t offset, struct run *run)
 	memset(ones, 0xff, vpc->bitmap);
 	run->host = vpc->end + vpc->bitmap;
 	uint64_t new_end = run->host + image->unit;
-	int rc = format_grow(image->node.file, new_end + VPC_FOOTER_SIZE);
+	/* The footer is the file's last bytes, so that it cannot grow by more at a time. */
+	int rc = format_reserve(image->node.file, new_end + VPC_FOOTER_SIZE, 1, &vpc->certain);
 	if (rc == 0)
 		rc = block_pwrite(image->node.file, new_end, vpc->footer, VPC_FOOTER_SIZE);
 	/* The bitmap covers the old footer's bytes, or the first 512 data bytes would not be zero. */
@@ -127,6 +129,7 @@ static bool open_dynamic(struct vpc_image *vpc, const struct vpc_footer *footer,
 	    !vpc_header_parse(&vpc->header, bytes, size, block_size(file), error))
 		return false;
 	vpc->bitmap = align_up((vpc->header.block_size / 512 + 7) / 8, 512);
+	vpc->certain = block_size(file);
 	mapped_init(&vpc->mapped, &vpc_ops, size, vpc->header.block_size);
 	if (load_table(vpc, error))
 		return true;

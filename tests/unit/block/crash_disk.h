@@ -27,11 +27,11 @@ struct disk {
 struct disk *disk_new(struct block_graph *graph, struct aio_loop *loop, const uint8_t *bytes,
 		      uint64_t least, uint32_t seed);
 
-/* An empty qcow2 image on the disk: `pairs` are its options, to NULL; secrets are in the graph. */
-void disk_format(struct disk *disk, struct block_graph *graph, struct aio_loop *loop, uint64_t size,
-		 const char *const *pairs);
+/* An empty image on the disk: `pairs` are its options, to NULL; secrets are in the graph. */
+void disk_format(struct disk *disk, const char *format, uint64_t size, const char *const *pairs);
 /* The image on it, its key being "s" if it is encrypted. */
-struct block_node *disk_open_image(struct block_graph *graph, struct aio_loop *loop, bool encrypted,
-				   bool readonly);
-/* Check an image: there must be no corruption, and after that repair what leaked. */
+struct block_node *disk_open_image(struct block_graph *graph, struct aio_loop *loop, const char *format,
+				   bool encrypted, bool readonly);
+/* Check an image: there must be no corruption, and after that repair what leaked if it is qcow2.
+ * Formats without checks have nothing to show. */
 void disk_check_image(struct block_node *node);

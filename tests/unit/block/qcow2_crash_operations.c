@@ -39,7 +39,7 @@ struct bench {
 
 static struct block_node *open_image(struct bench *b, bool readonly)
 {
-	return disk_open_image(b->graph, b->loop, b->encrypted, readonly);
+	return disk_open_image(b->graph, b->loop, "qcow2", b->encrypted, readonly);
 }
 
 static uint8_t *read_all(struct block_node *node, uint64_t length)
@@ -195,7 +195,7 @@ static void make_base(struct bench *b)
 	static const char *const encrypted[] = {"cluster_size", "4k", "encrypt.format", "luks",
 						"encrypt.key-secret", "s", "encrypt.iter-time", "1", NULL};
 	b->disk = disk_new(b->graph, b->loop, NULL, 0, 1);
-	disk_format(b->disk, b->graph, b->loop, SIZE, b->encrypted ? encrypted : plain);
+	disk_format(b->disk, "qcow2", SIZE, b->encrypted ? encrypted : plain);
 	struct block_node *node = open_image(b, false);
 	for (unsigned i = 0; i < 3; i++) {
 		const struct block_snapshot wish = {.name = (char *)(i ? "one" : "zero")};

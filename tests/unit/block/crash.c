@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Power cuts. qcow2 runs on a disk in memory that keeps apart what was flushed and what was only
+ * Power cuts. An image is on a disk in memory that keeps apart what was flushed and what was only
  * written. At a random write the power fails: of the unflushed writes some arrive, in part or not
  * at all. What is left is opened: there may be leaks, but no corruption, and every sector holds
  * what was last flushed or something written after that. Cuts are seeded: a failure can be repeated.
  *
- *   test-block-qcow2-crash            what make test runs
+ *   test-block-crash                  what make test runs
  *   BERTH_CRASHES=500 test-...        a longer run
  */
 #include "crash_disk.h"
@@ -22,12 +22,19 @@
 
 /* --- the guest --------------------------------------------------------------------------------------------*/
 
+struct layout {
+	const char *name, *format;
+	uint64_t cluster; /* what may be written compressed; 0: nothing */
+	const char *const *pairs;
+};
+
 struct guest {
 	struct aio_loop *loop;
 	struct block_graph *graph;
 	struct disk *disk;
 	struct block_node *node;
 	GRand *rand;
+	const struct layout *layout;
 	uint32_t version;
 	uint32_t written[BLOCKS], durable[BLOCKS]; /* versions; 0 and odd ones are zeroes */
 	uint32_t zero_since[BLOCKS];               /* the last version that was zeroes */
@@ -65,11 +72,11 @@ static void stamp(uint8_t *bytes, uint32_t first, uint32_t count, uint32_t versi
 }
 
 /* Start a random request on blocks that no other is using; false: there were none. */
-static bool start(struct guest *g, struct op *op, uint64_t cluster)
+static bool start(struct guest *g, struct op *op)
 {
 	unsigned kind = g_rand_int_range(g->rand, 0, 10);
-	bool packed = kind == 0 && !g->encrypted, zero = kind == 1 || kind == 2;
-	uint32_t per_cluster = cluster / BLOCK;
+	uint32_t per_cluster = g->layout->cluster / BLOCK;
+	bool packed = kind == 0 && per_cluster && !g->encrypted, zero = kind == 1 || kind == 2;
 	uint32_t first = g_rand_int_range(g->rand, 0, BLOCKS), count = g_rand_int_range(g->rand, 1, 40);
 	if (packed) {
 		first = first / per_cluster * per_cluster;
@@ -140,7 +147,7 @@ static void inspect(struct guest *g)
 	block_close(g->node);
 	block_close(&g->disk->node);
 	g->disk = disk_new(g->graph, g->loop, left, end, 1);
-	struct block_node *node = disk_open_image(g->graph, g->loop, g->encrypted, false);
+	struct block_node *node = disk_open_image(g->graph, g->loop, g->layout->format, g->encrypted, false);
 	g_autofree uint8_t *bytes = g_malloc(SIZE);
 	g_assert_cmpint(block_pread(node, 0, bytes, SIZE), ==, 0);
 	for (unsigned i = 0; i < SIZE / 512; i++)
@@ -149,26 +156,28 @@ static void inspect(struct guest *g)
 	block_close(node);
 }
 
-static void make_image(struct guest *g, const char *const *pairs)
+static void make_image(struct guest *g)
 {
+	const char *const *pairs = g->layout->pairs;
 	json_t *secret = json_pack("{s:s}", "data", "swordfish");
 	for (unsigned i = 0; pairs[i]; i += 2)
 		g->encrypted |= g_str_equal(pairs[i], "encrypt.key-secret");
 	g_assert_true(block_object_add(g->graph, "secret", "s", secret, NULL));
 	json_decref(secret);
-	disk_format(g->disk, g->graph, g->loop, SIZE, pairs);
+	disk_format(g->disk, g->layout->format, SIZE, pairs);
 }
 
-static void one_crash(uint32_t seed, const char *const *pairs, uint64_t cluster)
+static void one_crash(uint32_t seed, const struct layout *layout)
 {
 	g_autofree struct guest *g = g_new0(struct guest, 1);
 	struct op ops[DEPTH] = {0};
+	g->layout = layout;
 	g->loop = aio_loop_new(NULL);
 	g->graph = block_graph_new(g->loop);
 	g->rand = g_rand_new_with_seed(seed);
 	g->disk = disk_new(g->graph, g->loop, NULL, 0, seed + 1);
-	make_image(g, pairs);
-	g->node = disk_open_image(g->graph, g->loop, g->encrypted, false);
+	make_image(g);
+	g->node = disk_open_image(g->graph, g->loop, layout->format, g->encrypted, false);
 	g->disk->cut_at = g->disk->written + g_rand_int_range(g->rand, 1, 250);
 	for (unsigned i = 0; i < DEPTH; i++)
 		ops[i].done = true;
@@ -179,7 +188,7 @@ static void one_crash(uint32_t seed, const char *const *pairs, uint64_t cluster)
 		if (g_rand_int_range(g->rand, 0, 12) == 0)
 			flush(g);
 		else if (!g->disk->cut)
-			start(g, op, cluster);
+			start(g, op);
 	}
 	for (unsigned i = 0; i < DEPTH; i++)
 		while (!ops[i].done)
@@ -197,25 +206,30 @@ static const char *const narrow[] = {"cluster_size", "4k", "refcount_bits", "64"
 static const char *const extended[] = {"cluster_size", "16k", "extended_l2", "on", NULL};
 static const char *const encrypted[] = {"cluster_size", "4k", "encrypt.format", "luks",
 					"encrypt.key-secret", "s", "encrypt.iter-time", "1", NULL};
-static const struct {
-	const char *name;
-	const char *const *pairs;
-	uint64_t cluster;
-} layouts[] = {
-	{"/qcow2/crash/default", plain, 65536},
-	{"/qcow2/crash/small-clusters", small, 4096},
-	{"/qcow2/crash/wide-refcounts", narrow, 4096},
-	{"/qcow2/crash/extended-l2", extended, 16384},
-	{"/qcow2/crash/encrypted", encrypted, 4096},
+static const char *const exact[] = {"force_size", "on", NULL};
+static const char *const blocks[] = {"block_size", "1M", NULL};
+static const struct layout layouts[] = {
+	{"/crash/qcow2/default", "qcow2", 65536, plain},
+	{"/crash/qcow2/small-clusters", "qcow2", 4096, small},
+	{"/crash/qcow2/wide-refcounts", "qcow2", 4096, narrow},
+	{"/crash/qcow2/extended-l2", "qcow2", 16384, extended},
+	{"/crash/qcow2/encrypted", "qcow2", 4096, encrypted},
+	{"/crash/qed", "qed", 0, plain},
+	{"/crash/vdi", "vdi", 0, plain},
+	{"/crash/vhdx", "vhdx", 0, blocks},
+	{"/crash/vmdk", "vmdk", 0, plain},
+	{"/crash/vpc", "vpc", 0, exact},
 };
 
 static void test_crashes(gconstpointer data)
 {
 	const char *wish = g_getenv("BERTH_CRASHES");
-	unsigned count = wish ? atoi(wish) : 25, i = GPOINTER_TO_UINT(data);
+	const struct layout *layout = &layouts[GPOINTER_TO_UINT(data)];
+	/* Fifty for each format, and qcow2 has five layouts. */
+	unsigned count = wish ? atoi(wish) : g_str_equal(layout->format, "qcow2") ? 25 : 50;
 	for (unsigned seed = 1; seed <= count; seed++) {
 		g_test_message("seed %u", seed);
-		one_crash(seed, layouts[i].pairs, layouts[i].cluster);
+		one_crash(seed, layout);
 	}
 }
 
