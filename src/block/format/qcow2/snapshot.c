@@ -298,6 +298,19 @@ static int end_change(struct qcow2_node *q, int rc, bool was_dirty)
 		       ? rc : qcow2_mark(q, q->header.incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY);
 }
 
+/* Do `change` with requests held off. */
+static int make_change(struct qcow2_node *q, int (*change)(struct qcow2_node *q, const void *what),
+		       const void *what)
+{
+	bool was_dirty;
+	qcow2_freeze(q);
+	int rc = begin_change(q, &was_dirty);
+	rc = rc < 0 ? rc : change(q, what);
+	rc = end_change(q, rc, was_dirty);
+	qcow2_thaw(q);
+	return rc;
+}
+
 /* --- operations -------------------------------------------------------------------------------------------*/
 
 static int find(const struct qcow2_node *q, const char *name_or_id)
@@ -349,8 +362,9 @@ static char *next_id(const struct qcow2_node *q)
 	return g_strdup_printf("%" G_GUINT64_FORMAT, highest + 1);
 }
 
-static int create(struct qcow2_node *q, const struct block_snapshot *wish)
+static int create(struct qcow2_node *q, const void *what)
 {
+	const struct block_snapshot *wish = what;
 	struct qcow2_snapshot s = {
 		.l1_size = q->l1_size, .disk_size = q->header.size,
 		.vm_state_size = wish->vm_state_size, .date_sec = wish->date_sec,
@@ -382,13 +396,7 @@ bool qcow2_snapshot_create(struct block_node *node, const struct block_snapshot 
 	if (snapshot->id && find(q, snapshot->id) >= 0)
 		return error_set(error, BERTH_ERR_INVALID, "'%s' has a snapshot '%s' already",
 				 node->filename, snapshot->id);
-	qcow2_freeze(q);
-	bool was_dirty;
-	int rc = begin_change(q, &was_dirty);
-	rc = rc < 0 ? rc : create(q, snapshot);
-	rc = end_change(q, rc, was_dirty);
-	qcow2_thaw(q);
-	return explain(q, rc, "create", error);
+	return explain(q, make_change(q, create, snapshot), "create", error);
 }
 
 uint64_t *qcow2_snapshot_l1(struct qcow2_node *q, const struct qcow2_snapshot *s, uint32_t entries,
@@ -403,8 +411,10 @@ uint64_t *qcow2_snapshot_l1(struct qcow2_node *q, const struct qcow2_snapshot *s
 	return table;
 }
 
-static int apply(struct qcow2_node *q, const struct qcow2_snapshot *s)
+static int apply(struct qcow2_node *q, const void *index)
 {
+	const struct qcow2_snapshot *s =
+		&g_array_index(q->snapshots, struct qcow2_snapshot, *(const int *)index);
 	int rc;
 	unsigned shift = q->l2_bits + q->cluster_bits;
 	uint32_t entries = MAX(s->l1_size, (s->disk_size + (UINT64_C(1) << shift) - 1) >> shift);
@@ -428,20 +438,13 @@ bool qcow2_snapshot_apply(struct block_node *node, const char *name_or_id, GErro
 {
 	struct qcow2_node *q = qcow2_of(node);
 	int index = find(q, name_or_id);
-	if (index < 0)
-		return missing(q, name_or_id, error);
-	qcow2_freeze(q);
-	bool was_dirty;
-	int rc = begin_change(q, &was_dirty);
-	rc = rc < 0 ? rc : apply(q, &g_array_index(q->snapshots, struct qcow2_snapshot, index));
-	rc = end_change(q, rc, was_dirty);
-	qcow2_thaw(q);
-	return explain(q, rc, "apply", error);
+	return index < 0 ? missing(q, name_or_id, error)
+			 : explain(q, make_change(q, apply, &index), "apply", error);
 }
 
-static int delete(struct qcow2_node *q, int index)
+static int delete(struct qcow2_node *q, const void *what)
 {
-	int rc;
+	int rc, index = *(const int *)what;
 	struct qcow2_snapshot s = g_array_index(q->snapshots, struct qcow2_snapshot, index);
 	g_autofree uint64_t *table = qcow2_snapshot_l1(q, &s, s.l1_size, &rc);
 	if (rc < 0)
@@ -459,15 +462,8 @@ bool qcow2_snapshot_delete(struct block_node *node, const char *name_or_id, GErr
 {
 	struct qcow2_node *q = qcow2_of(node);
 	int index = find(q, name_or_id);
-	if (index < 0)
-		return missing(q, name_or_id, error);
-	qcow2_freeze(q);
-	bool was_dirty;
-	int rc = begin_change(q, &was_dirty);
-	rc = rc < 0 ? rc : delete(q, index);
-	rc = end_change(q, rc, was_dirty);
-	qcow2_thaw(q);
-	return explain(q, rc, "delete", error);
+	return index < 0 ? missing(q, name_or_id, error)
+			 : explain(q, make_change(q, delete, &index), "delete", error);
 }
 
 /* Nothing is written while it is shown, so that flags and counts need not fit the table. */

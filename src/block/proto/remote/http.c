@@ -30,20 +30,14 @@
 	F(curl_global_init) F(curl_easy_init) F(curl_easy_cleanup) F(curl_easy_setopt)             \
 	F(curl_easy_perform) F(curl_easy_getinfo) F(curl_easy_strerror)
 
-static struct {
-	LIBRARY_POINTERS(CURL_FUNCTIONS)
-} curl;
+static void init_curl(void);
+LIBRARY(curl, CURL_FUNCTIONS, .package = "libcurl3-gnutls",
+	.files = {"libcurl-gnutls.so.4", "libcurl.so.4"}, .init = init_curl)
 
 static void init_curl(void)
 {
 	curl.curl_global_init(CURL_GLOBAL_ALL);
 }
-
-static struct library library = {.files = {"libcurl-gnutls.so.4", "libcurl.so.4"},
-				 .package = "libcurl3-gnutls",
-				 .names = {LIBRARY_NAMES(CURL_FUNCTIONS)},
-				 .functions = (void **)&curl,
-				 .init = init_curl};
 
 /* Bytes that were fetched, or are being fetched. */
 struct chunk {

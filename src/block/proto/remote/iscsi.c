@@ -31,14 +31,7 @@
 	F(iscsi_write16_sync) F(iscsi_synchronizecache10_sync) F(iscsi_unmap_sync)                 \
 	F(iscsi_writesame16_sync) F(scsi_datain_unmarshall) F(scsi_free_scsi_task)
 
-static struct {
-	LIBRARY_POINTERS(ISCSI_FUNCTIONS)
-} isc;
-
-static struct library library = {.files = {"libiscsi.so.7"},
-				 .package = "libiscsi7",
-				 .names = {LIBRARY_NAMES(ISCSI_FUNCTIONS)},
-				 .functions = (void **)&isc};
+LIBRARY(isc, ISCSI_FUNCTIONS, .package = "libiscsi7", .files = {"libiscsi.so.7"})
 
 struct iscsi_node {
 	struct remote_node remote;
@@ -376,16 +369,10 @@ static void iscsi_clear(struct remote_node *remote)
 }
 
 static const struct remote_ops iscsi_ops = {
-	.library = &library,
 	.take_options = iscsi_take_options,
 	.name = iscsi_name,
 	.clear = iscsi_clear,
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
+	REMOTE_LINK_OPS,
 	.zero = link_zero,
 	.discard = link_discard,
 };

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Libraries that are loaded when an image needs them: protocols that few use cost neither start-up
- * time nor memory, and a machine without the library runs all the rest. A table of functions is a
- * struct of pointers; its names come from the same list:
+ * time nor memory, and a machine without the library runs all the rest. A file has one, `library`,
+ * and calls its functions through a struct of pointers:
  *
  *	#define NFS_FUNCTIONS(F) F(nfs_init_context) F(nfs_mount)
- *	static struct { LIBRARY_POINTERS(NFS_FUNCTIONS) } nfs;
- *	static struct library library = {
- *		.files = {"libnfs.so.13"}, .package = "libnfs13",
- *		.names = {LIBRARY_NAMES(NFS_FUNCTIONS)}, .functions = (void **)&nfs};
+ *	LIBRARY(nfs, NFS_FUNCTIONS, .package = "libnfs13", .files = {"libnfs.so.13"})
+ *	... nfs.nfs_init_context() ...
  */
 #pragma once
 
@@ -17,10 +15,14 @@
 
 #define LIBRARY_FUNCTIONS_MAX 48
 
-#define LIBRARY_POINTER(name)   __typeof__(name) *name;
-#define LIBRARY_NAME(name)      #name,
-#define LIBRARY_POINTERS(list)  list(LIBRARY_POINTER)
-#define LIBRARY_NAMES(list)     list(LIBRARY_NAME)
+#define LIBRARY_POINTER(name) __typeof__(name) *name;
+#define LIBRARY_NAME(name)    #name,
+#define LIBRARY(pointers, list, ...)                                                               \
+	static struct {                                                                            \
+		list(LIBRARY_POINTER)                                                              \
+	} pointers;                                                                                \
+	static struct library library = {.names = {list(LIBRARY_NAME)},                            \
+					 .functions = (void **)&pointers, __VA_ARGS__};
 
 struct library {
 	const char *files[3];  /* the first that loads is taken */

@@ -27,14 +27,7 @@
 	F(nfs_set_tcp_syncnt) F(nfs_set_readahead) F(nfs_set_pagecache) F(nfs_set_debug)           \
 	F(nfs_set_timeout) F(nfs4_set_client_name)
 
-static struct {
-	LIBRARY_POINTERS(NFS_FUNCTIONS)
-} nfs;
-
-static struct library library = {.files = {"libnfs.so.13"},
-				 .package = "libnfs13",
-				 .names = {LIBRARY_NAMES(NFS_FUNCTIONS)},
-				 .functions = (void **)&nfs};
+LIBRARY(nfs, NFS_FUNCTIONS, .package = "libnfs13", .files = {"libnfs.so.13"})
 
 #define UNSET UINT64_MAX
 
@@ -319,25 +312,17 @@ static void nfs_clear(struct remote_node *remote)
 }
 
 static const struct remote_ops nfs_ops = {
-	.library = &library,
 	.take_options = nfs_take_options,
 	.name = nfs_name,
 	.clear = nfs_clear,
 	.create = link_create,
 	.grows = true,
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
+	REMOTE_LINK_OPS,
 	.resize = link_resize,
 };
 
 const struct block_driver block_nfs_driver = {
 	REMOTE_DRIVER("nfs", nfs_node, &nfs_ops),
 	.parse_filename = nfs_parse_filename,
-	.resize = remote_resize,
-	.create_bare = true,
-	.create = remote_create,
+	REMOTE_FILES,
 };

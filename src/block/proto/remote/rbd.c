@@ -20,14 +20,7 @@
 	F(rados_ioctx_destroy) F(rbd_open) F(rbd_open_read_only) F(rbd_close) F(rbd_get_size)      \
 	F(rbd_read) F(rbd_write) F(rbd_flush) F(rbd_discard) F(rbd_write_zeroes) F(rbd_resize) F(rbd_create)
 
-static struct {
-	LIBRARY_POINTERS(RBD_FUNCTIONS)
-} rbd;
-
-static struct library library = {.files = {"librbd.so.1"},
-				 .package = "librbd1",
-				 .names = {LIBRARY_NAMES(RBD_FUNCTIONS)},
-				 .functions = (void **)&rbd};
+LIBRARY(rbd, RBD_FUNCTIONS, .package = "librbd1", .files = {"librbd.so.1"})
 
 struct rbd_node {
 	struct remote_node remote;
@@ -350,19 +343,13 @@ static void rbd_clear(struct remote_node *remote)
 }
 
 static const struct remote_ops rbd_ops = {
-	.library = &library,
 	.take_options = rbd_take_options,
 	.name = rbd_name,
 	.clear = rbd_clear,
 	.create = link_create,
 	.shared = true,
 	.grows = true,
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
+	REMOTE_LINK_OPS,
 	.zero = link_zero,
 	.discard = link_discard,
 	.resize = link_resize,
@@ -376,8 +363,6 @@ static const struct block_option rbd_options[] = {
 const struct block_driver block_rbd_driver = {
 	REMOTE_DRIVER("rbd", rbd_node, &rbd_ops),
 	.parse_filename = rbd_parse_filename,
-	.resize = remote_resize,
-	.create_bare = true,
-	.create = remote_create,
+	REMOTE_FILES,
 	.create_options = rbd_options,
 };

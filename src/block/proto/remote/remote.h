@@ -44,6 +44,11 @@ struct remote_ops {
 	int (*resize)(void *connection, uint64_t size); /* NULL: it cannot be done */
 };
 
+/* What each protocol that can be written to has, under these names in its file. */
+#define REMOTE_LINK_OPS                                                                            \
+	.library = &library, .connect = link_connect, .disconnect = link_disconnect,               \
+	.describe = link_describe, .read = link_read, .write = link_write, .flush = link_flush
+
 struct remote_node {
 	struct block_node node;
 	const struct remote_ops *ops;
@@ -65,6 +70,8 @@ bool remote_create(const struct block_create *create, GError **error);
 	.name = scheme, .kind = BLOCK_PROTOCOL, .node_size = sizeof(struct node_type),             \
 	.prefix = scheme, .family = ops, .open = remote_open, .close = remote_close,               \
 	.perform = remote_perform
+/* Those whose servers make and resize files. */
+#define REMOTE_FILES .resize = remote_resize, .create_bare = true, .create = remote_create
 
 /* Text of the secret that `key` names, or NULL if there is no such key. */
 bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,

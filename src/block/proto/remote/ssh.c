@@ -28,14 +28,7 @@
 	F(sftp_seek64) F(sftp_read) F(sftp_write) F(sftp_fsync) F(sftp_setstat)                    \
 	F(sftp_get_error) F(sftp_extension_supported)
 
-static struct {
-	LIBRARY_POINTERS(SSH_FUNCTIONS)
-} ssh;
-
-static struct library library = {.files = {"libssh.so.4", "libssh-gcrypt.so.4"},
-				 .package = "libssh-4",
-				 .names = {LIBRARY_NAMES(SSH_FUNCTIONS)},
-				 .functions = (void **)&ssh};
+LIBRARY(ssh, SSH_FUNCTIONS, .package = "libssh-4", .files = {"libssh.so.4", "libssh-gcrypt.so.4"})
 
 enum key_check { CHECK_KNOWN_HOSTS, CHECK_NONE, CHECK_HASH };
 
@@ -374,25 +367,17 @@ static void ssh_clear(struct remote_node *remote)
 }
 
 static const struct remote_ops ssh_ops = {
-	.library = &library,
 	.take_options = ssh_take_options,
 	.name = ssh_name,
 	.clear = ssh_clear,
 	.create = link_create,
 	.grows = true,
-	.connect = link_connect,
-	.disconnect = link_disconnect,
-	.describe = link_describe,
-	.read = link_read,
-	.write = link_write,
-	.flush = link_flush,
+	REMOTE_LINK_OPS,
 	.resize = link_resize,
 };
 
 const struct block_driver block_ssh_driver = {
 	REMOTE_DRIVER("ssh", ssh_node, &ssh_ops),
 	.parse_filename = ssh_parse_filename,
-	.resize = remote_resize,
-	.create_bare = true,
-	.create = remote_create,
+	REMOTE_FILES,
 };
