@@ -37,6 +37,8 @@ static void set_watched(const char *path)
 void img_target_watch(const char *path)
 {
 	struct stat st;
+	if (g_str_has_prefix(path, "file:"))
+		path += strlen("file:");
 	/* A device or a pipe is not ours to remove, nor can a name be cut short. */
 	if (strlen(path) >= sizeof(watched) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
 		return;

@@ -177,9 +177,9 @@ def test_interrupted():
         run(THEIRS, "create", "-q", "-f", "raw", "big", "64M", cwd=folder)
         run("qemu-io", "-f", "raw", "-c", "write -P 1 0 64M", "big", cwd=folder)
         target = os.path.join(folder, "target.vdi")
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, name in ((signal.SIGINT, target), (signal.SIGTERM, "file:" + target)):
             process = subprocess.Popen([ours(), "convert", "-r", "4M", "-f", "raw", "-O", "vdi", "big",
-                                        target], cwd=folder)
+                                        name], cwd=folder)
             deadline = time.monotonic() + 20
             while not (os.path.exists(target) and os.path.getsize(target) > 2 << 20):
                 if time.monotonic() > deadline or process.poll() is not None:
