@@ -16,6 +16,7 @@
 #include "daemon/secret/secret.h"
 #include "daemon/storage/storage.h"
 #include "doors.h"
+#include "log.h"
 #include "options.h"
 #include "settings.h"
 
@@ -125,7 +126,7 @@ static bool leave_terminal(int waiting, GError **error)
 	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || chdir("/") < 0)
 		return error_set_errno(error, errno, "cannot go to the background");
-	/* The log has a file of its own. */
+	/* The log is in a file or the journal. */
 	if (dup2(null, STDERR_FILENO) < 0 || write(waiting, "1", 1) != 1)
 		return error_set_errno(error, errno, "cannot go to the background");
 	return true;
@@ -170,16 +171,26 @@ static void read_rules_again(struct service *service)
 	log_info("the access rules are read again");
 }
 
+/* After the file was moved away: a new one. */
+static void open_log_again(const struct service *service)
+{
+	g_autoptr(GError) error = NULL;
+	if (!log_open(service->options, service->settings, &error))
+		log_error("the log stays where it is: %s", error->message);
+}
+
 static void on_signal(void *opaque, int fd, uint32_t events)
 {
 	struct service *service = opaque;
 	struct signalfd_siginfo info;
 	if (read(fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGHUP)
-		read_rules_again(service);
-	else
+	if (info.ssi_signo != SIGHUP) {
 		aio_loop_quit(service->daemon.loop);
+		return;
+	}
+	open_log_again(service);
+	read_rules_again(service);
 }
 
 /*
@@ -276,7 +287,7 @@ static bool run(const struct options *options, const struct settings *settings, 
 	    !make_folder(options->state_dir, 0700, error))
 		return false;
 	auto_fd lock = lock_state(options->state_dir, error);
-	if (lock < 0)
+	if (lock < 0 || !log_open(options, settings, error))
 		return false;
 	struct service service = {
 		.options = options, .settings = settings, .waiting = waiting,
@@ -333,8 +344,7 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	good = good && read_settings(&options, &settings, &error);
-	log_setup("berthd", options.debug ? LOG_LEVEL_DEBUG : (enum log_level)(settings.log_level - 1),
-		  stderr);
+	log_setup("berthd", log_lowest(&options, &settings), stderr);
 	if (good && !options.vmm && !options.check_config)
 		good = (options.vmm = find_vmm(&error)) != NULL;
 	if (good)

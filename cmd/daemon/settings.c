@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum key_kind { KEY_TEXT, KEY_PATH, KEY_AUTH, KEY_LIST, KEY_MODE, KEY_PORT, KEY_NUMBER };
+enum key_kind { KEY_TEXT, KEY_PATH, KEY_AUTH, KEY_LIST, KEY_LOG, KEY_MODE, KEY_PORT, KEY_NUMBER };
 
 struct key {
 	const char *name;
@@ -49,6 +49,7 @@ static const struct key keys[] = {
 	NUMBER(max_client_rate, 0, 1000000, 0),
 	NUMBER(keepalive_interval, 1, 86400, 5),
 	NUMBER(keepalive_count, 1, 1000, 5),
+	TEXT(log_output, KEY_LOG, NULL),
 	NUMBER(log_level, 1, 4, 2),
 };
 
@@ -144,6 +145,11 @@ static bool is_good_text(const struct key *key, const char *text, GError **error
 	case KEY_PORT:
 		return g_ascii_string_to_unsigned(text, 10, 1, 65535, &port, NULL) ||
 		       error_set(error, BERTH_ERR_INVALID, "%s must be a port, as \"16509\"", key->name);
+	case KEY_LOG:
+		return strcmp(text, "stderr") == 0 || strcmp(text, "journal") == 0 ||
+		       g_path_is_absolute(text) ||
+		       error_set(error, BERTH_ERR_INVALID,
+				 "%s must be \"stderr\", \"journal\" or a whole path", key->name);
 	case KEY_PATH:
 		return g_path_is_absolute(text) ||
 		       error_set(error, BERTH_ERR_INVALID, "%s must be a whole path, from / on",

@@ -23,6 +23,8 @@ struct settings {
 	/* How much. */
 	gint64 max_clients, max_anonymous_clients, max_client_requests, max_client_rate;
 	gint64 keepalive_interval, keepalive_count;
+	/* Where it is said: "stderr", "journal" or a path; NULL: what is usual. */
+	char *log_output;
 	/* What is said. 1: each call; 2: the usual; 3: warnings; 4: errors. */
 	gint64 log_level;
 };

@@ -18,6 +18,22 @@ void log_setup(const char *program, enum log_level lowest, FILE *stream);
 /* Put the time before each line. Called by cmd/ as log_setup(). */
 void log_timestamps(bool on);
 
+/*
+ * From now on lines go to systemd's journal, by its native protocol, instead of the stream. `socket` is
+ * NULL for the journal's own. Called by cmd/ as log_setup(). False: nobody listens there.
+ */
+bool log_to_journal(const char *socket, GError **error);
+
+/* What a line is about, for programs that search: of the journal, where it is a field of its own. */
+struct log_field {
+	const char *name; /* capitals, digits and _ */
+	const char *value;
+};
+void log_fields(enum log_level level, const struct log_field *fields, unsigned count,
+		const char *format, ...) G_GNUC_PRINTF(4, 5);
+/* Are lines of this level shown? For those that cost more than a line. */
+bool log_is_on(enum log_level level);
+
 void log_line(enum log_level level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 #define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)

@@ -365,6 +365,7 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, GError **error)
 	g_autofree char *pid_path = in_run_dir(vmm, "pid");
 	g_autofree char *log_path =
 		store_path(vmm->dom->all->daemon, "log", vmm->dom->uuid_text, ".log");
+	store_rotate(log_path);
 	auto_fd pid_fd = open(pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	auto_fd log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	auto_fd null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -110,12 +110,28 @@ bool rpc_call_readonly(const struct rpc_call *call)
 	return call->readonly;
 }
 
+/* A line for each call: who, what, how long, and how it ended. */
+static void log_call(const struct rpc_call *call, const char *result)
+{
+	if (!log_is_on(LOG_LEVEL_DEBUG))
+		return;
+	long long taken_us = (aio_now_ns() - call->started_ns) / 1000;
+	char serial[16], latency[24], client[16];
+	g_snprintf(serial, sizeof(serial), "%u", call->header.serial);
+	g_snprintf(latency, sizeof(latency), "%lld", taken_us);
+	g_snprintf(client, sizeof(client), "%d", call->client ? call->client->fd : -1);
+	const struct log_field fields[] = {
+		{"BERTH_PROCEDURE", call->info->name}, {"BERTH_CLIENT", client},
+		{"BERTH_SERIAL", serial}, {"BERTH_LATENCY_US", latency}, {"BERTH_RESULT", result},
+	};
+	log_fields(LOG_LEVEL_DEBUG, fields, G_N_ELEMENTS(fields), "%s serial %s: %s in %s us",
+		   call->info->name, serial, result, latency);
+}
+
 /* Log it, take it off the client's list, free it, and read on if the list was full. */
 static void call_end(struct rpc_call *call, const char *result)
 {
-	log_debug("%s serial %u: %s in %lld us", call->info->name,
-		  call->header.serial, result,
-		  (long long)(aio_now_ns() - call->started_ns) / 1000);
+	log_call(call, result);
 	struct rpc_client *client = call->client;
 	if (client) {
 		bool was_full = client->calls->len >= client->server->limits.calls;

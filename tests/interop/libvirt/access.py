@@ -199,7 +199,7 @@ def check_limits():
                             ('tls_allowed_dn_list = "x"', "must be a list"),
                             ('tcp_port = 5', "must be a text"), ('tcp_port "5"', "'=' should follow"),
                             ('unix_sock_rw_perms = "rwx"', "in octal"),
-                            ("listen_tls = 1", "TLS needs the certificate"),
+                            ('log_output = "syslog"', "whole path"), ("listen_tls = 1", "TLS needs the certificate"),
                             ('listen_tls = 1\nca_file = "x"', "must be a whole path")):
             write(path, text + "\n")
             result = subprocess.run([BERTHD, "--check-config", "--config", path], capture_output=True,

@@ -17,7 +17,8 @@ from private import BUILD, LIMIT
 
 BERTHD = os.path.join(BUILD, "bin", "berthd")
 CONF = sys.argv[1]
-XML = """<domain type='qemu'><name>idle</name><memory unit='MiB'>16</memory>
+UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
+XML = """<domain type='qemu'><name>idle</name><uuid>4dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid><memory unit='MiB'>16</memory>
 <os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
 
 
@@ -69,6 +70,7 @@ def check_background():
         good("virsh", "-r", "list", "--all")
         assert os.getsid(pid) == pid and os.readlink(f"/proc/{pid}/fd/2") != "/dev/tty"
         assert os.stat("/var/lib/berth").st_mode & 0o777 == 0o700
+        check_log(pid)
         second = run(BERTHD, "--system", "--daemon", "--pidfile", "/run/second.pid")
         assert second.returncode == 1 and "another berthd uses" in second.stderr, second.stderr
         assert not os.path.exists("/run/second.pid")
@@ -76,6 +78,30 @@ def check_background():
         os.kill(pid, signal.SIGTERM)
     wait_gone(pid, "berthd does not end")
     assert not os.path.exists("/run/berthd.pid")
+
+
+def check_log(pid):
+    """In the background it has a file, with the time; moved away, SIGHUP makes a new one."""
+    log = "/var/lib/berth/log/berthd.log"
+    with open(log) as file:
+        assert re.search(r"^20\d\d-\d\d-\d\dT[\d:.]+Z berthd: ready at /run/libvirt", file.read(), re.M)
+    os.rename(log, log + ".old")
+    os.kill(pid, signal.SIGHUP)
+    deadline = time.monotonic() + LIMIT
+    while not os.path.exists(log):
+        assert time.monotonic() < deadline, "no new log"
+        time.sleep(0.05)
+    good("virsh", "list")
+    machine = f"/var/lib/berth/log/{UUID}.log"
+    with open(machine, "w") as file:
+        file.write("x" * (2 << 20))
+    with open("/run/idle.xml", "w") as file:
+        file.write(XML)
+    good("virsh", "create", "--paused", "/run/idle.xml")
+    good("virsh", "destroy", "idle")
+    assert os.path.getsize(machine + ".1") == 2 << 20 and os.path.getsize(machine) < 1 << 20
+    with open(machine) as file:
+        assert "berth-vmm -name" in file.read().splitlines()[0]
 
 
 def check_activation():
@@ -117,8 +143,6 @@ def check_activation():
 
 def check_timeout(process, uri):
     """A VM that runs is a reason to stay; when it is gone, and no client there, berthd ends."""
-    with open("/run/idle.xml", "w") as file:
-        file.write(XML)
     good("virsh", "-c", uri, "create", "--paused", "/run/idle.xml")
     time.sleep(2.5)
     assert process.poll() is None, "berthd left a VM alone"
