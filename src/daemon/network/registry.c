@@ -99,7 +99,7 @@ struct network *network_find(struct rpc_call *call, const struct remote_network 
 {
 	struct network *network = network_by_uuid(rpc_call_daemon(call)->networks, wire->uuid);
 	if (network)
-		return network;
+		return rpc_call_may(call, RPC_NETWORK, network->name) ? network : NULL;
 	char text[37];
 	conf_uuid_format(wire->uuid, text);
 	GError *error = NULL;

@@ -21,6 +21,8 @@ static struct network *find_or_add(struct rpc_call *call, const struct conf_netw
 	struct network *named = network_by_name(networks, conf->name);
 	struct network *network = network_by_uuid(networks, conf->uuid);
 	GError *error = NULL;
+	if (!rpc_call_may(call, RPC_NETWORK, conf->name))
+		return NULL;
 	if (named && named != network)
 		virt_error(&error, VIRT_FROM_NETWORK, VIRT_OPERATION_FAILED,
 			   "network '%s' already exists with uuid %s", named->name, named->uuid_text);

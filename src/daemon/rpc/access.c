@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Access rules applied to calls. A call about a domain, a pool or a volume is checked by the room that
+ * Access rules applied to calls. A call about a domain, a pool or a network is checked by the room that
  * finds the object (rpc_call_may()): only it knows the object's name, as what a client sends need not be
  * true. What we send is: lists lose what the caller may not read, a single such object makes the answer
  * an error, events are not sent. All other calls need the right for the whole kind.
@@ -32,7 +32,7 @@ static const struct object_type object_types[] = {
 	{&remote_domain_stats_type, RPC_DOMAIN, offsetof(struct remote_domain_stats, dom.name), false},
 	{&remote_storage_pool_type, RPC_POOL, offsetof(struct remote_storage_pool, name), true},
 	{&remote_storage_vol_type, RPC_POOL, offsetof(struct remote_storage_vol, pool), true},
-	{&remote_network_type, RPC_NETWORK, offsetof(struct remote_network, name), false},
+	{&remote_network_type, RPC_NETWORK, offsetof(struct remote_network, name), true},
 	{&remote_network_port_type, RPC_NETWORK, offsetof(struct remote_network_port, net.name), false},
 	{&remote_nwfilter_type, RPC_NWFILTER, offsetof(struct remote_nwfilter, name), false},
 	{&remote_nwfilter_binding_type, RPC_NWFILTER,
@@ -144,7 +144,9 @@ static bool is_asked_by_room(const char *procedure)
 		"CONNECT_NUM_OF_DOMAINS", "CONNECT_NUM_OF_DEFINED_DOMAINS", "CONNECT_LIST_DOMAINS",
 		"CONNECT_NUM_OF_STORAGE_POOLS", "CONNECT_NUM_OF_DEFINED_STORAGE_POOLS",
 		"DOMAIN_CREATE_XML", "DOMAIN_DEFINE_XML", "DOMAIN_DEFINE_XML_FLAGS",
-		"STORAGE_POOL_CREATE_XML", "STORAGE_POOL_DEFINE_XML", NULL,
+		"STORAGE_POOL_CREATE_XML", "STORAGE_POOL_DEFINE_XML",
+		"CONNECT_NUM_OF_NETWORKS", "CONNECT_NUM_OF_DEFINED_NETWORKS", "NETWORK_CREATE_XML",
+		"NETWORK_CREATE_XML_FLAGS", "NETWORK_DEFINE_XML", "NETWORK_DEFINE_XML_FLAGS", NULL,
 	};
 	return g_strv_contains(names, procedure);
 }

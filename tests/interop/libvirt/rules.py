@@ -53,6 +53,7 @@ def check_everyone(daemon, conn):
         conn.defineXML(XML.format(name=name))
         os.mkdir(f"{daemon.top}/{name}")
         conn.storagePoolCreateXML(POOL.format(name=name, path=f"{daemon.top}/{name}"), 0)
+        conn.networkDefineXML(f"<network><name>{name}</name></network>")
     db = conn.lookupByName("db")
     pool = conn.storagePoolLookupByName("db")
     volume = pool.createXML("<volume><name>v</name><capacity>4096</capacity></volume>", 0)
@@ -80,6 +81,14 @@ def check_everyone(daemon, conn):
     for call in (db.undefine, db.create, db.info, pool.info, pool.destroy, pool.listAllVolumes, volume.info,
                  volume.delete, conn.getCapabilities, conn.getHostname):
         denied(call)
+    net = conn.networkLookupByName("web-2")
+    assert sorted(net.name() for net in conn.listAllNetworks()) == ["web-1", "web-2"]
+    assert sorted(conn.listDefinedNetworks()) == ["web-1", "web-2"]
+    conn.networkLookupByName("web-1").setAutostart(1)
+    net.XMLDesc()
+    for call in (net.undefine, net.create):
+        denied(call)
+    denied(conn.networkDefineXML, "<network><name>db</name></network>")
     denied(conn.lookupByName, "db")
     denied(conn.storageVolLookupByPath, f"{daemon.top}/db/v", code=libvirt.VIR_ERR_NO_STORAGE_VOL)
     denied(conn.defineXML, XML.format(name="other"))
