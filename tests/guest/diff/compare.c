@@ -317,6 +317,17 @@ static bool decode_subject(const struct diff_case *c, struct x86_insn *x)
 	return x86_decode(c->code + at, c->length - at, mode, x) == X86_DECODE_OK;
 }
 
+/* Has the engine refused an instruction that AMD's CPUs execute? The sequence went on natively. */
+static bool amd_went_on(const struct diff_case *c)
+{
+	enum x86_decode_mode mode = c->bits32 ? X86_DECODE_32 : X86_DECODE_64;
+	uint64_t at = c->soft.rip - c->in.rip;
+	struct x86_insn x;
+	return c->sequence && c->soft.fault == X86_EXC_UD && at < c->length &&
+	       x86_decode(c->code + at, c->length - at, mode, &x) == X86_DECODE_OK &&
+	       amd_faults_otherwise(c, &x);
+}
+
 char *diff_compare(const struct diff_case *c, const struct diff_way *way)
 {
 	static const char *const names[16] = {
@@ -345,7 +356,7 @@ char *diff_compare(const struct diff_case *c, const struct diff_way *way)
 	/* POPA may have loaded some registers when it faults. */
 	if (decoded && x.map == X86_MAP_1 && x.opcode == 0x61 && n->fault == X86_EXC_PF)
 		return NULL;
-	if (decoded && amd_faults_otherwise(c, &x))
+	if ((decoded && amd_faults_otherwise(c, &x)) || amd_went_on(c))
 		return NULL;
 	GString *s = g_string_new(NULL);
 	if (!is_fetch_fault(c))
