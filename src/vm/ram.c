@@ -233,7 +233,8 @@ void ram_page_written(struct ram_block *block, uint64_t offset, uint64_t length)
 	uint64_t last = (offset + length - 1) >> PAGE_BITS;
 	bool code = false;
 	for (uint64_t page = offset >> PAGE_BITS; page <= last; page++) {
-		uint8_t state = atomic_load_explicit(&block->page_state[page], memory_order_relaxed);
+		/* Acquire: with RAM_PAGE_CODE comes the hook that was set before it. */
+		uint8_t state = atomic_load_explicit(&block->page_state[page], memory_order_acquire);
 		if (state & RAM_PAGE_CLEAN)
 			state = atomic_fetch_and(&block->page_state[page], (uint8_t)~RAM_PAGE_CLEAN);
 		code |= state & RAM_PAGE_CODE;

@@ -15,7 +15,7 @@ struct soft_guest {
 	struct cpu_model *model;
 	struct soft_vcpu *c; /* the first vCPU */
 	/* What was written to port 0xf4: the payload's verdict; -1 before. */
-	int exit_code;
+	_Atomic int exit_code; /* by a vCPU's thread */
 	GString *console; /* what was written to port 0xe9 */
 	struct io_region exit_port, console_port;
 };
