@@ -134,13 +134,13 @@ static bool read_vcpus(struct conf_domain *conf, xmlNode *root, GError **error)
 		if (now && !units_parse_number(now, 1, count, &current, NULL))
 			return conf_domain_error(error, BERTH_ERR_INVALID, vcpu,
 						 "current='%s' must be from 1 to %s", now, text);
-		if (current != count)
-			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, vcpu,
-						 "vCPUs cannot be plugged in yet: leave out current");
 	}
-	if (!vcpu)
+	if (!vcpu) {
 		add_text(root, xml_child(root, "currentMemory"), "vcpu", "1");
-	conf->vcpus = conf->max_vcpus = count;
+		current = count;
+	}
+	conf->vcpus = current;
+	conf->max_vcpus = count;
 	return true;
 }
 

@@ -35,6 +35,7 @@ struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void
 	change->free_opaque = free_opaque;
 	change->steps = g_ptr_array_new_with_free_func(step_free);
 	change->cleanup = g_ptr_array_new_with_free_func(step_free);
+	change->await = g_ptr_array_new_with_free_func(g_free);
 	return change;
 }
 
@@ -47,7 +48,7 @@ static void change_free(void *opaque)
 	g_ptr_array_unref(change->cleanup);
 	conf_domain_free(change->next);
 	g_clear_error(&change->error);
-	g_free(change->await);
+	g_ptr_array_unref(change->await);
 	g_free(change);
 }
 
@@ -188,14 +189,19 @@ static void on_await_over(void *opaque)
 	change->waiting = false;
 	g_clear_pointer(&change->next, conf_domain_free);
 	change->applied = NULL;
-	apply_config(job);
+	if (change->overdue)
+		change->overdue(job->dom, &change->error);
+	if (change->error)
+		finish(job);
+	else
+		apply_config(job);
 }
 
 static void steps_done(struct domain_job *job)
 {
 	struct domain_change *change = job->data;
 	change->done = 0;
-	if (!change->await || change->gone || !change->live) {
+	if (!change->await->len || !change->live) {
 		clean_up(job);
 		return;
 	}
@@ -236,10 +242,12 @@ bool change_device_gone(struct domain *dom, const char *alias)
 {
 	struct domain_job *job = g_queue_peek_head(&dom->jobs);
 	struct domain_change *change = job && job->is_change ? job->data : NULL;
-	if (!change || !job->started || g_strcmp0(change->await, alias) != 0)
+	guint at;
+	if (!change || !job->started ||
+	    !g_ptr_array_find_with_equal_func(change->await, alias, g_str_equal, &at))
 		return false;
-	change->gone = true;
-	if (change->waiting) {
+	g_ptr_array_remove_index(change->await, at);
+	if (change->waiting && !change->await->len) {
 		change->waiting = false;
 		aio_timer_cancel(&job->timer);
 		clean_up(job);

@@ -27,11 +27,13 @@ struct domain_change {
 	void *opaque;               /* of `edit`; freed with `free_opaque` */
 	GDestroyNotify free_opaque;
 	const void *ret;            /* what the call returns; static */
-	char *await;                /* a device that must be gone before the live document changes */
+	GPtrArray *await;           /* aliases of devices that must go before the live document changes */
+	/* They have not gone in time. NULL: the call returns, as they may go later. */
+	void (*overdue)(struct domain *dom, GError **error);
 
 	/* How far it is. */
 	struct domain *dom;
-	bool live, config, waiting, gone;
+	bool live, config, waiting;
 	struct conf_domain *next;   /* the live document to be */
 	GPtrArray *steps, *cleanup; /* struct change_step */
 	unsigned done;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "daemon/domain/device_args.h"
+#include "daemon/domain/vcpus.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,12 +42,9 @@ static void add_json(GPtrArray *args, const char *option, json_t *value)
 
 static void add_smp(GPtrArray *args, const struct conf_domain *conf)
 {
-	const struct conf_domain_topology *t = &conf->topology;
-	if (t->sockets)
-		add(args, "-smp", "%u,sockets=%u,dies=%u,cores=%u,threads=%u", conf->vcpus, t->sockets,
-		    t->dies, t->cores, t->threads);
-	else
-		add(args, "-smp", "%u", conf->vcpus);
+	const struct conf_domain_topology t = vcpus_topology(conf);
+	add(args, "-smp", "%u,maxcpus=%u,sockets=%u,dies=%u,cores=%u,threads=%u", conf->vcpus,
+	    conf->max_vcpus, t.sockets, t.dies, t.cores, t.threads);
 }
 
 static void add_firmware(GPtrArray *args, const struct conf_domain *conf)

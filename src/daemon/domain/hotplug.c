@@ -4,6 +4,7 @@
 #include "daemon/domain/change.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/notify.h"
+#include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/serve.h"
 
@@ -243,7 +244,7 @@ static bool plan_detach(struct domain_change *change, const struct conf_domain *
 				  "live detach of this device is not supported");
 	g_free(edit->alias);
 	edit->alias = g_strdup(dev->alias);
-	change->await = g_strdup(dev->alias);
+	g_ptr_array_add(change->await, g_strdup(dev->alias));
 	if (!plan_cleanup(change, old, dev, error))
 		return false;
 	change_add_step(change, "device_del", json_pack("{s:s}", "id", dev->alias), NULL, NULL);
@@ -268,6 +269,8 @@ static bool plan_gone(struct domain_change *change, const struct conf_domain *ol
 
 void hotplug_device_gone(struct domain *dom, const char *alias)
 {
+	if (vcpus_gone(dom, alias))
+		return;
 	if (!*alias || !conf_domain_find_alias(dom->live, alias) || change_device_gone(dom, alias))
 		return;
 	struct device_edit *edit = g_new0(struct device_edit, 1);

@@ -11,6 +11,7 @@
 #include "daemon/domain/agent.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/notify.h"
+#include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm_int.h"
 
 #include <errno.h>
@@ -73,6 +74,7 @@ static void vmm_free(struct vmm *vmm)
 	g_ptr_array_unref(vmm->destroyers);
 	g_clear_error(&vmm->cause);
 	g_free(vmm->threads);
+	g_free(vmm->plugged);
 	g_free(vmm->run_dir);
 	g_free(vmm);
 }
@@ -220,7 +222,7 @@ static void on_threads(void *opaque, json_t *result, const GError *error)
 {
 	struct vmm *vmm = opaque;
 	if (!error && vmm->dom->vmm == vmm)
-		vmm_take_threads(vmm, result);
+		vmm_take_threads(vmm->dom, result);
 }
 
 static void on_setting(void *opaque, json_t *result, const GError *error)
@@ -540,7 +542,7 @@ bool vmm_attach(struct domain *dom)
 	if (connect_qmp(vmm)) {
 		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
-		qmp_execute(vmm->qmp, "query-cpus-fast", NULL, COMMAND_TIMEOUT_MS, on_threads, vmm);
+		vcpus_settle(dom);
 		disk_now_refresh_all(dom);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */

@@ -23,5 +23,11 @@ const char *vmm_run_dir(const struct domain *dom);
 
 /* The thread of a vCPU; 0: not known (yet). */
 pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu);
+/* Was it plugged in while the domain ran? */
+bool vmm_vcpu_is_plugged(const struct domain *dom, unsigned vcpu);
+/* What query-cpus-fast says of the running domain; returns how many vCPUs there are. */
+unsigned vmm_take_threads(struct domain *dom, const json_t *list);
+/* The pins of the live document. */
+bool vmm_pin_all(struct domain *dom, GError **error);
 /* Pin a vCPU's thread, or with -1 all other threads: 0 or errno. */
 int vmm_pin(struct domain *dom, int vcpu, const uint8_t *map, unsigned length);

@@ -17,11 +17,9 @@ struct vmm {
 	bool start_paused, destroyed, was_shutdown, failed;
 	GError *cause;                /* why we gave it up, if not by its own words */
 	pid_t *threads;               /* of the vCPUs, ended by 0 */
+	bool *plugged;                /* which of them came while it ran */
 	GPtrArray *destroyers;        /* struct rpc_call: answered when it has ended */
 };
 
 /* vmm_streams.c: what query-chardev says. */
 void vmm_take_streams(struct domain *dom, const json_t *list);
-/* vmm_threads.c: what query-cpus-fast says; and the pins of the live document. */
-void vmm_take_threads(struct vmm *vmm, const json_t *list);
-bool vmm_pin_all(struct domain *dom, GError **error);

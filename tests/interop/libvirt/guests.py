@@ -3,6 +3,7 @@
 """A Debian kernel that stock virsh starts, talks to and changes while it runs."""
 import os
 import re
+import signal
 import sys
 import threading
 
@@ -15,7 +16,7 @@ import guest as testlib  # noqa: E402
 COVERS = """
 DOMAIN_ATTACH_DEVICE_FLAGS DOMAIN_DETACH_DEVICE_FLAGS DOMAIN_UPDATE_DEVICE_FLAGS
 DOMAIN_DETACH_DEVICE_ALIAS DOMAIN_ATTACH_DEVICE DOMAIN_DETACH_DEVICE DOMAIN_REBOOT
-DOMAIN_GET_VCPUS DOMAIN_PIN_VCPU DOMAIN_PIN_VCPU_FLAGS DOMAIN_GET_VCPU_PIN_INFO DOMAIN_PIN_EMULATOR
+DOMAIN_GET_VCPUS DOMAIN_SET_VCPUS_FLAGS DOMAIN_SET_VCPUS DOMAIN_PIN_VCPU DOMAIN_PIN_VCPU_FLAGS DOMAIN_GET_VCPU_PIN_INFO DOMAIN_PIN_EMULATOR
 DOMAIN_GET_EMULATOR_PIN_INFO DOMAIN_GET_CPU_STATS DOMAIN_BLOCK_STATS DOMAIN_BLOCK_STATS_FLAGS
 DOMAIN_GET_BLOCK_INFO DOMAIN_MEMORY_STATS DOMAIN_SET_MEMORY_FLAGS
 DOMAIN_SET_MEMORY DOMAIN_SET_MEMORY_STATS_PERIOD DOMAIN_BLOCK_RESIZE DOMAIN_GET_JOB_INFO
@@ -24,7 +25,7 @@ DOMAIN_GET_JOB_STATS DOMAIN_INTERFACE_ADDRESSES
 
 XML = """<domain type='qemu'>
   <name>live</name>
-  <memory unit='MiB'>256</memory><currentMemory unit='MiB'>240</currentMemory><vcpu>2</vcpu>
+  <memory unit='MiB'>256</memory><currentMemory unit='MiB'>240</currentMemory><vcpu current='2'>4</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
     <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_console,ahci,sd_mod,sr_mod,button,af_packet</cmdline></os>
@@ -187,6 +188,31 @@ def check_cpus(daemon, conn):
     conn.lookupByName("live").pinVcpu(1, (True, True))
 
 
+def online(guest, count):
+    guest.run("n=0; until [ $(ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l) = %d ] || "
+              "[ $n = 300 ]; do n=$((n + 1)); usleep 100000; done; "
+              "for f in /sys/devices/system/cpu/cpu[1-9]/online; do "
+              "[ $(cat $f) = 1 ] || echo 1 >$f; done; [ $(nproc) = %d ]" % (count, count), 120)
+
+
+def check_count(daemon, guest, events_conn):
+    more = daemon.virsh("setvcpus", "live", "5", "--live", check=False).stdout
+    assert "max allowable vcpus for the live domain: 5 > 4" in more, more
+    daemon.virsh("setvcpus", "live", "4", "--live")
+    online(guest, 4)
+    assert daemon.said("vcpuinfo", "live").count("State:          running") == 4
+    assert daemon.said("vcpucount", "live", "--live", "--current") == "4"
+    assert daemon.said("vcpucount", "live", "--config", "--current") == "2"
+    assert "<vcpu current='2'>4</vcpu>" in daemon.said("dumpxml", "live", "--inactive")
+    daemon.virsh("setvcpus", "live", "3", "--live", "--config")
+    online(guest, 3)
+    assert "<vcpu current='3'>4</vcpu>" in daemon.said("dumpxml", "live")
+    events_conn.lookupByName("live").setVcpus(2)
+    online(guest, 2)
+    first = daemon.virsh("setvcpus", "live", "1", check=False).stdout
+    assert "failed to find appropriate hotpluggable vcpus" in first, first
+
+
 def check_memory(daemon, guest, conn):
     daemon.virsh("setmem", "live", "200M", "--live")
     daemon.wait(lambda: "actual 204800" in daemon.said("dommemstat", "live"), "the balloon is blown up")
@@ -229,8 +255,15 @@ def main():
             check_medium(daemon, guest, events)
             check_numbers(daemon, guest, events.conn)
             check_cpus(daemon, events.conn)
+            check_count(daemon, guest, events.conn)
             check_memory(daemon, guest, events.conn)
             check_reboot(daemon, guest)
+        # A daemon that was killed finds the vCPU that came.
+        daemon.virsh("setvcpus", "live", "3", "--live")
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        assert daemon.said("vcpucount", "live", "--live", "--current") == "3"
+        assert daemon.said("vcpuinfo", "live").count("State:          running") == 3
         daemon.virsh("destroy", "live")
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"

@@ -82,7 +82,7 @@ static void test_refusals(void)
 		 "no MAC address"},
 		{"", "<interface type='bridge'/>", "<source bridge=...> is missing"},
 		{"<vcpu>0</vcpu>", "", "must be a number from 1"},
-		{"<vcpu current='1'>2</vcpu>", "", "cannot be plugged"},
+		{"<vcpu current='3'>2</vcpu>", "", "current='3' must be from 1 to 2"},
 		{"<currentMemory>999999999</currentMemory>", "", "more than <memory>"},
 		{"<on_poweroff>restart</on_poweroff>", "", "only destroy"},
 		{"<cpu mode='toaster'/>", "", "mode 'toaster'"},
