@@ -19,7 +19,7 @@ class Daemon:
     def __init__(self, *arguments, prefix=(), prepare=None, environment=None, quiet=False):
         self.debug = [] if quiet else ["--debug"]
         self.arguments, self.prefix, self.prepare = arguments, prefix, prepare
-        self.environment = dict(os.environ, **(environment or {}))
+        self.environment = environment or {}
         self.folder = tempfile.TemporaryDirectory(prefix="berthd-")
         self.top = self.folder.name
         self.process = None
@@ -54,7 +54,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [*self.prefix, os.path.join(BUILD, "bin", "berthd"), *self.debug,
                  "--socket-dir", os.path.join(self.top, "s"), "--state-dir", os.path.join(self.top, "state"),
-                 *self.arguments], env=self.environment, stdout=log, stderr=subprocess.STDOUT,
+                 *self.arguments], env=dict(os.environ, **self.environment), stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True)
         self.wait(lambda: self.virsh("hostname", check=False).returncode == 0, "berthd is ready")
 
@@ -85,7 +85,7 @@ class Daemon:
         self.wait(has_words, f"'{words}' in the log")
 
     def virsh(self, *args, check=True, readonly=False, data=None, uri=None):
-        environment = dict(self.environment, LC_ALL="C")
+        environment = dict(os.environ, **self.environment, LC_ALL="C")
         result = subprocess.run(["virsh", *(["-r"] if readonly else []), "-c",
                                  uri or self.uri(readonly),
                                  *args], text=True, input=data, timeout=LIMIT, env=environment,
