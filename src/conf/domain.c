@@ -176,7 +176,7 @@ static void nic_free(void *opaque)
 {
 	struct conf_domain_nic *nic = opaque;
 	char *const texts[] = {nic->dev.alias, nic->type, nic->mac, nic->model, nic->source,
-			       nic->target};
+			       nic->target, nic->network, nic->portgroup, nic->port};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(nic);
@@ -217,6 +217,8 @@ struct conf_domain *conf_domain_parse(const char *text, bool live, GError **erro
 		conf_domain_free(conf);
 		return NULL;
 	}
+	if (!live)
+		conf_domain_nics_unplugged(conf);
 	/* The id is a running domain's; what a client sends of an old one means nothing. */
 	xmlUnsetProp(root, (const xmlChar *)"id");
 	return conf;

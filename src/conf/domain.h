@@ -40,11 +40,15 @@ struct conf_domain_disk {
 
 struct conf_domain_nic {
 	struct conf_domain_device dev;
-	char *type;  /* user, bridge, ethernet */
+	char *type;  /* user, bridge, ethernet, network */
 	char *mac, *model;
 	char *source; /* the bridge */
+	char *network, *portgroup; /* of type network; portgroup may be NULL */
+	char *port;   /* UUID of the port in the network, while it runs; or NULL */
 	char *target; /* the tap device, or NULL */
-	bool link_down;
+	bool link_down, isolated;
+	bool unmanaged; /* the tap device is there already, and not ours */
+	unsigned mtu;   /* 0: not said */
 	unsigned boot_order;
 };
 
@@ -123,6 +127,12 @@ char *conf_domain_format(const struct conf_domain *conf, int id);
 typedef bool conf_domain_edit_fn(xmlNode *root, void *opaque, GError **error);
 char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit, void *opaque,
 		       GError **error);
+/*
+ * A running domain's card has become the tap device `target`; of type network it has this port, by
+ * this bridge or interface of the host (else NULL).
+ */
+void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, const char *link,
+			     const char *port);
 /* A running domain's terminal: put its path where clients look for it. */
 void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char *chr,
 			 const char *path);
@@ -169,6 +179,12 @@ bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *va
 char *conf_domain_child_attribute(const xmlNode *node, const char *child, const char *name);
 /* domain_grammar.c: fails on the first element or attribute that is not in the table. */
 bool conf_domain_check_names(const xmlNode *root, GError **error);
+/* <boot order=...> of a device; 0: none. */
+bool conf_domain_read_boot_order(const xmlNode *node, unsigned *order, GError **error);
+/* domain_nic.c */
+bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **error);
+/* Forget what only a running domain's cards have. */
+void conf_domain_nics_unplugged(struct conf_domain *conf);
 /* domain_devices.c */
 bool conf_domain_read_devices(struct conf_domain *conf, xmlNode *devices, GError **error);
 /* Fails with the element's name and line before the text. Returns false always. */

@@ -23,7 +23,7 @@ bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *va
 				 value, list);
 }
 
-static bool read_boot_order(const xmlNode *node, unsigned *order, GError **error)
+bool conf_domain_read_boot_order(const xmlNode *node, unsigned *order, GError **error)
 {
 	g_autofree char *text = conf_domain_child_attribute(node, "boot", "order");
 	uint64_t value = 0;
@@ -95,7 +95,7 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 	    !CONF_DOMAIN_ONE_OF(node, "device", device, error, "disk", "cdrom") ||
 	    !CONF_DOMAIN_ONE_OF(node, "driver", driver, error, "qemu") ||
 	    !CONF_DOMAIN_ONE_OF(node, "bus", bus, error, "virtio", "sata") ||
-	    !read_boot_order(node, &disk->boot_order, error))
+	    !conf_domain_read_boot_order(node, &disk->boot_order, error))
 		return false;
 	disk->block = g_strcmp0(type, "block") == 0;
 	disk->cdrom = g_strcmp0(device, "cdrom") == 0;
@@ -117,52 +117,6 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 		return false;
 	complete_disk(disk, node);
 	return true;
-}
-
-/* --- Networks ------------------------------------------------------------------------------- */
-
-static bool read_mac(struct conf_domain_nic *nic, xmlNode *node, GError **error)
-{
-	unsigned b[6];
-	char end;
-	nic->mac = conf_domain_child_attribute(node, "mac", "address");
-	if (nic->mac)
-		return (sscanf(nic->mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4],
-			       &b[5], &end) == 6 && !(b[0] & 1)) ||
-		       conf_domain_error(error, BERTH_ERR_INVALID, node,
-					 "'%s' is no MAC address of one card", nic->mac);
-	guint32 random = g_random_int();
-	nic->mac = g_strdup_printf("52:54:00:%02x:%02x:%02x", random & 0xff, random >> 8 & 0xff,
-				   random >> 16 & 0xff);
-	xmlNode *mac = xml_child(node, "mac");
-	if (!mac)
-		mac = xmlNewChild(node, NULL, (const xmlChar *)"mac", NULL);
-	xmlSetProp(mac, (const xmlChar *)"address", (const xmlChar *)nic->mac);
-	return true;
-}
-
-static bool read_nic(struct conf_domain *conf, xmlNode *node, GError **error)
-{
-	struct conf_domain_nic *nic = g_new0(struct conf_domain_nic, 1);
-	g_ptr_array_add(conf->nics, nic);
-	nic->dev.node = node;
-	nic->dev.on_pci = true;
-	g_autofree char *link = conf_domain_child_attribute(node, "link", "state");
-	nic->link_down = g_strcmp0(link, "down") == 0;
-	nic->type = xml_attribute(node, "type");
-	nic->model = conf_domain_child_attribute(node, "model", "type");
-	nic->source = conf_domain_child_attribute(node, "source", "bridge");
-	nic->target = conf_domain_child_attribute(node, "target", "dev");
-	if (!nic->type)
-		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its type is missing");
-	if (strcmp(nic->type, "bridge") == 0 && !nic->source)
-		return conf_domain_error(error, BERTH_ERR_INVALID, node,
-					 "<source bridge=...> is missing");
-	return CONF_DOMAIN_ONE_OF(node, "link", link, error, "up", "down") &&
-	       CONF_DOMAIN_ONE_OF(node, "interface type", nic->type, error, "user", "bridge",
-				  "ethernet") &&
-	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
-	       read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);
 }
 
 /* --- Serial ports, consoles, channels -------------------------------------------------------- */
@@ -382,7 +336,7 @@ static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 	if (xml_is(node, "disk"))
 		return read_disk(conf, node, error);
 	if (xml_is(node, "interface"))
-		return read_nic(conf, node, error);
+		return conf_domain_read_nic(conf, node, error);
 	if (xml_is(node, "serial"))
 		return read_char(conf, node, CONF_DOMAIN_SERIAL, error);
 	if (xml_is(node, "channel"))

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/change.h"
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/interface.h"
 #include "daemon/domain/vmm.h"
 
 #include <string.h>
@@ -13,6 +15,7 @@
 struct change_step {
 	const char *command, *undo;
 	json_t *args, *undo_args;
+	int fd; /* goes with the command; or -1 */
 };
 
 /* --- Life ----------------------------------------------------------------------------------- */
@@ -22,6 +25,7 @@ static void step_free(void *opaque)
 	struct change_step *step = opaque;
 	json_decref(step->args);
 	json_decref(step->undo_args);
+	fd_clear(&step->fd);
 	g_free(step);
 }
 
@@ -56,14 +60,21 @@ void change_add_step(struct domain_change *change, const char *command, json_t *
 		     const char *undo, json_t *undo_args)
 {
 	struct change_step *step = g_new(struct change_step, 1);
-	*step = (struct change_step){command, undo, args, undo_args};
+	*step = (struct change_step){command, undo, args, undo_args, -1};
+	g_ptr_array_add(change->steps, step);
+}
+
+void change_add_fd_step(struct domain_change *change, const char *name, int fd)
+{
+	struct change_step *step = g_new(struct change_step, 1);
+	*step = (struct change_step){"getfd", NULL, json_pack("{s:s}", "fdname", name), NULL, fd};
 	g_ptr_array_add(change->steps, step);
 }
 
 void change_add_cleanup(struct domain_change *change, const char *command, json_t *args)
 {
 	struct change_step *step = g_new(struct change_step, 1);
-	*step = (struct change_step){command, NULL, args, NULL};
+	*step = (struct change_step){command, NULL, args, NULL, -1};
 	g_ptr_array_add(change->cleanup, step);
 }
 
@@ -120,6 +131,7 @@ static void apply_config(struct domain_job *job);
 static void finish(struct domain_job *job)
 {
 	struct domain_change *change = job->data;
+	interface_release(job->dom);
 	if (change->error) {
 		job_fail(job, g_steal_pointer(&change->error));
 		return;
@@ -220,7 +232,7 @@ static void run_step(struct domain_job *job)
 		return;
 	}
 	const struct change_step *step = change->steps->pdata[change->done];
-	vmm_execute(job->dom, step->command, json_incref(step->args), on_step, job);
+	vmm_execute_fd(job->dom, step->command, json_incref(step->args), step->fd, on_step, job);
 }
 
 static void on_step(void *opaque, json_t *result, const GError *error)

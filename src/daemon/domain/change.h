@@ -47,6 +47,8 @@ struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void
 /* The arguments are taken; `undo` may be NULL. */
 void change_add_step(struct domain_change *change, const char *command, json_t *args,
 		     const char *undo, json_t *undo_args);
+/* getfd: hand the descriptor, which is taken, to the VMM under this name, for the next step. */
+void change_add_fd_step(struct domain_change *change, const char *name, int fd);
 /* For after a device is gone. */
 void change_add_cleanup(struct domain_change *change, const char *command, json_t *args);
 /* The VMM says that a device is gone; false: no change waits for that. */

@@ -137,7 +137,15 @@ static void add_controllers(GPtrArray *args, const struct conf_domain *conf, boo
 	}
 }
 
-static void add_devices(GPtrArray *args, const struct conf_domain *conf, const char *run_dir)
+static void add_nic(GPtrArray *args, const struct conf_domain *conf, const struct conf_domain_nic *nic, int fd)
+{
+	g_autofree char *number = fd < 0 ? NULL : g_strdup_printf("%d", fd);
+	add_json(args, "-netdev", nic_netdev(nic, number));
+	add_json(args, "-device", nic_device(conf, nic));
+}
+
+static void add_devices(GPtrArray *args, const struct conf_domain *conf, const char *run_dir,
+			const int *nic_fds)
 {
 	add_controllers(args, conf, true);
 	add_controllers(args, conf, false);
@@ -149,10 +157,8 @@ static void add_devices(GPtrArray *args, const struct conf_domain *conf, const c
 			add_drive(args, disk);
 		add_json(args, "-device", disk_device(conf, disk));
 	}
-	for (unsigned i = 0; i < conf->nics->len; i++) {
-		add_json(args, "-netdev", nic_netdev(conf->nics->pdata[i]));
-		add_json(args, "-device", nic_device(conf, conf->nics->pdata[i]));
-	}
+	for (unsigned i = 0; i < conf->nics->len; i++)
+		add_nic(args, conf, conf->nics->pdata[i], nic_fds ? nic_fds[i] : -1);
 	for (unsigned i = 0; i < conf->chars->len; i++)
 		add_char(args, conf, conf->chars->pdata[i], run_dir);
 	if (conf->rng) {
@@ -164,7 +170,7 @@ static void add_devices(GPtrArray *args, const struct conf_domain *conf, const c
 }
 
 GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *conf,
-			 const char *run_dir, GError **error)
+			 const char *run_dir, const int *nic_fds, GError **error)
 {
 	/* Another emulator would not understand what we say to it. */
 	if (conf->emulator && strcmp(conf->emulator, daemon->vmm) != 0) {
@@ -186,7 +192,7 @@ GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *
 	add(args, "-display", "none");
 	add(args, "-qmp", "unix:%s/qmp.sock,server=on,wait=off", run);
 	add_machine(args, conf);
-	add_devices(args, conf, run_dir);
+	add_devices(args, conf, run_dir, nic_fds);
 	g_ptr_array_add(args, NULL);
 	return args;
 }

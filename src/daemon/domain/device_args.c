@@ -109,23 +109,17 @@ json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_dis
 
 /* --- Networks ------------------------------------------------------------------------------- */
 
-json_t *nic_netdev(const struct conf_domain_nic *nic)
+json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fd)
 {
 	json_t *netdev = json_object();
-	bool bridge = strcmp(nic->type, "bridge") == 0;
 	set_format(netdev, "id", "host%s", nic->dev.alias);
-	if (strcmp(nic->type, "user") == 0) {
-		set(netdev, "type", "user");
+	if (!fd && strcmp(nic->type, "bridge") == 0) {
+		set(netdev, "type", "bridge");
+		set(netdev, "br", nic->source);
 		return netdev;
 	}
-	set(netdev, "type", bridge ? "bridge" : "tap");
-	if (bridge) {
-		set(netdev, "br", nic->source);
-	} else {
-		set(netdev, "script", "no");
-		set(netdev, "downscript", "no");
-		set(netdev, "ifname", nic->target);
-	}
+	set(netdev, "type", strcmp(nic->type, "user") == 0 ? "user" : "tap");
+	set(netdev, "fd", fd);
 	return netdev;
 }
 
@@ -134,6 +128,8 @@ json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic 
 	json_t *device = virtio_device(conf, "virtio-net", &nic->dev);
 	set_format(device, "netdev", "host%s", nic->dev.alias);
 	set(device, "mac", nic->mac);
+	if (nic->mtu)
+		json_object_set_new(device, "host_mtu", json_integer(nic->mtu));
 	if (nic->boot_order)
 		json_object_set_new(device, "bootindex", json_integer(nic->boot_order));
 	return device;

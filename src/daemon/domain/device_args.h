@@ -14,7 +14,10 @@ char *disk_node_name(const struct conf_domain_disk *disk);
 /* What -blockdev takes; of virtio disks only: command.c has a -drive for the others. */
 json_t *disk_blockdev(const struct conf_domain_disk *disk);
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);
-json_t *nic_netdev(const struct conf_domain_nic *nic);
+/*
+ * `fd`: the tap's descriptor, by its number in the VMM or the name of getfd; NULL: it would make
+ * its own. */
+json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fd);
 json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic *nic);
 /* {"id": ..., "backend": ...} as chardev-add takes it; the id is "char" and the alias. */
 json_t *char_backend(const struct conf_domain_char *chr, const char *run_dir);

@@ -3,6 +3,7 @@
 
 #include "daemon/domain/change.h"
 #include "daemon/domain/device_args.h"
+#include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm.h"
@@ -119,10 +120,16 @@ static bool add_disk(struct domain_change *change, const struct conf_domain *con
 }
 
 static bool add_nic(struct domain_change *change, const struct conf_domain *conf,
-		    const struct conf_domain_nic *nic, GError **error)
+		    struct conf_domain_nic *nic, GError **error)
 {
 	g_autofree char *host = g_strdup_printf("host%s", nic->dev.alias);
-	change_add_step(change, "netdev_add", nic_netdev(nic), "netdev_del",
+	g_autofree char *name = g_strdup_printf("fd-%s", host);
+	int fd;
+	if (!interface_open(change->dom, nic, &fd, error))
+		return false;
+	if (fd >= 0)
+		change_add_fd_step(change, name, fd);
+	change_add_step(change, "netdev_add", nic_netdev(nic, fd < 0 ? NULL : name), "netdev_del",
 			json_pack("{s:s}", "id", host));
 	change_add_step(change, "device_add", nic_device(conf, nic), NULL, NULL);
 	if (nic->link_down)
@@ -283,10 +290,23 @@ void hotplug_device_gone(struct domain *dom, const char *alias)
 
 /* --- Update --------------------------------------------------------------------------------- */
 
+/* What a running card's source has besides what the client knows of. */
+static void keep_port(const xmlNode *old, xmlNode *next)
+{
+	static const char *const names[] = {"portid", "bridge"};
+	xmlNode *from = xml_child(old, "source"), *to = xml_child(next, "source");
+	for (unsigned i = 0; from && to && xmlHasProp(from, (const xmlChar *)"portid") &&
+			     i < G_N_ELEMENTS(names); i++) {
+		g_autofree char *value = xml_attribute(from, names[i]);
+		if (value && !xmlHasProp(to, (const xmlChar *)names[i]))
+			xmlSetProp(to, (const xmlChar *)names[i], (const xmlChar *)value);
+	}
+}
+
 /* The client's device takes the old one's place, and what it leaves out stays. */
 static bool edit_update(xmlNode *root, void *opaque, GError **error)
 {
-	static const char *const kept[] = {"address", "alias", "mac", "model"};
+	static const char *const kept[] = {"address", "alias", "mac", "model", "target"};
 	const struct device_edit *edit = opaque;
 	const xmlNode *devices = xml_child(root, "devices");
 	xmlNode *old = find_device(devices, xmlDocGetRootElement(edit->doc));
@@ -298,6 +318,7 @@ static bool edit_update(xmlNode *root, void *opaque, GError **error)
 		if (child && !xml_child(copy, kept[i]))
 			xmlAddChild(copy, xmlDocCopyNode(child, root->doc, 1));
 	}
+	keep_port(old, copy);
 	xmlReplaceNode(old, copy);
 	xmlFreeNode(old);
 	return true;
@@ -334,6 +355,8 @@ static bool update_nic(struct domain_change *change, const struct conf_domain_ni
 		       const struct conf_domain_nic *next, GError **error)
 {
 	if (!same(old->type, next->type) || !same(old->source, next->source) ||
+	    !same(old->network, next->network) || !same(old->portgroup, next->portgroup) ||
+	    !same(old->port, next->port) || old->mtu != next->mtu || old->isolated != next->isolated ||
 	    !same(old->mac, next->mac) || !same(old->target, next->target))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "of a running domain's interface only the link state can be changed");

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum { READ_STEP = 16384, MAX_QUEUED = 1 << 20 };
@@ -163,8 +164,28 @@ static void on_timeout(void *opaque)
 	finish(command, NULL, error);
 }
 
-void qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, unsigned timeout_ms,
-		 qmp_done_fn *done, void *opaque)
+/* The descriptor goes with the first byte. What of the text is not sent at once is queued. */
+static bool send_with_fd(struct qmp *qmp, const char *line, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(fd))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec iov = {(void *)line, strlen(line)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	ssize_t n = qmp->out->len ? -1 : sendmsg(qmp->fd, &message, MSG_NOSIGNAL);
+	if (n > 0)
+		g_string_append(qmp->out, line + n);
+	return n > 0;
+}
+
+static struct command *command_new(struct qmp *qmp, qmp_done_fn *done, void *opaque)
 {
 	struct command *entry = g_new0(struct command, 1);
 	entry->qmp = qmp;
@@ -173,17 +194,36 @@ void qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, unsign
 	entry->opaque = opaque;
 	aio_timer_init(&entry->timer, qmp->loop, on_timeout, entry);
 	g_ptr_array_add(qmp->commands, entry);
+	return entry;
+}
+
+void qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments, int fd, unsigned timeout_ms,
+		    qmp_done_fn *done, void *opaque)
+{
+	struct command *entry = command_new(qmp, done, opaque);
 	json_t *message = json_pack("{s:s, s:I}", "execute", command, "id", entry->id);
 	if (arguments)
 		json_object_set_new(message, "arguments", arguments);
 	char *text = json_dumps(message, JSON_COMPACT);
+	g_autofree char *line = g_strconcat(text, "\n", NULL);
 	json_decref(message);
-	/* To a VMM that does not read, the deadline is the answer; more would only fill memory. */
-	if (qmp->out->len < MAX_QUEUED)
-		g_string_append_printf(qmp->out, "%s\n", text);
 	free(text);
+	if (fd >= 0 && !send_with_fd(qmp, line, fd)) {
+		g_autoptr(GError) error = g_error_new(BERTH_ERROR, BERTH_ERR_BUSY, "the VMM does not read");
+		finish(entry, NULL, error);
+		return;
+	}
+	/* To a VMM that does not read, the deadline is the answer; more would only fill memory. */
+	if (fd < 0 && qmp->out->len < MAX_QUEUED)
+		g_string_append(qmp->out, line);
 	aio_timer_arm(&entry->timer, aio_now_ns() + timeout_ms * INT64_C(1000000));
 	flush(qmp);
+}
+
+void qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, unsigned timeout_ms,
+		 qmp_done_fn *done, void *opaque)
+{
+	qmp_execute_fd(qmp, command, arguments, -1, timeout_ms, done, opaque);
 }
 
 struct qmp *qmp_connect(struct aio_loop *loop, const char *path, const struct qmp_ops *ops,

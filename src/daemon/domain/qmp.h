@@ -26,6 +26,12 @@ struct qmp *qmp_connect(struct aio_loop *loop, const char *path, const struct qm
 			void *opaque, GError **error);
 /* Open commands fail; closed() is not called. */
 void qmp_free(struct qmp *qmp);
+/*
+ * The same, and a copy of `fd` goes with it (SCM_RIGHTS); -1: none does. Fails at once if the VMM does not
+ * read what was sent before.
+ */
+void qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments, int fd, unsigned timeout_ms,
+		    qmp_done_fn *done, void *opaque);
 /* `arguments` may be NULL; it is taken. `done` may be NULL. */
 void qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, unsigned timeout_ms,
 		 qmp_done_fn *done, void *opaque);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "daemon/domain/snapshot.h"
+#include "daemon/domain/interface.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -214,8 +215,10 @@ static void load_running(struct domains *domains, const char *folder)
 	dom->live = conf;
 	dom->id = MAX(read_id(path), 1);
 	domains->next_id = MAX(domains->next_id, dom->id + 1);
-	if (vmm_attach(dom))
+	if (vmm_attach(dom)) {
+		interface_restore(dom);
 		return;
+	}
 	dom->id = -1;
 	dom->reason = SHUTOFF_CRASHED;
 	g_clear_pointer(&dom->live, conf_domain_free);

@@ -252,7 +252,7 @@ void serve_connect_domain_xml_to_native(
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported config type %s",
 			   args->native_format);
 	else if ((conf = conf_domain_parse(args->domain_xml, true, &cause)))
-		list = vmm_arguments(rpc_call_daemon(call), conf, "/run/berth", &cause);
+		list = vmm_arguments(rpc_call_daemon(call), conf, "/run/berth", NULL, &cause);
 	conf_domain_free(conf);
 	if (!error && !list)
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_XML_ERROR, "%s", cause->message);

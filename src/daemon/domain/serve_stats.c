@@ -3,7 +3,6 @@
  * Numbers of what a domain does. What only the VMM knows is asked of it with a short limit: of a VMM
  * that hangs, a query for many domains tells what is known without it.
  */
-#include "daemon/domain/agent_call.h"
 #include "daemon/domain/domain.h"
 #include "daemon/domain/stats.h"
 
@@ -533,62 +532,4 @@ bool domain_stats_supported(uint32_t *stats, bool enforce)
 		return false;
 	*stats = *stats ? *stats & STATS_SUPPORTED : STATS_SUPPORTED;
 	return true;
-}
-
-/* --- Addresses ------------------------------------------------------------------------------- */
-
-/* "IP address  HW type  Flags  HW address  Mask  Device" */
-static unsigned read_arp(const char *mac, struct remote_domain_ip_addr *addrs, unsigned most,
-			 struct arena *arena)
-{
-	g_autofree char *text = NULL;
-	unsigned count = 0;
-	if (!g_file_get_contents("/proc/net/arp", &text, NULL, NULL))
-		return 0;
-	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-	for (char **line = lines; *line && count < most; line++) {
-		char ip[64], hardware[32];
-		if (sscanf(*line, "%63s %*s %*s %31s", ip, hardware) == 2 &&
-		    g_ascii_strcasecmp(hardware, mac) == 0)
-			addrs[count++] = (struct remote_domain_ip_addr){0, arena_strdup(arena, ip), 0};
-	}
-	return count;
-}
-
-/* From the host's ARP table. Leases are of libvirt's networks, and there are none of these. */
-void serve_domain_interface_addresses(struct rpc_call *call,
-				      const struct remote_domain_interface_addresses_args *args)
-{
-	enum { LEASE, AGENT, ARP, MOST = 16 };
-	struct domain *dom = domain_find(call, &args->dom);
-	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
-		return;
-	if (!dom->vmm)
-		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-	else if (args->source > ARP)
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "Unknown IP address data source %u",
-			   args->source);
-	if (error) {
-		rpc_call_fail(call, error);
-		return;
-	}
-	if (args->source == AGENT) {
-		agent_interface_addresses(call, dom);
-		return;
-	}
-	struct arena *arena = rpc_call_arena(call);
-	const GPtrArray *nics = dom->live->nics;
-	struct remote_domain_interface_addresses_ret ret = {0};
-	ret.ifaces.items = arena_alloc(arena, nics->len * sizeof(*ret.ifaces.items));
-	for (unsigned i = 0; args->source == ARP && i < nics->len; i++) {
-		const struct conf_domain_nic *nic = nics->pdata[i];
-		struct remote_domain_interface *iface = &ret.ifaces.items[ret.ifaces.count];
-		iface->addrs.items = arena_alloc(arena, MOST * sizeof(*iface->addrs.items));
-		iface->addrs.count = read_arp(nic->mac, iface->addrs.items, MOST, arena);
-		iface->name = nic->target ? nic->target : nic->dev.alias;
-		iface->hwaddr = nic->mac;
-		ret.ifaces.count += iface->addrs.count > 0;
-	}
-	rpc_call_reply(call, &ret);
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/disk_now.h"
+#include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm_int.h"
@@ -28,7 +29,6 @@
 enum {
 	CONNECT_RETRY_MS = 3,
 	START_TIMEOUT_MS = 30000,
-	COMMAND_TIMEOUT_MS = 20000,
 	RECONNECT_MS = 200,
 	KILL_AFTER_MS = 300, /* between SIGTERM and SIGKILL */
 };
@@ -105,6 +105,7 @@ static void ended(struct vmm *vmm)
 	dom->stop_reason = 0;
 	dom->rebooting = false;
 	g_clear_pointer(&dom->live, conf_domain_free);
+	interface_release(dom);
 	domain_emit(dom, EVENT_STOPPED, detail);
 	for (unsigned i = 0; i < vmm->destroyers->len; i++)
 		rpc_call_reply(vmm->destroyers->pdata[i], NULL);
@@ -362,7 +363,8 @@ static void prepare_child(void *opaque)
 	setsid();
 }
 
-static bool spawn(struct vmm *vmm, GPtrArray *args, GError **error)
+/* The descriptors of `fds` that are some go to the VMM by their own numbers. */
+static bool spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **error)
 {
 	g_autofree char *pid_path = in_run_dir(vmm, "pid");
 	g_autofree char *log_path =
@@ -376,9 +378,17 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, GError **error)
 				       pid_fd < 0 ? pid_path : log_path);
 	g_autofree char *line = g_strjoinv(" ", (char **)args->pdata);
 	dprintf(log_fd, "%s\n", line);
+	g_autofree int *kept = g_new(int, fds->len + 1);
+	size_t count = 0;
+	for (unsigned i = 0; i < fds->len; i++) {
+		if (g_array_index(fds, int, i) >= 0)
+			kept[count++] = g_array_index(fds, int, i);
+	}
 	GPid pid;
-	if (!g_spawn_async_with_fds(NULL, (char **)args->pdata, NULL, G_SPAWN_DO_NOT_REAP_CHILD,
-				    prepare_child, &pid_fd, &pid, null_fd, log_fd, log_fd, error))
+	if (!g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)args->pdata, NULL,
+					      G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, &pid_fd, null_fd,
+					      log_fd, log_fd, kept, kept, count, &pid, NULL, NULL, NULL,
+					      error))
 		return false;
 	vmm->pid = pid;
 	vmm->pidfd = syscall(SYS_pidfd_open, pid, 0);
@@ -395,6 +405,7 @@ static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *e
 	struct domain *dom = vmm->dom;
 	store_remove_folder(vmm->run_dir);
 	g_clear_pointer(&dom->live, conf_domain_free);
+	interface_release(dom);
 	dom->id = -1;
 	vmm_free(vmm);
 	if (!dom->definition)
@@ -413,9 +424,12 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 		return false;
 	if (g_mkdir_with_parents(vmm->run_dir, 0700) < 0)
 		return error_set_errno(error, errno, "cannot create '%s'", vmm->run_dir);
-	g_autoptr(GPtrArray) args =
-		vmm_arguments(dom->all->daemon, dom->live, vmm->run_dir, error);
-	return args && write_live(vmm, error) && spawn(vmm, args, error);
+	g_autoptr(GArray) fds = interface_open_all(dom, error);
+	if (!fds)
+		return false;
+	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, dom->live, vmm->run_dir,
+						  (const int *)(void *)fds->data, error);
+	return args && write_live(vmm, error) && spawn(vmm, args, fds, error);
 }
 
 void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused)
@@ -438,46 +452,7 @@ void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paus
 	try_connect(vmm);
 }
 
-/* --- Commands ------------------------------------------------------------------------------- */
-
-static void on_command(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	GError *failure = NULL;
-	if (!error) {
-		job_reply(job, NULL);
-		return;
-	}
-	virt_error(&failure, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "domain '%s': %s", job->dom->name,
-		   error->message);
-	job_fail(job, failure);
-}
-
-void vmm_query(struct domain *dom, const char *command, json_t *args, unsigned timeout_ms,
-	       qmp_done_fn *done, void *opaque)
-{
-	if (dom->vmm && dom->vmm->qmp) {
-		qmp_execute(dom->vmm->qmp, command, args, timeout_ms, done, opaque);
-		return;
-	}
-	g_autoptr(GError) error = NULL;
-	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-		   dom->vmm ? "domain '%s': its VMM's control socket is closed: try again"
-			    : "domain '%s' has ended", dom->name);
-	json_decref(args);
-	done(opaque, NULL, error);
-}
-
-void vmm_execute(struct domain *dom, const char *command, json_t *args, qmp_done_fn *done,
-		 void *opaque)
-{
-	vmm_query(dom, command, args, COMMAND_TIMEOUT_MS, done, opaque);
-}
-
-void vmm_command(struct domain_job *job, const char *command)
-{
-	vmm_execute(job->dom, command, NULL, on_command, job);
-}
+/* --- For others ---------------------------------------------------------------------------- */
 
 void vmm_save_live(struct domain *dom)
 {

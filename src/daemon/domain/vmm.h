@@ -11,6 +11,9 @@
  */
 void vmm_execute(struct domain *dom, const char *command, json_t *args, qmp_done_fn *done,
 		 void *opaque);
+/* The same, and a copy of the descriptor `fd` goes with it; -1: none does. */
+void vmm_execute_fd(struct domain *dom, const char *command, json_t *args, int fd, qmp_done_fn *done,
+		    void *opaque);
 /* The same with a limit of its own, for what is only looked at. */
 void vmm_query(struct domain *dom, const char *command, json_t *args, unsigned timeout_ms,
 	       qmp_done_fn *done, void *opaque);

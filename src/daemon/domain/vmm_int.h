@@ -4,6 +4,9 @@
 
 #include "daemon/domain/vmm.h"
 
+/* What a VMM has to answer a command in. */
+enum { COMMAND_TIMEOUT_MS = 20000 };
+
 struct vmm {
 	struct domain *dom;
 	char *run_dir;

@@ -107,10 +107,17 @@ struct network_port_request {
 	uint8_t uuid[16];            /* all zero: a new one is made up */
 };
 /*
- * Plug in: the network must be active. The port is the network's; it goes with network_port_close(), or
+ * Plug in: the network must be active. The port is the network's; it goes with network_ports_keep(), or
  * with the network. NULL with *error set.
  */
 struct network_port *network_port_open(struct networks *networks,
 				       const struct network_port_request *request, GError **error);
-/* Unknown ones are fine: their network has gone. */
-void network_port_close(struct networks *networks, const char *network, const char *uuid_text);
+/* Of the ports that an owner has in any network, but not those made by clients, only `uuids` stay. */
+void network_ports_keep(struct networks *networks, const uint8_t owner[16], const char *const *uuids);
+
+/* What a MAC address has leased in an active network: struct network_lease. Never NULL. */
+struct network_lease {
+	struct ip_address ip;
+	unsigned prefix;
+};
+GArray *network_leases(struct networks *networks, const char *network, const char *mac);

@@ -117,9 +117,25 @@ struct network_port *network_port_open(struct networks *networks,
 	return port;
 }
 
-void network_port_close(struct networks *networks, const char *name, const char *uuid_text)
+struct keeping {
+	const uint8_t *owner;
+	const char *const *uuids;
+};
+
+static gboolean is_over(void *key, void *value, void *opaque)
 {
-	struct network *network = network_by_name(networks, name);
-	if (network)
-		g_hash_table_remove(network->ports, uuid_text);
+	const struct network_port *port = value;
+	const struct keeping *keeping = opaque;
+	return !port->by_client && memcmp(port->owner_uuid, keeping->owner, sizeof(port->owner_uuid)) == 0 &&
+	       !g_strv_contains(keeping->uuids, port->uuid_text);
+}
+
+void network_ports_keep(struct networks *networks, const uint8_t owner[16], const char *const *uuids)
+{
+	struct keeping keeping = {owner, uuids};
+	GHashTableIter iter;
+	void *network;
+	g_hash_table_iter_init(&iter, networks->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &network))
+		g_hash_table_foreach_remove(((struct network *)network)->ports, is_over, &keeping);
 }

@@ -223,6 +223,28 @@ static void fill_lease(struct arena *arena, const struct conf_network *conf, con
 	};
 }
 
+static bool is_of(const struct dnsmasq_lease *lease, const char *mac)
+{
+	return !mac || (lease->mac && g_ascii_strcasecmp(lease->mac, mac) == 0);
+}
+
+GArray *network_leases(struct networks *networks, const char *name, const char *mac)
+{
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct network_lease));
+	const struct network *network = network_by_name(networks, name);
+	if (!network || !network->live)
+		return list;
+	g_autofree char *folder = network_run_folder(networks);
+	g_autoptr(GPtrArray) leases = dnsmasq_leases(network->live, folder);
+	for (unsigned i = 0; i < leases->len; i++) {
+		const struct dnsmasq_lease *lease = leases->pdata[i];
+		const struct network_lease one = {lease->ip, prefix_of(network->live, &lease->ip)};
+		if (is_of(lease, mac))
+			g_array_append_val(list, one);
+	}
+	return list;
+}
+
 void serve_network_get_dhcp_leases(struct rpc_call *call,
 				   const struct remote_network_get_dhcp_leases_args *args)
 {
@@ -242,7 +264,7 @@ void serve_network_get_dhcp_leases(struct rpc_call *call,
 	ret.leases.items = arena_alloc(rpc_call_arena(call), leases->len * sizeof(*ret.leases.items));
 	for (unsigned i = 0; i < leases->len; i++) {
 		const struct dnsmasq_lease *lease = leases->pdata[i];
-		if (args->mac && (!lease->mac || g_ascii_strcasecmp(lease->mac, args->mac) != 0))
+		if (!is_of(lease, args->mac))
 			continue;
 		if (args->need)
 			fill_lease(rpc_call_arena(call), network->live, lease,

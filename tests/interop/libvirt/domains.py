@@ -86,7 +86,8 @@ def check_refusals(daemon):
     cases = {
         "<tpm model='tpm-crb'/>": "Berth does not support <tpm> in <devices>",
         "<disk type='file' colour='red'/>": "does not support the attribute 'colour'",
-        "<interface type='network'/>": "interface type 'network'",
+        "<interface type='network'/>": "<source network=...> is missing",
+        "<interface type='vdpa'/>": "interface type 'vdpa'",
     }
     for devices, words in cases.items():
         path = os.path.join(daemon.top, "bad.xml")

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* <interface> of a domain's XML: a network card, and where its other end is. */
+#include "conf/domain.h"
+
+#include "base/error.h"
+#include "base/ip.h"
+#include "base/units.h"
+#include "conf/vm.h"
+
+#include <string.h>
+
+/* Made by the kernel for a tap device that nobody has named: it means nothing in a definition. */
+#define MADE_UP_NAME "vnet"
+
+static bool read_mac(struct conf_domain_nic *nic, xmlNode *node, GError **error)
+{
+	uint8_t bytes[6];
+	nic->mac = conf_domain_child_attribute(node, "mac", "address");
+	if (nic->mac)
+		return (mac_parse(nic->mac, bytes) && !(bytes[0] & 1)) ||
+		       conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "'%s' is no MAC address of one card", nic->mac);
+	guint32 random = g_random_int();
+	nic->mac = g_strdup_printf("52:54:00:%02x:%02x:%02x", random & 0xff, random >> 8 & 0xff,
+				   random >> 16 & 0xff);
+	xmlNode *mac = xml_child(node, "mac");
+	if (!mac)
+		mac = xmlNewChild(node, NULL, (const xmlChar *)"mac", NULL);
+	xmlSetProp(mac, (const xmlChar *)"address", (const xmlChar *)nic->mac);
+	return true;
+}
+
+static bool read_source(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+{
+	uint8_t uuid[16];
+	nic->source = conf_domain_child_attribute(node, "source", "bridge");
+	nic->network = conf_domain_child_attribute(node, "source", "network");
+	nic->portgroup = conf_domain_child_attribute(node, "source", "portgroup");
+	nic->port = conf_domain_child_attribute(node, "source", "portid");
+	bool bridge = strcmp(nic->type, "bridge") == 0, network = strcmp(nic->type, "network") == 0;
+	if (bridge && !nic->source)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source bridge=...> is missing");
+	if (network && !nic->network)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source network=...> is missing");
+	if (!network && (nic->network || nic->portgroup || nic->port))
+		return conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "<source network=...> is for type='network'");
+	return !nic->port || conf_uuid_parse(nic->port, uuid, NULL) ||
+	       conf_domain_error(error, BERTH_ERR_INVALID, node, "portid '%s' is no UUID", nic->port);
+}
+
+static bool read_target(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+{
+	g_autofree char *managed = conf_domain_child_attribute(node, "target", "managed");
+	g_autofree char *isolated = conf_domain_child_attribute(node, "port", "isolated");
+	g_autofree char *mtu = conf_domain_child_attribute(node, "mtu", "size");
+	uint64_t size = 0;
+	nic->target = conf_domain_child_attribute(node, "target", "dev");
+	nic->unmanaged = g_strcmp0(managed, "no") == 0;
+	nic->isolated = g_strcmp0(isolated, "yes") == 0;
+	if (!CONF_DOMAIN_ONE_OF(node, "target managed", managed, error, "yes", "no") ||
+	    !CONF_DOMAIN_ONE_OF(node, "port isolated", isolated, error, "yes", "no"))
+		return false;
+	if (mtu && !units_parse_number(mtu, 68, 65535, &size, NULL))
+		return conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "mtu size '%s' must be a number from 68 to 65535", mtu);
+	nic->mtu = size;
+	if (nic->unmanaged && (strcmp(nic->type, "ethernet") != 0 || !nic->target))
+		return conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "managed='no' is for type='ethernet' with <target dev=...>");
+	bool bridged = strcmp(nic->type, "bridge") == 0 || strcmp(nic->type, "network") == 0;
+	if (nic->isolated && !bridged)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "<port isolated='yes'> is of a bridge's port");
+	if (nic->mtu && (strcmp(nic->type, "user") == 0 || nic->unmanaged))
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "<mtu> is for tap devices that Berth makes");
+	return true;
+}
+
+bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **error)
+{
+	struct conf_domain_nic *nic = g_new0(struct conf_domain_nic, 1);
+	g_ptr_array_add(conf->nics, nic);
+	nic->dev.node = node;
+	nic->dev.on_pci = true;
+	g_autofree char *link = conf_domain_child_attribute(node, "link", "state");
+	nic->link_down = g_strcmp0(link, "down") == 0;
+	nic->type = xml_attribute(node, "type");
+	nic->model = conf_domain_child_attribute(node, "model", "type");
+	if (!nic->type)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its type is missing");
+	return CONF_DOMAIN_ONE_OF(node, "link", link, error, "up", "down") &&
+	       CONF_DOMAIN_ONE_OF(node, "interface type", nic->type, error, "user", "bridge", "ethernet",
+				  "network") &&
+	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
+	       read_source(nic, node, error) && read_target(nic, node, error) &&
+	       conf_domain_read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);
+}
+
+/* --- What a run leaves ------------------------------------------------------------------------ */
+
+static void drop_attribute(xmlNode *parent, const char *child, const char *name)
+{
+	xmlNode *node = xml_child(parent, child);
+	if (!node)
+		return;
+	xmlUnsetProp(node, (const xmlChar *)name);
+	if (!node->properties && !node->children) {
+		xmlUnlinkNode(node);
+		xmlFreeNode(node);
+	}
+}
+
+void conf_domain_nics_unplugged(struct conf_domain *conf)
+{
+	for (unsigned i = 0; i < conf->nics->len; i++) {
+		struct conf_domain_nic *nic = conf->nics->pdata[i];
+		if (nic->target && g_str_has_prefix(nic->target, MADE_UP_NAME) && !nic->unmanaged) {
+			drop_attribute(nic->dev.node, "target", "dev");
+			g_clear_pointer(&nic->target, g_free);
+		}
+		if (!nic->network)
+			continue;
+		drop_attribute(nic->dev.node, "source", "portid");
+		drop_attribute(nic->dev.node, "source", "bridge");
+		g_clear_pointer(&nic->port, g_free);
+		g_clear_pointer(&nic->source, g_free);
+	}
+}
+
+static xmlNode *child_after(xmlNode *parent, const char *name, const char *before)
+{
+	xmlNode *child = xml_child(parent, name), *place = xml_child(parent, before);
+	if (child)
+		return child;
+	child = xmlNewDocNode(parent->doc, NULL, (const xmlChar *)name, NULL);
+	return place ? xmlAddNextSibling(place, child) : xmlAddChild(parent, child);
+}
+
+static void replace(char **text, const char *value)
+{
+	char *copy = g_strdup(value);
+	g_free(*text);
+	*text = copy;
+}
+
+void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, const char *link,
+			     const char *port)
+{
+	xmlNode *node = nic->dev.node;
+	xmlNode *source = child_after(node, port ? "source" : "mac", "mac");
+	xmlNode *tap = child_after(node, "target", xml_child(node, "source") ? "source" : "mac");
+	replace(&nic->target, target);
+	xmlSetProp(tap, (const xmlChar *)"dev", (const xmlChar *)target);
+	if (!port)
+		return;
+	replace(&nic->port, port);
+	replace(&nic->source, link);
+	xmlSetProp(source, (const xmlChar *)"portid", (const xmlChar *)port);
+	xmlSetProp(source, (const xmlChar *)"bridge", (const xmlChar *)link);
+}

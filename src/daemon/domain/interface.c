@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/interface.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "conf/vm.h"
+#include "daemon/network/netlink.h"
+#include "daemon/network/tap.h"
+
+#include <string.h>
+
+/* What of a network's settings nothing here puts into effect is refused, not left out. */
+static bool check_plug(const struct domain *dom, const struct network_plug *plug, GError **error)
+{
+	const char *what = plug->kind == NETWORK_PLUG_DIRECT ? "an interface of the host"
+			   : plug->virtualport.present	     ? "a virtual port"
+			   : plug->vlan.count		     ? "VLAN tags"
+			   : plug->bandwidth.has_inbound || plug->bandwidth.has_outbound
+				   ? "limits of bandwidth" : NULL;
+	return !what || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				   "domain '%s': its network gives it %s, which Berth does not support",
+				   dom->name, what);
+}
+
+static void fill_request(const struct domain *dom, const struct conf_domain_nic *nic,
+			 struct network_port_request *request)
+{
+	*request = (struct network_port_request){
+		.network = nic->network, .group = nic->portgroup, .owner_name = dom->name,
+		.owner_uuid = dom->uuid};
+	mac_parse(nic->mac, request->mac);
+	if (nic->port)
+		conf_uuid_parse(nic->port, request->uuid, NULL);
+}
+
+/* The port of a network, or the bridge that the document names; `own` is for the latter. */
+static bool find_plug(struct domain *dom, const struct conf_domain_nic *nic, struct network_plug *own,
+		      const struct network_port **port, const struct network_plug **plug, GError **error)
+{
+	struct network_port_request request;
+	*port = NULL;
+	*plug = NULL;
+	if (strcmp(nic->type, "bridge") == 0) {
+		*own = (struct network_plug){.kind = NETWORK_PLUG_BRIDGE, .link = nic->source,
+					     .isolated = nic->isolated};
+		*plug = own;
+	} else if (strcmp(nic->type, "network") == 0) {
+		fill_request(dom, nic, &request);
+		*port = network_port_open(dom->all->daemon->networks, &request, error);
+		if (!*port || !check_plug(dom, &(*port)->plug, error))
+			return false;
+		*own = (*port)->plug;
+		own->isolated |= nic->isolated;
+		*plug = own;
+	}
+	return true;
+}
+
+bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error)
+{
+	struct network_plug own;
+	const struct network_port *port;
+	struct tap_request request = {.name = nic->target, .existing = nic->unmanaged};
+	char name[IFNAMSIZ];
+	*fd = -1;
+	if (strcmp(nic->type, "user") == 0)
+		return true;
+	if (!find_plug(dom, nic, &own, &port, &request.plug, error))
+		return false;
+	mac_parse(nic->mac, request.guest_mac);
+	request.mtu = nic->mtu ? nic->mtu : request.plug ? request.plug->mtu : 0;
+	*fd = tap_open(&request, name, error);
+	if (*fd < 0) {
+		g_prefix_error(error, "domain '%s': ", dom->name);
+		return false;
+	}
+	conf_domain_nic_plugged(nic, name, port ? port->plug.link : NULL, port ? port->uuid_text : NULL);
+	return true;
+}
+
+static void close_fd(void *opaque)
+{
+	fd_clear(opaque);
+}
+
+GArray *interface_open_all(struct domain *dom, GError **error)
+{
+	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+	g_array_set_clear_func(fds, close_fd);
+	for (unsigned i = 0; i < dom->live->nics->len; i++) {
+		int fd;
+		if (!interface_open(dom, dom->live->nics->pdata[i], &fd, error))
+			return NULL;
+		g_array_append_val(fds, fd);
+	}
+	return g_steal_pointer(&fds);
+}
+
+void interface_release(struct domain *dom)
+{
+	g_autoptr(GPtrArray) keep = g_ptr_array_new();
+	for (unsigned i = 0; dom->live && i < dom->live->nics->len; i++) {
+		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
+		if (nic->port)
+			g_ptr_array_add(keep, nic->port);
+	}
+	g_ptr_array_add(keep, NULL);
+	network_ports_keep(dom->all->daemon->networks, dom->uuid, (const char *const *)keep->pdata);
+}
+
+/* Its bridge may have been made anew while no daemon was there. */
+static void replug(const struct domain *dom, const struct conf_domain_nic *nic,
+		   const struct network_plug *plug)
+{
+	struct netlink_link tap, bridge;
+	g_autoptr(GError) error = NULL;
+	if (!nic->target || !netlink_link_get(nic->target, &tap, NULL) ||
+	    !netlink_link_get(plug->link, &bridge, NULL) || tap.master == bridge.index)
+		return;
+	if (!netlink_link_set_master(nic->target, plug->link, &error) ||
+	    !netlink_port_set_isolated(nic->target, plug->isolated || nic->isolated, &error))
+		log_warning("domain '%s': %s", dom->name, error->message);
+}
+
+void interface_restore(struct domain *dom)
+{
+	for (unsigned i = 0; i < dom->live->nics->len; i++) {
+		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
+		struct network_port_request request;
+		g_autoptr(GError) error = NULL;
+		if (!nic->port)
+			continue;
+		fill_request(dom, nic, &request);
+		const struct network_port *port =
+			network_port_open(dom->all->daemon->networks, &request, &error);
+		if (port)
+			replug(dom, nic, &port->plug);
+		else
+			log_warning("domain '%s': %s", dom->name, error->message);
+	}
+}

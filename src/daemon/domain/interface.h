@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host's end of a domain's network cards: where they are plugged in, and the tap device that the
+ * VMM is given as an open descriptor.
+ */
+#pragma once
+
+#include "daemon/domain/domain.h"
+
+/*
+ * Before the VMM is told of the card: make its host's end and note in `nic` and its document what has
+ * become of it. *fd is the tap's descriptor, the caller's to close, or -1: the VMM needs none.
+ */
+bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error);
+/* The same for all cards: their descriptors (int), closed with the array. NULL with *error set. */
+GArray *interface_open_all(struct domain *dom, GError **error);
+/* Of all networks' ports of the domain only those of its live document stay. */
+void interface_release(struct domain *dom);
+/* A domain of a former daemon: its ports are known again, and its taps where they belong. */
+void interface_restore(struct domain *dom);

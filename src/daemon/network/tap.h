@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The host's end of a guest's link: a tap device that lives as long as a VMM has it open. */
+#pragma once
+
+#include "daemon/network/network.h"
+
+#include <net/if.h>
+
+struct tap_request {
+	const char *name;    /* NULL: vnet0 and up, the first that is free */
+	bool existing;       /* it is there already, and somebody else's: only opened */
+	uint8_t guest_mac[6];
+	unsigned mtu;        /* 0: the bridge's, or the kernel's */
+	/* Where it is plugged in; NULL: nowhere. Only NETWORK_PLUG_BRIDGE with a bridge of the kernel's. */
+	const struct network_plug *plug;
+};
+/*
+ * Make it, plug it in, and switch it on. The descriptor is the caller's; -1 with *error set. The
+ * device's name goes into `name`. It asks the kernel only: any thread.
+ */
+int tap_open(const struct tap_request *request, char name[IFNAMSIZ], GError **error);
