@@ -129,10 +129,10 @@ char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit
 		       GError **error);
 /*
  * A running domain's card has become the tap device `target`; of type network it has this port, by
- * this bridge or interface of the host (else NULL).
+ * this bridge or interface of the host (else NULL). `mtu` is what the network has, or 0.
  */
 void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, const char *link,
-			     const char *port);
+			     const char *port, unsigned mtu);
 /* A running domain's terminal: put its path where clients look for it. */
 void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char *chr,
 			 const char *path);

@@ -146,13 +146,18 @@ static void replace(char **text, const char *value)
 }
 
 void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, const char *link,
-			     const char *port)
+			     const char *port, unsigned mtu)
 {
 	xmlNode *node = nic->dev.node;
 	xmlNode *source = child_after(node, port ? "source" : "mac", "mac");
 	xmlNode *tap = child_after(node, "target", xml_child(node, "source") ? "source" : "mac");
 	replace(&nic->target, target);
 	xmlSetProp(tap, (const xmlChar *)"dev", (const xmlChar *)target);
+	if (mtu && !nic->mtu) {
+		g_autofree char *text = g_strdup_printf("%u", mtu);
+		nic->mtu = mtu;
+		xmlSetProp(child_after(node, "mtu", "target"), (const xmlChar *)"size", (const xmlChar *)text);
+	}
 	if (!port)
 		return;
 	replace(&nic->port, port);

@@ -75,7 +75,8 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 		g_prefix_error(error, "domain '%s': ", dom->name);
 		return false;
 	}
-	conf_domain_nic_plugged(nic, name, port ? port->plug.link : NULL, port ? port->uuid_text : NULL);
+	conf_domain_nic_plugged(nic, name, port ? port->plug.link : NULL, port ? port->uuid_text : NULL,
+				port ? port->plug.mtu : 0);
 	return true;
 }
 

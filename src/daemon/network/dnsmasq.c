@@ -49,6 +49,14 @@ static void add_forwarders(GString *text, const struct conf_network *conf)
 		g_string_append(text, "no-resolv\n");
 }
 
+/* A plain name is known by its whole name, too, as those of DHCP are. */
+static void add_name(GString *text, const struct conf_network *conf, const char *name)
+{
+	if (conf->domain && !strchr(name, '.'))
+		g_string_append_printf(text, "%s.%s,", name, conf->domain);
+	g_string_append_printf(text, "%s,", name);
+}
+
 static void add_records(GString *text, const struct conf_network *conf)
 {
 	char address[IP_TEXT_SIZE];
@@ -70,7 +78,7 @@ static void add_records(GString *text, const struct conf_network *conf)
 		const struct conf_dns_host *host = conf->dns_hosts->pdata[i];
 		g_string_append(text, "host-record=");
 		for (unsigned n = 0; n < host->names->len; n++)
-			g_string_append_printf(text, "%s,", (char *)host->names->pdata[n]);
+			add_name(text, conf, host->names->pdata[n]);
 		g_string_append_printf(text, "%s\n", ip_format(&host->ip, address));
 	}
 }
@@ -219,6 +227,9 @@ static void add_addresses(GString *text, const struct conf_network *conf, const 
 	}
 	if (v6)
 		g_string_append(text, "enable-ra\n");
+	/* A router that is none has a lifetime of 0 (RFC 4861, 4.2). */
+	if (v6 && conf->forward == CONF_FORWARD_NONE)
+		g_string_append(text, "ra-param=*,0,0\n");
 	if (dhcp) {
 		g_autofree char *leases = file(conf, folder, ".leases");
 		g_string_append_printf(text, "dhcp-leasefile=%s\n", leases);
