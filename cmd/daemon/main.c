@@ -203,7 +203,8 @@ static void on_idle(void *opaque)
 	struct service *service = opaque;
 	struct daemon *daemon = &service->daemon;
 	int64_t limit_ns = service->options->timeout_s * INT64_C(1000000000);
-	if (rpc_server_idle_ns(daemon->server) >= limit_ns && !domains_running(daemon->domains)) {
+	if (rpc_server_idle_ns(daemon->server) >= limit_ns && !domains_running(daemon->domains) &&
+	    !networks_active(daemon->networks)) {
 		log_info("no client for %d s: good-bye", service->options->timeout_s);
 		aio_loop_quit(daemon->loop);
 	} else {
@@ -292,6 +293,7 @@ static bool run(const struct options *options, const struct settings *settings, 
 	struct service service = {
 		.options = options, .settings = settings, .waiting = waiting,
 		.daemon = {.state_dir = options->state_dir, .vmm = options->vmm,
+			   .first_networks = options->system ? DATA_DIR "/networks" : NULL,
 			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
 	};
 	struct rules *rules = NULL;

@@ -21,5 +21,6 @@ struct daemon {
 	struct networks *networks;
 	const char *state_dir; /* XML of domains and pools, what running VMMs need, logs */
 	const char *vmm;       /* path of berth-vmm */
+	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */
 	const char *uri;       /* what clients are told: qemu:///system */
 };

@@ -15,8 +15,9 @@ char *disk_node_name(const struct conf_domain_disk *disk);
 json_t *disk_blockdev(const struct conf_domain_disk *disk);
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);
 /*
- * `fd`: the tap's descriptor, by its number in the VMM or the name of getfd; NULL: it would make
- * its own. */
+ * `fd`: the tap's descriptor, by its number in the VMM or the name of getfd; NULL: it would make its
+ * own.
+ */
 json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fd);
 json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic *nic);
 /* {"id": ..., "backend": ...} as chardev-add takes it; the id is "char" and the alias. */

@@ -53,6 +53,8 @@ struct network {
 struct networks *networks_new(struct daemon *daemon, GError **error);
 /* What is active stays so. NULL is fine. */
 void networks_free(struct networks *networks);
+/* Somebody must look after one of them. */
+bool networks_active(const struct networks *networks);
 struct network *network_add(struct networks *networks, const struct conf_network *conf);
 void network_remove(struct network *network);
 struct network *network_ref(struct network *network);

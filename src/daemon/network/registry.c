@@ -95,6 +95,18 @@ struct network *network_by_bridge(struct networks *networks, const char *bridge,
 	return NULL;
 }
 
+bool networks_active(const struct networks *networks)
+{
+	GHashTableIter iter;
+	void *network;
+	g_hash_table_iter_init(&iter, networks->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &network)) {
+		if (((const struct network *)network)->live)
+			return true;
+	}
+	return false;
+}
+
 struct network *network_find(struct rpc_call *call, const struct remote_network *wire)
 {
 	struct network *network = network_by_uuid(rpc_call_daemon(call)->networks, wire->uuid);
@@ -210,6 +222,31 @@ static void load_active(struct networks *networks, const char *path)
 	conf_network_free(conf);
 }
 
+/* What the package brings; a person who undefines it will not see it again. */
+static void load_first(struct networks *networks)
+{
+	const char *top = networks->daemon->first_networks;
+	GDir *folder = top ? g_dir_open(top, 0, NULL) : NULL;
+	const char *name;
+	while (folder && (name = g_dir_read_name(folder))) {
+		g_autofree char *path = g_build_filename(top, name, NULL);
+		g_autoptr(GError) error = NULL;
+		struct conf_network *conf = g_str_has_suffix(name, ".xml") ? load(path, NULL) : NULL;
+		if (!conf)
+			continue;
+		struct network *network = network_add(networks, conf);
+		g_autofree char *ours = network_file_definition(network), *xml = NULL;
+		network->definition = conf;
+		if (network_complete(network, conf, &error) && (xml = conf_network_format(conf, 0)) &&
+		    store_write_now(ours, xml, &error))
+			continue;
+		log_warning("the network of '%s' is not taken over: %s", path, error->message);
+		network_remove(network);
+	}
+	if (folder)
+		g_dir_close(folder);
+}
+
 static void start_all(struct networks *networks)
 {
 	g_autoptr(GPtrArray) active = store_list(networks->daemon, NETWORK_ACTIVE, ".xml");
@@ -233,6 +270,8 @@ struct networks *networks_new(struct daemon *daemon, GError **error)
 {
 	static const char *const folders[] = {NETWORK_DEFINED_FOLDER, NETWORK_AUTOSTART, NETWORK_ACTIVE,
 					      NETWORK_RUN, NULL};
+	g_autofree char *defined = store_path(daemon, NETWORK_DEFINED_FOLDER, "", "");
+	bool first = !g_file_test(defined, G_FILE_TEST_EXISTS);
 	if (!store_make_folders(daemon, folders, error))
 		return NULL;
 	struct networks *networks = g_new0(struct networks, 1);
@@ -244,6 +283,8 @@ struct networks *networks_new(struct daemon *daemon, GError **error)
 	g_autoptr(GPtrArray) definitions = store_list(daemon, NETWORK_DEFINED_FOLDER, ".xml");
 	for (unsigned i = 0; i < definitions->len; i++)
 		load_definition(networks, definitions->pdata[i]);
+	if (first)
+		load_first(networks);
 	start_all(networks);
 	networks->watch = network_watch_new(networks);
 	return networks;

@@ -16,7 +16,7 @@ import time
 from private import BUILD, LIMIT
 
 BERTHD = os.path.join(BUILD, "bin", "berthd")
-CONF = sys.argv[1]
+CONF, NETWORK, DATA = sys.argv[1:4]
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 XML = """<domain type='qemu'><name>idle</name><uuid>4dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid><memory unit='MiB'>16</memory>
 <os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
@@ -27,7 +27,10 @@ def enter_namespace():
     if os.environ.get("BERTH_IN_NAMESPACE"):
         return
     command = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"]), "sh", "-ec",
-               'mount -t tmpfs none /run; mount -t tmpfs none /var/lib; exec "$@"', "sh",
+               'mount -t tmpfs none /run; mount -t tmpfs none /var/lib; '
+               'folder=$1; while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done; '
+               'mount -t tmpfs none "$folder"; mkdir -p "$1/networks"; cp "$2" "$1/networks"; shift 2; '
+               'exec "$@"', "sh", DATA, NETWORK,
                sys.executable, *sys.argv]
     os.execvpe(command[0], command, dict(os.environ, BERTH_IN_NAMESPACE="1"))
 
@@ -60,6 +63,14 @@ def wait_gone(pid, what):
         time.sleep(0.05)
 
 
+def check_default_network():
+    """The one of the installation is there from the first start on, until it is undefined."""
+    assert "default   inactive" in good("virsh", "net-list", "--all"), "the default network"
+    xml = good("virsh", "net-dumpxml", "default")
+    assert "<bridge name='virbr0' stp='on' delay='0'/>" in xml and "192.168.122.254" in xml, xml
+    good("virsh", "net-undefine", "default")
+
+
 def check_background():
     """When the command ends the sockets are there, and every libvirt client finds them."""
     good(BERTHD, "--libvirt-sockets", "--daemon", "--pidfile", "/run/berthd.pid")
@@ -71,6 +82,7 @@ def check_background():
         assert os.getsid(pid) == pid and os.readlink(f"/proc/{pid}/fd/2") != "/dev/tty"
         assert os.stat("/var/lib/berth").st_mode & 0o777 == 0o700
         check_log(pid)
+        check_default_network()
         second = run(BERTHD, "--system", "--daemon", "--pidfile", "/run/second.pid")
         assert second.returncode == 1 and "another berthd uses" in second.stderr, second.stderr
         assert not os.path.exists("/run/second.pid")
