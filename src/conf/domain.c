@@ -166,7 +166,7 @@ static void disk_free(void *opaque)
 {
 	struct conf_domain_disk *disk = opaque;
 	char *const texts[] = {disk->dev.alias, disk->file, disk->format, disk->target, disk->cache,
-			       disk->discard, disk->io, disk->serial};
+			       disk->discard, disk->io, disk->serial, disk->iotune.group};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(disk);

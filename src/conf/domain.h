@@ -27,6 +27,20 @@ struct conf_domain_device {
 	unsigned bus, slot, function;
 };
 
+/*
+ * Limits of a disk's throughput, by their element's names, in three of a kind: of everything, of reads, of
+ * writes. 0: no limit.
+ */
+enum {
+	CONF_IOTUNE_BYTES = 0, CONF_IOTUNE_IOPS = 3, CONF_IOTUNE_BYTES_MAX = 6, CONF_IOTUNE_IOPS_MAX = 9,
+	CONF_IOTUNE_BYTES_LENGTH = 12, CONF_IOTUNE_IOPS_LENGTH = 15, CONF_IOTUNE_SIZE = 18, CONF_IOTUNE_NUMBERS,
+};
+extern const char *const conf_iotune_names[CONF_IOTUNE_NUMBERS];
+struct conf_iotune {
+	uint64_t numbers[CONF_IOTUNE_NUMBERS];
+	char *group; /* whose disks share the limits, or NULL */
+};
+
 struct conf_domain_disk {
 	struct conf_domain_device dev;
 	char *file;   /* path, or NULL: an empty CD-ROM drive */
@@ -36,6 +50,7 @@ struct conf_domain_disk {
 	bool cdrom, block, virtio, readonly, shareable;
 	unsigned unit;       /* SATA port */
 	unsigned boot_order; /* 0: none */
+	struct conf_iotune iotune;
 };
 
 struct conf_domain_nic {
@@ -166,6 +181,11 @@ bool conf_domain_read_platform(struct conf_domain *conf, xmlNode *root, GError *
 bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error);
 /* A controller's index, which the document did not give, where libvirt writes it: before the model. */
 void conf_domain_set_index(xmlNode *controller, unsigned index);
+/* domain_iotune.c: <iotune> of a disk. */
+bool conf_domain_read_iotune(struct conf_iotune *iotune, const xmlNode *disk, GError **error);
+/* Put it into the disk's element, or take it out if there are no limits. */
+void conf_domain_write_iotune(const struct conf_iotune *iotune, xmlNode *disk);
+bool conf_iotune_is_set(const struct conf_iotune *iotune);
 /* domain_tune.c */
 bool conf_domain_check_tune(const struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_address.c: aliases, controllers and addresses. */

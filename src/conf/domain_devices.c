@@ -113,7 +113,8 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 	disk->readonly = disk->cdrom || xml_child(node, "readonly");
 	disk->shareable = xml_child(node, "shareable");
 	disk->dev.on_pci = disk->virtio;
-	if (!check_disk(conf, disk, node, error))
+	if (!check_disk(conf, disk, node, error) ||
+	    !conf_domain_read_iotune(&disk->iotune, node, error))
 		return false;
 	complete_disk(disk, node);
 	return true;

@@ -86,6 +86,24 @@ json_t *disk_blockdev(const struct conf_domain_disk *disk)
 	return image;
 }
 
+json_t *disk_throttle(const struct conf_domain_disk *disk)
+{
+	static const char *const names[CONF_IOTUNE_NUMBERS] = {
+		"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr",
+		"bps_max", "bps_rd_max", "bps_wr_max", "iops_max", "iops_rd_max", "iops_wr_max",
+		"bps_max_length", "bps_rd_max_length", "bps_wr_max_length",
+		"iops_max_length", "iops_rd_max_length", "iops_wr_max_length", "iops_size",
+	};
+	json_t *args = json_pack("{s:s}", "id", disk->dev.alias);
+	/* The plain limits must be there, the rest may not be 0. */
+	for (unsigned i = 0; i < CONF_IOTUNE_NUMBERS; i++) {
+		if (i < CONF_IOTUNE_BYTES_MAX || disk->iotune.numbers[i])
+			json_object_set_new(args, names[i], json_integer(disk->iotune.numbers[i]));
+	}
+	set(args, "group", disk->iotune.group);
+	return args;
+}
+
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk)
 {
 	json_t *device;

@@ -13,6 +13,8 @@
 char *disk_node_name(const struct conf_domain_disk *disk);
 /* What -blockdev takes; of virtio disks only: command.c has a -drive for the others. */
 json_t *disk_blockdev(const struct conf_domain_disk *disk);
+/* What block_set_io_throttle takes. */
+json_t *disk_throttle(const struct conf_domain_disk *disk);
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);
 /*
  * `fd`: the tap's descriptor, by its number in the VMM or the name of getfd; NULL: it would make its

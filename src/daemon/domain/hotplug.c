@@ -116,6 +116,8 @@ static bool add_disk(struct domain_change *change, const struct conf_domain *con
 	change_add_step(change, "blockdev-add", disk_blockdev(disk), "blockdev-del",
 			json_pack("{s:s}", "node-name", node));
 	change_add_step(change, "device_add", disk_device(conf, disk), NULL, NULL);
+	if (conf_iotune_is_set(&disk->iotune))
+		change_add_step(change, "block_set_io_throttle", disk_throttle(disk), NULL, NULL);
 	return true;
 }
 

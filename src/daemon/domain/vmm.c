@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
@@ -248,6 +249,11 @@ static void apply_settings(struct vmm *vmm)
 		const struct conf_domain_nic *nic = conf->nics->pdata[i];
 		if (nic->link_down)
 			set(vmm, "set_link", json_pack("{s:s, s:b}", "name", nic->dev.alias, "up", 0));
+	}
+	for (unsigned i = 0; i < conf->disks->len; i++) {
+		const struct conf_domain_disk *disk = conf->disks->pdata[i];
+		if (conf_iotune_is_set(&disk->iotune))
+			set(vmm, "block_set_io_throttle", disk_throttle(disk));
 	}
 	if (conf->balloon && conf->current_kib < conf->memory_kib)
 		set(vmm, "balloon",

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virsh's blockcopy, blockpull, blockcommit and blockjob; what they leave behind by qemu-img's eyes."""
+"""virsh's blkdeviotune, blockcopy, blockpull, blockcommit and blockjob, as qemu-img sees what is left."""
+import json
 import os
+import re
 import subprocess
 import threading
 
@@ -17,7 +19,8 @@ XML = """<domain type='qemu'><name>jobs</name>
 <disk type='file'><driver name='qemu' type='raw'/><source file='{top}/sata.raw'/>
 <target dev='sda' bus='sata'/></disk></devices></domain>"""
 COVERS = """DOMAIN_BLOCK_PULL DOMAIN_BLOCK_REBASE DOMAIN_BLOCK_COMMIT DOMAIN_BLOCK_COPY
-DOMAIN_BLOCK_JOB_ABORT DOMAIN_GET_BLOCK_JOB_INFO DOMAIN_BLOCK_JOB_SET_SPEED DOMAIN_BLOCK_RESIZE"""
+DOMAIN_BLOCK_JOB_ABORT DOMAIN_GET_BLOCK_JOB_INFO DOMAIN_BLOCK_JOB_SET_SPEED DOMAIN_BLOCK_RESIZE
+DOMAIN_SET_BLOCK_IO_TUNE DOMAIN_GET_BLOCK_IO_TUNE"""
 SIZE = 64 << 20
 
 
@@ -87,6 +90,36 @@ def check_copy(daemon, events, path):
     assert path("sata.qcow2") in daemon.said("domblklist", "jobs")
 
 
+def throttle(daemon, device):
+    """What the VMM says of the limits of the disk."""
+    answer = json.loads(daemon.said("qemu-monitor-command", "jobs", '{"execute": "query-block"}'))
+    return next(entry["inserted"] for entry in answer["return"] if entry["qdev"] == device)
+
+
+def check_limits(daemon):
+    daemon.virsh("blkdeviotune", "jobs", "vda", "--total-bytes-sec", "8388608", "--read-iops-sec", "100",
+                 "--live", "--config")
+    assert throttle(daemon, "virtio-disk0")["bps"] == 8388608
+    assert throttle(daemon, "virtio-disk0")["iops_rd"] == 100
+    assert re.search(r"total_bytes_sec *: 8388608", daemon.said("blkdeviotune", "jobs", "vda"))
+    fails(daemon, "total and read/write of bytes_sec cannot be set at the same time", "blkdeviotune", "jobs",
+          "vda", "--total-bytes-sec", "1", "--read-bytes-sec", "1")
+    # A limit of reads takes the place of one of everything; other kinds stay as they are.
+    daemon.virsh("blkdeviotune", "jobs", "vda", "--read-bytes-sec", "4096", "--live")
+    now = throttle(daemon, "virtio-disk0")
+    assert (now["bps"], now["bps_rd"], now["iops_rd"]) == (0, 4096, 100), now
+    daemon.virsh("destroy", "jobs")
+    daemon.virsh("start", "jobs")
+    assert throttle(daemon, "virtio-disk0")["bps"] == 8388608
+    assert "<total_bytes_sec>8388608</total_bytes_sec>" in daemon.said("dumpxml", "jobs")
+    daemon.virsh("blkdeviotune", "jobs", "sda", "--write-iops-sec", "7", "--group-name", "slow")
+    assert throttle(daemon, "sata0-0-0")["iops_wr"] == 7
+    assert re.search(r"group_name *: slow", daemon.said("blkdeviotune", "jobs", "sda"))
+    daemon.virsh("blkdeviotune", "jobs", "vda", "--total-bytes-sec", "0", "--read-iops-sec", "0", "--live",
+                 "--config")
+    assert "iotune" not in daemon.said("dumpxml", "jobs", "--inactive")
+
+
 def check_chain(daemon, path):
     """Back to the chain that was; it is made shorter from both ends."""
     daemon.virsh("destroy", "jobs")
@@ -131,6 +164,7 @@ def main():
             file.write(XML.format(top=daemon.top))
         daemon.virsh("define", path("jobs.xml"))
         daemon.virsh("start", "jobs")
+        check_limits(daemon)
         check_copy(daemon, events, path)
         check_chain(daemon, path)
         check_pull(daemon, events, path)

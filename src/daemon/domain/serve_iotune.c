@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Limits of disks' throughput: blkdeviotune. */
+#include "daemon/domain/change.h"
+#include "daemon/domain/device_args.h"
+#include "daemon/domain/params.h"
+
+#include "daemon/rpc/serve.h"
+
+#include <string.h>
+
+#define GROUP "group_name"
+
+struct iotune_change {
+	char *target;
+	struct conf_iotune wanted;
+	bool given[CONF_IOTUNE_NUMBERS];
+};
+
+static void iotune_change_free(void *opaque)
+{
+	struct iotune_change *change = opaque;
+	g_free(change->target);
+	g_free(change->wanted.group);
+	g_free(change);
+}
+
+/* --- Setting --------------------------------------------------------------------------------- */
+
+/* Of three of a kind either all stay or all are new: a limit of the whole takes the place of parts. */
+static void merge(struct conf_iotune *now, const struct iotune_change *change)
+{
+	for (unsigned kind = 0; kind < CONF_IOTUNE_NUMBERS; kind += 3) {
+		unsigned end = MIN(kind + 3, (unsigned)CONF_IOTUNE_NUMBERS);
+		bool any = false;
+		for (unsigned i = kind; i < end; i++)
+			any |= change->given[i];
+		for (unsigned i = kind; any && i < end; i++)
+			now->numbers[i] = change->wanted.numbers[i];
+	}
+	if (!change->wanted.group)
+		return;
+	g_free(now->group);
+	now->group = g_strdup(change->wanted.group);
+}
+
+static bool edit_iotune(xmlNode *root, void *opaque, GError **error)
+{
+	const struct iotune_change *change = opaque;
+	xml_for_each(disk, xml_child(root, "devices"), "disk") {
+		g_autofree char *target = conf_domain_child_attribute(disk, "target", "dev");
+		struct conf_iotune now = {0};
+		if (g_strcmp0(target, change->target) != 0)
+			continue;
+		bool good = conf_domain_read_iotune(&now, disk, error);
+		if (good) {
+			merge(&now, change);
+			conf_domain_write_iotune(&now, disk);
+		}
+		g_free(now.group);
+		return good;
+	}
+	return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "missing persistent configuration for disk "
+			  "'%s'", change->target);
+}
+
+static bool plan_iotune(struct domain_change *change, const struct conf_domain *old,
+			const struct conf_domain *next, GError **error)
+{
+	const struct iotune_change *wanted = change->opaque;
+	const struct conf_domain_disk *disk = conf_domain_find_disk(next, wanted->target);
+	const struct conf_domain_disk *before = conf_domain_find_disk(old, wanted->target);
+	change_add_step(change, "block_set_io_throttle", disk_throttle(disk), "block_set_io_throttle",
+			disk_throttle(before));
+	return true;
+}
+
+static bool read_param(struct iotune_change *change, const struct xdr_param *param, GError **error)
+{
+	if (strcmp(param->name, GROUP) == 0 && param->type == XDR_PARAM_STRING) {
+		g_free(change->wanted.group);
+		change->wanted.group = g_strdup(param->s);
+		return true;
+	}
+	for (unsigned i = 0; i < CONF_IOTUNE_NUMBERS; i++) {
+		if (strcmp(param->name, conf_iotune_names[i]) != 0 || param->type != XDR_PARAM_ULLONG)
+			continue;
+		change->wanted.numbers[i] = param->ul;
+		change->given[i] = true;
+		return param->ul <= G_MAXINT64 / 1000 ||
+		       virt_error(error, VIRT_FROM_QEMU, VIRT_ARGUMENT_UNSUPPORTED,
+				  "block I/O throttle limit must be no more than %" G_GINT64_FORMAT,
+				  G_MAXINT64 / 1000);
+	}
+	return virt_error(error, VIRT_FROM_QEMU, VIRT_ARGUMENT_UNSUPPORTED,
+			  "parameter '%s' not supported", param->name);
+}
+
+void serve_domain_set_block_io_tune(struct rpc_call *call,
+				    const struct remote_domain_set_block_io_tune_args *args)
+{
+	struct domain *dom = domain_find(call, &args->dom);
+	GError *error = NULL;
+	if (!dom || !rpc_call_check_flags(call, args->flags, CHANGE_LIVE | CHANGE_CONFIG))
+		return;
+	const struct conf_domain_disk *disk = conf_domain_find_disk(domain_conf(dom), args->disk);
+	struct iotune_change *wanted = g_new0(struct iotune_change, 1);
+	if (!disk)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+			   "disk '%s' was not found in the domain config", args->disk);
+	else
+		wanted->target = g_strdup(disk->target);
+	for (unsigned i = 0; !error && i < args->params.count; i++)
+		read_param(wanted, &args->params.items[i], &error);
+	if (error) {
+		iotune_change_free(wanted);
+		rpc_call_fail(call, error);
+		return;
+	}
+	struct domain_change *change = change_new(args->flags, edit_iotune, wanted, iotune_change_free);
+	change->plan = plan_iotune;
+	change_submit(dom, call, change);
+}
+
+/* --- Getting --------------------------------------------------------------------------------- */
+
+/* In libvirt's order: the group stands between the limits and the lengths of bursts. */
+static void fill(struct params *params, const struct conf_iotune *iotune)
+{
+	for (unsigned i = 0; i < CONF_IOTUNE_BYTES_LENGTH; i++)
+		params_add_ullong(params, conf_iotune_names[i], iotune->numbers[i]);
+	params_add_ullong(params, conf_iotune_names[CONF_IOTUNE_SIZE], iotune->numbers[CONF_IOTUNE_SIZE]);
+	params_add_string(params, GROUP, iotune->group ? iotune->group : "");
+	for (unsigned i = CONF_IOTUNE_BYTES_LENGTH; i < CONF_IOTUNE_SIZE; i++)
+		params_add_ullong(params, conf_iotune_names[i], iotune->numbers[i]);
+}
+
+void serve_domain_get_block_io_tune(struct rpc_call *call,
+				    const struct remote_domain_get_block_io_tune_args *args)
+{
+	enum { STRING_OKAY = 4, COUNT = CONF_IOTUNE_NUMBERS + 1 };
+	struct domain *dom = domain_find(call, &args->dom);
+	GError *error = NULL;
+	bool live, config;
+	if (!dom || !rpc_call_check_flags(call, args->flags, CHANGE_LIVE | CHANGE_CONFIG | STRING_OKAY))
+		return;
+	if (!args->nparams) {
+		rpc_call_reply(call, &(struct remote_domain_get_block_io_tune_ret){.nparams = COUNT});
+		return;
+	}
+	const struct conf_domain_disk *disk = NULL;
+	if (change_resolve(dom, args->flags & ~STRING_OKAY, &live, &config, &error) && args->disk)
+		disk = conf_domain_find_disk(live ? dom->live : dom->definition, args->disk);
+	if (!error && !disk)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+			   "disk '%s' was not found in the domain config", args->disk ? args->disk : "");
+	if (error) {
+		rpc_call_fail(call, error);
+		return;
+	}
+	struct params params = {.arena = rpc_call_arena(call)};
+	fill(&params, &disk->iotune);
+	rpc_call_reply(call, &(struct remote_domain_get_block_io_tune_ret){
+				     .params = {MIN(params.count, (unsigned)args->nparams), params.items}});
+}
