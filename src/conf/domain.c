@@ -66,7 +66,7 @@ static bool read_identity(struct conf_domain *conf, xmlNode *root, GError **erro
 }
 
 /* <memory unit='KiB'>: powers of 1024, and of 1000 where the unit ends in B without i. */
-static bool read_kib(const xmlNode *node, uint64_t *kib, GError **error)
+bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error)
 {
 	static const struct {
 		const char *unit;
@@ -104,10 +104,10 @@ static bool read_memory(struct conf_domain *conf, xmlNode *root, GError **error)
 	xmlNode *memory = xml_child(root, "memory"), *current = xml_child(root, "currentMemory");
 	if (!memory)
 		return conf_domain_error(error, BERTH_ERR_INVALID, root, "<memory> is missing");
-	if (!read_kib(memory, &conf->memory_kib, error))
+	if (!conf_domain_read_kib(memory, &conf->memory_kib, error))
 		return false;
 	conf->current_kib = conf->memory_kib;
-	if (current && !read_kib(current, &conf->current_kib, error))
+	if (current && !conf_domain_read_kib(current, &conf->current_kib, error))
 		return false;
 	if (conf->current_kib > conf->memory_kib)
 		return conf_domain_error(error, BERTH_ERR_INVALID, current,
@@ -155,7 +155,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	return read_identity(conf, root, error) && conf_domain_read_os(conf, root, error) &&
 	       conf_domain_check_names(root, error) && read_memory(conf, root, error) &&
 	       read_vcpus(conf, root, error) && conf_domain_read_platform(conf, root, error) &&
-	       conf_domain_check_tune(conf, root, error) &&
+	       conf_domain_read_tune(conf, root, error) &&
 	       conf_domain_read_devices(conf, devices, error) &&
 	       conf_domain_place_devices(conf, root, live, error);
 }

@@ -92,6 +92,17 @@ struct conf_domain_topology {
 	unsigned sockets, dies, cores, threads; /* sockets 0: none is given */
 };
 
+/*
+ * What the host may give a running domain: of its CPUs (<cputune>, in microseconds but for the shares) and
+ * of its memory (<memtune>, in KiB).
+ */
+enum conf_tune {
+	CONF_TUNE_SHARES, CONF_TUNE_PERIOD, CONF_TUNE_QUOTA, CONF_TUNE_EMULATOR_PERIOD,
+	CONF_TUNE_EMULATOR_QUOTA, CONF_TUNE_GLOBAL_PERIOD, CONF_TUNE_GLOBAL_QUOTA, CONF_TUNE_HARD_LIMIT,
+	CONF_TUNE_SOFT_LIMIT, CONF_TUNE_SWAP_HARD_LIMIT, CONF_TUNE_NUMBERS,
+	CONF_TUNE_MEMORY = CONF_TUNE_HARD_LIMIT, /* the first of <memtune> */
+};
+
 struct conf_domain {
 	xmlDoc *doc;               /* or, of a compact one, */
 	char *text;
@@ -116,6 +127,7 @@ struct conf_domain {
 	struct conf_domain_device *balloon, *rng; /* or NULL */
 	unsigned balloon_period;   /* seconds between statistics, 0: none */
 	char *rng_file;
+	int64_t tune[CONF_TUNE_NUMBERS]; /* 0: not said, the host's default; quotas < 0: no limit */
 };
 
 /*
@@ -171,6 +183,10 @@ char *conf_domain_cpuset(const struct conf_domain *conf, int vcpu);
 /* Into a map of `length` bytes, bit n of which is CPU n; false: this is no such list. */
 bool conf_cpuset_parse(const char *text, uint8_t *map, unsigned length);
 
+/* Put a number of the kind above into a document, or take it out if it is 0. */
+void conf_domain_set_tune(xmlNode *root, enum conf_tune which, int64_t number);
+/* False: it is none that the kind allows. */
+bool conf_tune_is_valid(enum conf_tune which, int64_t number);
 /* The way back, of the first `cpus` bits. Free with g_free(). */
 char *conf_cpuset_format(const uint8_t *map, unsigned length, unsigned cpus);
 
@@ -187,9 +203,11 @@ bool conf_domain_read_iotune(struct conf_iotune *iotune, const xmlNode *disk, GE
 void conf_domain_write_iotune(const struct conf_iotune *iotune, xmlNode *disk);
 bool conf_iotune_is_set(const struct conf_iotune *iotune);
 /* domain_tune.c */
-bool conf_domain_check_tune(const struct conf_domain *conf, const xmlNode *root, GError **error);
+bool conf_domain_read_tune(struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_address.c: aliases, controllers and addresses. */
 bool conf_domain_place_devices(struct conf_domain *conf, xmlNode *root, bool live, GError **error);
+/* <memory unit='KiB'>: an amount in the unit said. */
+bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error);
 /* `value` must be one of the NULL-terminated list; NULL passes. */
 bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *value,
 			   const char *const *known, GError **error);

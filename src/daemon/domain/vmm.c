@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/cgroup.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/interface.h"
@@ -99,6 +100,7 @@ static void ended(struct vmm *vmm)
 	int detail = vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
 		: vmm->was_shutdown ? STOPPED_SHUTDOWN : STOPPED_CRASHED;
 	store_remove_folder(vmm->run_dir);
+	cgroup_remove(dom);
 	dom->state = DOMAIN_SHUTOFF;
 	dom->id = -1;
 	dom->vmm = NULL;
@@ -272,7 +274,8 @@ static void on_start_threads(void *opaque, json_t *result, const GError *error)
 	on_threads(opaque, result, error);
 	if (vmm->dom->vmm != vmm)
 		return;
-	if (error || !vmm_pin_all(vmm->dom, &failure)) {
+	if (error || !vmm_pin_all(vmm->dom, &failure) ||
+	    !cgroup_apply(vmm->dom, vmm->dom->live, &failure)) {
 		log_warning("domain '%s': %s", vmm->dom->name, (error ? error : failure)->message);
 		g_set_error_literal(&vmm->cause, VIRT_ERROR, VIRT_OPERATION_FAILED,
 				    (error ? error : failure)->message);

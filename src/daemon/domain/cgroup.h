@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Control groups (cgroups(7)) of running domains, for what their documents limit. A domain without limits
+ * has none: moving a process into a group costs tens of milliseconds. Version 1 hierarchies and the unified
+ * one are taken as they are mounted; the groups are berth/UUID below them.
+ */
+#pragma once
+
+#include "daemon/domain/domain.h"
+
+/* Put the limits of `conf` in force, from none or from others. Fails if the host cannot. */
+bool cgroup_apply(struct domain *dom, const struct conf_domain *conf, GError **error);
+/* The groups of a domain whose VMM has ended. */
+void cgroup_remove(const struct domain *dom);
