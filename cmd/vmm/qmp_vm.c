@@ -148,10 +148,8 @@ static json_t *run_set_action(void *opaque, const json_t *args, GError **error)
 		if (!conf_action_merge(&action, text, error))
 			return NULL;
 	}
-	if (action.reboot != vmm->conf->action.reboot)
-		return qmp_error(error, QMP_ERROR_GENERIC,
-				 "the action on reboot is fixed at start: use -action reboot=");
 	vmm->conf->action = action;
+	vmm->vm->config.pause_on_reset_request = action.reboot == CONF_REBOOT_SHUTDOWN;
 	return NULL;
 }
 
