@@ -106,6 +106,10 @@ static bool read_memory(struct conf_domain *conf, xmlNode *root, GError **error)
 		return conf_domain_error(error, BERTH_ERR_INVALID, root, "<memory> is missing");
 	if (!conf_domain_read_kib(memory, &conf->memory_kib, error))
 		return false;
+	g_autofree char *core = xml_attribute(memory, "dumpCore");
+	if (!CONF_DOMAIN_ONE_OF(memory, "dumpCore", core, error, "on", "off"))
+		return false;
+	conf->no_core = g_strcmp0(core, "off") == 0;
 	conf->current_kib = conf->memory_kib;
 	if (current && !conf_domain_read_kib(current, &conf->current_kib, error))
 		return false;

@@ -120,6 +120,7 @@ struct conf_domain {
 	bool flash, loader_writable;
 	char *boot;                /* letters of -boot order=, or "" */
 	char *cpu;                 /* of -cpu, or NULL */
+	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;
 	/* struct conf_domain_disk, _nic, _char, _controller */

@@ -64,7 +64,8 @@ static void add_firmware(GPtrArray *args, const struct conf_domain *conf)
 
 static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 {
-	add(args, "-machine", "%s,accel=%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
+	add(args, "-machine", "%s,accel=%s%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
+	    conf->no_core ? ",dump-guest-core=off" : "",
 	    conf->no_hpet && !conf_domain_is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off");
 	add(args, "-m", "%" G_GUINT64_FORMAT "k", conf->memory_kib);
 	add_smp(args, conf);

@@ -32,8 +32,9 @@ bool disk_now_find(const json_t *list, const char *alias, struct disk_now *now)
 			.file = json_string_value(json_object_get(in, "file")),
 			.format = json_string_value(json_object_get(in, "drv")),
 			.backing = json_string_value(json_object_get(in, "backing_file"))};
-		now->name = now->is_node ? json_string_value(json_object_get(in, "node-name")) : device;
-		return now->name && now->file && now->format;
+		now->node = json_string_value(json_object_get(in, "node-name"));
+		now->name = now->is_node ? now->node : device;
+		return now->node && now->file && now->format;
 	}
 	return false;
 }

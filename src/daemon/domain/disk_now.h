@@ -12,6 +12,7 @@
 struct disk_now {
 	const char *name;    /* what commands call it: `device` or `node-name` */
 	bool is_node;        /* `name` is a node's, not a drive's */
+	const char *node;    /* the name of the node that is the image */
 	const char *file, *format;
 	const char *backing; /* or NULL */
 };

@@ -11,7 +11,7 @@
 enum {
 	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
 	ID_BLOCK_JOB = 8, ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13, ID_DEVICE_REMOVED = 15, ID_BLOCK_JOB_2 = 16,
-	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_METADATA_CHANGE = 23,
+	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24,
 };
 
 static void emit(struct domain *dom, int id, enum remote_procedure procedure, const void *body,
@@ -78,6 +78,16 @@ void notify_block_job(struct domain *dom, const char *target, const char *file, 
 	struct remote_domain_event_block_job_2_args by_target = {
 		.dom = body.dom, .dst = (char *)target, .type = type, .status = status};
 	emit(dom, ID_BLOCK_JOB_2, REMOTE_DOMAIN_EVENT_BLOCK_JOB_2, &by_target, &by_target.callback);
+}
+
+void notify_threshold(struct domain *dom, const char *target, const char *file, uint64_t threshold,
+		      uint64_t excess)
+{
+	char *path = (char *)file;
+	struct remote_domain_event_block_threshold_args body = {
+		.dom = domain_wire(dom), .dev = (char *)target, .path = path, .threshold = threshold,
+		.excess = excess};
+	emit(dom, ID_BLOCK_THRESHOLD, REMOTE_DOMAIN_EVENT_BLOCK_THRESHOLD, &body, &body.callback);
 }
 
 void notify_agent(struct domain *dom, bool connected)
@@ -203,6 +213,13 @@ static void on_port_change(struct domain *dom, const json_t *data)
 	vmm_port_changed(dom, text_of(data, "id"), json_is_true(json_object_get(data, "open")));
 }
 
+static void on_threshold(struct domain *dom, const json_t *data)
+{
+	json_int_t threshold = json_integer_value(json_object_get(data, "write-threshold"));
+	json_int_t excess = json_integer_value(json_object_get(data, "amount-exceeded"));
+	notify_threshold_passed(dom, text_of(data, "node-name"), MAX(threshold, 0), MAX(excess, 0));
+}
+
 static void on_panic(struct domain *dom, const json_t *data)
 {
 	dom->stop_reason = PAUSED_CRASHED;
@@ -218,7 +235,7 @@ void notify_event(struct domain *dom, const char *name, const json_t *data)
 		{"BALLOON_CHANGE", on_balloon}, {"DEVICE_DELETED", on_device_deleted},
 		{"RTC_CHANGE", on_rtc_change}, {"DEVICE_TRAY_MOVED", on_tray},
 		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic},
-		{"VSERPORT_CHANGE", on_port_change},
+		{"VSERPORT_CHANGE", on_port_change}, {"BLOCK_WRITE_THRESHOLD", on_threshold},
 	};
 	if (g_str_has_prefix(name, "BLOCK_JOB_") && strcmp(name, "BLOCK_JOB_ERROR") != 0 &&
 	    strcmp(name, "BLOCK_JOB_PENDING") != 0)

@@ -18,6 +18,10 @@ void notify_balloon(struct domain *dom, uint64_t actual_kib);
 void notify_metadata(struct domain *dom, int type, const char *uri);
 /* An agent listens in the guest, or does no more. */
 void notify_agent(struct domain *dom, bool connected);
+/* The image has grown beyond what was to be told of (serve_watch.c). */
+void notify_threshold_passed(struct domain *dom, const char *node, uint64_t threshold, uint64_t excess);
+void notify_threshold(struct domain *dom, const char *target, const char *file, uint64_t threshold,
+		      uint64_t excess);
 /* Of a block job of the disk; the types are blockjob.h's. */
 enum notify_block_job {
 	BLOCK_JOB_IS_COMPLETED, BLOCK_JOB_HAS_FAILED, BLOCK_JOB_IS_CANCELLED, BLOCK_JOB_IS_READY,

@@ -289,12 +289,24 @@ void serve_domain_get_job_stats(struct rpc_call *call,
 		rpc_call_reply(call, &(struct remote_domain_get_job_stats_ret){.type = 0});
 }
 
-void serve_domain_abort_job(struct rpc_call *call, const struct remote_domain_abort_job_args *args)
+static void abort_job(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
 {
-	struct domain *dom = domain_find(call, &args->dom);
+	enum { POSTCOPY = 1 };
+	struct domain *dom = domain_find(call, wire);
 	GError *error = NULL;
-	if (!dom || !domain_runs(call, dom))
+	if (!dom || !rpc_call_check_flags(call, flags, POSTCOPY) || !domain_runs(call, dom))
 		return;
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "no job is active on the domain");
 	rpc_call_fail(call, error);
+}
+
+void serve_domain_abort_job(struct rpc_call *call, const struct remote_domain_abort_job_args *args)
+{
+	abort_job(call, &args->dom, 0);
+}
+
+void serve_domain_abort_job_flags(struct rpc_call *call,
+				  const struct remote_domain_abort_job_flags_args *args)
+{
+	abort_job(call, &args->dom, args->flags);
 }

@@ -177,6 +177,21 @@ void serve_connect_domain_event_callback_deregister_any(
 		no_callback(call, args->callback);
 }
 
+/* The oldest form knows lifecycle events only, and says how many callbacks there are then. */
+void serve_connect_domain_event_register(struct rpc_call *call)
+{
+	rpc_event_register(call, RPC_EVENT_DOMAIN_LEGACY, 0, NULL);
+	rpc_call_reply(call, &(struct remote_connect_domain_event_register_ret){1});
+}
+
+void serve_connect_domain_event_deregister(struct rpc_call *call)
+{
+	if (rpc_event_deregister_number(call, RPC_EVENT_DOMAIN_LEGACY, 0))
+		rpc_call_reply(call, &(struct remote_connect_domain_event_deregister_ret){0});
+	else
+		no_callback(call, 0);
+}
+
 void serve_connect_domain_event_register_any(
 	struct rpc_call *call, const struct remote_connect_domain_event_register_any_args *args)
 {

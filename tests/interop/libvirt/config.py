@@ -98,6 +98,16 @@ def check_devices(daemon):
     assert daemon.said("dumpxml", "plain").count("model='pcie-root-port'") == ports
 
 
+def check_core(daemon):
+    """A guest's memory stays out of core dumps if the document says so."""
+    native = daemon.said("domxml-to-native", "qemu-argv", "--domain", "plain")
+    assert "dump-guest-core" not in native
+    path = os.path.join(daemon.top, "core.xml")
+    with open(path, "w") as file:
+        file.write(daemon.said("dumpxml", "plain").replace("<memory unit", "<memory dumpCore='off' unit"))
+    assert "dump-guest-core=off" in daemon.said("domxml-to-native", "qemu-argv", path)
+
+
 def check_name(daemon, conn):
     events = []
     libvirt.virEventAddTimeout(50, lambda *a: None, None)
@@ -128,6 +138,8 @@ def main():
         check_words(daemon, conn)
         check_sizes(daemon, conn)
         check_devices(daemon)
+        check_core(daemon)
+        conn.domainEventRegister(lambda *a: None, None)
         check_name(daemon, conn)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"

@@ -20,7 +20,8 @@ DOMAIN_GET_VCPUS DOMAIN_SET_VCPUS_FLAGS DOMAIN_SET_VCPUS DOMAIN_PIN_VCPU DOMAIN_
 DOMAIN_GET_EMULATOR_PIN_INFO DOMAIN_GET_CPU_STATS DOMAIN_BLOCK_STATS DOMAIN_BLOCK_STATS_FLAGS
 DOMAIN_GET_BLOCK_INFO DOMAIN_MEMORY_STATS DOMAIN_SET_MEMORY_FLAGS
 DOMAIN_SET_MEMORY DOMAIN_SET_MEMORY_STATS_PERIOD DOMAIN_BLOCK_RESIZE DOMAIN_GET_JOB_INFO
-DOMAIN_GET_JOB_STATS DOMAIN_INTERFACE_ADDRESSES
+DOMAIN_GET_JOB_STATS DOMAIN_INTERFACE_ADDRESSES DOMAIN_SET_BLOCK_THRESHOLD
+DOMAIN_SET_LIFECYCLE_ACTION
 """
 
 XML = """<domain type='qemu'>
@@ -73,7 +74,8 @@ class Events:
         self.conn = libvirt.open(daemon.uri())
         for number, name in ((libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, "added"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, "removed"),
-                             (libvirt.VIR_DOMAIN_EVENT_ID_DISK_CHANGE, "medium")):
+                             (libvirt.VIR_DOMAIN_EVENT_ID_DISK_CHANGE, "medium"),
+                             (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, "grown")):
             self.conn.domainEventRegisterAny(
                 None, number, lambda c, dom, *rest: self.seen.append((rest[-1], *rest[:-1])), name)
 
@@ -145,14 +147,17 @@ def check_medium(daemon, guest, events):
                 f"events: {events.seen}")
 
 
-def check_numbers(daemon, guest, conn):
+def check_numbers(daemon, guest, events):
     """What the guest did is counted; a disk that grows is seen to."""
     image = os.path.join(daemon.top, "grow.qcow2")
     daemon.run("qemu-img", "create", "-q", "-f", "qcow2", image, "8M")
     daemon.virsh("attach-disk", "live", image, "vdb", "--subdriver", "qcow2", "--live")
     appears(guest, "/dev/vda")
+    daemon.virsh("domblkthreshold", "live", "vdb", "1M")
     guest.run("dd if=/dev/zero of=/dev/vda bs=1M count=4 oflag=direct", 60)
-    dom = conn.lookupByName("live")
+    daemon.wait(lambda: [e for e in events.seen if e[:4] == ("grown", "vdb", image, 1 << 20) and e[4] > 0],
+                f"events: {events.seen}")
+    dom = events.conn.lookupByName("live")
     assert dom.blockStats("vdb")[3] == 4 << 20, dom.blockStats("vdb")
     assert "wr_bytes 4194304" in daemon.said("domblkstat", "live", "vdb")
     assert "block.1.wr.bytes=4194304" in daemon.said("domstats", "live", "--block")
@@ -173,6 +178,16 @@ def check_numbers(daemon, guest, conn):
     assert "VM status: running" in daemon.said("qemu-monitor-command", "live", "--hmp", "info status")
     assert "CommandNotFound" in daemon.said("qemu-monitor-command", "live", '{"execute": "fly"}') or \
         "has not been found" in daemon.said("qemu-monitor-command", "live", '{"execute": "fly"}')
+
+
+def check_ends(daemon):
+    """What on_reboot and on_crash lead to can be changed while it runs."""
+    daemon.virsh("set-lifecycle-action", "live", "reboot", "destroy", "--live", "--config")
+    for source in ((), ("--inactive",)):
+        assert "<on_reboot>destroy</on_reboot>" in daemon.said("dumpxml", "live", *source)
+    daemon.virsh("set-lifecycle-action", "live", "reboot", "restart", "--live", "--config")
+    refused = daemon.virsh("set-lifecycle-action", "live", "crash", "coredump-destroy", check=False)
+    assert refused.returncode != 0, refused.stdout
 
 
 def check_cpus(daemon, conn):
@@ -253,7 +268,8 @@ def main():
             check_disk(daemon, guest, events)
             check_interface(daemon, guest, events)
             check_medium(daemon, guest, events)
-            check_numbers(daemon, guest, events.conn)
+            check_numbers(daemon, guest, events)
+            check_ends(daemon)
             check_cpus(daemon, events.conn)
             check_count(daemon, guest, events.conn)
             check_memory(daemon, guest, events.conn)
