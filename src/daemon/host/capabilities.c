@@ -5,19 +5,15 @@
  */
 #include "daemon/host/host.h"
 
-#include "base/error.h"
-#include "codec/xml.h"
-
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* berth-vmm's boards under the names that clients look for. */
-static const struct {
-	const char *name, *canonical;
-	const char *max_cpus;
-} machines[] = {
-	{"pc-q35-7.2", NULL, "255"}, {"q35", "pc-q35-7.2", "255"}, {"pc", "pc-q35-7.2", "255"},
-	{"microvm", NULL, "255"},
+#define CPUS  "/sys/devices/system/cpu"
+#define NODES "/sys/devices/system/node"
+
+const struct host_machine host_machines[] = {
+	{"pc-q35-7.2", NULL}, {"q35", "pc-q35-7.2"}, {"pc", "pc-q35-7.2"}, {"microvm", NULL}, {NULL},
 };
 
 static char *number(uint64_t value)
@@ -25,27 +21,186 @@ static char *number(uint64_t value)
 	return g_strdup_printf("%" G_GUINT64_FORMAT, value);
 }
 
-static void write_host(struct xml_writer *w, const struct host *host)
+/* The text of a file below sysfs, or NULL. Free with g_free(). */
+static char *read_file(const char *format, ...) G_GNUC_PRINTF(1, 2);
+static char *read_file(const char *format, ...)
+{
+	va_list values;
+	va_start(values, format);
+	g_autofree char *path = g_strdup_vprintf(format, values);
+	va_end(values);
+	char *text = NULL;
+	return g_file_get_contents(path, &text, NULL, NULL) ? g_strstrip(text) : NULL;
+}
+
+/* --- The processor -------------------------------------------------------------------------- */
+
+static void write_cpu(struct xml_writer *w, const struct host *host)
 {
 	const struct host_topology *t = &host->topology;
+	const struct host_features *features = host_features_of(host, host->has_kvm);
+	const struct host_model *model = host_best_model(host, features, NULL);
 	g_autofree char *sockets = number(t->sockets), *cores = number(t->cores);
-	g_autofree char *threads = number(t->threads), *kib = number(host->memory / 1024);
-	xml_open(w, "host", NULL);
-	xml_leaf(w, "uuid", host->uuid, NULL);
+	g_autofree char *threads = number(t->threads);
+	g_autoptr(GArray) sizes = host_page_sizes();
 	xml_open(w, "cpu", NULL);
 	xml_leaf(w, "arch", "x86_64", NULL);
+	if (model)
+		xml_leaf(w, "model", model->name, NULL);
 	xml_leaf(w, "vendor", host->cpu_vendor, NULL);
+	if (host->microcode)
+		xml_empty(w, "microcode", "version", host->microcode, NULL);
+	if (host->family)
+		xml_empty(w, "signature", "family", host->family, "model", host->model_number, "stepping",
+			  host->stepping, NULL);
 	xml_empty(w, "topology", "sockets", sockets, "dies", "1", "cores", cores, "threads", threads,
 		  NULL);
-	xml_empty(w, "pages", "unit", "KiB", "size", "4", NULL);
+	host_features_write(w, host, features, model, NULL);
+	for (unsigned i = 0; i < sizes->len; i++) {
+		g_autofree char *size = number(g_array_index(sizes, uint32_t, i));
+		xml_empty(w, "pages", "unit", "KiB", "size", size, NULL);
+	}
 	xml_close(w, "cpu");
-	xml_open(w, "topology", NULL);
-	xml_open(w, "cells", "num", "1", NULL);
-	xml_open(w, "cell", "id", "0", NULL);
-	xml_leaf(w, "memory", kib, "unit", "KiB", NULL);
+}
+
+/* --- Nodes ---------------------------------------------------------------------------------- */
+
+/* "0-1,4" as numbers. */
+static GArray *parse_list(const char *text)
+{
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(unsigned));
+	while (text && *text) {
+		unsigned first, last;
+		int used = 0, got = sscanf(text, "%u%n-%u%n", &first, &used, &last, &used);
+		if (got < 1)
+			break;
+		last = got == 2 ? last : first;
+		for (unsigned i = first; i <= last && i < UINT16_MAX; i++)
+			g_array_append_val(list, i);
+		text += used + (text[used] == ',');
+	}
+	return list;
+}
+
+static void write_node_cpus(struct xml_writer *w, const struct host *host, unsigned node)
+{
+	g_autofree char *listed = read_file(NODES "/node%u/cpulist", node);
+	g_autofree char *online = listed ? NULL : read_file(CPUS "/online");
+	g_autoptr(GArray) cpus = parse_list(listed ? listed : online);
+	g_autofree char *count = number(cpus->len);
+	xml_open(w, "cpus", "num", count, NULL);
+	for (unsigned i = 0; i < cpus->len; i++) {
+		unsigned cpu = g_array_index(cpus, unsigned, i);
+		g_autofree char *id = number(cpu);
+		g_autofree char *socket = read_file(CPUS "/cpu%u/topology/physical_package_id", cpu);
+		g_autofree char *die = read_file(CPUS "/cpu%u/topology/die_id", cpu);
+		g_autofree char *core = read_file(CPUS "/cpu%u/topology/core_id", cpu);
+		g_autofree char *siblings = read_file(CPUS "/cpu%u/topology/thread_siblings_list", cpu);
+		xml_empty(w, "cpu", "id", id, "socket_id", socket, "die_id", die, "core_id", core,
+			  "siblings", siblings, NULL);
+	}
+	xml_close(w, "cpus");
+}
+
+static void write_distances(struct xml_writer *w, unsigned node)
+{
+	g_autofree char *text = read_file(NODES "/node%u/distance", node);
+	g_auto(GStrv) values = g_strsplit(text ? text : "", " ", -1);
+	if (!text)
+		return;
+	xml_open(w, "distances", NULL);
+	for (unsigned i = 0; values[i]; i++) {
+		g_autofree char *id = number(i);
+		xml_empty(w, "sibling", "id", id, "value", values[i], NULL);
+	}
+	xml_close(w, "distances");
+}
+
+static void write_node(struct xml_writer *w, const struct host *host, unsigned node)
+{
+	g_autofree char *id = number(node);
+	g_autofree char *memory = number(host_node_meminfo(node, "MemTotal") / 1024);
+	g_autoptr(GArray) sizes = host_page_sizes();
+	xml_open(w, "cell", "id", id, NULL);
+	xml_leaf(w, "memory", memory, "unit", "KiB", NULL);
+	for (unsigned i = 0; i < sizes->len; i++) {
+		struct host_pages pages;
+		uint32_t kib = g_array_index(sizes, uint32_t, i);
+		g_autofree char *size = number(kib);
+		if (!host_pages(node, kib, &pages, NULL))
+			continue;
+		g_autofree char *total = number(pages.total);
+		xml_leaf(w, "pages", total, "unit", "KiB", "size", size, NULL);
+	}
+	write_distances(w, node);
+	write_node_cpus(w, host, node);
 	xml_close(w, "cell");
+}
+
+static void write_topology(struct xml_writer *w, const struct host *host)
+{
+	g_autofree char *count = number(host->topology.nodes);
+	xml_open(w, "topology", NULL);
+	xml_open(w, "cells", "num", count, NULL);
+	for (unsigned node = 0; node < host->topology.nodes; node++)
+		write_node(w, host, node);
 	xml_close(w, "cells");
 	xml_close(w, "topology");
+}
+
+/* --- Caches --------------------------------------------------------------------------------- */
+
+/* A last-level cache is written by the first of its CPUs; its size is "32768K". */
+static void write_bank(struct xml_writer *w, unsigned cpu, unsigned index)
+{
+	enum { KIB_IN_MIB = 1024 };
+	g_autofree char *id = read_file(CPUS "/cpu%u/cache/index%u/id", cpu, index);
+	g_autofree char *text = read_file(CPUS "/cpu%u/cache/index%u/size", cpu, index);
+	g_autofree char *type = read_file(CPUS "/cpu%u/cache/index%u/type", cpu, index);
+	g_autofree char *cpus = read_file(CPUS "/cpu%u/cache/index%u/shared_cpu_list", cpu, index);
+	g_autoptr(GArray) list = parse_list(cpus);
+	if (!id || !text || !type || !list->len || g_array_index(list, unsigned, 0) != cpu)
+		return;
+	uint64_t kib = g_ascii_strtoull(text, NULL, 10);
+	bool whole = kib % KIB_IN_MIB == 0;
+	g_autofree char *size = number(whole ? kib / KIB_IN_MIB : kib);
+	xml_empty(w, "bank", "id", id, "level", "3", "type",
+		  strcmp(type, "Unified") == 0 ? "both" : strcmp(type, "Data") == 0 ? "data" : "code",
+		  "size", size, "unit", whole ? "MiB" : "KiB", "cpus", cpus, NULL);
+}
+
+static void write_caches(struct xml_writer *w, const struct host *host)
+{
+	struct xml_writer banks = xml_writer_new();
+	banks.depth = w->depth + 1;
+	for (unsigned cpu = 0; cpu < host->topology.cpus; cpu++) {
+		for (unsigned index = 0;; index++) {
+			g_autofree char *level = read_file(CPUS "/cpu%u/cache/index%u/level", cpu, index);
+			if (!level)
+				break;
+			if (strcmp(level, "3") == 0)
+				write_bank(&banks, cpu, index);
+		}
+	}
+	g_autofree char *text = xml_writer_take(&banks);
+	if (!*text)
+		return;
+	xml_open(w, "cache", NULL);
+	g_string_append(w->text, text);
+	xml_close(w, "cache");
+}
+
+/* --- The whole ------------------------------------------------------------------------------ */
+
+static void write_host(struct xml_writer *w, const struct host *host)
+{
+	xml_open(w, "host", NULL);
+	xml_leaf(w, "uuid", host->uuid, NULL);
+	write_cpu(w, host);
+	xml_empty(w, "power_management", NULL);
+	xml_empty(w, "iommu", "support", "no", NULL);
+	write_topology(w, host);
+	write_caches(w, host);
 	xml_open(w, "secmodel", NULL);
 	xml_leaf(w, "model", "none", NULL);
 	xml_leaf(w, "doi", "0", NULL);
@@ -60,9 +215,9 @@ static void write_guest(struct xml_writer *w, const struct daemon *daemon)
 	xml_open(w, "arch", "name", "x86_64", NULL);
 	xml_leaf(w, "wordsize", "64", NULL);
 	xml_leaf(w, "emulator", daemon->vmm, NULL);
-	for (unsigned i = 0; i < G_N_ELEMENTS(machines); i++)
-		xml_leaf(w, "machine", machines[i].name, "canonical", machines[i].canonical, "maxCpus",
-			 machines[i].max_cpus, NULL);
+	for (const struct host_machine *machine = host_machines; machine->name; machine++)
+		xml_leaf(w, "machine", machine->name, "canonical", machine->canonical, "maxCpus",
+			 HOST_MAX_VCPUS, NULL);
 	xml_empty(w, "domain", "type", "qemu", NULL);
 	if (daemon->host->has_kvm)
 		xml_empty(w, "domain", "type", "kvm", NULL);
@@ -79,131 +234,10 @@ static void write_guest(struct xml_writer *w, const struct daemon *daemon)
 char *host_capabilities_xml(struct daemon *daemon)
 {
 	struct xml_writer w = xml_writer_new();
+	host_read_topology(daemon->host);
 	xml_open(&w, "capabilities", NULL);
 	write_host(&w, daemon->host);
 	write_guest(&w, daemon);
 	xml_close(&w, "capabilities");
 	return xml_writer_take(&w);
-}
-
-/* --- Domain capabilities -------------------------------------------------------------------- */
-
-static void write_enum(struct xml_writer *w, const char *name, const char *const *values)
-{
-	xml_open(w, "enum", "name", name, NULL);
-	for (; *values; values++)
-		xml_leaf(w, "value", *values, NULL);
-	xml_close(w, "enum");
-}
-#define WRITE_ENUM(w, name, ...)                                                                   \
-	write_enum(w, name, (const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
-
-static void write_os(struct xml_writer *w)
-{
-	xml_open(w, "os", "supported", "yes", NULL);
-	if (access("/usr/share/OVMF/OVMF_CODE_4M.fd", R_OK) == 0)
-		WRITE_ENUM(w, "firmware", "bios", "efi");
-	else
-		WRITE_ENUM(w, "firmware", "bios");
-	xml_open(w, "loader", "supported", "yes", NULL);
-	xml_leaf(w, "value", "/usr/share/OVMF/OVMF_CODE_4M.fd", NULL);
-	WRITE_ENUM(w, "type", "rom", "pflash");
-	WRITE_ENUM(w, "readonly", "yes", "no");
-	WRITE_ENUM(w, "secure", "no");
-	xml_close(w, "loader");
-	xml_close(w, "os");
-}
-
-static void write_cpu(struct xml_writer *w, const struct host *host, bool kvm)
-{
-	xml_open(w, "cpu", NULL);
-	xml_open(w, "mode", "name", "host-passthrough", "supported", "yes", NULL);
-	WRITE_ENUM(w, "hostPassthroughMigratable", "off");
-	xml_close(w, "mode");
-	xml_open(w, "mode", "name", "maximum", "supported", "yes", NULL);
-	WRITE_ENUM(w, "maximumMigratable", "off");
-	xml_close(w, "mode");
-	xml_empty(w, "mode", "name", "host-model", "supported", "no", NULL);
-	xml_open(w, "mode", "name", "custom", "supported", "yes", NULL);
-	for (unsigned i = 0; i < host->models->len; i++)
-		xml_leaf(w, "model", host->models->pdata[i], "usable", "yes", NULL);
-	xml_close(w, "mode");
-	xml_close(w, "cpu");
-}
-
-static void write_devices(struct xml_writer *w)
-{
-	xml_open(w, "devices", NULL);
-	xml_open(w, "disk", "supported", "yes", NULL);
-	WRITE_ENUM(w, "diskDevice", "disk", "cdrom");
-	WRITE_ENUM(w, "bus", "virtio", "sata");
-	WRITE_ENUM(w, "model", "virtio");
-	xml_close(w, "disk");
-	xml_empty(w, "graphics", "supported", "no", NULL);
-	xml_empty(w, "video", "supported", "no", NULL);
-	xml_empty(w, "hostdev", "supported", "no", NULL);
-	xml_open(w, "rng", "supported", "yes", NULL);
-	WRITE_ENUM(w, "model", "virtio");
-	WRITE_ENUM(w, "backendModel", "random");
-	xml_close(w, "rng");
-	xml_open(w, "filesystem", "supported", "yes", NULL);
-	WRITE_ENUM(w, "driverType", "path");
-	xml_close(w, "filesystem");
-	xml_empty(w, "tpm", "supported", "no", NULL);
-	xml_close(w, "devices");
-}
-
-static void write_features(struct xml_writer *w)
-{
-	static const char *const missing[] = {"gic", "vmcoreinfo", "genid", "backingStoreInput",
-					      "backup", "sev", "sgx"};
-	xml_open(w, "features", NULL);
-	for (unsigned i = 0; i < G_N_ELEMENTS(missing); i++)
-		xml_empty(w, missing[i], "supported", "no", NULL);
-	xml_close(w, "features");
-}
-
-static const char *canonical_machine(const char *name)
-{
-	for (unsigned i = 0; i < G_N_ELEMENTS(machines); i++) {
-		if (strcmp(machines[i].name, name) == 0)
-			return machines[i].canonical ? machines[i].canonical : machines[i].name;
-	}
-	return NULL;
-}
-
-char *host_domain_capabilities_xml(struct daemon *daemon, const struct host_wanted *wanted,
-				   GError **error)
-{
-	const char *machine = canonical_machine(wanted->machine ? wanted->machine : "q35");
-	const char *type = wanted->virttype ? wanted->virttype : daemon->host->has_kvm ? "kvm" : "qemu";
-	bool kvm = strcmp(type, "kvm") == 0;
-	if (wanted->arch && strcmp(wanted->arch, "x86_64") != 0)
-		error_set(error, BERTH_ERR_INVALID,
-			  "guests of architecture '%s' do not run on Berth: use x86_64", wanted->arch);
-	else if (!machine)
-		error_set(error, BERTH_ERR_INVALID, "there is no machine '%s': use q35 or microvm",
-			  wanted->machine);
-	else if (!kvm && strcmp(type, "qemu") != 0)
-		error_set(error, BERTH_ERR_INVALID, "there is no virt type '%s': use kvm or qemu", type);
-	else if (kvm && !daemon->host->has_kvm)
-		error_set(error, BERTH_ERR_INVALID,
-			  "KVM does not work on this host: use virt type qemu, the software engine");
-	else {
-		struct xml_writer w = xml_writer_new();
-		xml_open(&w, "domainCapabilities", NULL);
-		xml_leaf(&w, "path", daemon->vmm, NULL);
-		xml_leaf(&w, "domain", type, NULL);
-		xml_leaf(&w, "machine", machine, NULL);
-		xml_leaf(&w, "arch", "x86_64", NULL);
-		xml_empty(&w, "vcpu", "max", "255", NULL);
-		xml_empty(&w, "iothreads", "supported", "no", NULL);
-		write_os(&w);
-		write_cpu(&w, daemon->host, kvm);
-		write_devices(&w);
-		write_features(&w);
-		xml_close(&w, "domainCapabilities");
-		return xml_writer_take(&w);
-	}
-	return NULL;
 }

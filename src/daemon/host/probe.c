@@ -1,81 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the machine and its VMM say of themselves. */
+/* What the machine says of itself. */
 #include "daemon/host/host.h"
 
 #include "base/error.h"
-#include "codec/json.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-/* --- The VMM -------------------------------------------------------------------------------- */
-
-/* The value of "return" in the n-th answer of a QMP conversation, or NULL. Borrowed by `answers`. */
-static json_t *answer(const GPtrArray *answers, unsigned n)
-{
-	for (unsigned i = 0; i < answers->len; i++) {
-		json_t *value = json_object_get(answers->pdata[i], "return");
-		if (value && n-- == 0)
-			return value;
-	}
-	return NULL;
-}
-
-static void read_answers(const char *text, GPtrArray *answers)
-{
-	struct json_stream stream;
-	json_stream_init(&stream);
-	size_t length = strlen(text);
-	json_t *value = NULL;
-	while (json_stream_next(&stream, &text, &length, &value, NULL)) {
-		if (value)
-			g_ptr_array_add(answers, value);
-		value = NULL;
-	}
-	json_stream_clear(&stream);
-}
-
-static void take_models(struct host *host, const json_t *definitions)
-{
-	size_t i;
-	json_t *definition;
-	json_array_foreach((json_t *)definitions, i, definition) {
-		const char *name = json_string_value(json_object_get(definition, "name"));
-		if (name && strcmp(name, "host") != 0 && strcmp(name, "max") != 0)
-			g_ptr_array_add(host->models, g_strdup(name));
-	}
-}
-
-static void decref(void *json)
-{
-	json_decref(json);
-}
-
-/* A shell joins the question and the VMM: QMP on its standard streams ends by itself. */
-static bool ask_vmm(struct host *host, const char *vmm, GError **error)
-{
-	static const char script[] =
-		"echo '{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-kvm\"}"
-		"{\"execute\":\"query-cpu-definitions\"}{\"execute\":\"quit\"}' | "
-		"timeout 10 \"$0\" -accel auto -machine q35 -nodefaults -display none -S -m 16 "
-		"-qmp stdio 2>/dev/null";
-	const char *argv[] = {"/bin/sh", "-c", script, vmm, NULL};
-	g_autofree char *output = NULL;
-	if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, NULL, NULL,
-			  error))
-		return false;
-	g_autoptr(GPtrArray) answers = g_ptr_array_new_with_free_func(decref);
-	read_answers(output, answers);
-	json_t *kvm = answer(answers, 1), *models = answer(answers, 2);
-	if (!kvm || !models)
-		return error_set(error, BERTH_ERR_IO,
-				 "'%s' does not answer: run it by hand to see why, or name another one "
-				 "with --vmm", vmm);
-	host->has_kvm = json_is_true(json_object_get(kvm, "enabled"));
-	take_models(host, models);
-	return true;
-}
 
 /* --- The machine ---------------------------------------------------------------------------- */
 
@@ -93,16 +24,6 @@ static char *cpuinfo(const char *name)
 		return g_strstrip(g_strdup(colon + 1));
 	}
 	return NULL;
-}
-
-uint64_t host_meminfo(const char *field)
-{
-	g_autofree char *text = NULL;
-	if (!g_file_get_contents("/proc/meminfo", &text, NULL, NULL))
-		return 0;
-	g_autofree char *key = g_strdup_printf("%s:", field);
-	const char *at = strstr(text, key);
-	return at ? g_ascii_strtoull(at + strlen(key), NULL, 10) * 1024 : 0;
 }
 
 /* A number of /sys/devices/system/cpu/cpuN/topology, or 0. */
@@ -179,17 +100,32 @@ static char *short_vendor(char *id)
 	return vendor;
 }
 
+static void model_free(void *opaque)
+{
+	struct host_model *model = opaque;
+	g_free(model->name);
+	g_free(model);
+}
+
 struct host *host_new(struct daemon *daemon, GError **error)
 {
 	struct host *host = g_new0(struct host, 1);
-	host->models = g_ptr_array_new_with_free_func(g_free);
-	if (!ask_vmm(host, daemon->vmm, error)) {
+	host->models = g_ptr_array_new_with_free_func(model_free);
+	host->feature_names = g_ptr_array_new_with_free_func(g_free);
+	if (!host_ask_vmm(host, daemon->vmm, error)) {
 		host_free(host);
 		return NULL;
 	}
 	host->uuid = machine_uuid();
 	host->cpu_model = cpuinfo("model name");
 	host->cpu_vendor = short_vendor(cpuinfo("vendor_id"));
+	g_autofree char *microcode = cpuinfo("microcode");
+	if (microcode)
+		host->microcode = g_strdup_printf("%" G_GUINT64_FORMAT,
+						  g_ascii_strtoull(microcode, NULL, 0));
+	host->family = cpuinfo("cpu family");
+	host->model_number = cpuinfo("model\t\t");
+	host->stepping = cpuinfo("stepping");
 	host->memory = host_meminfo("MemTotal");
 	host_read_topology(host);
 	return host;
@@ -200,8 +136,13 @@ void host_free(struct host *host)
 	if (!host)
 		return;
 	g_ptr_array_unref(host->models);
+	g_ptr_array_unref(host->feature_names);
 	g_free(host->uuid);
 	g_free(host->cpu_model);
 	g_free(host->cpu_vendor);
+	g_free(host->microcode);
+	g_free(host->family);
+	g_free(host->model_number);
+	g_free(host->stepping);
 	g_free(host);
 }

@@ -53,6 +53,13 @@ void serve_connect_get_sysinfo(struct rpc_call *call,
 			       const struct remote_connect_get_sysinfo_args *args)
 {
 	GError *error = NULL;
+	if (!rpc_call_check_flags(call, args->flags, 0))
+		return;
+	g_autofree char *xml = host_sysinfo_xml("/sys/class/dmi/id");
+	if (xml) {
+		rpc_call_reply(call, &(struct remote_connect_get_sysinfo_ret){xml});
+		return;
+	}
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 		   "Host SMBIOS information is not available");
 	rpc_call_fail(call, error);
@@ -83,7 +90,15 @@ void serve_connect_get_domain_capabilities(
 void serve_connect_get_max_vcpus(struct rpc_call *call,
 				 const struct remote_connect_get_max_vcpus_args *args)
 {
-	rpc_call_reply(call, &(struct remote_connect_get_max_vcpus_ret){255});
+	GError *error = NULL;
+	const char *type = args->type;
+	if (!type || strcmp(type, "qemu") == 0 || (strcmp(type, "kvm") == 0 && host_of(call)->has_kvm)) {
+		int most = g_ascii_strtoull(HOST_MAX_VCPUS, NULL, 10);
+		rpc_call_reply(call, &(struct remote_connect_get_max_vcpus_ret){most});
+		return;
+	}
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unknown type '%s'", type);
+	rpc_call_fail(call, error);
 }
 
 void serve_connect_get_cpu_model_names(struct rpc_call *call,
@@ -100,7 +115,9 @@ void serve_connect_get_cpu_model_names(struct rpc_call *call,
 	struct remote_connect_get_cpu_model_names_ret ret = {.count = host->models->len};
 	if (args->need) {
 		ret.models.count = host->models->len;
-		ret.models.items = (char **)host->models->pdata;
+		ret.models.items = arena_alloc(rpc_call_arena(call), host->models->len * sizeof(char *));
+		for (unsigned i = 0; i < host->models->len; i++)
+			ret.models.items[i] = ((struct host_model *)host->models->pdata[i])->name;
 	}
 	rpc_call_reply(call, &ret);
 }
@@ -196,40 +213,15 @@ void serve_node_get_cpu_stats(struct rpc_call *call,
 	rpc_call_reply(call, &ret);
 }
 
-/* --- Memory --------------------------------------------------------------------------------- */
+/* --- Sleep ---------------------------------------------------------------------------------- */
 
-void serve_node_get_memory_stats(struct rpc_call *call,
-				 const struct remote_node_get_memory_stats_args *args)
+/* A machine that sleeps serves nobody, its guests included: the daemon does not do that. */
+void serve_node_suspend_for_duration(struct rpc_call *call,
+				     const struct remote_node_suspend_for_duration_args *args)
 {
-	enum { FIELDS = 4 };
-	struct remote_node_stat stats[FIELDS];
-	set_stat(&stats[0], "total", host_meminfo("MemTotal") / 1024);
-	set_stat(&stats[1], "free", host_meminfo("MemFree") / 1024);
-	set_stat(&stats[2], "buffers", host_meminfo("Buffers") / 1024);
-	set_stat(&stats[3], "cached", host_meminfo("Cached") / 1024);
-	struct remote_node_get_memory_stats_ret ret = {.count = FIELDS};
-	if (args->count > 0)
-		ret = (struct remote_node_get_memory_stats_ret){
-			.stats = {MIN(FIELDS, args->count), stats}};
-	rpc_call_reply(call, &ret);
-}
-
-void serve_node_get_free_memory(struct rpc_call *call)
-{
-	rpc_call_reply(call, &(struct remote_node_get_free_memory_ret){host_meminfo("MemFree")});
-}
-
-void serve_node_get_cells_free_memory(struct rpc_call *call,
-				      const struct remote_node_get_cells_free_memory_args *args)
-{
-	uint64_t free_memory = host_meminfo("MemFree");
-	struct remote_node_get_cells_free_memory_ret ret = {.cells = {1, &free_memory}};
-	if (args->first != 0 || args->max < 1) {
-		GError *error = NULL;
-		virt_error(&error, VIRT_FROM_NONE, VIRT_INVALID_ARG,
-			   "start cell %d out of range (0-0)", args->first);
-		rpc_call_fail(call, error);
-		return;
-	}
-	rpc_call_reply(call, &ret);
+	static const char *const targets[] = {"Suspend-to-RAM", "Suspend-to-Disk", "Hybrid-Suspend"};
+	GError *error = NULL;
+	virt_error(&error, VIRT_FROM_NONE, VIRT_ARGUMENT_UNSUPPORTED, "%s",
+		   args->target < G_N_ELEMENTS(targets) ? targets[args->target] : "unknown target");
+	rpc_call_fail(call, error);
 }

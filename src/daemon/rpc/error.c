@@ -73,6 +73,8 @@ static const char *prefix(enum virt_code code)
 		return "block copy still active: ";
 	case VIRT_OPERATION_UNSUPPORTED:
 		return "Operation not supported: ";
+	case VIRT_CPU_INCOMPATIBLE:
+		return "the CPU is incompatible with host CPU: ";
 	case VIRT_DEVICE_MISSING:
 		return "device not found: ";
 	case VIRT_NO_SNAPSHOT:
