@@ -159,6 +159,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	return read_identity(conf, root, error) && conf_domain_read_os(conf, root, error) &&
 	       conf_domain_check_names(root, error) && read_memory(conf, root, error) &&
 	       read_vcpus(conf, root, error) && conf_domain_read_platform(conf, root, error) &&
+	       conf_domain_read_sysinfo(conf, root, error) &&
 	       conf_domain_read_tune(conf, root, error) &&
 	       conf_domain_read_devices(conf, devices, error) &&
 	       conf_domain_place_devices(conf, root, live, error);
@@ -196,6 +197,15 @@ static void char_free(void *opaque)
 	g_free(chr);
 }
 
+static void filesystem_free(void *opaque)
+{
+	struct conf_domain_filesystem *fs = opaque;
+	g_free(fs->dev.alias);
+	g_free(fs->path);
+	g_free(fs->tag);
+	g_free(fs);
+}
+
 /* A controller, the balloon or the rng: the device comes first and owns nothing but its alias. */
 static void device_free(void *opaque)
 {
@@ -216,6 +226,8 @@ struct conf_domain *conf_domain_parse(const char *text, bool live, GError **erro
 	conf->nics = g_ptr_array_new_with_free_func(nic_free);
 	conf->chars = g_ptr_array_new_with_free_func(char_free);
 	conf->controllers = g_ptr_array_new_with_free_func(device_free);
+	conf->filesystems = g_ptr_array_new_with_free_func(filesystem_free);
+	conf->smbios = g_ptr_array_new_with_free_func(g_free);
 	xmlNode *root = xmlDocGetRootElement(doc);
 	if (!read_all(conf, root, live, error)) {
 		conf_domain_free(conf);
@@ -234,7 +246,8 @@ void conf_domain_free(struct conf_domain *conf)
 		return;
 	if (conf->doc)
 		xmlFreeDoc(conf->doc);
-	GPtrArray *const lists[] = {conf->disks, conf->nics, conf->chars, conf->controllers};
+	GPtrArray *const lists[] = {conf->disks, conf->nics, conf->chars, conf->controllers,
+				    conf->filesystems, conf->smbios};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		g_ptr_array_unref(lists[i]);
 	device_free(conf->balloon);

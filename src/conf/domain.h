@@ -79,6 +79,14 @@ struct conf_domain_char {
 	bool listens; /* unix: mode='bind' */
 };
 
+/* A folder of the host, by 9p. */
+struct conf_domain_filesystem {
+	struct conf_domain_device dev;
+	char *path, *tag;
+	const char *security_model; /* the VMM's word */
+	bool readonly;
+};
+
 #define CONF_DOMAIN_NO_INDEX UINT_MAX
 /* virtio-serial (index 0), or a PCIe root port (index 1 and up, whose bus has that number). */
 struct conf_domain_controller {
@@ -123,8 +131,10 @@ struct conf_domain {
 	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;
-	/* struct conf_domain_disk, _nic, _char, _controller */
-	GPtrArray *disks, *nics, *chars, *controllers;
+	/* struct conf_domain_disk, _nic, _char, _controller, _filesystem */
+	GPtrArray *disks, *nics, *chars, *controllers, *filesystems;
+	GPtrArray *smbios;         /* char *: values of -smbios */
+	bool panic;                /* the guest can tell of its panic */
 	struct conf_domain_device *balloon, *rng; /* or NULL */
 	unsigned balloon_period;   /* seconds between statistics, 0: none */
 	char *rng_file;
@@ -203,6 +213,10 @@ bool conf_domain_read_iotune(struct conf_iotune *iotune, const xmlNode *disk, GE
 /* Put it into the disk's element, or take it out if there are no limits. */
 void conf_domain_write_iotune(const struct conf_iotune *iotune, xmlNode *disk);
 bool conf_iotune_is_set(const struct conf_iotune *iotune);
+/* domain_sysinfo.c */
+bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **error);
+/* domain_filesystem.c */
+bool conf_domain_read_filesystem(struct conf_domain *conf, xmlNode *node, GError **error);
 /* domain_tune.c */
 bool conf_domain_read_tune(struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_address.c: aliases, controllers and addresses. */

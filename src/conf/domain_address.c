@@ -20,7 +20,8 @@ enum { SPARE_PORTS = 2, PORTS_MAX = 32, FIRST_PORT_SLOT = 2, SATA_PORTS = 6, SER
 bool conf_domain_for_each_device(const struct conf_domain *conf, conf_domain_device_fn *fn,
 				 void *opaque)
 {
-	GPtrArray *const lists[] = {conf->controllers, conf->disks, conf->nics, conf->chars};
+	GPtrArray *const lists[] = {conf->controllers, conf->disks, conf->nics, conf->chars,
+				    conf->filesystems};
 	for (unsigned l = 0; l < G_N_ELEMENTS(lists); l++) {
 		for (unsigned i = 0; i < lists[l]->len; i++) {
 			if (!fn(lists[l]->pdata[i], opaque))
@@ -164,6 +165,8 @@ static void name_all(struct conf_domain *conf)
 		struct conf_domain_char *chr = conf->chars->pdata[i];
 		name_device(conf, &chr->dev, free_alias(conf, chars[chr->kind]));
 	}
+	for (unsigned i = 0; i < conf->filesystems->len; i++)
+		name_device(conf, conf->filesystems->pdata[i], free_alias(conf, "fs"));
 	if (conf->balloon)
 		name_device(conf, conf->balloon, g_strdup("balloon0"));
 	if (conf->rng)

@@ -251,10 +251,6 @@ static bool read_pci_controller(struct conf_domain *conf, xmlNode *node, unsigne
 	       read_number(target, "port", 0, 255, &port->port, error);
 }
 
-/*
- * Without USB devices a USB controller has nothing to do, and Berth has none: the document says so
- * from then on.
- */
 static bool read_controller(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	g_autofree char *type = xml_attribute(node, "type");
@@ -271,16 +267,8 @@ static bool read_controller(struct conf_domain *conf, xmlNode *node, GError **er
 		conf_domain_set_index(node, 0);
 		index = 0;
 	}
-	if (strcmp(type, "usb") == 0) {
-		xmlSetProp(node, (const xmlChar *)"model", (const xmlChar *)"none");
-		xmlUnsetProp(node, (const xmlChar *)"ports");
-		xmlNode *address = xml_child(node, "address");
-		if (address) {
-			xmlUnlinkNode(address);
-			xmlFreeNode(address);
-		}
+	if (strcmp(type, "usb") == 0)
 		return true;
-	}
 	if (strcmp(type, "sata") == 0 || index)
 		return read_builtin_controller(node, type, index, error);
 	struct conf_domain_controller *serial = g_new0(struct conf_domain_controller, 1);
@@ -288,6 +276,36 @@ static bool read_controller(struct conf_domain *conf, xmlNode *node, GError **er
 	serial->dev.on_pci = true;
 	g_ptr_array_add(conf->controllers, serial);
 	return true;
+}
+
+static void drop(xmlNode *node)
+{
+	xmlUnlinkNode(node);
+	xmlFreeNode(node);
+}
+
+/*
+ * Without USB devices USB controllers have nothing to do, and Berth has none: the document says so
+ * from then on, in one element in place of the set that installers write.
+ */
+static void forget_usb(xmlNode *devices)
+{
+	xmlNode *first = NULL, *next;
+	for (xmlNode *node = xml_child(devices, "controller"); node; node = next) {
+		g_autofree char *type = xml_attribute(node, "type");
+		next = xml_next(node, "controller");
+		if (g_strcmp0(type, "usb") != 0)
+			continue;
+		if (first) {
+			drop(node);
+			continue;
+		}
+		first = node;
+		xmlSetProp(node, (const xmlChar *)"model", (const xmlChar *)"none");
+		xmlUnsetProp(node, (const xmlChar *)"ports");
+		while (xml_child(node, NULL))
+			drop(xml_child(node, NULL));
+	}
 }
 
 static struct conf_domain_device *new_device(xmlNode *node)
@@ -332,6 +350,20 @@ static bool read_input(const struct conf_domain *conf, const xmlNode *node, GErr
 	       CONF_DOMAIN_ONE_OF(node, "bus", bus, error, "ps2");
 }
 
+/* The port by which a guest's kernel tells that it has ended in a panic: pvpanic. */
+static bool read_panic(struct conf_domain *conf, xmlNode *node, GError **error)
+{
+	g_autofree char *model = xml_attribute(node, "model");
+	g_autofree char *port = conf_domain_child_attribute(node, "address", "iobase");
+	if (conf->panic)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "one is enough");
+	conf->panic = true;
+	if (!model)
+		xmlSetProp(node, (const xmlChar *)"model", (const xmlChar *)"isa");
+	return CONF_DOMAIN_ONE_OF(node, "panic model", model, error, "isa") &&
+	       CONF_DOMAIN_ONE_OF(node, "iobase", port, error, "0x505");
+}
+
 static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	if (xml_is(node, "disk"))
@@ -350,6 +382,10 @@ static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 		return read_rng(conf, node, error);
 	if (xml_is(node, "input"))
 		return read_input(conf, node, error);
+	if (xml_is(node, "filesystem"))
+		return conf_domain_read_filesystem(conf, node, error);
+	if (xml_is(node, "panic"))
+		return read_panic(conf, node, error);
 	if (xml_is(node, "emulator"))
 		conf->emulator = xml_text(node);
 	return true;
@@ -367,6 +403,7 @@ static bool add_balloon(struct conf_domain *conf, xmlNode *devices, GError **err
 
 bool conf_domain_read_devices(struct conf_domain *conf, xmlNode *devices, GError **error)
 {
+	forget_usb(devices);
 	xml_for_each(node, devices, NULL) {
 		if (!xml_is(node, "console") && !read_device(conf, node, error))
 			return false;

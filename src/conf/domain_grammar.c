@@ -33,11 +33,20 @@ static const char *const rows[] = {
 	"domain/os/nvram template",
 	"domain/os/type arch machine",
 	"domain/os/loader readonly type secure",
+	"domain/os/smbios mode",
 	"domain/os/kernel",
 	"domain/os/initrd",
 	"domain/os/cmdline",
 	"domain/os/boot dev",
 	"domain/os/bootmenu enable",
+	"domain/sysinfo type",
+	"domain/sysinfo/bios",
+	"domain/sysinfo/system",
+	"domain/sysinfo/baseBoard",
+	"domain/sysinfo/chassis",
+	"domain/sysinfo/oemStrings",
+	"domain/sysinfo/oemStrings/entry",
+	"domain/sysinfo/*/entry name",
 	"domain/features",
 	"domain/features/acpi",
 	"domain/features/apic",
@@ -90,6 +99,7 @@ static const char *const rows[] = {
 	"domain/devices/controller type index model ports",
 	"domain/devices/controller/model name",
 	"domain/devices/controller/target chassis port",
+	"domain/devices/controller/master startport",
 	"domain/devices/interface type",
 	"domain/devices/interface/mac address",
 	"domain/devices/interface/source bridge network portgroup portid",
@@ -113,6 +123,13 @@ static const char *const rows[] = {
 	"domain/devices/memballoon/stats period",
 	"domain/devices/input type bus",
 	"domain/devices/audio id type",
+	"domain/devices/filesystem type accessmode",
+	"domain/devices/filesystem/driver type wrpolicy",
+	"domain/devices/filesystem/source dir",
+	"domain/devices/filesystem/target dir",
+	"domain/devices/filesystem/readonly",
+	"domain/devices/panic model",
+	"domain/devices/panic/address type iobase",
 	"domain/devices/rng model",
 	"domain/devices/rng/backend model",
 	"domain/devices/*/alias name",
@@ -128,8 +145,24 @@ static const struct conf_only_value only_values[] = {
 	{ "domain/os/bootmenu", "enable", "no" },
 	{ "domain/features/vmport", "state", "off" },
 	{ "domain/devices/audio", "type", "none" },
+	{ "domain/devices/filesystem/driver", "wrpolicy", "immediate" },
 	{ "domain/pm/suspend-to-mem", "enabled", "no" },
 	{ "domain/pm/suspend-to-disk", "enabled", "no" },
+};
+
+/* Installers write these without being asked: how to ask them not to. */
+static const struct conf_advice advice[] = {
+	{"domain/devices/graphics", "there is no screen yet; use virt-install --graphics none, and the "
+				    "serial console"},
+	{"domain/devices/video", "there is no screen yet; use virt-install --video none"},
+	{"domain/devices/sound", "use virt-install --sound none"},
+	{"domain/devices/tpm", "use virt-install --tpm none"},
+	{"domain/devices/redirdev", "there is no USB yet; use virt-install --redirdev none"},
+	{"domain/devices/watchdog", "leave out virt-install --watchdog"},
+	{"domain/features/hyperv", "Windows runs without it; use virt-install "
+				   "--xml xpath.delete=./features/hyperv "
+				   "--xml \"xpath.delete=./clock/timer[@name='hypervclock']\""},
+	{NULL},
 };
 
 bool conf_domain_error(GError **error, int code, const xmlNode *node, const char *format, ...)
@@ -144,6 +177,6 @@ bool conf_domain_error(GError **error, int code, const xmlNode *node, const char
 bool conf_domain_check_names(const xmlNode *root, GError **error)
 {
 	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), only_values,
-						    G_N_ELEMENTS(only_values)};
+						    G_N_ELEMENTS(only_values), advice};
 	return conf_grammar_check(&grammar, root, error);
 }

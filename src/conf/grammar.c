@@ -75,17 +75,29 @@ static bool check_values(const struct conf_grammar *grammar, const xmlNode *node
 	return true;
 }
 
+/* ": use ..." for an element that is refused, or "". */
+static char *advice_for(const struct conf_grammar *grammar, const char *path)
+{
+	for (const struct conf_advice *advice = grammar->advice; advice && advice->path; advice++) {
+		if (strcmp(advice->path, path) == 0)
+			return g_strconcat(": ", advice->text, NULL);
+	}
+	return g_strdup("");
+}
+
 static bool check(const struct conf_grammar *grammar, const xmlNode *node, const char *parent,
 		  GError **error)
 {
 	g_autofree char *path = *parent ? g_strconcat(parent, "/", node->name, NULL)
 					: g_strdup((const char *)node->name);
 	const char *words = find(grammar, path);
-	if (!words)
-		return refuse(error, node, "Berth does not support <%s> in <%s>", node->name,
+	if (!words) {
+		g_autofree char *advice = advice_for(grammar, path);
+		return refuse(error, node, "Berth does not support <%s> in <%s>%s", node->name,
 			      !*parent			? "a document"
 			      : strrchr(parent, '/') ? strrchr(parent, '/') + 1
-						     : parent);
+						     : parent, advice);
+	}
 	if (has_word(words, "*"))
 		return true;
 	for (const xmlAttr *attribute = node->properties; attribute; attribute = attribute->next) {

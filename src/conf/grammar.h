@@ -9,6 +9,11 @@ struct conf_only_value {
 	const char *path, *attribute, *value;
 };
 
+/* What a person can do about an element that is refused. */
+struct conf_advice {
+	const char *path, *text;
+};
+
 struct conf_grammar {
 	/*
 	 * "path attribute..."; "*" as the attribute: whatever stands below is the client's own business;
@@ -18,6 +23,7 @@ struct conf_grammar {
 	size_t row_count;
 	const struct conf_only_value *only;
 	size_t only_count;
+	const struct conf_advice *advice; /* ends with a NULL path; or NULL */
 };
 
 /* Fails with BERTH_ERR_NOT_SUPPORTED on the first element or attribute that is not in the table. */

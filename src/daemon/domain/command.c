@@ -82,6 +82,8 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 		add(args, "-initrd", "%s", conf->initrd);
 	if (conf->cmdline)
 		add(args, "-append", "%s", conf->cmdline);
+	for (unsigned i = 0; i < conf->smbios->len; i++)
+		add(args, "-smbios", "%s", (const char *)conf->smbios->pdata[i]);
 	add_firmware(args, conf);
 	if (*conf->boot)
 		add(args, "-boot", "order=%s", conf->boot);
@@ -162,6 +164,10 @@ static void add_devices(GPtrArray *args, const struct conf_domain *conf, const c
 		add_nic(args, conf, conf->nics->pdata[i], nic_fds ? nic_fds[i] : -1);
 	for (unsigned i = 0; i < conf->chars->len; i++)
 		add_char(args, conf, conf->chars->pdata[i], run_dir);
+	for (unsigned i = 0; i < conf->filesystems->len; i++)
+		add_json(args, "-device", filesystem_device(conf, conf->filesystems->pdata[i]));
+	if (conf->panic)
+		add(args, "-device", "pvpanic");
 	if (conf->rng) {
 		add_json(args, "-object", rng_object(conf));
 		add_json(args, "-device", rng_device(conf));

@@ -193,6 +193,18 @@ json_t *char_device(const struct conf_domain *conf, const struct conf_domain_cha
 	return device;
 }
 
+/* --- Folders -------------------------------------------------------------------------------- */
+
+json_t *filesystem_device(const struct conf_domain *conf, const struct conf_domain_filesystem *fs)
+{
+	json_t *device = virtio_device(conf, "virtio-9p", &fs->dev);
+	set(device, "path", fs->path);
+	set(device, "mount_tag", fs->tag);
+	set(device, "security_model", fs->security_model);
+	json_object_set_new(device, "readonly", json_boolean(fs->readonly));
+	return device;
+}
+
 /* --- The rest ------------------------------------------------------------------------------- */
 
 json_t *rng_object(const struct conf_domain *conf)

@@ -27,6 +27,7 @@ json_t *char_backend(const struct conf_domain_char *chr, const char *run_dir);
 json_t *char_device(const struct conf_domain *conf, const struct conf_domain_char *chr);
 json_t *controller_device(const struct conf_domain *conf,
 			  const struct conf_domain_controller *controller);
+json_t *filesystem_device(const struct conf_domain *conf, const struct conf_domain_filesystem *fs);
 json_t *rng_object(const struct conf_domain *conf);
 json_t *rng_device(const struct conf_domain *conf);
 json_t *balloon_device(const struct conf_domain *conf);

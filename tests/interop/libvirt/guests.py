@@ -27,7 +27,11 @@ DOMAIN_SET_LIFECYCLE_ACTION
 XML = """<domain type='qemu'>
   <name>live</name>
   <memory unit='MiB'>256</memory><currentMemory unit='MiB'>240</currentMemory><vcpu current='2'>4</vcpu>
-  <os><type arch='x86_64' machine='q35'>hvm</type>
+  <sysinfo type='smbios'>
+    <system><entry name='serial'>ds=nocloud;s=a,b</entry></system>
+    <oemStrings><entry>first</entry><entry>second</entry></oemStrings>
+  </sysinfo>
+  <os><type arch='x86_64' machine='q35'>hvm</type><smbios mode='sysinfo'/>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
     <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_console,ahci,sd_mod,sr_mod,button,af_packet</cmdline></os>
   <features><acpi/><apic/></features>
@@ -35,6 +39,11 @@ XML = """<domain type='qemu'>
     <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
     <interface type='user'><model type='virtio'/></interface>
     <interface type='user'><mac address='52:54:00:00:00:99'/><model type='virtio'/><link state='down'/></interface>
+    <filesystem type='mount' accessmode='squash'>
+      <source dir='{share}'/><target dir='share'/><readonly/>
+    </filesystem>
+    <filesystem type='mount' accessmode='mapped'><source dir='{share}'/><target dir='own'/></filesystem>
+    <panic/>
     <memballoon model='virtio'><stats period='1'/></memballoon>
     <serial type='pty'/><console type='pty'/>
   </devices>
@@ -92,6 +101,23 @@ def check_settings(daemon, guest):
     daemon.wait(lambda: "actual 245760" in daemon.said("dommemstat", "live"), "the balloon is blown up")
     daemon.wait(lambda: re.search("unused [1-9]", daemon.said("dommemstat", "live")),
                 "the guest tells of its memory")
+
+
+def check_shares(daemon, guest, share):
+    """Folders by 9p, one of them read-only, the words of the firmware, and the port for panics."""
+    guest.run("modprobe 9pnet_virtio && modprobe 9p && mkdir /r /w && "
+              "for f in 'share /r' 'own /w'; do mount -t 9p -o trans=virtio,version=9p2000.L $f; done", 60)
+    assert "from the host" in guest.run("cat /r/note", 60)
+    guest.run("! touch /r/x 2>/dev/null && echo from the guest >/w/answer && sync", 60)
+    with open(os.path.join(share, "answer")) as file:
+        assert file.read() == "from the guest\n"
+    assert "ds=nocloud;s=a,b" in guest.run("cat /sys/class/dmi/id/product_serial", 60)
+    guest.run("grep -q second /sys/firmware/dmi/tables/DMI && grep -q first /sys/firmware/dmi/tables/DMI", 60)
+    assert "QEMU0001" in guest.run("cat /sys/bus/acpi/devices/QEMU0001:00/hid", 60)
+    refused = daemon.virsh("attach-device", "live", write(
+        daemon, "fs.xml", f"<filesystem type='mount'><source dir='{share}'/><target dir='new'/>"
+                          "</filesystem>"), "--live", check=False).stdout
+    assert "live attach of device 'filesystem' is not supported" in refused, refused
 
 
 def check_disk(daemon, guest, events):
@@ -258,13 +284,18 @@ def main():
     kernel, initrd = testlib.kernel("generic")
     with Daemon() as daemon:
         events = Events(daemon)
-        daemon.virsh("define", write(daemon, "live.xml", XML.format(kernel=kernel, initrd=initrd)))
+        share = os.path.join(daemon.top, "share")
+        os.mkdir(share)
+        write(daemon, "share/note", "from the host")
+        daemon.virsh("define", write(daemon, "live.xml",
+                                     XML.format(kernel=kernel, initrd=initrd, share=share)))
         daemon.virsh("start", "live")
         with console(daemon, "live") as guest:
             guest.expect("guest# ", 300)
             guest.send("stty -echo\n")
             guest.run("true", 60)
             check_settings(daemon, guest)
+            check_shares(daemon, guest, share)
             check_disk(daemon, guest, events)
             check_interface(daemon, guest, events)
             check_medium(daemon, guest, events)

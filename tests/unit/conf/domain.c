@@ -49,6 +49,53 @@ static void test_foreign_metadata(void)
 	conf_domain_free(conf);
 }
 
+static void test_sysinfo(void)
+{
+	static const char unused[] = "<sysinfo type='smbios'><bios><entry name='vendor'>a,b</entry></bios>"
+				     "<oemStrings><entry>x</entry></oemStrings></sysinfo>";
+	struct conf_domain *conf = parse(unused, "", NULL);
+	g_assert_cmpuint(conf->smbios->len, ==, 0);
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	g_auto(GStrv) parts = g_strsplit(xml, "</type>", 2);
+	g_autofree char *used = g_strjoin("</type><smbios mode='sysinfo'/>", parts[0], parts[1], NULL);
+	conf_domain_free(conf);
+	conf = conf_domain_parse(used, false, NULL);
+	g_assert_cmpuint(conf->smbios->len, ==, 2);
+	g_assert_cmpstr(conf->smbios->pdata[0], ==, "type=0,vendor=a,,b");
+	g_assert_cmpstr(conf->smbios->pdata[1], ==, "type=11,value=x");
+	conf_domain_free(conf);
+}
+
+static void test_shares(void)
+{
+	struct conf_domain *conf = parse(
+		"", "<filesystem type='mount'><source dir='/a'/><target dir='x'/></filesystem>"
+		    "<filesystem accessmode='mapped'><source dir='/a'/><target dir='y'/><readonly/>"
+		    "</filesystem><panic/>", NULL);
+	const struct conf_domain_filesystem *first = conf->filesystems->pdata[0];
+	const struct conf_domain_filesystem *second = conf->filesystems->pdata[1];
+	g_assert_cmpstr(first->security_model, ==, "passthrough");
+	g_assert_cmpstr(second->security_model, ==, "mapped-xattr");
+	g_assert_true(!first->readonly && second->readonly && conf->panic);
+	g_assert_cmpstr(second->dev.alias, ==, "fs1");
+	g_assert_true(second->dev.placed && second->dev.bus);
+	conf_domain_free(conf);
+}
+
+/* The set of controllers that installers write for USB 2 becomes one that says that there is none. */
+static void test_usb(void)
+{
+	struct conf_domain *conf = parse(
+		"", "<controller type='usb' index='0' model='ich9-ehci1'><address type='pci' slot='29' "
+		    "function='7'/></controller><controller type='usb' index='0' model='ich9-uhci1'>"
+		    "<master startport='0'/></controller><controller type='sata' index='0'/>", NULL);
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	const char *usb = strstr(xml, "type='usb'");
+	g_assert_nonnull(strstr(xml, "<controller type='usb' index='0' model='none'/>\n"));
+	g_assert_null(strstr(usb + 1, "type='usb'"));
+	conf_domain_free(conf);
+}
+
 static void test_disks(void)
 {
 	struct conf_domain *conf = parse(
@@ -73,7 +120,17 @@ static void test_refusals(void)
 		{"<cputune><vcpupin vcpu='1' cpuset='0'/></cputune>", "", "from 0 to 0"},
 		{"<cputune><vcpupin vcpu='0' cpuset='3-1'/></cputune>", "", "'3-1' is no list of CPUs"},
 		{"<cputune><emulatorpin/></cputune>", "", "its cpuset is missing"},
-		{"", "<tpm/>", "does not support <tpm> in <devices>"},
+		{"", "<tpm/>", "does not support <tpm> in <devices>: use virt-install --tpm none"},
+		{"", "<graphics type='vnc'/>", "virt-install --graphics none"},
+		{"", "<filesystem><source dir='a'/></filesystem>", "must be an absolute path"},
+		{"", "<filesystem><source dir='/a'/></filesystem>", "a name of 1 to 31 characters"},
+		{"", "<filesystem><source dir='/a'/><target dir='x'/></filesystem>"
+		     "<filesystem><source dir='/b'/><target dir='x'/></filesystem>", "'x' duplicated"},
+		{"", "<filesystem><driver type='virtiofs'/></filesystem>", "there is path (9p)"},
+		{"", "<panic/><panic/>", "one is enough"},
+		{"<sysinfo type='fwcfg'/>", "", "sysinfo type 'fwcfg'"},
+		{"<sysinfo><bios><entry name='colour'/></bios></sysinfo>", "", "no entry 'colour'"},
+		{"<sysinfo><system><entry name='uuid'>x</entry></system></sysinfo>", "", "UUID mismatch"},
 		{"", "<disk type='network'/>", "disk type 'network': there is file, block"},
 		{"", "<disk type='file'><target dev='vda'/></disk>", "<source> is missing"},
 		{"", "<disk type='file'><source file='/x'/></disk>", "<target dev=...> is missing"},
@@ -200,6 +257,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/defaults", test_defaults);
 	g_test_add_func("/domain/foreign-metadata", test_foreign_metadata);
 	g_test_add_func("/domain/disks", test_disks);
+	g_test_add_func("/domain/sysinfo", test_sysinfo);
+	g_test_add_func("/domain/shares", test_shares);
+	g_test_add_func("/domain/usb", test_usb);
 	g_test_add_func("/domain/refusals", test_refusals);
 	g_test_add_func("/domain/terminal", test_terminal);
 	g_test_add_func("/domain/addresses", test_addresses);
