@@ -27,11 +27,12 @@ BLOCKS = 1500
 SIZE = 8 << 20
 CHUNK = 1 << 20
 # Without a check of qemu-img: only that it opens, and that what was flushed is there.
-FORMATS = {"raw": False, "qcow2": True, "qcow2:extended_l2=on": True, "qcow2:cluster_size=1k": True,
-           "qcow2:lazy_refcounts=on": True, "qcow2:data_file=image.data": True, "qed": True,
-           "vdi": True, "vdi:static=on": True, "vhdx": True, "vhdx:subformat=fixed": True,
-           "vmdk": True, "vmdk:subformat=monolithicFlat": True,
-           "vmdk:subformat=twoGbMaxExtentSparse": True, "vpc": False, "vpc:subformat=fixed": False}
+FORMATS = {"raw": False, "qcow2": True, "qcow2:compat=0.10": True, "qcow2:extended_l2=on": True,
+           "qcow2:cluster_size=1k": True, "qcow2:lazy_refcounts=on": True,
+           "qcow2:data_file=image.data": True, "qed": True, "vdi": True, "vdi:static=on": True,
+           "vhdx": True, "vhdx:subformat=fixed": True, "vmdk": True,
+           "vmdk:subformat=monolithicFlat": True, "vmdk:subformat=twoGbMaxExtentSparse": True,
+           "vpc": False, "vpc:subformat=fixed": False}
 
 
 class Client:
