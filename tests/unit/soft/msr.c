@@ -205,6 +205,19 @@ static void test_state(void)
 	g_aligned_free(b);
 }
 
+/* A kernel's first registers are set some time after they were read: all TSCs must still agree. */
+static void test_tsc_of_all(void)
+{
+	struct soft_guest *g = soft_guest_new(4 << 20, 2);
+	struct x86_state *s = g_aligned_alloc0(1, sizeof(*s), 64);
+	soft_state_get(g->c, s);
+	g_usleep(3000);
+	soft_state_set(g->c, s);
+	g_assert_cmpint(g->c->tsc_offset, ==, soft_of(&g->vm->vcpus[1])->tsc_offset);
+	g_aligned_free(s);
+	soft_guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -212,6 +225,7 @@ int main(int argc, char **argv)
 	soft_guest_enter64(guest, 0x1000, false);
 	g_test_add_func("/soft/msr/rules", test_rules);
 	g_test_add_func("/soft/msr/tsc", test_tsc);
+	g_test_add_func("/soft/msr/tsc-of-all", test_tsc_of_all);
 	g_test_add_func("/soft/msr/kvmclock", test_kvmclock);
 	g_test_add_func("/soft/msr/pause", test_pause);
 	g_test_add_func("/soft/msr/cpuid", test_cpuid);

@@ -254,18 +254,33 @@ void soft_state_get(struct soft_vcpu *c, struct x86_state *state)
 	};
 }
 
+static void move_other_tscs(struct soft_vcpu *first, int64_t change)
+{
+	for (unsigned n = 1; n < first->vm->vcpu_count; n++) {
+		struct soft_vcpu *c = soft_of(&first->vm->vcpus[n]);
+		if (!c || !c->sys)
+			continue;
+		c->tsc_offset += change;
+		soft_pvclock_update(c);
+	}
+}
+
 /*
  * Processors whose states were taken one after the other had one TSC: if the new offset is within a
- * second of the first processor's, it is meant to be the same.
+ * second of the first processor's, it is meant to be the same. And what is set of the first alone (its
+ * registers for a kernel, some time after they were read) moves the others along.
  */
 static void set_tsc(struct soft_vcpu *c, uint64_t tsc)
 {
 	struct soft_vcpu *first = soft_of(&c->vm->vcpus[0]);
 	int64_t second = (int64_t)soft_tsc_khz(c) * 1000;
 
-	c->tsc_offset += (int64_t)(tsc - soft_tsc_settled(c));
-	if (c == first)
+	int64_t change = (int64_t)(tsc - soft_tsc_settled(c));
+	c->tsc_offset += change;
+	if (c == first) {
+		move_other_tscs(c, change);
 		return;
+	}
 	int64_t expected = first->tsc_offset +
 			   (int64_t)(c->s.msr.tsc_adjust - first->s.msr.tsc_adjust);
 	int64_t away = c->tsc_offset - expected;
