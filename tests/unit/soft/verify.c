@@ -14,9 +14,12 @@ struct piece {
 	struct soft_insn insn;
 };
 
+static struct jit *table; /* for what an instruction does with its operands */
+
 static void begin(struct piece *p)
 {
 	*p = (struct piece){ .e = { .wide = true } };
+	p->e.jit = table;
 	p->e.unit = &p->unit;
 	p->e.insn = &p->e.insns[0];
 	p->e.kept[0] = &p->insn;
@@ -96,6 +99,25 @@ static void refuses_other_address(void)
 	g_assert_nonnull(wrong(&p));
 }
 
+static void refuses_other_access(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	look_up(&p, &m);
+	jit_store(&p.e, X86_RAX, m.at); /* it was looked up for reading */
+	g_assert_nonnull(wrong(&p));
+	begin(&p);
+	uint8_t *jump = look_up(&p, &m);
+	uint32_t most;
+	memcpy(&most, jump - sizeof(most), sizeof(most));
+	g_assert_cmpuint(most, ==, PAGE_SIZE - 8);
+	most = PAGE_SIZE - 4; /* as four bytes, not eight */
+	memcpy(jump - sizeof(most), &most, sizeof(most));
+	jit_load(&p.e, X86_RAX, m.at);
+	g_assert_nonnull(wrong(&p));
+}
+
 static void refuses_lost_addend(void)
 {
 	struct piece p;
@@ -159,22 +181,28 @@ static void accepts_frames(void)
 static void refuses_outside_frames(void)
 {
 	g_assert_nonnull(wrong_local(0));
+	g_assert_nonnull(wrong_local(-4)); /* four of its bytes */
 	g_assert_nonnull(wrong_local(-24));
 }
 
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	table = g_new0(struct jit, 1);
+	jit_table_fill(table);
 	g_test_add_func("/jit-verify/lookups", accepts_lookups);
 	g_test_add_func("/jit-verify/plain-memory", refuses_plain_memory);
 	g_test_add_func("/jit-verify/unchecked", refuses_unchecked);
 	g_test_add_func("/jit-verify/condition", refuses_other_condition);
 	g_test_add_func("/jit-verify/address", refuses_other_address);
+	g_test_add_func("/jit-verify/access", refuses_other_access);
 	g_test_add_func("/jit-verify/addend", refuses_lost_addend);
 	g_test_add_func("/jit-verify/jump", refuses_jump_past_check);
 	g_test_add_func("/jit-verify/fields", refuses_fields_outside);
 	g_test_add_func("/jit-verify/strings", refuses_strings);
 	g_test_add_func("/jit-verify/frames", accepts_frames);
 	g_test_add_func("/jit-verify/outside-frames", refuses_outside_frames);
-	return g_test_run();
+	int result = g_test_run();
+	g_free(table);
+	return result;
 }

@@ -10,6 +10,9 @@
  *	host      a checked address with the addend added
  *	group     that of a range which was looked up before, kept in the vCPU
  *
+ * How many bytes are accessed, and whether for writing, must be what was looked up, too: of instructions
+ * whose operands the emitters' table tells; of others (vectors), where they begin.
+ *
  * Every guest instruction's code is checked on its own, so nothing is taken over from before. A
  * violation is a bug of an emitter, and ends the process.
  */
@@ -38,7 +41,10 @@ struct checker {
 	enum value reg[WATCHED]; /* of the host's registers; all but a few are never anything */
 	enum value spill;
 	const struct jit_group *group; /* whose address S1 is */
-	uint64_t bound; /* what S0 was compared with last */
+	struct bound {
+		uint64_t most; /* what S0 was compared with last: the page's size less the access's */
+		bool write;    /* it had been looked up for writing */
+	} bound, spill_bound;
 	bool compared; /* the last instruction was the comparison of S0 */
 	/* What S0 was made of last, what the address that was looked up, and what was added to S1. */
 	struct sum latest, looked_up, added;
@@ -143,6 +149,27 @@ static bool is_spill(const struct x86_insn *x)
 
 /* --- memory operands ------------------------------------------------------------------------------*/
 
+/* The instruction's own access: its bytes, and does it write? At least that. */
+struct access {
+	unsigned size;
+	bool writes;
+};
+
+static struct access access_of(const struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	const struct jit_op *op = jit_op_find(k->e->jit, x);
+	unsigned size = op && op->rm ? jit_size_of(x, op->rm_size) : 0;
+	return size ? (struct access){ size, op->rm != JIT_R } : (struct access){ 1, false };
+}
+
+/* `at` bytes behind what was looked up. */
+static bool in_bounds(const struct checker *k, int64_t at)
+{
+	struct access a = access_of(k);
+	return at >= 0 && at + a.size + k->bound.most <= PAGE_SIZE && (!a.writes || k->bound.write);
+}
+
 /* The looked-up address itself: its parts, some of them added to the addend in S1. */
 static bool is_indexed(const struct checker *k)
 {
@@ -157,7 +184,7 @@ static bool is_indexed(const struct checker *k)
 		sum_add_register(&s, x->base, 0);
 	else
 		return false;
-	return sum_same(&k->looked_up, s);
+	return sum_same(&k->looked_up, s) && (is(k, X86_MAP_1, 0x8d) || in_bounds(k, 0));
 }
 
 /* What the unit has looked up. */
@@ -165,7 +192,7 @@ static bool is_local(const struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
 	return k->reg[JIT_S1] == FRAME && x->base == JIT_GUEST_RSP && x->index == JIT_S1 &&
-	       x->scale == 0 && jit_frame_has(k->e, x->disp, 1);
+	       x->scale == 0 && jit_frame_has(k->e, x->disp, access_of(k).size);
 }
 
 static unsigned range_of(const struct jit_group *g)
@@ -177,8 +204,9 @@ static unsigned range_of(const struct jit_group *g)
 static bool is_grouped(const struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
+	struct access a = access_of(k);
 	return k->reg[JIT_S1] == GROUP && x->base == JIT_S1 && x->index == X86_REG_NONE &&
-	       x->disp >= 0 && x->disp < range_of(k->group);
+	       x->disp >= 0 && x->disp + a.size <= range_of(k->group) && (!a.writes || k->group->write);
 }
 
 /* The group whose field of the vCPU the operand is, or NULL. */
@@ -203,7 +231,7 @@ static bool follow_group(struct checker *k)
 		k->reg[JIT_S1] = GROUP;
 		k->group = g;
 	} else if (!is(k, X86_MAP_1, 0x89) || x->reg != JIT_S0 || k->reg[JIT_S0] != HOST ||
-		   k->bound + range_of(g) != PAGE_SIZE) {
+		   k->bound.most + range_of(g) != PAGE_SIZE || (g->write && !k->bound.write)) {
 		fail(k, "a group's address that is not its range's");
 	}
 	return true;
@@ -216,9 +244,10 @@ static void check_operand(struct checker *k)
 	/* NOP and prefetches are not emitted with operands; CALL and JMP go through fields only. */
 	if (!is_memory(x) || address_only || is_field(x) || x->rip_relative)
 		return;
-	bool host = x->base == JIT_S0 && x->index == X86_REG_NONE && k->reg[JIT_S0] == HOST;
+	bool host = x->base == JIT_S0 && x->index == X86_REG_NONE && k->reg[JIT_S0] == HOST &&
+		    in_bounds(k, x->disp);
 	if (!host && !is_indexed(k) && !is_local(k) && !is_grouped(k))
-		fail(k, "a memory operand that no lookup leads to");
+		fail(k, "a memory operand that no lookup leads to, or not as wide or for writing");
 }
 
 static void check_string(struct checker *k)
@@ -261,13 +290,14 @@ static bool follow_check(struct checker *k)
 	if (is(k, X86_MAP_1, 0x2b) && x->reg == JIT_S0 && x->op_size == 8 && is_tag(k)) {
 		k->reg[JIT_S0] = OFFSET;
 		k->looked_up = k->latest;
+		k->bound.write = is_slot_field(k, offsetof(struct soft_tlb_entry, write));
 		return true;
 	}
 	if (is(k, X86_MAP_1, 0x81) && (x->reg & 7) == 7 && x->mod == 3 && x->rm == JIT_S0 &&
 	    x->op_size == 8 && x->imm <= PAGE_SIZE &&
 	    (k->reg[JIT_S0] == OFFSET || k->reg[JIT_S0] == CHECKED)) {
 		k->compared = true;
-		k->bound = x->imm;
+		k->bound.most = x->imm;
 		return true;
 	}
 	if (is(k, X86_MAP_0F, JA) && k->compared) {
@@ -312,10 +342,13 @@ static bool follow_address(struct checker *k)
 	}
 	if (load && is_spill(x) && x->reg == JIT_S0) {
 		k->reg[JIT_S0] = k->spill;
+		if (k->spill != ANY)
+			k->bound = k->spill_bound;
 		return true;
 	}
 	if (is(k, X86_MAP_1, 0x89) && is_spill(x)) {
 		k->spill = k->reg[x->reg];
+		k->spill_bound = k->bound;
 		return true;
 	}
 	return false;
@@ -421,6 +454,7 @@ static void check_from(struct checker *k, const uint8_t *from)
 	k->spill = ANY;
 	k->latest = k->looked_up = k->added = (struct sum){ 0 };
 	k->compared = false;
+	k->bound = k->spill_bound = (struct bound){ .most = PAGE_SIZE };
 	for (k->at = from; k->at < k->end && !k->wrong; k->at += k->x.length) {
 		if (x86_decode(k->at, (size_t)(k->end - k->at), X86_DECODE_64, &k->x) != X86_DECODE_OK) {
 			fail(k, "an instruction that is none");
