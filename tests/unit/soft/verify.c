@@ -159,6 +159,9 @@ static void refuses_strings(void)
 	begin(&p);
 	jit_bytes(&p.e, movsb, sizeof(movsb));
 	g_assert_nonnull(wrong(&p));
+	begin(&p);
+	jit_op_rm(&p.e, 0x0fab | JIT_W64, X86_RAX, JIT_GPR(13)); /* BTS [gpr], RAX */
+	g_assert_nonnull(wrong(&p));
 }
 
 /* MOV RAX, [RSP + disp], where the unit's entry has looked up 16 bytes. */

@@ -78,6 +78,19 @@ static void operand_end(struct jit_emit *e, unsigned n, enum jit_role role, bool
 		jit_store(e, host, JIT_GPR(n));
 }
 
+/*
+ * A register that has no host register is a field of the vCPU: the instruction itself can have it there,
+ * unless it must clear the upper half, or would become atomic. (Parts of it, written so, would stall the
+ * next load of all.)
+ */
+static bool may_stay_in_memory(const struct jit_emit *e, const struct x86_insn *x, unsigned size)
+{
+	bool xchg = x->map == X86_MAP_1 && (x->opcode & 0xfe) == 0x86;
+	/* BT to BTC by a register: of memory they take a bit string of any length. */
+	bool bits = x->map == X86_MAP_0F && (x->opcode & 0xe7) == 0xa3;
+	return jit_host_of(e, x->rm) == JIT_NONE && !xchg && !bits && (e->op->rm == JIT_R || size == 8);
+}
+
 static bool emit_register_form(struct jit_emit *e, const struct x86_insn *x)
 {
 	const struct jit_op *op = e->op;
@@ -91,20 +104,24 @@ static bool emit_register_form(struct jit_emit *e, const struct x86_insn *x)
 			return false;
 	}
 	jit_flags_need(e, JIT_S0);
-	unsigned rm = operand_begin(e, x->rm, op->rm, rm_size, rm_high, JIT_S1);
 	unsigned reg = op->digit >= 0 || !op->reg ? x->reg & 7 : x->reg;
+	bool same = op->reg && x->reg == x->rm && jit_host_of(e, x->rm) == JIT_NONE;
+	bool in_place = !same && may_stay_in_memory(e, x, rm_size);
+	unsigned rm = JIT_S0; /* both the same one in memory: then in one register */
+	if (!in_place && !same)
+		rm = operand_begin(e, x->rm, op->rm, rm_size, rm_high, JIT_S1);
 	if (op->reg)
-		reg = operand_begin(e, x->reg, op->reg, reg_size, reg_high, JIT_S0);
-	/* Both the same one in memory: then in one register. */
-	if (op->reg && x->reg == x->rm && jit_host_of(e, x->reg) == JIT_NONE) {
-		rm = reg;
-		if (op->rm != JIT_W || op->reg != JIT_W)
-			jit_load(e, reg, JIT_GPR(x->reg));
-	}
-	jit_op_rr(e, opcode_bits(op, x, reg_high || rm_high), reg, rm);
+		reg = operand_begin(e, x->reg, same ? JIT_RW : op->reg, reg_size, reg_high, JIT_S0);
+	uint32_t code = opcode_bits(op, x, reg_high || rm_high);
+	if (in_place)
+		jit_op_rm(e, code, reg, JIT_GPR(x->rm));
+	else
+		jit_op_rr(e, code, reg, rm);
 	emit_immediate(e, op, x);
-	operand_end(e, x->rm, op->rm, rm_high, rm);
-	if (op->reg)
+	if (!in_place)
+		operand_end(e, x->rm, op->rm, rm_high, rm);
+	/* (Once, if they are the same.) */
+	if (op->reg && !(same && op->rm != JIT_R))
 		operand_end(e, x->reg, op->reg, reg_high, reg);
 	return true;
 }

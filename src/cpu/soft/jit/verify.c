@@ -241,6 +241,9 @@ static void check_operand(struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
 	bool address_only = is(k, X86_MAP_1, 0x8d);
+	/* BT to BTC by a register go as far from the operand as that says. */
+	if (x->map == X86_MAP_0F && (x->opcode & 0xe7) == 0xa3 && is_memory(x) && is_field(x))
+		fail(k, "a bit string in the vCPU");
 	/* NOP and prefetches are not emitted with operands; CALL and JMP go through fields only. */
 	if (!is_memory(x) || address_only || is_field(x) || x->rip_relative)
 		return;
