@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/domain/domain.h"
 #include "daemon/host/host.h"
+#include "daemon/network/filter.h"
 #include "daemon/network/network.h"
 #include "daemon/nodedev/nodedev.h"
 #include "daemon/rpc/rpc.h"
@@ -263,7 +264,8 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	daemon->storage = storage_new(daemon, error);
 	daemon->secrets = daemon->storage ? secrets_new(daemon, error) : NULL;
 	daemon->networks = daemon->secrets ? networks_new(daemon, error) : NULL;
-	daemon->domains = daemon->networks ? domains_new(daemon, error) : NULL;
+	daemon->filters = daemon->networks ? filters_new(daemon, error) : NULL;
+	daemon->domains = daemon->filters ? domains_new(daemon, error) : NULL;
 	bool good = daemon->domains && serve(service, error);
 	rpc_server_free(g_steal_pointer(&daemon->server));
 	storage_free(daemon->storage);
@@ -271,6 +273,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	/* What was posted to the loop meanwhile frees its memory. */
 	aio_loop_iterate(daemon->loop, 0);
 	domains_free(daemon->domains);
+	filters_free(daemon->filters);
 	networks_free(daemon->networks);
 	secrets_free(daemon->secrets);
 	nodedevs_free(daemon->nodedevs);

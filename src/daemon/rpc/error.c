@@ -57,6 +57,12 @@ static const char *prefix(enum virt_code code)
 		return "Storage volume not found: ";
 	case VIRT_NO_NODE_DEVICE:
 		return "Node device not found: ";
+	case VIRT_NO_INTERFACE:
+		return "Interface not found: ";
+	case VIRT_NO_NWFILTER:
+		return "Network filter not found: ";
+	case VIRT_NO_NWFILTER_BINDING:
+		return "Network filter binding not found: ";
 	case VIRT_OPERATION_INVALID:
 		return "Requested operation is not valid: ";
 	case VIRT_INVALID_SECRET:
