@@ -268,6 +268,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	daemon->domains = daemon->filters ? domains_new(daemon, error) : NULL;
 	bool good = daemon->domains && serve(service, error);
 	rpc_server_free(g_steal_pointer(&daemon->server));
+	filters_finish(daemon->filters);
 	storage_free(daemon->storage);
 	aio_pool_free(daemon->pool);
 	/* What was posted to the loop meanwhile frees its memory. */

@@ -184,6 +184,7 @@ static void nic_free(void *opaque)
 			       nic->target, nic->network, nic->portgroup, nic->port};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
+	conf_nwfilter_reference_free(nic->filter);
 	g_free(nic);
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "codec/xml.h"
+#include "conf/nwfilter.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -64,6 +65,7 @@ struct conf_domain_nic {
 	bool link_down, isolated;
 	bool unmanaged; /* the tap device is there already, and not ours */
 	unsigned mtu;   /* 0: not said */
+	struct conf_nwfilter_reference *filter; /* NULL: none */
 	unsigned boot_order;
 };
 

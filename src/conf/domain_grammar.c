@@ -105,6 +105,8 @@ static const char *const rows[] = {
 	"domain/devices/interface/source bridge network portgroup portid",
 	"domain/devices/interface/target dev managed",
 	"domain/devices/interface/mtu size",
+	"domain/devices/interface/filterref filter",
+	"domain/devices/interface/filterref/parameter name value",
 	"domain/devices/interface/port isolated",
 	"domain/devices/interface/model type",
 	"domain/devices/interface/boot order",

@@ -78,6 +78,18 @@ static bool read_target(struct conf_domain_nic *nic, const xmlNode *node, GError
 	return true;
 }
 
+static bool read_filter(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+{
+	const xmlNode *reference = xml_child(node, "filterref");
+	if (!reference)
+		return true;
+	if (strcmp(nic->type, "user") == 0)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "<filterref> is for a link that ends in a tap device, not for "
+					 "type='user'");
+	return (nic->filter = conf_nwfilter_reference_read(reference, error)) != NULL;
+}
+
 bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	struct conf_domain_nic *nic = g_new0(struct conf_domain_nic, 1);
@@ -95,6 +107,7 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 				  "network") &&
 	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
 	       read_source(nic, node, error) && read_target(nic, node, error) &&
+	       read_filter(nic, node, error) &&
 	       conf_domain_read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);
 }
 

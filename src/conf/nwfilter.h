@@ -176,6 +176,8 @@ void conf_nwfilter_parameters_merge(conf_nwfilter_parameters *parameters,
 struct conf_nwfilter_reference *conf_nwfilter_reference_read(const xmlNode *node, GError **error);
 void conf_nwfilter_reference_write(struct xml_writer *w,
 				   const struct conf_nwfilter_reference *reference);
+struct conf_nwfilter_reference *
+conf_nwfilter_reference_copy(const struct conf_nwfilter_reference *reference);
 void conf_nwfilter_reference_free(struct conf_nwfilter_reference *reference);
 
 /* --- Bindings (nwfilter_binding.c) ---------------------------------------------------------- */

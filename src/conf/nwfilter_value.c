@@ -381,6 +381,16 @@ void conf_nwfilter_reference_write(struct xml_writer *w,
 	xml_close(w, "filterref");
 }
 
+struct conf_nwfilter_reference *
+conf_nwfilter_reference_copy(const struct conf_nwfilter_reference *reference)
+{
+	struct conf_nwfilter_reference *copy = g_new0(struct conf_nwfilter_reference, 1);
+	copy->filter = g_strdup(reference->filter);
+	copy->parameters = conf_nwfilter_parameters_new();
+	conf_nwfilter_parameters_merge(copy->parameters, reference->parameters);
+	return copy;
+}
+
 void conf_nwfilter_reference_free(struct conf_nwfilter_reference *reference)
 {
 	if (!reference)

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "conf/vm.h"
+#include "daemon/network/filter.h"
 #include "daemon/network/netlink.h"
 #include "daemon/network/tap.h"
 
@@ -57,6 +58,42 @@ static bool find_plug(struct domain *dom, const struct conf_domain_nic *nic, str
 	return true;
 }
 
+struct filter_request {
+	const struct domain *dom;
+	const struct conf_domain_nic *nic;
+};
+
+static struct conf_nwfilter_binding *binding_of(const struct domain *dom,
+						 const struct conf_domain_nic *nic, const char *port)
+{
+	struct conf_nwfilter_binding *binding = g_new0(struct conf_nwfilter_binding, 1);
+	binding->owner_name = g_strdup(dom->name);
+	binding->owner_uuid = g_strdup(dom->uuid_text);
+	binding->port = g_strdup(port);
+	binding->mac = g_strdup(nic->mac);
+	binding->reference = conf_nwfilter_reference_copy(nic->filter);
+	return binding;
+}
+
+/* The guest's filter is on its tap device before that is switched on. */
+static bool put_filter(void *opaque, const char *port, GError **error)
+{
+	const struct filter_request *request = opaque;
+	return filter_instantiate(request->dom->all->daemon,
+				  binding_of(request->dom, request->nic, port), error);
+}
+
+bool interface_update_filter(struct domain *dom, const struct conf_domain_nic *old,
+			     const struct conf_domain_nic *next, GError **error)
+{
+	/* The same again is no harm: it is put there at one stroke. */
+	if (next->filter)
+		return filter_replace(dom->all->daemon, binding_of(dom, next, old->target), error);
+	if (old->filter)
+		filter_remove(dom->all->daemon, old->target);
+	return true;
+}
+
 bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error)
 {
 	struct network_plug own;
@@ -68,6 +105,11 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 		return true;
 	if (!find_plug(dom, nic, &own, &port, &request.plug, error))
 		return false;
+	struct filter_request filter = {dom, nic};
+	if (nic->filter) {
+		request.prepare = put_filter;
+		request.opaque = &filter;
+	}
 	mac_parse(nic->mac, request.guest_mac);
 	request.mtu = nic->mtu ? nic->mtu : request.plug ? request.plug->mtu : 0;
 	*fd = tap_open(&request, name, error);
@@ -100,13 +142,17 @@ GArray *interface_open_all(struct domain *dom, GError **error)
 
 void interface_release(struct domain *dom)
 {
-	g_autoptr(GPtrArray) keep = g_ptr_array_new();
+	g_autoptr(GPtrArray) keep = g_ptr_array_new(), filtered = g_ptr_array_new();
 	for (unsigned i = 0; dom->live && i < dom->live->nics->len; i++) {
 		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
 		if (nic->port)
 			g_ptr_array_add(keep, nic->port);
+		if (nic->filter && nic->target)
+			g_ptr_array_add(filtered, nic->target);
 	}
 	g_ptr_array_add(keep, NULL);
+	g_ptr_array_add(filtered, NULL);
+	filter_keep(dom->all->daemon, dom->uuid_text, (const char *const *)filtered->pdata);
 	network_ports_keep(dom->all->daemon->networks, dom->uuid, (const char *const *)keep->pdata);
 }
 

@@ -22,6 +22,8 @@ struct filters;
  * ports are still there.
  */
 struct filters *filters_new(struct daemon *daemon, GError **error);
+/* After the last client is gone: wait for changes that are being written. NULL is fine. */
+void filters_finish(struct filters *filters);
 /* Bindings stay in effect. NULL is fine. */
 void filters_free(struct filters *filters);
 
@@ -31,5 +33,12 @@ void filters_free(struct filters *filters);
  * such filter, a variable has no value, or the port has a binding already.
  */
 bool filter_instantiate(struct daemon *daemon, struct conf_nwfilter_binding *binding, GError **error);
+/*
+ * Another filter, or other parameters, in the place of what is on the port; or the first one. On failure
+ * the old one stays. `binding` is taken in both cases.
+ */
+bool filter_replace(struct daemon *daemon, struct conf_nwfilter_binding *binding, GError **error);
 /* After the guest's last packet. No binding is fine. The device may be gone already. */
 void filter_remove(struct daemon *daemon, const char *port);
+/* The same for all ports of a domain but those named in `ports`, which ends with NULL. */
+void filter_keep(struct daemon *daemon, const char *owner_uuid, const char *const *ports);

@@ -211,28 +211,40 @@ static void remove_table(const char *name)
 		log_warning("cannot remove the filter of '%s': %s", name, error->message);
 }
 
-bool filter_instantiate(struct daemon *daemon, struct conf_nwfilter_binding *binding, GError **error)
+bool filter_replace(struct daemon *daemon, struct conf_nwfilter_binding *binding, GError **error)
 {
 	struct filters *filters = daemon->filters;
 	struct filter_port *port = port_new(filters, binding);
+	struct filter_port *old = g_hash_table_lookup(filters->ports, binding->port);
 	g_autofree char *xml = conf_nwfilter_binding_format(binding);
-	bool good = false, applied = false;
-	if (g_hash_table_contains(filters->ports, binding->port))
-		error_set(error, BERTH_ERR_BUSY, "Binding '%s' already exists for a port of '%s'",
-			  binding->port, binding->owner_name);
-	else if (!if_nametoindex(binding->port))
+	bool applied = false;
+	if (old && !strcmp(old->binding->mac, binding->mac)) {
+		port->address = g_strdup(old->address);
+		port->expires_s = old->expires_s;
+	}
+	if (!if_nametoindex(binding->port))
 		error_set(error, BERTH_ERR_NOT_FOUND, "there is no network device '%s' to filter",
 			  binding->port);
 	else
-		good = (applied = filter_port_apply(port, error)) &&
-		       keep(filters, binding->port, ".xml", xml, error);
-	if (good) {
-		g_hash_table_insert(filters->ports, binding->port, port);
+		applied = filter_port_apply(port, error);
+	if (applied && keep(filters, binding->port, ".xml", xml, error)) {
+		g_hash_table_replace(filters->ports, binding->port, port);
 		return true;
 	}
-	if (applied)
+	if (applied && !old)
 		remove_table(binding->port);
+	else if (applied && !filter_port_apply(old, NULL))
+		log_warning("the filter of '%s' is another than its binding says", binding->port);
 	filter_port_free(port);
+	return false;
+}
+
+bool filter_instantiate(struct daemon *daemon, struct conf_nwfilter_binding *binding, GError **error)
+{
+	if (!g_hash_table_contains(daemon->filters->ports, binding->port))
+		return filter_replace(daemon, binding, error);
+	error_set(error, BERTH_ERR_BUSY, "Binding '%s' already exists: delete it first", binding->port);
+	conf_nwfilter_binding_free(binding);
 	return false;
 }
 
@@ -245,6 +257,21 @@ void filter_remove(struct daemon *daemon, const char *name)
 	g_hash_table_remove(filters->ports, port);
 	forget(filters, port);
 	remove_table(port);
+}
+
+void filter_keep(struct daemon *daemon, const char *owner_uuid, const char *const *ports)
+{
+	GHashTableIter iter;
+	void *value;
+	g_autoptr(GPtrArray) gone = g_ptr_array_new_with_free_func(g_free);
+	g_hash_table_iter_init(&iter, daemon->filters->ports);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct conf_nwfilter_binding *binding = ((struct filter_port *)value)->binding;
+		if (!strcmp(binding->owner_uuid, owner_uuid) && !g_strv_contains(ports, binding->port))
+			g_ptr_array_add(gone, g_strdup(binding->port));
+	}
+	for (unsigned i = 0; i < gone->len; i++)
+		filter_remove(daemon, gone->pdata[i]);
 }
 
 static void load(struct filters *filters, const char *path)

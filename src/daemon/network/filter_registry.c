@@ -128,12 +128,16 @@ struct filters *filters_new(struct daemon *daemon, GError **error)
 	return filters;
 }
 
+void filters_finish(struct filters *filters)
+{
+	while (filters && filters->changes.length)
+		aio_loop_iterate(filters->daemon->loop, -1);
+}
+
 void filters_free(struct filters *filters)
 {
 	if (!filters)
 		return;
-	while (filters->changes.length)
-		aio_loop_iterate(filters->daemon->loop, -1);
 	nft_watch_free(filters->watch);
 	g_hash_table_unref(filters->ports);
 	g_hash_table_unref(filters->by_name);

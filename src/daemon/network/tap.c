@@ -85,7 +85,9 @@ int tap_open(const struct tap_request *request, char name[IFNAMSIZ], GError **er
 	if (!check_name(request, error))
 		return -1;
 	auto_fd fd = make(request, name, error);
-	if (fd < 0 || request->existing)
+	if (fd < 0 || (request->prepare && !request->prepare(request->opaque, name, error)))
+		return -1;
+	if (request->existing)
 		return fd_steal(&fd);
 	if (set_mac(request, name, error) && set_mtu(request, name, error) &&
 	    (!request->plug || plug_in(request->plug, name, error)) && netlink_link_set_up(name, true, error))

@@ -13,6 +13,9 @@ struct tap_request {
 	unsigned mtu;        /* 0: the bridge's, or the kernel's */
 	/* Where it is plugged in; NULL: nowhere. Only NETWORK_PLUG_BRIDGE with a bridge of the kernel's. */
 	const struct network_plug *plug;
+	/* What is to be done between making it and plugging it in, before any packet; or NULL. */
+	bool (*prepare)(void *opaque, const char *name, GError **error);
+	void *opaque;
 };
 /*
  * Make it, plug it in, and switch it on. The descriptor is the caller's; -1 with *error set. The

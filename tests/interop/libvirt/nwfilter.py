@@ -6,9 +6,11 @@ A bridge in a network namespace of the test has a guest's port (one end of a vet
 other) and a peer's. berthd runs in that namespace, too.
 """
 import os
+import signal
 import struct
 import subprocess
 
+import libvirt
 import ether
 from nwfilter_corpus import documents
 from private import Daemon
@@ -20,7 +22,7 @@ CONNECT_NUM_OF_NWFILTERS CONNECT_LIST_NWFILTERS CONNECT_LIST_ALL_NWFILTERS NWFIL
 NWFILTER_LOOKUP_BY_UUID NWFILTER_GET_XML_DESC NWFILTER_DEFINE_XML NWFILTER_DEFINE_XML_FLAGS
 NWFILTER_UNDEFINE NWFILTER_BINDING_LOOKUP_BY_PORT_DEV NWFILTER_BINDING_GET_XML_DESC
 NWFILTER_BINDING_CREATE_XML NWFILTER_BINDING_DELETE CONNECT_LIST_ALL_NWFILTER_BINDINGS
-""".split()
+"""
 
 GUEST, PEER, OTHER, ALL = "52:54:00:00:00:02", "52:54:00:00:00:09", "52:54:00:00:00:66", \
     "ff:ff:ff:ff:ff:ff"
@@ -261,6 +263,150 @@ def check_definitions(filters):
     assert names >= stock, stock - names
     uuid = daemon.said("nwfilter-dumpxml", "allow-arp").split("<uuid>")[1].split("<")[0]
     assert daemon.said("nwfilter-dumpxml", uuid) == daemon.said("nwfilter-dumpxml", "allow-arp")
+    filters.with_xml("nwfilter-define", f"<filter name='allow-arp' chain='arp'><uuid>{uuid}</uuid>"
+                     "</filter>", "--validate")
+    assert "<rule" not in daemon.said("nwfilter-dumpxml", "allow-arp")
+    connection = libvirt.open(daemon.uri())
+    assert connection.numOfNWFilters() == len(names) == len(connection.listNWFilters())
+    connection.close()
+
+
+def dhcp_ack(address, lease):
+    """RFC 2131: from a server to the guest."""
+    message = struct.pack(">BBBBIHH4s4s4s4s16s192s4s", 2, 1, 6, 0, 7, 0, 0, bytes(4), ether.v4(address),
+                          bytes(4), bytes(4), ether.mac(GUEST), bytes(192), bytes((99, 130, 83, 99))) + \
+        bytes((53, 1, 5, 51, 4)) + struct.pack(">I", lease) + b"\xff"
+    return ethernet(PEER, GUEST, 0x800, ipv4(PEER_IP, address, 17, udp(67, 68, message)))
+
+
+def learnt(filters, guest, peer, address):
+    """The guest may use this address and no other."""
+    data = udp(7, 7)
+    good = {"its address": to_peer(ipv4(address, PEER_IP, 17, data)), "arp": arp(GUEST, address, PEER_IP)}
+    bad = {"another": to_peer(ipv4("10.9.0.77", PEER_IP, 17, data)), "arp": arp(GUEST, "10.9.0.77", PEER_IP)}
+    filters.daemon.wait(lambda: address in rules(), f"the guest's address is {address}")
+    check(guest, peer, N, good)
+    check(guest, peer, 0, bad)
+
+
+def check_learning(filters, guest, peer):
+    filters.bind("clean-traffic")
+    check(guest, peer, 0, {"ipv6": bad_from_guest()["ipv6"], "other MAC": bad_from_guest()["other MAC"]})
+    check(guest, peer, N, {"dhcp": good_from_guest()["dhcp"]})
+    guest.send(arp(GUEST, "10.9.0.4", PEER_IP))
+    learnt(filters, guest, peer, "10.9.0.4")
+    # The next daemon knows it, too: the guest cannot choose again.
+    filters.daemon.stop(signal.SIGKILL)
+    guest.send(arp(GUEST, "10.9.0.77", PEER_IP), 3)
+    filters.daemon.start()
+    learnt(filters, guest, peer, "10.9.0.4")
+    filters.bind("clean-traffic", CTRL_IP_LEARNING="dhcp", DHCPSERVER=PEER_IP)
+    check(guest, peer, 0, {"arp": arp(GUEST, "10.9.0.5", PEER_IP),
+                           "udp": to_peer(ipv4("10.9.0.5", PEER_IP, 17, udp(7, 7)))})
+    check(guest, peer, N, {"dhcp": good_from_guest()["dhcp"]})
+    peer.send(dhcp_ack("10.9.0.6", 600).replace(ether.v4(PEER_IP), ether.v4(OTHER_IP)))
+    peer.send(dhcp_ack("10.9.0.5", 2))
+    learnt(filters, guest, peer, "10.9.0.5")
+    filters.daemon.wait(lambda: "10.9.0.5" not in rules(), "the lease is over")
+    check(guest, peer, 0, {"arp": arp(GUEST, "10.9.0.5", PEER_IP)})
+    filters.unbind()
+    filters.refused("nwfilter-binding-create", binding("clean-traffic", CTRL_IP_LEARNING="none"),
+                    "variable 'IP' has no value")
+    filters.refused("nwfilter-binding-create", binding("clean-traffic", CTRL_IP_LEARNING="x"), "'x'")
+
+
+def check_changes(filters, guest, peer):
+    """In use, flushed, and over the end of the daemon."""
+    daemon = filters.daemon
+    to = {port: to_peer(ipv4(GUEST_IP, PEER_IP, 17, udp(1, port))) for port in (1, 2, 3)}
+
+    def block(*ports):
+        filters.define("<filter name='mine'>" + "".join(
+            rule("drop", "out", f"<udp dstportstart='{port}'/>") for port in ports) + "</filter>")
+
+    def blocked(*ports):
+        got = ether.passed(guest, peer, to, N)
+        assert got == {port: 0 if port in ports else N for port in to}, (got, rules())
+
+    block(1)
+    filters.define("<filter name='outer'><filterref filter='mine'/></filter>")
+    filters.bind("outer")
+    blocked(1)
+    block(2, 3)
+    blocked(2, 3)
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    daemon.wait(lambda: "berth-port-vnet0" in rules(), "the rules are back")
+    blocked(2, 3)
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        daemon.stop(sign)
+        blocked(2, 3)
+        daemon.start()
+        blocked(2, 3)
+    assert "vnet0" in daemon.said("nwfilter-binding-list")
+    result = daemon.virsh("nwfilter-undefine", "mine", check=False)
+    assert "nwfilter is in use" in result.stdout, result.stdout
+    filters.refused("nwfilter-define", "<filter name='mine'><filterref filter='outer'/></filter>", "loop")
+    filters.refused("nwfilter-define", "<filter name='mine'><filterref filter='none'/></filter>",
+                    "'none' is missing")
+    filters.refused("nwfilter-define", "<filter name='mine'>" + rule(
+        "drop", "out", "<ip srcipaddr='$NOT_GIVEN'/>") + "</filter>", "NOT_GIVEN")
+    blocked(2, 3)
+    filters.refused("nwfilter-binding-create", binding("outer"), "already exists")
+    filters.unbind()
+    filters.refused("nwfilter-binding-create", binding("outer").replace("vnet0", "vnet7"), "'vnet7'")
+    filters.refused("nwfilter-binding-create", binding("none"), "'none' is missing")
+    for name in ("outer", "mine"):
+        daemon.virsh("nwfilter-undefine", name)
+    assert "mine" not in daemon.said("nwfilter-list") and "berth-port" not in rules()
+
+
+def check_reject(filters, guest, peer):
+    """The guest is told so; nothing goes out."""
+    filters.define("<filter name='no'>" + rule("reject", "out", "<udp dstportstart='9'/>") + "</filter>")
+    filters.bind("no")
+    guest.read(0)
+    check(guest, peer, 0, {"udp": to_peer(ipv4(GUEST_IP, PEER_IP, 17, udp(8, 9)))})
+    answers = guest.read()
+    assert len(answers) == N and all(a[23] == 1 and a[34:36] == bytes((3, 3)) for a in answers), answers
+    filters.unbind()
+
+
+DOMAIN = """<domain type='qemu'><name>vm</name><uuid>12ac8b8c-4f23-4248-ae42-fdcd50c40001</uuid>
+<memory>65536</memory><os><type machine='q35'>hvm</type></os><features><acpi/></features><devices>{}</devices></domain>"""
+CARD = """<interface type='bridge'><mac address='{}'/><source bridge='br0'/><model type='virtio'/>{}
+</interface>"""
+
+
+def reference(name, address):
+    return f"<filterref filter='{name}'><parameter name='IP' value='{address}'/></filterref>"
+
+
+def check_domain(filters):
+    """A guest has its filter from its start to its end, and may get another."""
+    daemon = filters.daemon
+    before = rules()
+    filters.with_xml("define", DOMAIN.format(CARD.format(GUEST, reference("clean-traffic", GUEST_IP))))
+    daemon.virsh("start", "vm", "--paused")
+    port = daemon.said("domiflist", "vm").splitlines()[2].split()[0]
+    assert f"<portdev name='{port}'/>" in daemon.said("nwfilter-binding-dumpxml", port)
+    assert GUEST_IP in rules() and f'device "{port}"' in rules()
+    with open(filters.path, "w") as file:
+        file.write(CARD.format(GUEST, reference("clean-traffic", OTHER_IP)))
+    daemon.virsh("update-device", "vm", filters.path, "--live")
+    assert OTHER_IP in rules() and GUEST_IP not in rules()
+    with open(filters.path, "w") as file:
+        file.write(CARD.format(PEER, reference("no-mac-spoofing", OTHER_IP)))
+    daemon.virsh("attach-device", "vm", filters.path, "--live")
+    assert len(daemon.said("nwfilter-binding-list").splitlines()) == 4
+    with open(filters.path, "w") as file:
+        file.write(CARD.format(OTHER, reference("none", OTHER_IP)))
+    assert "'none' is missing" in daemon.virsh("attach-device", "vm", filters.path, check=False).stdout
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert len(daemon.said("nwfilter-binding-list").splitlines()) == 4
+    daemon.virsh("destroy", "vm")
+    assert len(daemon.said("nwfilter-binding-list").splitlines()) == 2 and rules() == before
+    daemon.virsh("undefine", "vm")
 
 
 def main():
@@ -269,7 +415,13 @@ def main():
         filters = Filters(daemon)
         check_definitions(filters)
         check_clean_traffic(filters, guest, peer)
+        check_reject(filters, guest, peer)
+        check_learning(filters, guest, peer)
+        check_changes(filters, guest, peer)
+        check_domain(filters)
         check_as_libvirt(filters, guest, peer)
+        missing = set(COVERS.split()) - daemon.called()
+        assert not missing, missing
 
 
 main()
