@@ -57,8 +57,13 @@ struct netlink_link {
 	unsigned index, master, mtu, flags; /* IFF_ of net/if.h */
 	char name[IFNAMSIZ], kind[16];      /* kind "": it is not virtual */
 	uint8_t mac[6];
+	uint8_t operstate;    /* IF_OPER_ of linux/if.h */
+	bool stp;             /* of a bridge, as are those below */
+	unsigned delay_cs;    /* forward delay: hundredths of a second */
 };
 
+/* All of them (struct netlink_link), in the kernel's order; NULL with *error set. */
+GArray *netlink_links(GError **error);
 /* False with *error (BERTH_ERR_NOT_FOUND) if there is none of this name. */
 bool netlink_link_get(const char *name, struct netlink_link *link, GError **error);
 

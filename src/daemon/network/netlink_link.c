@@ -39,10 +39,25 @@ static bool finish(struct netlink_message *m, const char *what, const char *name
 
 /* --- Looking ---------------------------------------------------------------------------------- */
 
+static void take_kind(const struct nlattr *info, struct netlink_link *link)
+{
+	const struct nlattr *kind[IFLA_INFO_MAX + 1], *bridge[IFLA_BR_MAX + 1];
+	netlink_parse_nested(info, kind, G_N_ELEMENTS(kind));
+	if (!kind[IFLA_INFO_KIND])
+		return;
+	g_strlcpy(link->kind, netlink_data(kind[IFLA_INFO_KIND]),
+		  MIN(sizeof(link->kind), netlink_length(kind[IFLA_INFO_KIND]) + 1));
+	if (strcmp(link->kind, "bridge") != 0 || !kind[IFLA_INFO_DATA])
+		return;
+	netlink_parse_nested(kind[IFLA_INFO_DATA], bridge, G_N_ELEMENTS(bridge));
+	link->stp = netlink_u32(bridge[IFLA_BR_STP_STATE]) != 0;
+	link->delay_cs = netlink_u32(bridge[IFLA_BR_FORWARD_DELAY]);
+}
+
 static void take_link(const struct nlmsghdr *header, void *opaque)
 {
 	struct netlink_link *link = opaque;
-	const struct nlattr *table[IFLA_MAX + 1], *kind[IFLA_INFO_MAX + 1];
+	const struct nlattr *table[IFLA_MAX + 1];
 	const struct ifinfomsg *info = NLMSG_DATA(header);
 	if (header->nlmsg_type != RTM_NEWLINK)
 		return;
@@ -55,12 +70,31 @@ static void take_link(const struct nlmsghdr *header, void *opaque)
 		g_strlcpy(link->name, netlink_data(table[IFLA_IFNAME]), sizeof(link->name));
 	if (table[IFLA_ADDRESS] && netlink_length(table[IFLA_ADDRESS]) == sizeof(link->mac))
 		memcpy(link->mac, netlink_data(table[IFLA_ADDRESS]), sizeof(link->mac));
-	if (!table[IFLA_LINKINFO])
-		return;
-	netlink_parse_nested(table[IFLA_LINKINFO], kind, G_N_ELEMENTS(kind));
-	if (kind[IFLA_INFO_KIND])
-		g_strlcpy(link->kind, netlink_data(kind[IFLA_INFO_KIND]),
-			  MIN(sizeof(link->kind), netlink_length(kind[IFLA_INFO_KIND]) + 1));
+	if (table[IFLA_OPERSTATE] && netlink_length(table[IFLA_OPERSTATE]) == 1)
+		link->operstate = *(const uint8_t *)netlink_data(table[IFLA_OPERSTATE]);
+	if (table[IFLA_LINKINFO])
+		take_kind(table[IFLA_LINKINFO], link);
+}
+
+static void add_link(const struct nlmsghdr *header, void *opaque)
+{
+	struct netlink_link link = {0};
+	take_link(header, &link);
+	if (link.index)
+		g_array_append_val((GArray *)opaque, link);
+}
+
+GArray *netlink_links(GError **error)
+{
+	g_autoptr(GArray) links = g_array_new(FALSE, FALSE, sizeof(struct netlink_link));
+	struct netlink_message m;
+	const struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
+	netlink_begin(&m, RTM_GETLINK, 0, &info, sizeof(info));
+	int result = netlink_dump(&m, add_link, links);
+	if (!result)
+		return g_steal_pointer(&links);
+	error_set_errno(error, result, "cannot list the host's interfaces");
+	return NULL;
 }
 
 bool netlink_link_get(const char *name, struct netlink_link *link, GError **error)

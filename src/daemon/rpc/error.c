@@ -59,6 +59,8 @@ static const char *prefix(enum virt_code code)
 		return "Node device not found: ";
 	case VIRT_NO_INTERFACE:
 		return "Interface not found: ";
+	case VIRT_MULTIPLE_INTERFACES:
+		return "multiple matching interfaces found: ";
 	case VIRT_NO_NWFILTER:
 		return "Network filter not found: ";
 	case VIRT_NO_NWFILTER_BINDING:

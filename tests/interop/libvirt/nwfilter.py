@@ -14,7 +14,7 @@ import libvirt
 import ether
 from nwfilter_corpus import documents
 from private import Daemon
-from real_nwfilter import Libvirtd
+from real_libvirtd import Libvirtd
 from ether import arp, ethernet, ipv4, ipv6, tcp, udp
 
 COVERS = """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's libvirtd with its filter driver, private to a test: what filters mean to libvirt itself.
+"""Debian's libvirtd with all its drivers, private to a test: what filters mean to libvirt itself.
 
 It runs in the network namespace of its caller, and in a mount namespace of its own, so that nothing of
 the machine's libvirt is touched.
@@ -15,6 +15,7 @@ SETUP = """
 mount --make-rprivate /
 for folder in /run /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do mount -t tmpfs none $folder; done
 mkdir -p /run/libvirt
+mount -t sysfs none /sys
 mount --bind {top}/filters /etc/libvirt/nwfilter
 exec /usr/sbin/libvirtd -f {top}/conf -p {top}/pid
 """
@@ -43,9 +44,12 @@ class Libvirtd:
         self.process.wait(timeout=LIMIT)
         self.folder.cleanup()
 
+    @property
+    def uri(self):
+        return f"qemu+unix:///system?socket={self.top}/s/libvirt-sock"
+
     def virsh(self, *args, check=True):
-        uri = f"qemu+unix:///system?socket={self.top}/s/libvirt-sock"
-        result = subprocess.run(["virsh", "-c", uri, *args], text=True, timeout=LIMIT,
+        result = subprocess.run(["virsh", "-c", self.uri, *args], text=True, timeout=LIMIT,
                                 env=dict(os.environ, LC_ALL="C"), stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
         assert not check or result.returncode == 0, f"virsh {' '.join(args)}:\n{result.stdout}"

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Network interfaces of the host, as libvirt's udev driver shows them: what the kernel has now. Ports
+ * of bridges are shown as parts of these. Changing the host's configuration is the business of its own
+ * tools, as it is with that driver.
+ */
+#include "base/error.h"
+#include "base/ip.h"
+#include "codec/xml.h"
+#include "daemon/network/netlink.h"
+#include "daemon/rpc/rpc.h"
+#include "daemon/rpc/serve.h"
+
+#include <linux/ethtool.h>
+#include <linux/if.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LIST_INACTIVE = 1, LIST_ACTIVE = 2, XML_INACTIVE = 1 };
+
+/* --- What there is ---------------------------------------------------------------------------- */
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct netlink_link *)a)->name, ((const struct netlink_link *)b)->name);
+}
+
+/* By name; NULL with the call failed. */
+static GArray *all_links(struct rpc_call *call)
+{
+	GError *error = NULL;
+	GArray *links = netlink_links(&error);
+	if (links)
+		g_array_sort(links, compare);
+	else
+		rpc_call_fail(call, error);
+	return links;
+}
+
+static const struct netlink_link *at(const GArray *links, unsigned i)
+{
+	return &g_array_index(links, struct netlink_link, i);
+}
+
+static bool is_active(const struct netlink_link *link)
+{
+	return link->operstate == IF_OPER_UP;
+}
+
+static bool is_bridge_port(const GArray *links, const struct netlink_link *link)
+{
+	for (unsigned i = 0; link->master && i < links->len; i++) {
+		if (at(links, i)->index == link->master)
+			return !strcmp(at(links, i)->kind, "bridge");
+	}
+	return false;
+}
+
+static struct remote_interface wire_of(struct rpc_call *call, const struct netlink_link *link)
+{
+	struct arena *arena = rpc_call_arena(call);
+	char *mac = arena_alloc(arena, MAC_TEXT_SIZE), *name = arena_alloc(arena, IFNAMSIZ);
+	g_strlcpy(name, link->name, IFNAMSIZ);
+	return (struct remote_interface){.name = name, .mac = mac_format(link->mac, mac)};
+}
+
+/* By name, or NULL with the call failed. */
+static const struct netlink_link *find(struct rpc_call *call, const GArray *links, const char *name)
+{
+	GError *error = NULL;
+	for (unsigned i = 0; i < links->len; i++) {
+		if (!strcmp(at(links, i)->name, name))
+			return at(links, i);
+	}
+	virt_error(&error, VIRT_FROM_INTERFACE, VIRT_NO_INTERFACE, "couldn't find interface named '%s'", name);
+	rpc_call_fail(call, error);
+	return NULL;
+}
+
+/* --- Lists ------------------------------------------------------------------------------------ */
+
+void serve_connect_list_all_interfaces(struct rpc_call *call,
+				       const struct remote_connect_list_all_interfaces_args *args)
+{
+	if (!rpc_call_check_flags(call, args->flags, LIST_INACTIVE | LIST_ACTIVE))
+		return;
+	g_autoptr(GArray) links = all_links(call);
+	if (!links)
+		return;
+	struct remote_connect_list_all_interfaces_ret ret = {0};
+	struct remote_interface *items =
+		arena_alloc(rpc_call_arena(call), links->len * sizeof(*items));
+	for (unsigned i = 0; i < links->len; i++) {
+		uint32_t wanted = is_active(at(links, i)) ? LIST_ACTIVE : LIST_INACTIVE;
+		if ((!args->flags || args->flags & wanted) && !is_bridge_port(links, at(links, i)))
+			items[ret.ret++] = wire_of(call, at(links, i));
+	}
+	if (args->need) {
+		ret.ifaces.count = ret.ret;
+		ret.ifaces.items = items;
+	}
+	rpc_call_reply(call, &ret);
+}
+
+/* The older calls know those that are up and those that are down, and no others. */
+static bool is_in_state(const GArray *links, const struct netlink_link *link, uint8_t state)
+{
+	return link->operstate == state && !is_bridge_port(links, link);
+}
+
+static void reply_count(struct rpc_call *call, uint8_t state)
+{
+	g_autoptr(GArray) links = all_links(call);
+	struct remote_connect_num_of_interfaces_ret ret = {0};
+	if (!links)
+		return;
+	for (unsigned i = 0; i < links->len; i++)
+		ret.num += is_in_state(links, at(links, i), state);
+	rpc_call_reply(call, &ret);
+}
+
+static void reply_names(struct rpc_call *call, uint8_t state, int max)
+{
+	g_autoptr(GArray) links = all_links(call);
+	struct remote_connect_list_interfaces_ret ret = {0};
+	if (!links)
+		return;
+	ret.names.items = arena_alloc(rpc_call_arena(call), links->len * sizeof(char *));
+	for (unsigned i = 0; i < links->len && (int)ret.names.count < max; i++) {
+		if (is_in_state(links, at(links, i), state))
+			ret.names.items[ret.names.count++] = wire_of(call, at(links, i)).name;
+	}
+	rpc_call_reply(call, &ret);
+}
+
+void serve_connect_num_of_interfaces(struct rpc_call *call)
+{
+	reply_count(call, IF_OPER_UP);
+}
+
+void serve_connect_num_of_defined_interfaces(struct rpc_call *call)
+{
+	reply_count(call, IF_OPER_DOWN);
+}
+
+void serve_connect_list_interfaces(struct rpc_call *call,
+				   const struct remote_connect_list_interfaces_args *args)
+{
+	reply_names(call, IF_OPER_UP, args->maxnames);
+}
+
+void serve_connect_list_defined_interfaces(struct rpc_call *call,
+					   const struct remote_connect_list_defined_interfaces_args *args)
+{
+	reply_names(call, IF_OPER_DOWN, args->maxnames);
+}
+
+/* --- One -------------------------------------------------------------------------------------- */
+
+void serve_interface_lookup_by_name(struct rpc_call *call,
+				    const struct remote_interface_lookup_by_name_args *args)
+{
+	g_autoptr(GArray) links = all_links(call);
+	const struct netlink_link *link = links ? find(call, links, args->name) : NULL;
+	if (link)
+		rpc_call_reply(call,
+			       &(struct remote_interface_lookup_by_name_ret){wire_of(call, link)});
+}
+
+void serve_interface_lookup_by_mac_string(struct rpc_call *call,
+					  const struct remote_interface_lookup_by_mac_string_args *args)
+{
+	g_autoptr(GArray) links = all_links(call);
+	const struct netlink_link *found = NULL;
+	unsigned count = 0;
+	uint8_t mac[6];
+	GError *error = NULL;
+	for (unsigned i = 0; links && mac_parse(args->mac, mac) && i < links->len; i++) {
+		if (!memcmp(at(links, i)->mac, mac, sizeof(mac)) && !count++)
+			found = at(links, i);
+	}
+	if (!links)
+		return;
+	if (count == 1) {
+		struct remote_interface_lookup_by_mac_string_ret ret = {wire_of(call, found)};
+		rpc_call_reply(call, &ret);
+		return;
+	}
+	if (count)
+		virt_error(&error, VIRT_FROM_INTERFACE, VIRT_MULTIPLE_INTERFACES,
+			   "the MAC address '%s' matches multiple interfaces", args->mac);
+	else
+		virt_error(&error, VIRT_FROM_INTERFACE, VIRT_NO_INTERFACE,
+			   "couldn't find interface with MAC address '%s'", args->mac);
+	rpc_call_fail(call, error);
+}
+
+void serve_interface_is_active(struct rpc_call *call, const struct remote_interface_is_active_args *args)
+{
+	g_autoptr(GArray) links = all_links(call);
+	const struct netlink_link *link = links ? find(call, links, args->iface.name) : NULL;
+	if (link)
+		rpc_call_reply(call, &(struct remote_interface_is_active_ret){is_active(link)});
+}
+
+/* --- XML -------------------------------------------------------------------------------------- */
+
+/* Megabits a second, or 0: not known. */
+static unsigned speed_of(const struct netlink_link *link)
+{
+	struct ethtool_cmd command = {.cmd = ETHTOOL_GSET};
+	struct ifreq request = {.ifr_data = (void *)&command};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	g_strlcpy(request.ifr_name, link->name, sizeof(request.ifr_name));
+	bool good = fd >= 0 && ioctl(fd, SIOCETHTOOL, &request) == 0;
+	if (fd >= 0)
+		close(fd);
+	uint32_t speed = good ? ethtool_cmd_speed(&command) : 0;
+	return speed == (uint32_t)SPEED_UNKNOWN ? 0 : speed;
+}
+
+static void write_link(struct xml_writer *w, const struct netlink_link *link)
+{
+	static const char *const states[] = {"unknown", "notpresent", "down", "lowerlayerdown",
+					     "testing", "dormant", "up"};
+	unsigned speed = is_active(link) ? speed_of(link) : 0;
+	g_autofree char *text = speed ? g_strdup_printf("%u", speed) : NULL;
+	const char *state = states[link->operstate < G_N_ELEMENTS(states) ? link->operstate : 0];
+	char mac[MAC_TEXT_SIZE];
+	xml_empty(w, "link", "speed", text, "state", state, NULL);
+	xml_empty(w, "mac", "address", mac_format(link->mac, mac), NULL);
+}
+
+static void write_bridge(struct xml_writer *w, const GArray *links, const struct netlink_link *bridge)
+{
+	g_autofree char *delay = g_strdup_printf("%u", bridge->delay_cs);
+	xml_open(w, "bridge", "stp", bridge->stp ? "on" : "off", "delay", delay, NULL);
+	for (unsigned i = 0; i < links->len; i++) {
+		if (at(links, i)->master != bridge->index)
+			continue;
+		xml_open(w, "interface", "type", "ethernet", "name", at(links, i)->name, NULL);
+		write_link(w, at(links, i));
+		xml_close(w, "interface");
+	}
+	xml_close(w, "bridge");
+}
+
+void serve_interface_get_xml_desc(struct rpc_call *call,
+				  const struct remote_interface_get_xml_desc_args *args)
+{
+	if (!rpc_call_check_flags(call, args->flags, XML_INACTIVE))
+		return;
+	g_autoptr(GArray) links = all_links(call);
+	const struct netlink_link *link = links ? find(call, links, args->iface.name) : NULL;
+	if (!link)
+		return;
+	GError *error = NULL;
+	if (!strcmp(link->kind, "bond") || !strcmp(link->kind, "vlan")) {
+		virt_error(&error, VIRT_FROM_INTERFACE, VIRT_CONFIG_UNSUPPORTED,
+			   "interface '%s' is a %s, which Berth cannot describe", link->name, link->kind);
+		rpc_call_fail(call, error);
+		return;
+	}
+	bool bridge = !strcmp(link->kind, "bridge");
+	struct xml_writer w = xml_writer_new();
+	g_autofree char *mtu = g_strdup_printf("%u", link->mtu);
+	xml_open(&w, "interface", "type", bridge ? "bridge" : "ethernet", "name", link->name, NULL);
+	xml_empty(&w, "mtu", "size", mtu, NULL);
+	if (bridge)
+		write_bridge(&w, links, link);
+	else
+		write_link(&w, link);
+	xml_close(&w, "interface");
+	g_autofree char *xml = xml_writer_take(&w);
+	rpc_call_reply(call, &(struct remote_interface_get_xml_desc_ret){xml});
+}
