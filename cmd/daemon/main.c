@@ -11,6 +11,7 @@
 #include "daemon/host/host.h"
 #include "daemon/network/filter.h"
 #include "daemon/network/network.h"
+#include "daemon/network/rate.h"
 #include "daemon/nodedev/nodedev.h"
 #include "daemon/rpc/rpc.h"
 #include "daemon/rpc/rules.h"
@@ -264,6 +265,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	daemon->storage = storage_new(daemon, error);
 	daemon->secrets = daemon->storage ? secrets_new(daemon, error) : NULL;
 	daemon->networks = daemon->secrets ? networks_new(daemon, error) : NULL;
+	daemon->rates = rates_new(daemon);
 	daemon->filters = daemon->networks ? filters_new(daemon, error) : NULL;
 	daemon->domains = daemon->filters ? domains_new(daemon, error) : NULL;
 	bool good = daemon->domains && serve(service, error);
@@ -275,6 +277,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	aio_loop_iterate(daemon->loop, 0);
 	domains_free(daemon->domains);
 	filters_free(daemon->filters);
+	rates_free(daemon->rates);
 	networks_free(daemon->networks);
 	secrets_free(daemon->secrets);
 	nodedevs_free(daemon->nodedevs);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "codec/xml.h"
+#include "conf/netdev.h"
 #include "conf/nwfilter.h"
 
 #include <limits.h>
@@ -66,6 +67,7 @@ struct conf_domain_nic {
 	bool unmanaged; /* the tap device is there already, and not ours */
 	unsigned mtu;   /* 0: not said */
 	struct conf_nwfilter_reference *filter; /* NULL: none */
+	struct conf_bandwidth bandwidth;
 	unsigned boot_order;
 };
 

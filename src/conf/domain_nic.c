@@ -90,6 +90,15 @@ static bool read_filter(struct conf_domain_nic *nic, const xmlNode *node, GError
 	return (nic->filter = conf_nwfilter_reference_read(reference, error)) != NULL;
 }
 
+static bool read_bandwidth(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+{
+	if (xml_child(node, "bandwidth") && strcmp(nic->type, "user") == 0)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "<bandwidth> is for a link that ends in a tap device, not for "
+					 "type='user'");
+	return conf_bandwidth_read(node, &nic->bandwidth, error);
+}
+
 bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	struct conf_domain_nic *nic = g_new0(struct conf_domain_nic, 1);
@@ -107,7 +116,7 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 				  "network") &&
 	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
 	       read_source(nic, node, error) && read_target(nic, node, error) &&
-	       read_filter(nic, node, error) &&
+	       read_filter(nic, node, error) && read_bandwidth(nic, node, error) &&
 	       conf_domain_read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);
 }
 

@@ -20,6 +20,7 @@ struct daemon {
 	struct nodedevs *nodedevs;
 	struct networks *networks;
 	struct filters *filters;
+	struct rates *rates;
 	const char *state_dir; /* XML of domains and pools, what running VMMs need, logs */
 	const char *vmm;       /* path of berth-vmm */
 	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */

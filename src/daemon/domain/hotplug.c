@@ -361,9 +361,9 @@ static bool update_nic(struct domain_change *change, const struct conf_domain_ni
 	    !same(old->port, next->port) || old->mtu != next->mtu || old->isolated != next->isolated ||
 	    !same(old->mac, next->mac) || !same(old->target, next->target))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-				  "of a running domain's interface only the link state and the filter can "
-				  "be changed");
-	if (!interface_update_filter(change->dom, old, next, error))
+				  "of a running domain's interface only the link state, the filter and the "
+				  "bandwidth can be changed");
+	if (!interface_update(change->dom, old, next, error))
 		return false;
 	if (old->link_down != next->link_down)
 		change_add_step(change, "set_link",

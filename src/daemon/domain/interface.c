@@ -7,6 +7,7 @@
 #include "conf/vm.h"
 #include "daemon/network/filter.h"
 #include "daemon/network/netlink.h"
+#include "daemon/network/rate.h"
 #include "daemon/network/tap.h"
 
 #include <string.h>
@@ -16,9 +17,7 @@ static bool check_plug(const struct domain *dom, const struct network_plug *plug
 {
 	const char *what = plug->kind == NETWORK_PLUG_DIRECT ? "an interface of the host"
 			   : plug->virtualport.present	     ? "a virtual port"
-			   : plug->vlan.count		     ? "VLAN tags"
-			   : plug->bandwidth.has_inbound || plug->bandwidth.has_outbound
-				   ? "limits of bandwidth" : NULL;
+			   : plug->vlan.count		     ? "VLAN tags" : NULL;
 	return !what || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 				   "domain '%s': its network gives it %s, which Berth does not support",
 				   dom->name, what);
@@ -83,15 +82,26 @@ static bool put_filter(void *opaque, const char *port, GError **error)
 				  binding_of(request->dom, request->nic, port), error);
 }
 
-bool interface_update_filter(struct domain *dom, const struct conf_domain_nic *old,
-			     const struct conf_domain_nic *next, GError **error)
+bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
+		      const struct conf_domain_nic *next, GError **error)
 {
+	if (memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) != 0 &&
+	    !rates_set(dom->all->daemon, old->target, &next->bandwidth, error))
+		return false;
 	/* The same again is no harm: it is put there at one stroke. */
 	if (next->filter)
 		return filter_replace(dom->all->daemon, binding_of(dom, next, old->target), error);
 	if (old->filter)
 		filter_remove(dom->all->daemon, old->target);
 	return true;
+}
+
+/* Its own, or that of its network. */
+static const struct conf_bandwidth *bandwidth_of(const struct conf_domain_nic *nic,
+						 const struct network_plug *plug)
+{
+	bool own = nic->bandwidth.has_inbound || nic->bandwidth.has_outbound;
+	return own || !plug ? &nic->bandwidth : &plug->bandwidth;
 }
 
 bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error)
@@ -115,6 +125,10 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 	*fd = tap_open(&request, name, error);
 	if (*fd < 0) {
 		g_prefix_error(error, "domain '%s': ", dom->name);
+		return false;
+	}
+	if (!rates_set(dom->all->daemon, name, bandwidth_of(nic, request.plug), error)) {
+		fd_clear(fd);
 		return false;
 	}
 	conf_domain_nic_plugged(nic, name, port ? port->plug.link : NULL, port ? port->uuid_text : NULL,
@@ -152,6 +166,7 @@ void interface_release(struct domain *dom)
 	}
 	g_ptr_array_add(keep, NULL);
 	g_ptr_array_add(filtered, NULL);
+	rates_sweep(dom->all->daemon);
 	filter_keep(dom->all->daemon, dom->uuid_text, (const char *const *)filtered->pdata);
 	network_ports_keep(dom->all->daemon->networks, dom->uuid, (const char *const *)keep->pdata);
 }
@@ -175,15 +190,18 @@ void interface_restore(struct domain *dom)
 	for (unsigned i = 0; i < dom->live->nics->len; i++) {
 		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
 		struct network_port_request request;
+		const struct network_port *port = NULL;
 		g_autoptr(GError) error = NULL;
-		if (!nic->port)
-			continue;
-		fill_request(dom, nic, &request);
-		const struct network_port *port =
-			network_port_open(dom->all->daemon->networks, &request, &error);
+		if (nic->port) {
+			fill_request(dom, nic, &request);
+			port = network_port_open(dom->all->daemon->networks, &request, &error);
+		}
 		if (port)
 			replug(dom, nic, &port->plug);
-		else
+		if (!error && nic->target)
+			rates_set(dom->all->daemon, nic->target,
+				  bandwidth_of(nic, port ? &port->plug : NULL), &error);
+		if (error)
 			log_warning("domain '%s': %s", dom->name, error->message);
 	}
 }

@@ -14,9 +14,9 @@
 bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error);
 /* The same for all cards: their descriptors (int), closed with the array. NULL with *error set. */
 GArray *interface_open_all(struct domain *dom, GError **error);
-/* Of a running domain's card: the filter that `next` says in the place of that of `old`. */
-bool interface_update_filter(struct domain *dom, const struct conf_domain_nic *old,
-			     const struct conf_domain_nic *next, GError **error);
+/* Of a running domain's card: the filter and the limits that `next` says in the place of those of `old`. */
+bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
+		      const struct conf_domain_nic *next, GError **error);
 /* Of all networks' ports and filters of the domain only those of its live document stay. */
 void interface_release(struct domain *dom);
 /* A domain of a former daemon: its ports are known again, and its taps where they belong. */
