@@ -59,6 +59,12 @@ static bool is_bridge_port(const GArray *links, const struct netlink_link *link)
 	return false;
 }
 
+/* In lists: what the caller may see and is no part of another. */
+static bool is_shown(struct rpc_call *call, const GArray *links, const struct netlink_link *link)
+{
+	return !is_bridge_port(links, link) && rpc_call_sees(call, RPC_INTERFACE, link->name);
+}
+
 static struct remote_interface wire_of(struct rpc_call *call, const struct netlink_link *link)
 {
 	struct arena *arena = rpc_call_arena(call);
@@ -95,7 +101,7 @@ void serve_connect_list_all_interfaces(struct rpc_call *call,
 		arena_alloc(rpc_call_arena(call), links->len * sizeof(*items));
 	for (unsigned i = 0; i < links->len; i++) {
 		uint32_t wanted = is_active(at(links, i)) ? LIST_ACTIVE : LIST_INACTIVE;
-		if ((!args->flags || args->flags & wanted) && !is_bridge_port(links, at(links, i)))
+		if ((!args->flags || args->flags & wanted) && is_shown(call, links, at(links, i)))
 			items[ret.ret++] = wire_of(call, at(links, i));
 	}
 	if (args->need) {
@@ -106,9 +112,10 @@ void serve_connect_list_all_interfaces(struct rpc_call *call,
 }
 
 /* The older calls know those that are up and those that are down, and no others. */
-static bool is_in_state(const GArray *links, const struct netlink_link *link, uint8_t state)
+static bool is_in_state(struct rpc_call *call, const GArray *links, const struct netlink_link *link,
+			uint8_t state)
 {
-	return link->operstate == state && !is_bridge_port(links, link);
+	return link->operstate == state && is_shown(call, links, link);
 }
 
 static void reply_count(struct rpc_call *call, uint8_t state)
@@ -118,7 +125,7 @@ static void reply_count(struct rpc_call *call, uint8_t state)
 	if (!links)
 		return;
 	for (unsigned i = 0; i < links->len; i++)
-		ret.num += is_in_state(links, at(links, i), state);
+		ret.num += is_in_state(call, links, at(links, i), state);
 	rpc_call_reply(call, &ret);
 }
 
@@ -130,7 +137,7 @@ static void reply_names(struct rpc_call *call, uint8_t state, int max)
 		return;
 	ret.names.items = arena_alloc(rpc_call_arena(call), links->len * sizeof(char *));
 	for (unsigned i = 0; i < links->len && (int)ret.names.count < max; i++) {
-		if (is_in_state(links, at(links, i), state))
+		if (is_in_state(call, links, at(links, i), state))
 			ret.names.items[ret.names.count++] = wire_of(call, at(links, i)).name;
 	}
 	rpc_call_reply(call, &ret);

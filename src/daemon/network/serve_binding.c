@@ -29,8 +29,11 @@ void serve_connect_list_all_nwfilter_bindings(
 	GHashTableIter iter;
 	void *port;
 	g_hash_table_iter_init(&iter, rpc_call_daemon(call)->filters->ports);
-	while (g_hash_table_iter_next(&iter, NULL, &port))
-		g_ptr_array_add(ports, port);
+	while (g_hash_table_iter_next(&iter, NULL, &port)) {
+		const struct conf_nwfilter_binding *binding = ((struct filter_port *)port)->binding;
+		if (rpc_call_sees(call, RPC_NWFILTER, binding->reference->filter))
+			g_ptr_array_add(ports, port);
+	}
 	g_ptr_array_sort(ports, compare_ports);
 	struct remote_connect_list_all_nwfilter_bindings_ret ret = {.ret = ports->len};
 	if (args->need) {

@@ -34,23 +34,25 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Borrowed names, sorted. */
+/* Borrowed names of what the caller may see, sorted. */
 static GPtrArray *names_of(struct rpc_call *call)
 {
 	GPtrArray *names = g_ptr_array_new();
 	GHashTableIter iter;
 	void *name;
 	g_hash_table_iter_init(&iter, filters_of(call)->by_name);
-	while (g_hash_table_iter_next(&iter, &name, NULL))
-		g_ptr_array_add(names, name);
+	while (g_hash_table_iter_next(&iter, &name, NULL)) {
+		if (rpc_call_sees(call, RPC_NWFILTER, name))
+			g_ptr_array_add(names, name);
+	}
 	g_ptr_array_sort(names, compare_names);
 	return names;
 }
 
 void serve_connect_num_of_nwfilters(struct rpc_call *call)
 {
-	rpc_call_reply(call, &(struct remote_connect_num_of_nwfilters_ret){
-				     g_hash_table_size(filters_of(call)->by_name)});
+	g_autoptr(GPtrArray) names = names_of(call);
+	rpc_call_reply(call, &(struct remote_connect_num_of_nwfilters_ret){names->len});
 }
 
 void serve_connect_list_nwfilters(struct rpc_call *call,
