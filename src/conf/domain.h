@@ -59,7 +59,8 @@ struct conf_domain_nic {
 	struct conf_domain_device dev;
 	char *type;  /* user, bridge, ethernet, network */
 	char *mac, *model;
-	char *source; /* the bridge */
+	char *source; /* the bridge; direct: the host's interface */
+	char *mode;   /* direct: vepa, bridge, private, passthrough */
 	char *network, *portgroup; /* of type network; portgroup may be NULL */
 	char *port;   /* UUID of the port in the network, while it runs; or NULL */
 	char *target; /* the tap device, or NULL */

@@ -102,7 +102,7 @@ static const char *const rows[] = {
 	"domain/devices/controller/master startport",
 	"domain/devices/interface type",
 	"domain/devices/interface/mac address",
-	"domain/devices/interface/source bridge network portgroup portid",
+	"domain/devices/interface/source bridge network portgroup portid dev mode",
 	"domain/devices/interface/target dev managed",
 	"domain/devices/interface/mtu size",
 	"domain/devices/interface/bandwidth",

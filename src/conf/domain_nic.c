@@ -11,6 +11,7 @@
 
 /* Made by the kernel for a tap device that nobody has named: it means nothing in a definition. */
 #define MADE_UP_NAME "vnet"
+#define MADE_UP_DIRECT_NAME "macvtap"
 
 static bool read_mac(struct conf_domain_nic *nic, xmlNode *node, GError **error)
 {
@@ -30,6 +31,34 @@ static bool read_mac(struct conf_domain_nic *nic, xmlNode *node, GError **error)
 	return true;
 }
 
+/* <source dev='eth0' mode='bridge'/>: the segment of one of the host's interfaces. */
+static bool read_direct(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+{
+	g_autofree char *dev = conf_domain_child_attribute(node, "source", "dev");
+	nic->mode = conf_domain_child_attribute(node, "source", "mode");
+	if (strcmp(nic->type, "direct") != 0)
+		return (!dev && !nic->mode) ||
+		       conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "<source dev=... mode=...> is for type='direct'");
+	if (!dev)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source dev=...> is missing");
+	nic->source = g_steal_pointer(&dev);
+	if (!nic->mode)
+		nic->mode = g_strdup("vepa");
+	return CONF_DOMAIN_ONE_OF(node, "source mode", nic->mode, error, "vepa", "bridge", "private",
+				  "passthrough");
+}
+
+/* A macvtap device's two sides are not those of a tap device. */
+static bool check_direct(const struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+{
+	const char *what = nic->filter ? "<filterref>"
+			   : nic->bandwidth.has_inbound || nic->bandwidth.has_outbound ? "<bandwidth>" : NULL;
+	return strcmp(nic->type, "direct") != 0 || !what ||
+	       conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+				 "Berth does not support %s with type='direct'", what);
+}
+
 static bool read_source(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
 {
 	uint8_t uuid[16];
@@ -45,6 +74,8 @@ static bool read_source(struct conf_domain_nic *nic, const xmlNode *node, GError
 	if (!network && (nic->network || nic->portgroup || nic->port))
 		return conf_domain_error(error, BERTH_ERR_INVALID, node,
 					 "<source network=...> is for type='network'");
+	if (!read_direct(nic, node, error))
+		return false;
 	return !nic->port || conf_uuid_parse(nic->port, uuid, NULL) ||
 	       conf_domain_error(error, BERTH_ERR_INVALID, node, "portid '%s' is no UUID", nic->port);
 }
@@ -113,10 +144,11 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its type is missing");
 	return CONF_DOMAIN_ONE_OF(node, "link", link, error, "up", "down") &&
 	       CONF_DOMAIN_ONE_OF(node, "interface type", nic->type, error, "user", "bridge", "ethernet",
-				  "network") &&
+				  "network", "direct") &&
 	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
 	       read_source(nic, node, error) && read_target(nic, node, error) &&
 	       read_filter(nic, node, error) && read_bandwidth(nic, node, error) &&
+	       check_direct(nic, node, error) &&
 	       conf_domain_read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);
 }
 
@@ -138,7 +170,9 @@ void conf_domain_nics_unplugged(struct conf_domain *conf)
 {
 	for (unsigned i = 0; i < conf->nics->len; i++) {
 		struct conf_domain_nic *nic = conf->nics->pdata[i];
-		if (nic->target && g_str_has_prefix(nic->target, MADE_UP_NAME) && !nic->unmanaged) {
+		bool made_up = nic->target && (g_str_has_prefix(nic->target, MADE_UP_NAME) ||
+					       g_str_has_prefix(nic->target, MADE_UP_DIRECT_NAME));
+		if (made_up && !nic->unmanaged) {
 			drop_attribute(nic->dev.node, "target", "dev");
 			g_clear_pointer(&nic->target, g_free);
 		}
@@ -183,7 +217,9 @@ void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, co
 	if (!port)
 		return;
 	replace(&nic->port, port);
-	replace(&nic->source, link);
 	xmlSetProp(source, (const xmlChar *)"portid", (const xmlChar *)port);
+	if (!link)
+		return;
+	replace(&nic->source, link);
 	xmlSetProp(source, (const xmlChar *)"bridge", (const xmlChar *)link);
 }

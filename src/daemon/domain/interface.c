@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "conf/vm.h"
 #include "daemon/network/filter.h"
+#include "daemon/network/macvtap.h"
 #include "daemon/network/netlink.h"
 #include "daemon/network/rate.h"
 #include "daemon/network/tap.h"
@@ -15,9 +16,11 @@
 /* What of a network's settings nothing here puts into effect is refused, not left out. */
 static bool check_plug(const struct domain *dom, const struct network_plug *plug, GError **error)
 {
-	const char *what = plug->kind == NETWORK_PLUG_DIRECT ? "an interface of the host"
-			   : plug->virtualport.present	     ? "a virtual port"
-			   : plug->vlan.count		     ? "VLAN tags" : NULL;
+	bool direct = plug->kind == NETWORK_PLUG_DIRECT;
+	bool limited = plug->bandwidth.has_inbound || plug->bandwidth.has_outbound;
+	const char *what = plug->virtualport.present ? "a virtual port"
+			   : plug->vlan.count	     ? "VLAN tags"
+			   : direct && limited	     ? "limits of bandwidth on a macvtap device" : NULL;
 	return !what || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 				   "domain '%s': its network gives it %s, which Berth does not support",
 				   dom->name, what);
@@ -41,7 +44,11 @@ static bool find_plug(struct domain *dom, const struct conf_domain_nic *nic, str
 	struct network_port_request request;
 	*port = NULL;
 	*plug = NULL;
-	if (strcmp(nic->type, "bridge") == 0) {
+	if (strcmp(nic->type, "direct") == 0) {
+		*own = (struct network_plug){.kind = NETWORK_PLUG_DIRECT, .link = nic->source,
+					     .mode = nic->mode};
+		*plug = own;
+	} else if (strcmp(nic->type, "bridge") == 0) {
 		*own = (struct network_plug){.kind = NETWORK_PLUG_BRIDGE, .link = nic->source,
 					     .isolated = nic->isolated};
 		*plug = own;
@@ -104,6 +111,19 @@ static const struct conf_bandwidth *bandwidth_of(const struct conf_domain_nic *n
 	return own || !plug ? &nic->bandwidth : &plug->bandwidth;
 }
 
+static int open_direct(const struct domain *dom, const struct conf_domain_nic *nic,
+		       const struct tap_request *tap, char name[IFNAMSIZ], GError **error)
+{
+	struct macvtap_request request = {.name = tap->name, .lower = tap->plug->link,
+					  .mode = tap->plug->mode, .owner_uuid = dom->uuid_text,
+					  .mtu = tap->mtu};
+	memcpy(request.mac, tap->guest_mac, sizeof(request.mac));
+	if (!nic->filter)
+		return macvtap_open(&request, name, error);
+	error_set(error, BERTH_ERR_NOT_SUPPORTED, "Berth does not support <filterref> on a macvtap device");
+	return -1;
+}
+
 bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error)
 {
 	struct network_plug own;
@@ -122,7 +142,8 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 	}
 	mac_parse(nic->mac, request.guest_mac);
 	request.mtu = nic->mtu ? nic->mtu : request.plug ? request.plug->mtu : 0;
-	*fd = tap_open(&request, name, error);
+	bool direct = request.plug && request.plug->kind == NETWORK_PLUG_DIRECT;
+	*fd = direct ? open_direct(dom, nic, &request, name, error) : tap_open(&request, name, error);
 	if (*fd < 0) {
 		g_prefix_error(error, "domain '%s': ", dom->name);
 		return false;
@@ -131,7 +152,7 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 		fd_clear(fd);
 		return false;
 	}
-	conf_domain_nic_plugged(nic, name, port ? port->plug.link : NULL, port ? port->uuid_text : NULL,
+	conf_domain_nic_plugged(nic, name, port && !direct ? port->plug.link : NULL, port ? port->uuid_text : NULL,
 				port ? port->plug.mtu : 0);
 	return true;
 }
@@ -157,15 +178,20 @@ GArray *interface_open_all(struct domain *dom, GError **error)
 void interface_release(struct domain *dom)
 {
 	g_autoptr(GPtrArray) keep = g_ptr_array_new(), filtered = g_ptr_array_new();
+	g_autoptr(GPtrArray) targets = g_ptr_array_new();
 	for (unsigned i = 0; dom->live && i < dom->live->nics->len; i++) {
 		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
 		if (nic->port)
 			g_ptr_array_add(keep, nic->port);
+		if (nic->target)
+			g_ptr_array_add(targets, nic->target);
 		if (nic->filter && nic->target)
 			g_ptr_array_add(filtered, nic->target);
 	}
 	g_ptr_array_add(keep, NULL);
 	g_ptr_array_add(filtered, NULL);
+	g_ptr_array_add(targets, NULL);
+	macvtap_sweep(dom->uuid_text, (const char *const *)targets->pdata);
 	rates_sweep(dom->all->daemon);
 	filter_keep(dom->all->daemon, dom->uuid_text, (const char *const *)filtered->pdata);
 	network_ports_keep(dom->all->daemon->networks, dom->uuid, (const char *const *)keep->pdata);
@@ -177,7 +203,8 @@ static void replug(const struct domain *dom, const struct conf_domain_nic *nic,
 {
 	struct netlink_link tap, bridge;
 	g_autoptr(GError) error = NULL;
-	if (!nic->target || !netlink_link_get(nic->target, &tap, NULL) ||
+	if (plug->kind != NETWORK_PLUG_BRIDGE || !nic->target ||
+	    !netlink_link_get(nic->target, &tap, NULL) ||
 	    !netlink_link_get(plug->link, &bridge, NULL) || tap.master == bridge.index)
 		return;
 	if (!netlink_link_set_master(nic->target, plug->link, &error) ||

@@ -58,6 +58,7 @@ struct netlink_link {
 	char name[IFNAMSIZ], kind[16];      /* kind "": it is not virtual */
 	uint8_t mac[6];
 	uint8_t operstate;    /* IF_OPER_ of linux/if.h */
+	char alias[64];       /* cut if it is longer */
 	bool stp;             /* of a bridge, as are those below */
 	unsigned delay_cs;    /* forward delay: hundredths of a second */
 };

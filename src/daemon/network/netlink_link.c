@@ -70,6 +70,9 @@ static void take_link(const struct nlmsghdr *header, void *opaque)
 		g_strlcpy(link->name, netlink_data(table[IFLA_IFNAME]), sizeof(link->name));
 	if (table[IFLA_ADDRESS] && netlink_length(table[IFLA_ADDRESS]) == sizeof(link->mac))
 		memcpy(link->mac, netlink_data(table[IFLA_ADDRESS]), sizeof(link->mac));
+	if (table[IFLA_IFALIAS])
+		g_strlcpy(link->alias, netlink_data(table[IFLA_IFALIAS]),
+			  MIN(sizeof(link->alias), netlink_length(table[IFLA_IFALIAS]) + 1));
 	if (table[IFLA_OPERSTATE] && netlink_length(table[IFLA_OPERSTATE]) == 1)
 		link->operstate = *(const uint8_t *)netlink_data(table[IFLA_OPERSTATE]);
 	if (table[IFLA_LINKINFO])

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""type='direct': a guest on the segment of one of the host's interfaces, with a MAC address of its own."""
+import os
+import re
+import signal
+import sys
+
+import ether
+from private import Daemon
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
+import guest as testlib  # noqa: E402
+
+MAC = "52:54:00:00:00:02"
+CARD = """<interface type='direct'><mac address='{mac}'/><source dev='{dev}' mode='{mode}'/>
+<model type='virtio'/>{more}</interface>"""
+GUEST = """<domain type='qemu'><name>{name}</name>
+  <uuid>12ac8b8c-4f23-4248-ae42-fdcd50c40002</uuid><memory unit='MiB'>160</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
+    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_net,af_packet berth.run=while,true;do,setsid,cttyhack,sh;done</cmdline></os>
+  <features><acpi/><apic/></features><devices>{card}<memballoon model='none'/>
+    <serial type='pty'/><console type='pty'/></devices></domain>"""
+
+
+def define(daemon, card, name="vm", kernel="/none", initrd="/none", check=True):
+    path = os.path.join(daemon.top, "vm.xml")
+    with open(path, "w") as file:
+        file.write(GUEST.format(name=name, card=card, kernel=kernel, initrd=initrd))
+    return daemon.virsh("define", path, check=check)
+
+
+def devices():
+    return re.findall(r"(macvtap\d+|mine)@", ether.ip("link"))
+
+
+def check_refusals(daemon):
+    for more, words in (("<filterref filter='clean-traffic'/>", "<filterref>"),
+                        ("<bandwidth><inbound average='1'/></bandwidth>", "<bandwidth>")):
+        result = define(daemon, CARD.format(mac=MAC, dev="low0", mode="bridge", more=more), check=False)
+        assert result.returncode and words in result.stdout, result.stdout
+    define(daemon, CARD.format(mac=MAC, dev="low7", mode="bridge", more=""))
+    assert "no interface 'low7'" in daemon.virsh("start", "vm", check=False).stdout
+    assert not devices()
+
+
+def check_modes(daemon, kernel, initrd):
+    own = re.search(r"link/ether (\S+)", ether.ip("link", "show", "low0")).group(1)
+    for mode, shown in (("vepa", "vepa"), ("private", "private"), ("passthrough", "passthru")):
+        define(daemon, CARD.format(mac=MAC, dev="low0", mode=mode, more="<target dev='mine'/>"),
+               kernel=kernel, initrd=initrd)
+        daemon.virsh("start", "vm", "--paused")
+        text = ether.ip("-d", "link", "show", "mine")
+        assert f"macvtap mode {shown}" in text and MAC in text, text
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        assert devices() == ["mine"]
+        daemon.virsh("destroy", "vm")
+        assert not devices() and own in ether.ip("link", "show", "low0")
+
+
+def check_packets(daemon, outside, kernel, initrd):
+    define(daemon, CARD.format(mac=MAC, dev="low0", mode="bridge", more=""), kernel=kernel, initrd=initrd)
+    daemon.virsh("start", "vm")
+    assert devices() == ["macvtap0"] and "macvtap0" in daemon.said("dumpxml", "vm")
+    console = ["script", "-qfec", f"virsh -c '{daemon.uri()}' console vm --force", "/dev/null"]
+    with testlib.Guest(console) as guest:
+        guest.expect("guest# ", 300)
+        guest.send("stty -echo\n")
+        guest.run("ip link set eth0 up; ip address add 10.9.0.2/24 dev eth0", 60)
+        outside.read(0)
+        assert "5 packets received" in guest.run("ping -c 5 10.9.0.1", 60)
+        sources = {frame[6:12] for frame in outside.read()}
+        assert ether.mac(MAC) in sources, sources
+    daemon.virsh("destroy", "vm")
+    assert not devices() and "macvtap" not in daemon.said("dumpxml", "vm")
+
+
+def main():
+    ether.own_network()
+    ether.ip("link", "add", "low0", "type", "veth", "peer", "name", "seg0")
+    for name in ("low0", "seg0"):
+        ether.ip("link", "set", name, "up")
+    ether.ip("addr", "add", "10.9.0.1/24", "dev", "seg0")
+    kernel, initrd = testlib.kernel("cloud")
+    with Daemon() as daemon:
+        check_refusals(daemon)
+        check_modes(daemon, kernel, initrd)
+        check_packets(daemon, ether.End("seg0"), kernel, initrd)
+
+
+main()
