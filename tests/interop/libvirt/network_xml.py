@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Documents of networks of every kind that libvirt documents: accepted, and shown as libvirt's own test
+driver shows them; and what is wrong or not supported is refused by name."""
+import glob
+import os
+import re
+import sys
+import xml.etree.ElementTree as etree
+
+import libvirt
+from private import Daemon
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CORPUS = os.path.join(HERE, "..", "..", "fuzz", "corpus", "network_xml", "*.xml")
+
+IP = "<ip address='10.0.0.1' prefix='24'>{}</ip>"
+WRONG = [
+    ("<forward mode='hostdev'/>", "does not support mode='hostdev'"),
+    ("<forward mode='fly'/>", "does not support mode='fly'"),
+    ("<bridge zone='public'/>", "does not support the attribute 'zone'"),
+    ("<bridge macTableManager='libvirt'/>", "macTableManager='libvirt', only 'kernel'"),
+    ("<bridge name='a name'/>", "'a name' is no name for a bridge"),
+    ("<domain name='x' register='yes'/>", "does not support the attribute 'register'"),
+    ("<colour/>", "does not support <colour> in <network>"),
+    ("<forward mode='nat'/>", "needs an <ip>"),
+    ("<forward mode='bridge'/>", "needs <bridge name=...> or <interface dev=...>"),
+    ("<forward mode='bridge'/><bridge name='b'/>" + IP.format(""), "<ip> is not possible"),
+    ("<vlan><tag id='5'/></vlan>", "<vlan> is not possible"),
+    ("<virtualport type='802.1Qbh'/>", "does not support type='802.1Qbh'"),
+    (IP.format("<dhcp><range start='10.0.1.2' end='10.0.1.9'/></dhcp>"), "10.0.1.2 is not in the network"),
+    (IP.format("<dhcp><range start='10.0.0.9' end='10.0.0.2'/></dhcp>"), "its end is before its start"),
+    (IP.format("<dhcp><host mac='01:00:00:00:00:01' ip='10.0.0.2'/></dhcp>"), "no MAC address of one card"),
+    (IP.format("<dhcp><host mac='52:54:00:00:00:01' name='a,b' ip='10.0.0.2'/></dhcp>"), "cannot be a host's name"),
+    ("<ip address='10.0.0.1' netmask='255.0.255.0'/>", "its netmask has holes"),
+    ("<ip address='10.0.0.256'/>", "no IP address"),
+    ("<ip family='ipv6' address='10.0.0.1'/>", "not an IPv6 address"),
+    ("<dns><txt name='a' value='b&#10;port=53'/></dns>", "control characters"),
+    ("<dns><host ip='10.0.0.2'><hostname>a/b</hostname></host></dns>", "no name for DNS"),
+    ("<dns enable='no'><txt name='a' value='b'/></dns>", "of no use without DNS"),
+    ("<route address='10.1.0.1' prefix='24' gateway='10.0.0.2'/>", "one host's"),
+    ("<portgroup name='a' default='yes'/><portgroup name='b' default='yes'/>", "are the default"),
+    ("<metadata><b:forwards xmlns:b='urn:berth:network:port-forward:1'><b:forward port='1' to='10.9.9.9'/>"
+     "</b:forwards></metadata><forward mode='nat'/>" + IP.format(""), "which is not in the network"),
+]
+
+
+def canonical(text):
+    """Without what each daemon makes up by itself."""
+    root = etree.fromstring(text)
+    for name in ("uuid", "mac"):
+        child = root.find(name)
+        if child is not None:
+            root.remove(child)
+    bridge = root.find("bridge")
+    if bridge is not None and re.fullmatch(r"virbr\d+", bridge.get("name", "virbr0")):
+        bridge.attrib.pop("name", None)
+    return etree.canonicalize(etree.tostring(root), strip_text=True)
+
+
+def check_corpus(conn, oracle):
+    paths = sorted(glob.glob(CORPUS))
+    assert len(paths) >= 17, paths
+    for path in paths:
+        with open(path) as file:
+            text = file.read()
+        ours, theirs = conn.networkDefineXML(text), oracle.networkDefineXML(text)
+        mine = ours.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+        assert canonical(mine) == canonical(theirs.XMLDesc()), f"{path}:\n{mine}\n{theirs.XMLDesc()}"
+        ours.undefine()
+        again = conn.networkDefineXML(mine)
+        assert again.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE) == mine
+        again.undefine()
+        theirs.undefine()
+
+
+def check_wrong(conn):
+    for body, words in WRONG:
+        try:
+            conn.networkDefineXML(f"<network><name>wrong</name>{body}</network>")
+            raise AssertionError(f"accepted: {body}")
+        except libvirt.libvirtError as error:
+            assert words in str(error), f"{body}: {error}"
+    assert "wrong" not in [net.name() for net in conn.listAllNetworks()]
+
+
+def main():
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    with Daemon() as daemon:
+        conn, oracle = libvirt.open(daemon.uri()), libvirt.open("test:///default")
+        check_corpus(conn, oracle)
+        check_wrong(conn)
+        # What was defined is there after a restart, word for word.
+        name = conn.networkDefineXML("<network><name>kept</name></network>").XMLDesc()
+        conn.close()
+        daemon.stop()
+        daemon.start()
+        assert daemon.said("net-dumpxml", "kept") == name.strip()
+        oracle.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
