@@ -97,7 +97,6 @@ struct network_port {
 	char *owner_name, *group; /* group NULL: none */
 	uint8_t owner_uuid[16];
 	uint8_t mac[6];
-	bool by_client;           /* made by net-port-create, and not by a domain of ours */
 	struct network_plug plug;
 };
 
@@ -114,7 +113,7 @@ struct network_port_request {
  */
 struct network_port *network_port_open(struct networks *networks,
 				       const struct network_port_request *request, GError **error);
-/* Of the ports that an owner has in any network, but not those made by clients, only `uuids` stay. */
+/* Of the ports that an owner has in any network only `uuids` stay. */
 void network_ports_keep(struct networks *networks, const uint8_t owner[16], const char *const *uuids);
 
 /* What a MAC address has leased in an active network: struct network_lease. Never NULL. */

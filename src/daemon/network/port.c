@@ -126,7 +126,7 @@ static gboolean is_over(void *key, void *value, void *opaque)
 {
 	const struct network_port *port = value;
 	const struct keeping *keeping = opaque;
-	return !port->by_client && memcmp(port->owner_uuid, keeping->owner, sizeof(port->owner_uuid)) == 0 &&
+	return memcmp(port->owner_uuid, keeping->owner, sizeof(port->owner_uuid)) == 0 &&
 	       !g_strv_contains(keeping->uuids, port->uuid_text);
 }
 

@@ -24,7 +24,8 @@ NETWORK_GET_XML_DESC NETWORK_GET_DHCP_LEASES NETWORK_SET_AUTOSTART NETWORK_GET_A
 NETWORK_GET_BRIDGE_NAME NETWORK_IS_ACTIVE NETWORK_IS_PERSISTENT CONNECT_LIST_ALL_NETWORKS
 CONNECT_NETWORK_EVENT_REGISTER_ANY NETWORK_LOOKUP_BY_NAME NETWORK_LOOKUP_BY_UUID
 CONNECT_NUM_OF_NETWORKS CONNECT_LIST_NETWORKS CONNECT_NUM_OF_DEFINED_NETWORKS
-CONNECT_LIST_DEFINED_NETWORKS DOMAIN_INTERFACE_ADDRESSES
+CONNECT_LIST_DEFINED_NETWORKS DOMAIN_INTERFACE_ADDRESSES NETWORK_LIST_ALL_PORTS
+NETWORK_PORT_LOOKUP_BY_UUID NETWORK_PORT_GET_XML_DESC
 """
 
 NETWORKS = {
@@ -324,6 +325,12 @@ def check_lists(daemon):
     net = conn.networkLookupByName("nat")
     assert net.bridgeName() == "natbr" and net.autostart() == 1 and net.isActive() and net.isPersistent()
     assert conn.networkLookupByUUID(net.UUID()).name() == "nat"
+    ports = {port.UUIDString() for port in net.listAllPorts()}
+    mine = re.search("portid='([^']+)' bridge='natbr'", daemon.said("dumpxml", "g1")).group(1)
+    assert len(ports) == 2 and mine in ports, (ports, mine)
+    shown = daemon.said("net-port-dumpxml", "nat", mine)
+    assert "<name>g1</name>" in shown and "52:54:00:00:01:00" in shown, shown
+    assert "<plug type='bridge' bridge='natbr'/>" in shown, shown
     brief = conn.networkCreateXML("<network><name>brief</name></network>")
     assert not brief.isPersistent() and brief.bridgeName() == "virbr0"
     brief.destroy()
