@@ -2,6 +2,7 @@
 #include "daemon/domain/vcpus.h"
 
 #include "base/log.h"
+#include "daemon/domain/cgroup.h"
 #include "daemon/domain/change.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/serve.h"
@@ -110,7 +111,7 @@ static void on_threads(void *opaque, json_t *result, const GError *error)
 	if (count && count != dom->live->vcpus)
 		change_submit(dom, NULL, new_change(CHANGE_LIVE, &(struct vcpu_count){count, .plugged = true}));
 	g_autoptr(GError) failure = NULL;
-	if (!vmm_pin_all(dom, &failure))
+	if (!vmm_pin_all(dom, &failure) || !cgroup_apply(dom, dom->live, &failure))
 		log_warning("domain '%s': %s", dom->name, failure->message);
 }
 

@@ -7,9 +7,9 @@ import re
 from private import Daemon
 
 XML = """<domain type='qemu'><name>tune</name>
-<uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>2</vcpu>
+<uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu current='2'>3</vcpu>
 <cputune><shares>512</shares><vcpupin vcpu='0' cpuset='0'/></cputune>
-<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
+<os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features></domain>"""
 UUID = f"7dea22b3-1d52-d8f3-2516-{os.getpid():012x}"
 COVERS = """DOMAIN_GET_SCHEDULER_TYPE DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS
 DOMAIN_SET_SCHEDULER_PARAMETERS_FLAGS DOMAIN_GET_MEMORY_PARAMETERS DOMAIN_SET_MEMORY_PARAMETERS"""
@@ -62,6 +62,10 @@ def check_running(daemon):
     assert value("cpu", "cpu.shares") == "2048" and value("cpu", "cpu.cfs_quota_us") == "-1"
     for vcpu in ("vcpu0", "vcpu1"):
         assert value("cpu", vcpu, "cpu.cfs_quota_us") == "20000" and value("cpu", vcpu, "tasks")
+    # One that is plugged in gets the limit of the others.
+    daemon.virsh("setvcpus", "tune", "3", "--live")
+    daemon.wait(lambda: os.path.exists(group("cpu", "vcpu2")) and value("cpu", "vcpu2", "tasks"),
+                "the third vCPU has a group")
     daemon.virsh("schedinfo", "tune", "--set", "emulator_quota=30000", "--live")
     assert value("cpu", "emulator", "cpu.cfs_quota_us") == "30000"
     assert pid in value("cpu", "emulator", "tasks").split()
