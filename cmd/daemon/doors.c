@@ -30,6 +30,7 @@ struct doors {
 	const struct settings *settings;
 	struct tls_server *tls;
 	struct rpc_door door[DOORS];
+	bool sasl;    /* the library is in use */
 	char **given; /* names of systemd's sockets, in their order */
 };
 
@@ -83,10 +84,10 @@ struct doors *doors_new(const struct settings *settings, GError **error)
 		.no_verify = settings->tls_no_verify_certificate,
 		.allowed = (const char *const *)settings->tls_allowed_dn_list,
 	};
-	bool sasl = false;
-	for (unsigned i = 0; i < DOORS; i++)
-		sasl |= doors->door[i].sasl;
-	bool good = find_given(doors, error) && (!sasl || sasl_library_init(error));
+	bool sasl = wants_sasl(settings->auth_unix_rw) || wants_sasl(settings->auth_unix_ro) ||
+		    wants_sasl(settings->auth_tcp) || wants_sasl(settings->auth_tls);
+	doors->sasl = sasl && sasl_library_init(error);
+	bool good = doors->sasl == sasl && find_given(doors, error);
 	if (good && (settings->listen_tls || is_given(doors, DOOR_TLS)))
 		good = (doors->tls = tls_server_new(&tls, error)) != NULL;
 	doors->door[DOOR_TLS] = (struct rpc_door){
@@ -103,6 +104,8 @@ void doors_free(struct doors *doors)
 	if (!doors)
 		return;
 	tls_server_free(doors->tls);
+	if (doors->sasl)
+		sasl_library_done();
 	g_strfreev(doors->given);
 	g_free(doors);
 }

@@ -19,6 +19,8 @@ struct sasl_settings {
 
 /* Once for the process, before the first session. */
 bool sasl_library_init(GError **error);
+/* After the last session. */
+void sasl_library_done(void);
 struct sasl_session *sasl_session_new(const struct sasl_settings *settings, GError **error);
 void sasl_session_free(struct sasl_session *session);
 /* The mechanisms that it offers, separated by commas; borrowed. NULL: *error. */

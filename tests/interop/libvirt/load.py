@@ -128,7 +128,9 @@ def main():
               f"{rss} KiB before, {after} KiB after")
         assert rate >= wanted, f"{rate:.0f} calls a second"
         assert overtaken > 100
-        assert after < rss * 1.1 + 4096, "the daemon holds more after each round"
+        # Sanitizers keep books of their own, and find leaks by themselves.
+        slack = 2 if "BERTHD" in os.environ else 1.1
+        assert after < rss * slack + 4096, "the daemon holds more after each round"
         running.destroy()
         conn.close()
 

@@ -9,6 +9,9 @@ import tempfile
 import time
 
 BUILD = os.environ["BERTH_BUILD"]
+# A berthd of another build, with sanitizers, runs the usual build's berth-vmm.
+BERTHD = os.environ.get("BERTHD", os.path.join(BUILD, "bin", "berthd"))
+VMM = ["--vmm", os.path.join(BUILD, "bin", "berth-vmm")] if "BERTHD" in os.environ else []
 LIMIT = 60  # seconds for one command of a client
 
 
@@ -32,8 +35,7 @@ class Daemon:
 
     def __exit__(self, *reason):
         if reason[0]:
-            with open(self.log) as log:
-                print("".join(log.readlines()[-40:]))
+            self.print_log()
         self.stop()
         self.end_vms()
         self.folder.cleanup()
@@ -52,7 +54,7 @@ class Daemon:
     def start(self):
         with open(self.log, "a") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, os.path.join(BUILD, "bin", "berthd"), *self.debug,
+                [*self.prefix, BERTHD, *VMM, *self.debug,
                  "--socket-dir", os.path.join(self.top, "s"), "--state-dir", os.path.join(self.top, "state"),
                  *self.arguments], env=dict(os.environ, **self.environment), stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True)
@@ -61,7 +63,13 @@ class Daemon:
     def stop(self, sign=signal.SIGTERM):
         self.process.send_signal(sign)
         status = self.process.wait(timeout=LIMIT)
+        if status > 0:
+            self.print_log()
         assert status == (0 if sign == signal.SIGTERM else -sign), f"berthd ended with {status}"
+
+    def print_log(self):
+        with open(self.log) as log:
+            print("".join(log.readlines()[-40:]))
 
     def end_vms(self):
         """VMs outlive the daemon; none may outlive the test."""
