@@ -122,6 +122,8 @@ struct domain_job *domain_submit(struct domain *dom, struct rpc_call *call,
 void domain_run_jobs(struct domain *dom);
 /* All but the job under way. */
 void domain_fail_waiting(struct domain *dom);
+/* At the daemon's end: what is left waits for a time that will not come. */
+void domain_drop_jobs(struct domain *dom);
 void job_reply(struct domain_job *job, const void *ret);
 /* Takes the error. */
 void job_fail(struct domain_job *job, GError *error);

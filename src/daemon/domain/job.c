@@ -86,6 +86,20 @@ void domain_fail_waiting(struct domain *dom)
 	}
 }
 
+void domain_drop_jobs(struct domain *dom)
+{
+	struct domain_job *job;
+	while ((job = g_queue_pop_head(&dom->jobs))) {
+		GError *error = NULL;
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "the daemon ends");
+		if (job->call)
+			rpc_call_fail(job->call, error);
+		else
+			g_error_free(error);
+		job_free(job);
+	}
+}
+
 void job_reply(struct domain_job *job, const void *ret)
 {
 	if (job->call)

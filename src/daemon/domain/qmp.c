@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define CLOSED "the connection to the VMM has ended"
+
 enum { READ_STEP = 16384, MAX_QUEUED = 1 << 20 };
 
 struct command {
@@ -68,7 +70,7 @@ void qmp_free(struct qmp *qmp)
 	qmp->dead = true;
 	aio_watch_remove(qmp->watch);
 	fd_clear(&qmp->fd);
-	fail_all(qmp, "the connection to the VMM has ended");
+	fail_all(qmp, CLOSED);
 	/* A caller further up the stack may be reading from it. */
 	aio_loop_post(qmp->loop, release, qmp);
 }
@@ -200,6 +202,14 @@ static struct command *command_new(struct qmp *qmp, qmp_done_fn *done, void *opa
 void qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments, int fd, unsigned timeout_ms,
 		    qmp_done_fn *done, void *opaque)
 {
+	/* Whoever hears that a command has failed with the connection may want to undo what it did. */
+	if (qmp->dead) {
+		g_autoptr(GError) error = g_error_new_literal(BERTH_ERROR, BERTH_ERR_IO, CLOSED);
+		json_decref(arguments);
+		if (done)
+			done(opaque, NULL, error);
+		return;
+	}
 	struct command *entry = command_new(qmp, done, opaque);
 	json_t *message = json_pack("{s:s, s:I}", "execute", command, "id", entry->id);
 	if (arguments)

@@ -15,6 +15,7 @@ static void domain_free(struct domain *dom)
 {
 	domain_fail_waiting(dom);
 	vmm_detach(dom);
+	domain_drop_jobs(dom);
 	conf_domain_free(dom->definition);
 	conf_domain_free(dom->live);
 	snapshots_free(dom);
