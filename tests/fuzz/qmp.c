@@ -44,6 +44,12 @@ bool chardev_is_open(const struct chardev *chr)
 	return true;
 }
 
+/* No descriptors come with the fuzzer's bytes. */
+int chardev_take_fd(struct chardev *chr)
+{
+	return -1;
+}
+
 bool chardev_is_mux(const struct chardev *chr)
 {
 	return false;
