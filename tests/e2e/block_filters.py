@@ -8,7 +8,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop", "qemu-img"))
 import tinybios  # noqa: E402
+from peer import THEIRS, run  # noqa: E402
 from guest import Failed, Guest, Qmp, main, program, temporary_folder  # noqa: E402
 
 MIB = 1 << 20
@@ -153,8 +155,8 @@ def encrypted_disk(fmt, prefix, options):
     with temporary_folder() as folder:
         path = os.path.join(folder, "disk")
         secret = "secret,id=s,data=swordfish"
-        subprocess.run(["qemu-img", "create", "-q", "--object", secret, "-f", fmt, "-o",
-                        f"{options}{prefix}key-secret=s,{prefix}iter-time=10", path, "8M"], check=True)
+        run(THEIRS, "create", "-q", "--object", secret, "-f", fmt, "-o",
+            f"{options}{prefix}key-secret=s,{prefix}iter-time=10", path, "8M")
         with Machine(folder, "-object", secret, "-blockdev",
                      f"{fmt},node-name=l,{prefix}key-secret=s,file.driver=file,file.filename={path}") as m:
             io(m.export("l"), "write -P 5 1000 100000", "read -P 5 1000 100000")
