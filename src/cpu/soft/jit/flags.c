@@ -151,7 +151,7 @@ static uint8_t step_back(struct jit_emit *e, const uint8_t *page, unsigned n, ui
 		live |= f->taken[n];
 	live = (live & ~f->kill[n]) | f->use[n];
 	/* Where an indirect branch goes they may all be wanted; in the strict mode, at any fault. */
-	if ((jit_ends(i) && !direct) || (e->jit->strict && (jit_ends(i) || i->x.has_modrm)))
+	if ((jit_ends(i) && !direct) || e->jit->strict)
 		live = JIT_FLAGS;
 	return f->before[n] = live;
 }
