@@ -11,14 +11,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop", "qemu-img"))
 import tinybios  # noqa: E402
 from peer import THEIRS, run  # noqa: E402
-from guest import Failed, Guest, Qmp, main, program, temporary_folder  # noqa: E402
+from guest import Failed, Guest, Qmp, check, main, program, temporary_folder  # noqa: E402
 
 MIB = 1 << 20
-
-
-def check(condition, what):
-    if not condition:
-        raise Failed(what)
 
 
 class Machine:

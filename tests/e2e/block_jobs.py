@@ -5,8 +5,8 @@ snapshots, transactions."""
 import os
 import subprocess
 
-from block_machine import MIB, SIZE, Machine, check, good, refused, same
-from guest import main, temporary_folder
+from block_machine import MIB, SIZE, Machine, good, same
+from guest import check, main, refused, temporary_folder
 
 
 def test_mirror():

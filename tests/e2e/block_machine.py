@@ -9,24 +9,10 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import tinybios  # noqa: E402
-from guest import Failed, Guest, Qmp, program  # noqa: E402
+from guest import Failed, Guest, Qmp, check, program  # noqa: E402
 
 MIB = 1 << 20
 SIZE = 48 * MIB
-
-
-def check(condition, what):
-    if not condition:
-        raise Failed(what)
-
-
-def refused(qmp, words, command, **arguments):
-    try:
-        qmp.call(command, **arguments)
-    except Failed as failure:
-        check(words in str(failure), f"{command} was refused with: {failure}")
-        return
-    raise Failed(f"{command} {arguments} was not refused")
 
 
 class Writer:

@@ -7,8 +7,8 @@ import os
 import subprocess
 import time
 
-from block_machine import MIB, SIZE, Machine, check, good, refused, same
-from guest import Failed, Qmp, main, program, temporary_folder
+from block_machine import MIB, SIZE, Machine, good, same
+from guest import Failed, Qmp, check, main, program, refused, temporary_folder
 
 
 class Bare:

@@ -13,17 +13,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import tinybios  # noqa: E402
-from guest import Failed, Guest, Qmp, main, program, temporary_folder  # noqa: E402
+from guest import Failed, Guest, Qmp, check, main, program, temporary_folder  # noqa: E402
 
 
 def vmm(bios, *args):
     return [program("berth-vmm"), "-nodefaults", "-display", "none", "-accel", "soft", "-m", "16",
             "-bios", bios, *args]
-
-
-def check(condition, what):
-    if not condition:
-        raise Failed(what)
 
 
 def test_exit_status():

@@ -31,6 +31,21 @@ class Failed(Exception):
     """A test's expectation did not hold; the text says which."""
 
 
+def check(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def refused(qmp, words, command, **arguments):
+    """The QMP command fails, with `words` in its error."""
+    try:
+        qmp.call(command, **arguments)
+    except Failed as failure:
+        check(words in str(failure), f"{command} was refused with: {failure}")
+        return
+    raise Failed(f"{command} {arguments} was not refused")
+
+
 def program(name):
     """The path of one of our programs."""
     path = os.path.join(BUILD, "bin", name)

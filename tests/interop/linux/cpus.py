@@ -5,26 +5,12 @@ import os
 import sys
 
 import vmm
-from vmm import Failed, Guest, Qmp
+from vmm import Guest, Qmp, check, refused
 
 sys.path.append(os.path.join(vmm.testlib.TOP, "tests/interop/firmware"))
 import images  # noqa: E402
 
 TYPE = "max-x86_64-cpu"
-
-
-def check(condition, what):
-    if not condition:
-        raise Failed(what)
-
-
-def refused(qmp, command, says, **arguments):
-    try:
-        qmp.call(command, **arguments)
-    except Failed as error:
-        check(says in str(error), f"{command} was refused with: {error}")
-        return
-    raise Failed(f"{command} was not refused")
 
 
 def present(qmp):
@@ -76,14 +62,14 @@ def comes_and_goes():
             # It computes, and takes interrupts of its own.
             guest.run("taskset 4 sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done'", 120)
             guest.run("grep -q '^processor.*: 2' /proc/cpuinfo", 60)
-            refused(qmp, "device_add", "exists already", driver=TYPE, **{
+            refused(qmp, "exists already", "device_add", driver=TYPE, **{
                 "socket-id": 3, "core-id": 0, "thread-id": 0})
-            refused(qmp, "device_add", "Duplicate", driver=TYPE, id="fourth", **{
+            refused(qmp, "Duplicate", "device_add", driver=TYPE, id="fourth", **{
                 "socket-id": 2, "core-id": 0, "thread-id": 0})
-            refused(qmp, "device_add", "socket-id", driver=TYPE, **{
+            refused(qmp, "socket-id", "device_add", driver=TYPE, **{
                 "socket-id": 4, "core-id": 0, "thread-id": 0})
-            refused(qmp, "device_add", "not set", driver=TYPE, id="x")
-            refused(qmp, "device_add", "expected cpu type", driver="qemu64-x86_64-cpu", id="x")
+            refused(qmp, "not set", "device_add", driver=TYPE, id="x")
+            refused(qmp, "expected cpu type", "device_add", driver="qemu64-x86_64-cpu", id="x")
             for _ in range(2):
                 unplug(qmp, "fourth")
                 online(guest, 2)

@@ -12,17 +12,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import vmm
-from vmm import Failed, Guest, Qmp
+from vmm import Guest, Qmp, check
 
 PEER = sys.argv[1]
 sys.argv[1:] = []
 MIB = 1 << 20
 MEMORY = 512 * MIB
-
-
-def check(condition, what):
-    if not condition:
-        raise Failed(what)
 
 
 def until(condition, what, timeout=60):

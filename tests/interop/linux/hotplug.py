@@ -4,21 +4,7 @@
 import os
 
 import vmm
-from vmm import Failed, Guest, Qmp
-
-
-def check(condition, what):
-    if not condition:
-        raise Failed(what)
-
-
-def refused(qmp, command, **arguments):
-    """The command's error text."""
-    try:
-        qmp.call(command, **arguments)
-    except Failed as error:
-        return str(error)
-    raise Failed(f"{command} was not refused")
+from vmm import Guest, Qmp, check, refused
 
 
 def plug(guest, qmp, driver, slot, device, appears, **properties):
@@ -59,11 +45,9 @@ def comes_and_goes():
                 unplug(guest, qmp, "hot", "/dev/vda")
             plug(guest, qmp, "virtio-net-pci", "slot1", "hot", "/sys/class/net/eth0", netdev="n")
             guest.run("ip link set eth0 up && udhcpc -n -q -i eth0 -s /bin/true", 60)
-            check("taken" in refused(qmp, "device_add", driver="virtio-rng-pci", bus="slot1"),
-                  "a second device fits into a slot")
-            check("does not support hotplugging" in
-                  refused(qmp, "device_add", driver="virtio-rng-pci", id="x"), "pcie.0 takes devices")
-            check("not found" in refused(qmp, "device_del", id="y"), "what is not there goes")
+            refused(qmp, "taken", "device_add", driver="virtio-rng-pci", bus="slot1")
+            refused(qmp, "does not support hotplugging", "device_add", driver="virtio-rng-pci", id="x")
+            refused(qmp, "not found", "device_del", id="y")
             unplug(guest, qmp, "hot", "/sys/class/net/eth0")
             unplug(guest, qmp, "cold", "/sys/bus/pci/drivers/virtio-pci/0000:02:00.0")
             # The guest may give something back unasked.
