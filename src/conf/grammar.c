@@ -118,3 +118,9 @@ bool conf_grammar_check(const struct conf_grammar *grammar, const xmlNode *root,
 {
 	return check(grammar, root, "", error);
 }
+
+bool conf_grammar_check_part(const struct conf_grammar *grammar, const xmlNode *node, const char *parent,
+			     GError **error)
+{
+	return check(grammar, node, parent, error);
+}

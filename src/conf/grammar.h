@@ -28,6 +28,9 @@ struct conf_grammar {
 
 /* Fails with BERTH_ERR_NOT_SUPPORTED on the first element or attribute that is not in the table. */
 bool conf_grammar_check(const struct conf_grammar *grammar, const xmlNode *root, GError **error);
+/* The same for an element that would stand in `parent`, which is a path as in the rows. */
+bool conf_grammar_check_part(const struct conf_grammar *grammar, const xmlNode *node, const char *parent,
+			     GError **error);
 /* Fails with the element's line and name before the text. Returns false always. */
 bool conf_grammar_error(GError **error, int code, const xmlNode *node, const char *format,
 			va_list args) G_GNUC_PRINTF(4, 0);

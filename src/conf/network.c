@@ -66,6 +66,118 @@ static const struct conf_only_value only_values[] = {
 	{"network/bridge", "macTableManager", "kernel"},
 };
 
+static const struct conf_grammar grammar = {
+	.rows = rows, .row_count = G_N_ELEMENTS(rows),
+	.only = only_values, .only_count = G_N_ELEMENTS(only_values),
+};
+
+bool conf_network_check_part(const xmlNode *node, const char *parent, GError **error)
+{
+	return conf_grammar_check_part(&grammar, node, parent, error);
+}
+
+/* --- What parts say of each other ------------------------------------------------------------- */
+
+bool conf_network_owns_bridge(const struct conf_network *network)
+{
+	return network->forward < CONF_FORWARD_BRIDGE;
+}
+
+static bool refuse(const struct conf_network *network, const char *what, GError **error)
+{
+	const char *mode = conf_forward_name(network->forward);
+	return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			 "network '%s': %s is not possible with <forward mode='%s'>", network->name, what,
+			 mode ? mode : "none");
+}
+
+/* Somebody else's bridge, or no bridge at all: its addresses, routes and names are not ours. */
+static bool check_foreign(const struct conf_network *network, GError **error)
+{
+	bool bridged = network->forward == CONF_FORWARD_BRIDGE && network->bridge;
+	const struct {
+		bool is;
+		const char *what;
+	} cases[] = {
+		{network->ips->len, "<ip>"}, {network->routes->len, "<route>"},
+		{network->domain, "<domain>"}, {network->dns_hosts->len || network->txts->len ||
+		 network->srvs->len || network->forwarders->len || network->says_dns, "<dns>"},
+		{network->mac, "<mac>"}, {network->dnsmasq_options->len, "<dnsmasq:options>"},
+		{network->bandwidth.has_inbound || network->bandwidth.has_outbound, "<bandwidth>"},
+		{network->delay_s, "<bridge delay>"},
+		{network->bridge && !bridged, "<bridge>"},
+		{bridged && network->forward_interfaces->len, "<bridge> together with <interface>"},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		if (cases[i].is)
+			return refuse(network, cases[i].what, error);
+	}
+	if (!bridged && !network->forward_interfaces->len)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "network '%s': <forward mode='%s'> needs %s<interface dev=...>",
+				 network->name, conf_forward_name(network->forward),
+				 network->forward == CONF_FORWARD_BRIDGE ? "<bridge name=...> or " : "");
+	return true;
+}
+
+/* The kernel's bridge, as we make it, knows neither VLAN tags nor ports of other switches. */
+static bool check_own(const struct conf_network *network, GError **error)
+{
+	if (network->vlan.count)
+		return refuse(network, "<vlan>", error);
+	if (network->virtualport.present)
+		return refuse(network, "<virtualport>", error);
+	unsigned v4_dhcp = 0, v6_dhcp = 0;
+	for (unsigned i = 0; i < network->ips->len; i++) {
+		const struct conf_network_ip *ip = network->ips->pdata[i];
+		unsigned *count = ip->address.family == AF_INET ? &v4_dhcp : &v6_dhcp;
+		*count += ip->ranges->len || ip->hosts->len;
+	}
+	if (v4_dhcp > 1 || v6_dhcp > 1)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "network '%s': multiple %s dhcp sections found: only one is possible",
+				 network->name, v4_dhcp > 1 ? "IPv4" : "IPv6");
+	if (network->forward == CONF_FORWARD_NAT && !network->ips->len)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "network '%s': <forward mode='nat'> needs an <ip>", network->name);
+	if (network->forward == CONF_FORWARD_ROUTE && !network->ips->len)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "network '%s': <forward mode='route'> needs an <ip>", network->name);
+	return true;
+}
+
+static bool check_portgroups(const struct conf_network *network, GError **error)
+{
+	const char *first = NULL;
+	for (unsigned i = 0; i < network->portgroups->len; i++) {
+		const struct conf_portgroup *group = network->portgroups->pdata[i];
+		if (group->is_default && first)
+			return error_set(error, BERTH_ERR_INVALID,
+					 "network '%s': both portgroup '%s' and '%s' are the default",
+					 network->name, first, group->name);
+		if (group->is_default)
+			first = group->name;
+		for (unsigned n = 0; n < i; n++) {
+			const struct conf_portgroup *other = network->portgroups->pdata[n];
+			if (strcmp(other->name, group->name) == 0)
+				return error_set(error, BERTH_ERR_INVALID,
+						 "network '%s': there are two portgroups '%s'",
+						 network->name, group->name);
+		}
+		if (conf_network_owns_bridge(network) && (group->vlan.count || group->virtualport.present))
+			return refuse(network, "<vlan> or <virtualport> of a portgroup", error);
+	}
+	return true;
+}
+
+/* Everything that one part alone cannot know. */
+static bool check_parts(const struct conf_network *network, GError **error)
+{
+	return (conf_network_owns_bridge(network) ? check_own(network, error)
+						  : check_foreign(network, error)) &&
+	       check_portgroups(network, error) && conf_port_forwards_check(network, error);
+}
+
 /* --- Reading ---------------------------------------------------------------------------------- */
 
 static bool read_identity(struct conf_network *network, const xmlNode *root, GError **error)
@@ -234,7 +346,7 @@ static bool read_all(struct conf_network *network, const xmlNode *root, GError *
 	       (!port || conf_yes_no(port, "isolated", &network->isolated, error)) &&
 	       conf_virtualport_read(root, &network->virtualport, error) &&
 	       read_lists(network, root, error) && read_options(network, root, error) &&
-	       conf_network_check(network, error);
+	       check_parts(network, error);
 }
 
 static struct conf_network *network_new(void)
@@ -255,8 +367,6 @@ static struct conf_network *network_new(void)
 
 struct conf_network *conf_network_parse(const char *text, GError **error)
 {
-	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), only_values,
-						    G_N_ELEMENTS(only_values)};
 	g_autoptr(xmlDoc) doc = xml_parse(text, "network_definition", error);
 	if (!doc)
 		return NULL;
@@ -268,107 +378,6 @@ struct conf_network *conf_network_parse(const char *text, GError **error)
 	else if (conf_grammar_check(&grammar, root, error) && read_all(network, root, error))
 		return g_steal_pointer(&network);
 	return NULL;
-}
-
-/* --- What parts say of each other ------------------------------------------------------------- */
-
-bool conf_network_owns_bridge(const struct conf_network *network)
-{
-	return network->forward < CONF_FORWARD_BRIDGE;
-}
-
-static bool refuse(const struct conf_network *network, const char *what, GError **error)
-{
-	const char *mode = conf_forward_name(network->forward);
-	return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-			 "network '%s': %s is not possible with <forward mode='%s'>", network->name, what,
-			 mode ? mode : "none");
-}
-
-/* Somebody else's bridge, or no bridge at all: its addresses, routes and names are not ours. */
-static bool check_foreign(const struct conf_network *network, GError **error)
-{
-	bool bridged = network->forward == CONF_FORWARD_BRIDGE && network->bridge;
-	const struct {
-		bool is;
-		const char *what;
-	} cases[] = {
-		{network->ips->len, "<ip>"}, {network->routes->len, "<route>"},
-		{network->domain, "<domain>"}, {network->dns_hosts->len || network->txts->len ||
-		 network->srvs->len || network->forwarders->len || network->says_dns, "<dns>"},
-		{network->mac, "<mac>"}, {network->dnsmasq_options->len, "<dnsmasq:options>"},
-		{network->bandwidth.has_inbound || network->bandwidth.has_outbound, "<bandwidth>"},
-		{network->delay_s, "<bridge delay>"},
-		{network->bridge && !bridged, "<bridge>"},
-		{bridged && network->forward_interfaces->len, "<bridge> together with <interface>"},
-	};
-	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-		if (cases[i].is)
-			return refuse(network, cases[i].what, error);
-	}
-	if (!bridged && !network->forward_interfaces->len)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "network '%s': <forward mode='%s'> needs %s<interface dev=...>",
-				 network->name, conf_forward_name(network->forward),
-				 network->forward == CONF_FORWARD_BRIDGE ? "<bridge name=...> or " : "");
-	return true;
-}
-
-/* The kernel's bridge, as we make it, knows neither VLAN tags nor ports of other switches. */
-static bool check_own(const struct conf_network *network, GError **error)
-{
-	if (network->vlan.count)
-		return refuse(network, "<vlan>", error);
-	if (network->virtualport.present)
-		return refuse(network, "<virtualport>", error);
-	unsigned v4_dhcp = 0, v6_dhcp = 0;
-	for (unsigned i = 0; i < network->ips->len; i++) {
-		const struct conf_network_ip *ip = network->ips->pdata[i];
-		unsigned *count = ip->address.family == AF_INET ? &v4_dhcp : &v6_dhcp;
-		*count += ip->ranges->len || ip->hosts->len;
-	}
-	if (v4_dhcp > 1 || v6_dhcp > 1)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "network '%s': multiple %s dhcp sections found: only one is possible",
-				 network->name, v4_dhcp > 1 ? "IPv4" : "IPv6");
-	if (network->forward == CONF_FORWARD_NAT && !network->ips->len)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "network '%s': <forward mode='nat'> needs an <ip>", network->name);
-	if (network->forward == CONF_FORWARD_ROUTE && !network->ips->len)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "network '%s': <forward mode='route'> needs an <ip>", network->name);
-	return true;
-}
-
-static bool check_portgroups(const struct conf_network *network, GError **error)
-{
-	const char *first = NULL;
-	for (unsigned i = 0; i < network->portgroups->len; i++) {
-		const struct conf_portgroup *group = network->portgroups->pdata[i];
-		if (group->is_default && first)
-			return error_set(error, BERTH_ERR_INVALID,
-					 "network '%s': both portgroup '%s' and '%s' are the default",
-					 network->name, first, group->name);
-		if (group->is_default)
-			first = group->name;
-		for (unsigned n = 0; n < i; n++) {
-			const struct conf_portgroup *other = network->portgroups->pdata[n];
-			if (strcmp(other->name, group->name) == 0)
-				return error_set(error, BERTH_ERR_INVALID,
-						 "network '%s': there are two portgroups '%s'",
-						 network->name, group->name);
-		}
-		if (conf_network_owns_bridge(network) && (group->vlan.count || group->virtualport.present))
-			return refuse(network, "<vlan> or <virtualport> of a portgroup", error);
-	}
-	return true;
-}
-
-bool conf_network_check(const struct conf_network *network, GError **error)
-{
-	return (conf_network_owns_bridge(network) ? check_own(network, error)
-						  : check_foreign(network, error)) &&
-	       check_portgroups(network, error) && conf_port_forwards_check(network, error);
 }
 
 /* --- Use -------------------------------------------------------------------------------------- */

@@ -182,8 +182,8 @@ void conf_network_forward_write(struct xml_writer *w, const struct conf_network 
 /* network.c */
 struct conf_portgroup *conf_portgroup_read(const xmlNode *node, GError **error);
 void conf_portgroup_free(void *group);
-/* Everything that one part alone cannot know. */
-bool conf_network_check(const struct conf_network *network, GError **error);
+/* Elements and attributes of one that stands in `parent` ("network/dns"): the others are refused. */
+bool conf_network_check_part(const xmlNode *node, const char *parent, GError **error);
 /* An address, which may be absent: *ip is then not set. Its family must be `family`, if not 0. */
 bool conf_ip_read(const xmlNode *node, const char *attribute, int family, struct ip_address *ip,
 		  GError **error);

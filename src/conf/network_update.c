@@ -19,13 +19,6 @@ static bool adds(enum conf_update command)
 	return command == CONF_UPDATE_ADD_FIRST || command == CONF_UPDATE_ADD_LAST;
 }
 
-/* The element that was sent must be of the section. */
-static bool expect(const xmlNode *node, const char *name, GError **error)
-{
-	return xml_is(node, name) ||
-	       error_set(error, BERTH_ERR_INVALID, "unexpected element <%s>, expecting <%s>", node->name, name);
-}
-
 /*
  * Add, replace or remove `item`, which is taken, in a list; `found` is where its like is, or -1. `what`
  * for errors.
@@ -109,7 +102,7 @@ static bool update_host(struct conf_network *network, enum conf_update command, 
 			const xmlNode *node, GError **error)
 {
 	struct ip_address address;
-	if (!expect(node, "host", error) || !conf_ip_read(node, "ip", 0, &address, error))
+	if (!conf_ip_read(node, "ip", 0, &address, error))
 		return false;
 	struct conf_network_ip *ip = find_ip(network, index, &address, error);
 	struct conf_dhcp_host *host =
@@ -132,7 +125,7 @@ static bool update_range(struct conf_network *network, enum conf_update command,
 {
 	struct ip_address address;
 	struct conf_dhcp_range range;
-	if (!expect(node, "range", error) || !conf_ip_read(node, "start", 0, &address, error))
+	if (!conf_ip_read(node, "start", 0, &address, error))
 		return false;
 	struct conf_network_ip *ip = find_ip(network, index, &address, error);
 	if (!ip || !conf_dhcp_range_read(ip, node, &range, error))
@@ -168,8 +161,6 @@ static bool shares_name(const struct conf_dns_host *a, const struct conf_dns_hos
 static bool update_dns_host(struct conf_network *network, enum conf_update command, const xmlNode *node,
 			    GError **error)
 {
-	if (!expect(node, "host", error))
-		return false;
 	struct conf_dns_host *host = conf_dns_host_read(node, command == CONF_UPDATE_DELETE, error);
 	int found = -1;
 	for (unsigned i = 0; host && found < 0 && i < network->dns_hosts->len; i++) {
@@ -183,8 +174,6 @@ static bool update_dns_host(struct conf_network *network, enum conf_update comma
 static bool update_txt(struct conf_network *network, enum conf_update command, const xmlNode *node,
 		       GError **error)
 {
-	if (!expect(node, "txt", error))
-		return false;
 	struct conf_dns_txt *txt = conf_dns_txt_read(node, command == CONF_UPDATE_DELETE, error);
 	int found = -1;
 	for (unsigned i = 0; txt && found < 0 && i < network->txts->len; i++) {
@@ -202,8 +191,6 @@ static bool fits(const char *one, const char *wanted)
 static bool update_srv(struct conf_network *network, enum conf_update command, const xmlNode *node,
 		       GError **error)
 {
-	if (!expect(node, "srv", error))
-		return false;
 	struct conf_dns_srv *srv = conf_dns_srv_read(node, command == CONF_UPDATE_DELETE, error);
 	int found = -1;
 	for (unsigned i = 0; srv && found < 0 && i < network->srvs->len; i++) {
@@ -220,8 +207,6 @@ static bool update_srv(struct conf_network *network, enum conf_update command, c
 static bool update_interface(struct conf_network *network, enum conf_update command, const xmlNode *node,
 			     GError **error)
 {
-	if (!expect(node, "interface", error))
-		return false;
 	GPtrArray *list = network->forward_interfaces;
 	g_autofree char *dev = xml_attribute(node, "dev");
 	unsigned at = 0;
@@ -240,8 +225,6 @@ static bool update_interface(struct conf_network *network, enum conf_update comm
 static bool update_portgroup(struct conf_network *network, enum conf_update command, const xmlNode *node,
 			     GError **error)
 {
-	if (!expect(node, "portgroup", error))
-		return false;
 	struct conf_portgroup *group = conf_portgroup_read(node, error);
 	int found = -1;
 	for (unsigned i = 0; group && found < 0 && i < network->portgroups->len; i++) {
@@ -249,6 +232,28 @@ static bool update_portgroup(struct conf_network *network, enum conf_update comm
 			found = i;
 	}
 	return group && change_list(network->portgroups, command, group, found, "portgroup", error);
+}
+
+/* The element that was sent must be of the section, and have in it what it may have in a network. */
+static bool check_element(enum conf_section section, const xmlNode *node, GError **error)
+{
+	static const struct {
+		const char *name, *parent;
+	} elements[] = {
+		[CONF_SECTION_DHCP_HOST] = {"host", "network/ip/dhcp"},
+		[CONF_SECTION_DHCP_RANGE] = {"range", "network/ip/dhcp"},
+		[CONF_SECTION_FORWARD_INTERFACE] = {"interface", "network/forward"},
+		[CONF_SECTION_PORTGROUP] = {"portgroup", "network"},
+		[CONF_SECTION_DNS_HOST] = {"host", "network/dns"},
+		[CONF_SECTION_DNS_TXT] = {"txt", "network/dns"},
+		[CONF_SECTION_DNS_SRV] = {"srv", "network/dns"},
+	};
+	if (section >= G_N_ELEMENTS(elements) || !elements[section].name)
+		return true;
+	if (!xml_is(node, elements[section].name))
+		return error_set(error, BERTH_ERR_INVALID, "unexpected element <%s>, expecting <%s>", node->name,
+				 elements[section].name);
+	return conf_network_check_part(node, elements[section].parent, error);
 }
 
 static bool apply(struct conf_network *network, enum conf_update command, enum conf_section section,
@@ -281,10 +286,19 @@ static bool apply(struct conf_network *network, enum conf_update command, enum c
 			 network->name);
 }
 
+/* What a list does not know of its items, or of other parts, is known where a whole network is read. */
+static bool check_whole(const struct conf_network *network, GError **error)
+{
+	g_autofree char *text = conf_network_format(network, 0);
+	auto_conf_network whole = conf_network_parse(text, error);
+	return whole != NULL;
+}
+
 bool conf_network_update(struct conf_network *network, enum conf_update command,
 			 enum conf_section section, int index, const char *xml, GError **error)
 {
 	g_autoptr(xmlDoc) doc = xml_parse(xml, "network_update_xml", error);
-	return doc && apply(network, command, section, index, xmlDocGetRootElement(doc), error) &&
-	       conf_network_check(network, error);
+	const xmlNode *node = doc ? xmlDocGetRootElement(doc) : NULL;
+	return node && check_element(section, node, error) &&
+	       apply(network, command, section, index, node, error) && check_whole(network, error);
 }

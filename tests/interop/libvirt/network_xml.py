@@ -84,12 +84,39 @@ def check_wrong(conn):
     assert "wrong" not in [net.name() for net in conn.listAllNetworks()]
 
 
+# Parts that net-update may not bring into a network.
+BAD_UPDATES = [
+    ("FORWARD_INTERFACE", "<interface dev='x&quot; accept #'/>", "is no name of an interface"),
+    ("FORWARD_INTERFACE", "<interface dev='eth1'/>", "only one <interface> is possible"),
+    ("IP_DHCP_HOST", "<host mac='52:54:00:00:00:01' ip='10.0.0.9' colour='red'/>", "the attribute 'colour'"),
+    ("DNS_TXT", "<txt name='a' value='b'><c/></txt>", "does not support <c> in <txt>"),
+    ("PORTGROUP", "<portgroup name='p'><vlan><tag id='1'/></vlan></portgroup>", "<vlan> or <virtualport>"),
+    ("DNS_SRV", "<txt name='a' value='b'/>", "expecting <srv>"),
+]
+
+
+def check_bad_updates(conn):
+    net = conn.networkDefineXML("<network><name>route</name><forward mode='route' dev='eth0'/>" +
+                                IP.format("") + "</network>")
+    before = net.XMLDesc()
+    for section, xml, words in BAD_UPDATES:
+        try:
+            net.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
+                       getattr(libvirt, "VIR_NETWORK_SECTION_" + section), 0, xml)
+            raise AssertionError(f"accepted: {xml}")
+        except libvirt.libvirtError as error:
+            assert words in str(error), f"{xml}: {error}"
+    assert net.XMLDesc() == before
+    net.undefine()
+
+
 def main():
     libvirt.registerErrorHandler(lambda *_: None, None)
     with Daemon() as daemon:
         conn, oracle = libvirt.open(daemon.uri()), libvirt.open("test:///default")
         check_corpus(conn, oracle)
         check_wrong(conn)
+        check_bad_updates(conn)
         # What was defined is there after a restart, word for word.
         name = conn.networkDefineXML("<network><name>kept</name></network>").XMLDesc()
         conn.close()
