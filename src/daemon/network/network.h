@@ -66,6 +66,7 @@ struct network *network_by_name(struct networks *networks, const char *name);
 /* Of the bridge that is ours, active or defined; NULL: none. */
 struct network *network_by_bridge(struct networks *networks, const char *bridge,
 				  const struct network *except);
+/* NULL while it is being defined or created for the first time: for clients it is not there yet. */
 const struct conf_network *network_conf(const struct network *network);
 /* The wire form; its strings are the network's. */
 struct remote_network network_wire(const struct network *network);

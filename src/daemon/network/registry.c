@@ -110,7 +110,7 @@ bool networks_active(const struct networks *networks)
 struct network *network_find(struct rpc_call *call, const struct remote_network *wire)
 {
 	struct network *network = network_by_uuid(rpc_call_daemon(call)->networks, wire->uuid);
-	if (network)
+	if (network && network_conf(network))
 		return rpc_call_may(call, RPC_NETWORK, network->name) ? network : NULL;
 	char text[37];
 	conf_uuid_format(wire->uuid, text);

@@ -24,7 +24,6 @@ static bool passes(uint32_t flags, uint32_t yes, uint32_t no, bool is)
 
 static bool matches(const struct network *network, uint32_t flags)
 {
-	/* One that is being defined or created for the first time is not there yet. */
 	return network_conf(network) && passes(flags, LIST_ACTIVE, LIST_INACTIVE, network->live) &&
 	       passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, network->definition) &&
 	       passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, network->autostart);
@@ -117,7 +116,7 @@ void serve_network_lookup_by_name(struct rpc_call *call,
 {
 	const struct network *network = network_by_name(rpc_call_daemon(call)->networks, args->name);
 	GError *error = NULL;
-	if (network) {
+	if (network && network_conf(network)) {
 		reply_network(call, network);
 		return;
 	}
@@ -131,7 +130,7 @@ void serve_network_lookup_by_uuid(struct rpc_call *call,
 	const struct network *network = network_by_uuid(rpc_call_daemon(call)->networks, args->uuid);
 	GError *error = NULL;
 	char text[37];
-	if (network) {
+	if (network && network_conf(network)) {
 		reply_network(call, network);
 		return;
 	}

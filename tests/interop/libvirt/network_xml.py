@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import sys
+import threading
 import xml.etree.ElementTree as etree
 
 import libvirt
@@ -110,6 +111,33 @@ def check_bad_updates(conn):
     net.undefine()
 
 
+def check_half_defined(conn, uri):
+    """Who asks for a network while it is being defined is told that there is none, or all of it."""
+    xml = "<network><name>half</name><uuid>12ac8b8c-4f23-4248-ae42-fdcd50c40003</uuid></network>"
+    net, over, answers = conn.networkDefineXML(xml), threading.Event(), set()
+
+    def ask():
+        reader = libvirt.openReadOnly(uri)
+        while not over.is_set():
+            try:
+                answers.add("half" in reader.networkLookupByUUID(net.UUID()).XMLDesc())
+            except libvirt.libvirtError as error:
+                answers.add(error.get_error_code())
+        reader.close()
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        for _ in range(100):
+            net.undefine()
+            conn.networkDefineXML(xml)
+    finally:
+        over.set()
+        asker.join()
+    net.undefine()
+    assert answers == {True, libvirt.VIR_ERR_NO_NETWORK}, answers
+
+
 def main():
     libvirt.registerErrorHandler(lambda *_: None, None)
     with Daemon() as daemon:
@@ -117,6 +145,7 @@ def main():
         check_corpus(conn, oracle)
         check_wrong(conn)
         check_bad_updates(conn)
+        check_half_defined(conn, daemon.uri(readonly=True))
         # What was defined is there after a restart, word for word.
         name = conn.networkDefineXML("<network><name>kept</name></network>").XMLDesc()
         conn.close()
