@@ -91,7 +91,7 @@ static bool learn(struct filter_port *port, enum filter_learning learning, GErro
 	return true;
 }
 
-static void on_lost(void *opaque, const char *table)
+static void on_news(void *opaque, const struct nft_news *news)
 {
 	struct filters *filters = opaque;
 	GHashTableIter iter;
@@ -100,7 +100,8 @@ static void on_lost(void *opaque, const char *table)
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		struct filter_port *port = value;
 		g_autoptr(GError) error = NULL;
-		if (table && strcmp(table + strlen(FILTER_TABLE_PREFIX), port->binding->port) != 0)
+		g_autofree char *table = g_strconcat(FILTER_TABLE_PREFIX, port->binding->port, NULL);
+		if (!nft_news_gone(news, table))
 			continue;
 		if (filter_port_apply(port, &error))
 			log_info("the filter of '%s' was gone from nftables: it is back",
@@ -115,8 +116,8 @@ static void on_lost(void *opaque, const char *table)
 static bool watch(struct filters *filters, GError **error)
 {
 	if (!filters->watch)
-		filters->watch = nft_watch_new(filters->daemon->loop, FILTER_TABLE_PREFIX, on_lost,
-						    filters, error);
+		filters->watch = nft_watch_new(filters->daemon->loop, FILTER_TABLE_PREFIX, on_news,
+					       filters, error);
 	return filters->watch != NULL;
 }
 

@@ -9,3 +9,5 @@
 bool nft_run(const char *commands, GError **error);
 /* How nft shows a table ("inet", "berth_virbr0"), without counters; NULL: there is none. g_free(). */
 char *nft_list_table(const char *family, const char *name);
+/* Names of all tables, of whichever family, as a set; NULL with *error set. g_hash_table_unref(). */
+GHashTable *nft_tables(GError **error);

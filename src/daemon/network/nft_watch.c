@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
+#include "daemon/network/nft.h"
 
 #include <errno.h>
 #include <linux/netfilter/nf_tables.h>
@@ -13,15 +15,28 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+struct nft_news {
+	GHashTable *gone;  /* names of tables */
+	GHashTable *there; /* all names of tables; NULL: `gone` says it all */
+	bool any;
+};
+
 struct nft_watch {
 	struct aio_watch *watch;
 	int fd;
 	const char *prefix;
-	nft_lost_fn *lost;
+	nft_news_fn *fn;
 	void *opaque;
-	GHashTable *gone; /* names of tables, while news is read */
+	struct nft_news news;
 };
 
+bool nft_news_gone(const struct nft_news *news, const char *table)
+{
+	return news->there ? !g_hash_table_contains(news->there, table)
+			   : g_hash_table_contains(news->gone, table);
+}
+
+/* The table's name, which is the first attribute's number in messages of all kinds but of generations. */
 static const char *table_name(const struct nlmsghdr *header)
 {
 	const size_t before = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(struct nfgenmsg)));
@@ -43,13 +58,28 @@ static const char *table_name(const struct nlmsghdr *header)
 /* News comes in the order of what happened: a table that was replaced is not gone in the end. */
 static void read_news(struct nft_watch *watch, const struct nlmsghdr *header)
 {
-	const char *name = table_name(header);
+	enum { NEWS = NFNL_SUBSYS_NFTABLES << 8 };
+	const char *name = header->nlmsg_type == (NEWS | NFT_MSG_NEWGEN) ? NULL : table_name(header);
 	if (!name || !g_str_has_prefix(name, watch->prefix))
 		return;
-	if (header->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE))
-		g_hash_table_add(watch->gone, g_strdup(name));
-	else if (header->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE))
-		g_hash_table_remove(watch->gone, name);
+	watch->news.any = true;
+	if (header->nlmsg_type == (NEWS | NFT_MSG_DELTABLE))
+		g_hash_table_add(watch->news.gone, g_strdup(name));
+	else if (header->nlmsg_type == (NEWS | NFT_MSG_NEWTABLE))
+		g_hash_table_remove(watch->news.gone, name);
+}
+
+/*
+ * The kernel has had more news than it could keep. What is there is asked for, and only what is missing
+ * is gone: rules that are made again without need are news, too, and may be too many again.
+ */
+static void look_at_all(struct nft_watch *watch)
+{
+	g_autoptr(GError) error = NULL;
+	watch->news.any = true;
+	watch->news.there = nft_tables(&error);
+	if (error)
+		log_warning("who has changed the packet filter is not known: %s", error->message);
 }
 
 static void on_news(void *opaque, int fd, uint32_t events)
@@ -69,18 +99,17 @@ static void on_news(void *opaque, int fd, uint32_t events)
 		     header = NLMSG_NEXT(header, left))
 			read_news(watch, header);
 	}
-	GHashTableIter iter;
-	void *name;
 	if (overrun)
-		watch->lost(watch->opaque, NULL);
-	g_hash_table_iter_init(&iter, watch->gone);
-	while (!overrun && g_hash_table_iter_next(&iter, &name, NULL))
-		watch->lost(watch->opaque, name);
-	g_hash_table_remove_all(watch->gone);
+		look_at_all(watch);
+	if (watch->news.any)
+		watch->fn(watch->opaque, &watch->news);
+	watch->news.any = false;
+	g_hash_table_remove_all(watch->news.gone);
+	g_clear_pointer(&watch->news.there, g_hash_table_unref);
 }
 
-struct nft_watch *nft_watch_new(struct aio_loop *loop, const char *prefix,
-					  nft_lost_fn *lost, void *opaque, GError **error)
+struct nft_watch *nft_watch_new(struct aio_loop *loop, const char *prefix, nft_news_fn *news,
+				void *opaque, GError **error)
 {
 	auto_fd fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
 	const struct sockaddr_nl address = {.nl_family = AF_NETLINK};
@@ -93,9 +122,9 @@ struct nft_watch *nft_watch_new(struct aio_loop *loop, const char *prefix,
 	struct nft_watch *watch = g_new0(struct nft_watch, 1);
 	watch->fd = fd_steal(&fd);
 	watch->prefix = prefix;
-	watch->lost = lost;
+	watch->fn = news;
 	watch->opaque = opaque;
-	watch->gone = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	watch->news.gone = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	watch->watch = aio_watch_add(loop, watch->fd, POLLIN, on_news, watch);
 	return watch;
 }
@@ -106,6 +135,6 @@ void nft_watch_free(struct nft_watch *watch)
 		return;
 	aio_watch_remove(watch->watch);
 	close(watch->fd);
-	g_hash_table_unref(watch->gone);
+	g_hash_table_unref(watch->news.gone);
 	g_free(watch);
 }

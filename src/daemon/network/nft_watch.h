@@ -5,14 +5,15 @@
 #include "aio/loop.h"
 
 struct nft_watch;
+struct nft_news;
 
-/*
- * A table whose name begins with `prefix` is gone, and was not made again at once. NULL: the kernel
- * had more news than it could keep; any table may be gone.
- */
-typedef void nft_lost_fn(void *opaque, const char *table);
+/* Something about tables whose names begin with the prefix has changed; also if that was ourselves. */
+typedef void nft_news_fn(void *opaque, const struct nft_news *news);
+/* The table is gone, and was not made again at once. */
+bool nft_news_gone(const struct nft_news *news, const char *table);
+
 /* On the loop's thread. `prefix` is borrowed. */
-struct nft_watch *nft_watch_new(struct aio_loop *loop, const char *prefix,
-					  nft_lost_fn *lost, void *opaque, GError **error);
+struct nft_watch *nft_watch_new(struct aio_loop *loop, const char *prefix, nft_news_fn *news,
+				void *opaque, GError **error);
 /* NULL is fine. */
 void nft_watch_free(struct nft_watch *watch);

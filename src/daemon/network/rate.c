@@ -111,7 +111,7 @@ static bool police(const char *device, const struct conf_rate *limit, GError **e
 	return false;
 }
 
-static void on_lost(void *opaque, const char *table)
+static void on_news(void *opaque, const struct nft_news *news)
 {
 	struct rates *rates = opaque;
 	GHashTableIter iter;
@@ -120,9 +120,9 @@ static void on_lost(void *opaque, const char *table)
 	while (g_hash_table_iter_next(&iter, &device, &value)) {
 		const struct conf_bandwidth *bandwidth = value;
 		g_autoptr(GError) error = NULL;
-		if (table && strcmp(table + strlen(TABLE_PREFIX), device) != 0)
-			continue;
-		if (bandwidth->outbound.average && !police(device, &bandwidth->outbound, &error))
+		g_autofree char *table = g_strconcat(TABLE_PREFIX, device, NULL);
+		if (bandwidth->outbound.average && nft_news_gone(news, table) &&
+		    !police(device, &bandwidth->outbound, &error))
 			log_warning("%s", error->message);
 	}
 }
@@ -149,7 +149,7 @@ void rates_free(struct rates *rates)
 static bool begin_to_watch(struct rates *rates, GError **error)
 {
 	if (!rates->watch)
-		rates->watch = nft_watch_new(rates->daemon->loop, TABLE_PREFIX, on_lost, rates, error);
+		rates->watch = nft_watch_new(rates->daemon->loop, TABLE_PREFIX, on_news, rates, error);
 	return rates->watch != NULL;
 }
 

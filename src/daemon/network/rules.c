@@ -23,7 +23,7 @@
 
 static char *table_name(const struct conf_network *conf)
 {
-	return g_strdup_printf("berth_%s", conf->bridge);
+	return g_strconcat(NETWORK_TABLE_PREFIX, conf->bridge, NULL);
 }
 
 static const char *ip_word(const struct ip_address *ip)

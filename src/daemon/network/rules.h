@@ -4,6 +4,9 @@
 
 #include "conf/network.h"
 
+/* Names of tables begin so; the bridge's follows. */
+#define NETWORK_TABLE_PREFIX "berth_"
+
 /* The commands that make the table, for a network whose bridge has a name; NULL: it needs none. g_free(). */
 char *network_rules_text(const struct conf_network *conf);
 /*

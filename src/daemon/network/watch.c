@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What happens to networks from outside: their dnsmasq ends, or somebody changes or flushes the host's
- * firewall. The kernel tells of the latter (NFNLGRP_NFTABLES); what has changed is then looked at, as
- * the messages come in floods and may be lost.
+ * What happens to networks from outside: their dnsmasq ends, or somebody changes or flushes their rules,
+ * which are looked at when there is news of them, as news comes in floods.
  */
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/network/life.h"
+#include "daemon/network/nft_watch.h"
+#include "daemon/network/rules.h"
 
-#include <errno.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netlink.h>
 #include <poll.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 
 enum {
@@ -110,8 +106,7 @@ void network_retry_dnsmasq(struct network *network)
 
 struct network_watch {
 	struct networks *networks;
-	int fd;
-	struct aio_watch *watch;
+	struct nft_watch *nft;
 	struct aio_timer timer;
 };
 
@@ -126,30 +121,26 @@ static void on_settled(void *opaque)
 	}
 }
 
-static void on_firewall(void *opaque, int fd, uint32_t events)
+/* News that goes on and on does not put the look at the rules off. */
+static void on_news(void *opaque, const struct nft_news *news)
 {
 	struct network_watch *watch = opaque;
-	uint8_t message[8192];
-	/* What they say does not matter, nor that some are lost (ENOBUFS). */
-	while (recv(fd, message, sizeof(message), 0) >= 0 || errno == ENOBUFS)
-		continue;
-	aio_timer_arm(&watch->timer, aio_now_ns() + SETTLE_MS * INT64_C(1000000));
+	if (!aio_timer_is_armed(&watch->timer))
+		aio_timer_arm(&watch->timer, aio_now_ns() + SETTLE_MS * INT64_C(1000000));
 }
 
 struct network_watch *network_watch_new(struct networks *networks)
 {
-	const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = 1U << (NFNLGRP_NFTABLES - 1)};
-	auto_fd fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-		log_info("the host's firewall cannot be watched: %s", strerror(errno));
-		return NULL;
-	}
+	g_autoptr(GError) error = NULL;
 	struct network_watch *watch = g_new0(struct network_watch, 1);
 	watch->networks = networks;
-	watch->fd = fd_steal(&fd);
 	aio_timer_init(&watch->timer, networks->daemon->loop, on_settled, watch);
-	watch->watch = aio_watch_add(networks->daemon->loop, watch->fd, POLLIN, on_firewall, watch);
-	return watch;
+	watch->nft = nft_watch_new(networks->daemon->loop, NETWORK_TABLE_PREFIX, on_news, watch, &error);
+	if (watch->nft)
+		return watch;
+	log_info("%s", error->message);
+	g_free(watch);
+	return NULL;
 }
 
 void network_watch_free(struct network_watch *watch)
@@ -157,7 +148,6 @@ void network_watch_free(struct network_watch *watch)
 	if (!watch)
 		return;
 	aio_timer_cancel(&watch->timer);
-	aio_watch_remove(watch->watch);
-	close(watch->fd);
+	nft_watch_free(watch->nft);
 	g_free(watch);
 }

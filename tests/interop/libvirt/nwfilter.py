@@ -9,6 +9,7 @@ import os
 import signal
 import struct
 import subprocess
+import time
 
 import libvirt
 import ether
@@ -360,6 +361,25 @@ def check_changes(filters, guest, peer):
     assert "mine" not in daemon.said("nwfilter-list") and "berth-port" not in rules()
 
 
+def check_many(filters):
+    """More rules than the kernel can tell of at once: they are made once, and again if they are gone."""
+    daemon = filters.daemon
+    filters.define("<filter name='many'>" + rule("drop", "out", "<udp dstportstart='$PORTS'/>") + "</filter>")
+    filters.bind("many", PORTS=[str(port) for port in range(2000, 5000)])
+
+    def back():
+        with open(daemon.log) as log:
+            return log.read().count("the filter of 'vnet0' was gone")
+
+    before = back()
+    time.sleep(1)
+    assert back() == before, "rules that are there are made again and again"
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    daemon.wait(lambda: back() == before + 1 and "4999" in rules(), "the rules are back")
+    filters.unbind()
+    daemon.virsh("nwfilter-undefine", "many")
+
+
 def check_reject(filters, guest, peer):
     """The guest is told so; nothing goes out."""
     filters.define("<filter name='no'>" + rule("reject", "out", "<udp dstportstart='9'/>") + "</filter>")
@@ -418,6 +438,7 @@ def main():
         check_reject(filters, guest, peer)
         check_learning(filters, guest, peer)
         check_changes(filters, guest, peer)
+        check_many(filters)
         check_domain(filters)
         check_as_libvirt(filters, guest, peer)
         missing = set(COVERS.split()) - daemon.called()
