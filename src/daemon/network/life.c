@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/domain/store.h"
+#include "daemon/network/dnsmasq.h"
 #include "daemon/network/rules.h"
 
 #include <net/if.h>
@@ -216,6 +217,36 @@ void network_heal(struct network *network)
 	network_submit(network_job_new(network, NULL, &ops));
 }
 
+static bool begin_restore(struct network_job *job, GError **error)
+{
+	struct network *network = job->network;
+	if (!begin_heal(job, error))
+		return false;
+	g_clear_pointer(&job->folder, g_free);
+	take_places(job, job->conf);
+	if (network->definition) {
+		job->path = network_file_definition(network);
+		job->text = conf_network_format(network->definition, 0);
+	}
+	return true;
+}
+
+/* First what guests see; dnsmasq may run with a configuration that is not the network's. */
+static bool work_restore(struct network_job *job, GError **error)
+{
+	if (conf_network_owns_bridge(job->conf))
+		dnsmasq_stop(job->conf, job->folder, false);
+	return network_repair(job->conf, job->folder, &job->host, error) &&
+	       (!job->path || store_write_now(job->path, job->text, error)) &&
+	       store_write_now(job->mark, job->mark_text, error);
+}
+
+void network_restore(struct network *network)
+{
+	static const struct network_job_ops ops = {begin_restore, work_restore, done_heal, undo_heal};
+	network_submit(network_job_new(network, NULL, &ops));
+}
+
 static bool begin_check(struct network_job *job, GError **error)
 {
 	return begin_heal(job, error) && job->listing;
@@ -278,8 +309,15 @@ static void done_stop(struct network_job *job)
 		rpc_call_reply(job->call, NULL);
 }
 
+/* It goes on: also its dnsmasq, which is gone by now. */
+static void undo_stop(struct network_job *job)
+{
+	if (job->network->live)
+		network_restore(job->network);
+}
+
 void network_stop(struct network *network, struct rpc_call *call)
 {
-	static const struct network_job_ops ops = {begin_stop, work_stop, done_stop, NULL};
+	static const struct network_job_ops ops = {begin_stop, work_stop, done_stop, undo_stop};
 	network_submit(network_job_new(network, call, &ops));
 }

@@ -64,6 +64,8 @@ void network_start(struct network *network, struct rpc_call *call, struct conf_n
 void network_resume(struct network *network, struct conf_network *conf);
 /* Put right what is lost of an active network: its dnsmasq above all. */
 void network_heal(struct network *network);
+/* After a change that failed half-way: its bridge, rules, dnsmasq and files are again as it is known. */
+void network_restore(struct network *network);
 /* Look whether the rules are as they should be, and load them again if not. */
 void network_check_rules(struct network *network);
 void network_stop(struct network *network, struct rpc_call *call);

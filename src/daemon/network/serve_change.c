@@ -220,19 +220,24 @@ static struct conf_network *updated(const struct conf_network *conf,
 	return g_steal_pointer(&next);
 }
 
+/* On the host: what changes there may be refused, by nft or dnsmasq. */
+static bool change_live(struct network_job *job, GError **error)
+{
+	if (!network_rules_load(job->live, &job->host.listing, error))
+		return false;
+	if (!conf_network_owns_bridge(job->live))
+		return true;
+	/* It may have ended just now. */
+	if (!job->flag && (job->host.dnsmasq = dnsmasq_find(job->live, job->folder)))
+		return true;
+	return dnsmasq_start(job->live, job->folder, &job->host.dnsmasq, error);
+}
+
 static bool work_update(struct network_job *job, GError **error)
 {
-	if (job->path && !store_write_now(job->path, job->text, error))
-		return false;
-	if (!job->live)
-		return true;
-	if (!store_write_now(job->mark, job->mark_text, error) ||
-	    !network_rules_load(job->live, &job->host.listing, error))
-		return false;
-	if (job->flag)
-		return dnsmasq_start(job->live, job->folder, &job->host.dnsmasq, error);
-	job->host.dnsmasq = dnsmasq_find(job->live, job->folder);
-	return true;
+	return (!job->live || change_live(job, error)) &&
+	       (!job->path || store_write_now(job->path, job->text, error)) &&
+	       (!job->live || store_write_now(job->mark, job->mark_text, error));
 }
 
 static void done_update(struct network_job *job)
@@ -250,11 +255,11 @@ static void done_update(struct network_job *job)
 	rpc_call_reply(job->call, NULL);
 }
 
-/* The old dnsmasq may be gone: it comes back with what it had. */
+/* Only after begin_update() has done its part: a request that is refused has changed nothing. */
 static void undo_update(struct network_job *job)
 {
-	if (job->network->live)
-		network_heal(job->network);
+	if (job->mark && job->network->live)
+		network_restore(job->network);
 }
 
 /* Both documents are made before either is taken. */

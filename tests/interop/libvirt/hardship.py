@@ -129,7 +129,7 @@ def main():
             check_hung(daemon, conn)
             check_full(daemon, conn)
         finally:
-            daemon.end_vms()
+            daemon.end_children()
             unmount(daemon)
 
 

@@ -28,16 +28,29 @@ class Daemon:
         self.process = None
 
     def __enter__(self):
-        if self.prepare:
-            self.prepare(self)
-        self.start()
+        try:
+            if self.prepare:
+                self.prepare(self)
+            self.start()
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def __exit__(self, *reason):
         if reason[0]:
             self.print_log()
-        self.stop()
-        self.end_vms()
+        try:
+            self.stop()
+        finally:
+            self.end()
+
+    def end(self):
+        """Whatever has become of the daemon: nothing of it stays."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.end_children()
         self.folder.cleanup()
 
     @property
@@ -71,14 +84,18 @@ class Daemon:
         with open(self.log) as log:
             print("".join(log.readlines()[-40:]))
 
-    def end_vms(self):
-        """VMs outlive the daemon; none may outlive the test."""
-        for path in glob.glob(os.path.join(self.top, "state", "run", "*", "pid")):
-            with open(path) as file:
-                pid = int(file.read())
-            with open(f"/proc/{pid}/cmdline") as file:
-                if self.top in file.read():
-                    os.kill(pid, signal.SIGKILL)
+    def end_children(self):
+        """VMs and the dnsmasq of networks outlive the daemon; none may outlive the test."""
+        for pattern in ("run/*/pid", "networks-run/*.pid"):
+            for path in glob.glob(os.path.join(self.top, "state", pattern)):
+                try:
+                    with open(path) as file:
+                        pid = int(file.read())
+                    with open(f"/proc/{pid}/cmdline") as file:
+                        if self.top in file.read():
+                            os.kill(pid, signal.SIGKILL)
+                except (OSError, ValueError):
+                    pass  # it has ended by itself
 
     def wait(self, condition, what):
         deadline = time.monotonic() + LIMIT

@@ -33,16 +33,28 @@ class Libvirtd:
             self.process = subprocess.Popen(
                 ["unshare", "-m", "sh", "-ec", SETUP.format(top=self.top)], stdout=log, stderr=log,
                 start_new_session=True)
+        try:
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def wait(self):
         deadline = time.monotonic() + LIMIT
         while self.virsh("hostname", check=False).returncode:
             assert time.monotonic() < deadline, "libvirtd does not answer"
             time.sleep(0.1)
-        return self
 
     def __exit__(self, *reason):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=LIMIT)
-        self.folder.cleanup()
+        try:
+            self.process.wait(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self.folder.cleanup()
 
     @property
     def uri(self):
