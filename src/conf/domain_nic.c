@@ -87,6 +87,10 @@ static bool read_target(struct conf_domain_nic *nic, const xmlNode *node, GError
 	g_autofree char *mtu = conf_domain_child_attribute(node, "mtu", "size");
 	uint64_t size = 0;
 	nic->target = conf_domain_child_attribute(node, "target", "dev");
+	if (nic->target && !conf_is_device_name(nic->target))
+		return conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "<target dev='%s'> is no name of a network device: "
+					 CONF_DEVICE_NAME_RULE, nic->target);
 	nic->unmanaged = g_strcmp0(managed, "no") == 0;
 	nic->isolated = g_strcmp0(isolated, "yes") == 0;
 	if (!CONF_DOMAIN_ONE_OF(node, "target managed", managed, error, "yes", "no") ||

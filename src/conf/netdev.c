@@ -18,6 +18,17 @@ bool conf_element_error(GError **error, int code, const xmlNode *node, const cha
 	return false;
 }
 
+bool conf_is_device_name(const char *name)
+{
+	enum { MAX_NAME = 15 };
+	size_t length = strlen(name);
+	for (const char *c = name; *c; c++) {
+		if (!g_ascii_isalnum(*c) && !strchr("-._", *c))
+			return false;
+	}
+	return length && length <= MAX_NAME && g_ascii_isalnum(*name);
+}
+
 bool conf_yes_no(const xmlNode *node, const char *attribute, bool *value, GError **error)
 {
 	g_autofree char *text = xml_attribute(node, attribute);

@@ -53,6 +53,12 @@ void conf_virtualport_clear(struct conf_virtualport *port);
 
 /* "yes" or "no", or what it is if it is absent (*value stays); fails on others. */
 bool conf_yes_no(const xmlNode *node, const char *attribute, bool *value, GError **error);
+/*
+ * The name of a network device: what the kernel takes, and nothing that could mean more in nft's language
+ * or in a file's name: 1 to 15 letters, digits and "-._", of which none is the first.
+ */
+bool conf_is_device_name(const char *name);
+#define CONF_DEVICE_NAME_RULE "1 to 15 letters, digits and '-._'"
 /* A decimal number in [min, max]; *value stays if the attribute is absent. */
 bool conf_number(const xmlNode *node, const char *attribute, uint64_t min, uint64_t max,
 		 uint64_t *value, GError **error);

@@ -202,17 +202,6 @@ static bool read_identity(struct conf_network *network, const xmlNode *root, GEr
 	       conf_yes_no(root, "trustGuestRxFilters", &network->trusts_filters, error);
 }
 
-static bool is_bridge_name(const char *name)
-{
-	enum { MAX_NAME = 15 };
-	size_t length = strlen(name);
-	for (const char *c = name; *c; c++) {
-		if (!g_ascii_isalnum(*c) && !strchr("-._", *c))
-			return false;
-	}
-	return length && length <= MAX_NAME && *name != '-' && *name != '.';
-}
-
 static bool read_bridge(struct conf_network *network, const xmlNode *root, GError **error)
 {
 	const xmlNode *node = xml_child(root, "bridge"), *mac = xml_child(root, "mac");
@@ -226,9 +215,9 @@ static bool read_bridge(struct conf_network *network, const xmlNode *root, GErro
 		return conf_element_error(error, BERTH_ERR_INVALID, node, "stp='%s' must be 'on' or 'off'",
 					  stp);
 	network->bridge = node ? xml_attribute(node, "name") : NULL;
-	if (network->bridge && !is_bridge_name(network->bridge))
+	if (network->bridge && !conf_is_device_name(network->bridge))
 		return conf_element_error(error, BERTH_ERR_INVALID, node,
-					  "'%s' is no name for a bridge: at most 15 letters, digits and '-._'",
+					  "'%s' is no name for a bridge: " CONF_DEVICE_NAME_RULE,
 					  network->bridge);
 	if ((node && !conf_number(node, "delay", 0, 30, &delay, error)) ||
 	    (mtu && !conf_number(mtu, "size", 68, 65535, &size, error)))

@@ -20,16 +20,11 @@ const char *conf_forward_name(enum conf_forward forward)
 
 /* --- Host's interfaces ------------------------------------------------------------------------ */
 
-/* What the kernel takes as a name, and nothing that could mean more in nft's language. */
 static bool check_device(const xmlNode *node, const char *name, GError **error)
 {
-	enum { MAX_NAME = 15 };
-	bool good = *name && strlen(name) <= MAX_NAME && *name != '-' && *name != '.';
-	for (const char *c = name; *c; c++)
-		good = good && (g_ascii_isalnum(*c) || strchr("-._@", *c));
-	return good || conf_element_error(error, BERTH_ERR_INVALID, node,
-					  "'%s' is no name of an interface: at most %d letters, digits and "
-					  "'-._@'", name, MAX_NAME);
+	return conf_is_device_name(name) ||
+	       conf_element_error(error, BERTH_ERR_INVALID, node,
+				  "'%s' is no name of an interface: " CONF_DEVICE_NAME_RULE, name);
 }
 
 static bool read_interfaces(struct conf_network *network, const xmlNode *node, GError **error)

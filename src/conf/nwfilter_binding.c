@@ -4,9 +4,9 @@
 
 #include "base/error.h"
 #include "conf/grammar.h"
+#include "conf/netdev.h"
 #include "conf/vm.h"
 
-#include <net/if.h>
 #include <string.h>
 
 static const char *const rows[] = {
@@ -21,22 +21,15 @@ static const char *const rows[] = {
 	"filterbinding/filterref/parameter name value",
 };
 
-/* A device's name goes into rules as a word: only what is harmless there. */
-static bool is_device(const char *name)
-{
-	return g_ascii_isalnum(*name) && strlen(name) < IFNAMSIZ &&
-	       !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")];
-}
-
 static bool read_device(const xmlNode *root, const char *element, bool needed, char **name,
 			GError **error)
 {
 	const xmlNode *node = xml_child(root, element);
 	*name = node ? xml_attribute(node, "name") : NULL;
-	if (*name && !is_device(*name))
+	if (*name && !conf_is_device_name(*name))
 		return error_set(error, BERTH_ERR_INVALID,
-				 "'%s' of <%s> is no name of a network device: 1 to 15 letters, digits and "
-				 "any of _.-", *name, element);
+				 "'%s' of <%s> is no name of a network device: " CONF_DEVICE_NAME_RULE,
+				 *name, element);
 	if (!*name && (node || needed))
 		return error_set(error, BERTH_ERR_INVALID, "filter binding has no %s name", element);
 	return true;

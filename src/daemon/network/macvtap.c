@@ -63,7 +63,11 @@ static int add(const struct macvtap_request *request, const char *name, unsigned
 	netlink_begin(&m, RTM_NEWLINK, 0, &body, sizeof(body));
 	netlink_put_text(&m, IFLA_IFNAME, name);
 	netlink_put(&m, IFLA_IFALIAS, alias, strlen(alias));
-	return netlink_send(&m);
+	result = netlink_send(&m);
+	/* Without it nobody would know whose it is. */
+	if (result)
+		netlink_link_delete(name, NULL);
+	return result;
 }
 
 static bool make(const struct macvtap_request *request, char name[IFNAMSIZ], GError **error)

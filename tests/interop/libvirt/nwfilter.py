@@ -406,6 +406,9 @@ def check_domain(filters):
     daemon = filters.daemon
     before = rules()
     filters.with_xml("define", DOMAIN.format(CARD.format(GUEST, reference("clean-traffic", GUEST_IP))))
+    for name in ("a;b", "x%d", "a" * 16, "-x"):
+        card = CARD.format(GUEST, f"<target dev='{name}'/>")
+        filters.refused("define", DOMAIN.format(card), "is no name of a network device")
     daemon.virsh("start", "vm", "--paused")
     port = daemon.said("domiflist", "vm").splitlines()[2].split()[0]
     assert f"<portdev name='{port}'/>" in daemon.said("nwfilter-binding-dumpxml", port)
