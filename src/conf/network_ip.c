@@ -169,7 +169,9 @@ static bool check_host(const struct conf_network_ip *ip, const struct conf_dhcp_
 		return conf_element_error(error, BERTH_ERR_INVALID, node,
 					  "id='%s': only IPv6 has ids, of hexadecimal bytes with colons",
 					  host->id);
-	if (host->name && (!conf_is_dns_name(host->name) || g_ascii_isdigit(*host->name)))
+	/* "ignore" and "infinite" say in dnsmasq's file that the host gets nothing, or for how long. */
+	if (host->name && (!conf_is_dns_name(host->name) || g_ascii_isdigit(*host->name) ||
+			   strcmp(host->name, "ignore") == 0 || strcmp(host->name, "infinite") == 0))
 		return conf_element_error(error, BERTH_ERR_INVALID, node,
 					  "name='%s' cannot be a host's name", host->name);
 	if (partial)
@@ -208,14 +210,14 @@ void conf_dhcp_host_free(void *opaque)
 	g_free(host);
 }
 
-/* A path or name that goes into a file of dnsmasq, where it must not end its line or its field. */
+/* Of a path or name that goes into a file of dnsmasq: it must not end its line or field, or begin a comment. */
 static bool check_plain(const xmlNode *node, const char *what, const char *value, GError **error)
 {
 	for (const char *c = value; c && *c; c++) {
-		if (g_ascii_iscntrl(*c) || *c == ',' || *c == '"')
+		if (g_ascii_iscntrl(*c) || strchr(",\"#", *c))
 			return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-						  "%s='%s': commas, quotes and control characters are not "
-						  "supported", what, value);
+						  "%s='%s': commas, quotes, '#' and control characters are "
+						  "not supported", what, value);
 	}
 	return true;
 }

@@ -62,7 +62,10 @@ static void add_records(GString *text, const struct conf_network *conf)
 	char address[IP_TEXT_SIZE];
 	for (unsigned i = 0; i < conf->txts->len; i++) {
 		const struct conf_dns_txt *txt = conf->txts->pdata[i];
-		g_string_append_printf(text, "txt-record=%s,\"%s\"\n", txt->name, txt->value);
+		/* Inside quotes dnsmasq reads \n and its like as escapes. */
+		g_auto(GStrv) parts = g_strsplit(txt->value, "\\", -1);
+		g_autofree char *value = g_strjoinv("\\\\", parts);
+		g_string_append_printf(text, "txt-record=%s,\"%s\"\n", txt->name, value);
 	}
 	for (unsigned i = 0; i < conf->srvs->len; i++) {
 		const struct conf_dns_srv *srv = conf->srvs->pdata[i];

@@ -4,13 +4,16 @@
 the disk."""
 import os
 import signal
+import socket
+import struct
 
 import ether
 from private import Daemon
 
 HOSTS = "".join(f"<host mac='52:54:00:00:01:0{n}' ip='10.3.0.{n}'/>" for n in (2, 3))
 NETWORK = f"""<network><name>net</name><uuid>12ac8b8c-4f23-4248-ae42-fdcd50c40004</uuid>
-<forward mode='nat'/><bridge name='faulty' stp='off'/><ip address='10.3.0.1' prefix='24'><dhcp>
+<forward mode='nat'/><bridge name='faulty' stp='off'/><dns><txt name='path' value='C:\\new\\'/></dns>
+<ip address='10.3.0.1' prefix='24'><dhcp>
 <range start='10.3.0.10' end='10.3.0.20'/>{HOSTS}</dhcp></ip></network>"""
 
 
@@ -48,6 +51,16 @@ class Net:
         return self.daemon.virsh("net-update", "net", *args, "--live", "--config", check=check)
 
 
+def check_text(net):
+    """A value with backslashes is what it is, also at its end (RFC 1035, 4.1: a question for TXT)."""
+    question = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + b"\4path\0" + struct.pack(">2H", 16, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(30)
+        client.sendto(question, ("10.3.0.1", 53))
+        answer = client.recv(512)
+    assert rb"C:\new" + b"\\" in answer, answer
+
+
 def check_update_fails(net):
     """dnsmasq refuses two hosts with one address: it goes on with what it had."""
     before, old = net.documents(), net.server()
@@ -82,6 +95,7 @@ def main():
     ether.own_network()
     with Daemon() as daemon:
         net = Net(daemon)
+        check_text(net)
         check_update_fails(net)
         check_update_after_end(net)
         check_destroy_fails(net)

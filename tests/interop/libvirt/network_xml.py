@@ -33,6 +33,8 @@ WRONG = [
     (IP.format("<dhcp><range start='10.0.0.9' end='10.0.0.2'/></dhcp>"), "its end is before its start"),
     (IP.format("<dhcp><host mac='01:00:00:00:00:01' ip='10.0.0.2'/></dhcp>"), "no MAC address of one card"),
     (IP.format("<dhcp><host mac='52:54:00:00:00:01' name='a,b' ip='10.0.0.2'/></dhcp>"), "cannot be a host's name"),
+    (IP.format("<dhcp><host mac='52:54:00:00:00:01' name='ignore' ip='10.0.0.2'/></dhcp>"), "cannot be a host's name"),
+    (IP.format("<tftp root='/a #b'/>"), "'#' and control characters are not supported"),
     ("<ip address='10.0.0.1' netmask='255.0.255.0'/>", "its netmask has holes"),
     ("<ip address='10.0.0.256'/>", "no IP address"),
     ("<ip family='ipv6' address='10.0.0.1'/>", "not an IPv6 address"),
