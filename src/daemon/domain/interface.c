@@ -26,6 +26,18 @@ static bool check_plug(const struct domain *dom, const struct network_plug *plug
 				   dom->name, what);
 }
 
+/* What the document's own check cannot see: that the network is one of the host's interfaces. */
+static bool check_direct(const struct domain *dom, const struct conf_domain_nic *nic, bool direct,
+			 GError **error)
+{
+	const char *what = nic->filter ? "<filterref>"
+			   : nic->bandwidth.has_inbound || nic->bandwidth.has_outbound ? "<bandwidth>" : NULL;
+	return !direct || !what ||
+	       virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+			  "domain '%s': Berth does not support %s on a macvtap device, which its network "
+			  "gives it", dom->name, what);
+}
+
 static void fill_request(const struct domain *dom, const struct conf_domain_nic *nic,
 			 struct network_port_request *request)
 {
@@ -92,15 +104,21 @@ static bool put_filter(void *opaque, const char *port, GError **error)
 bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 		      const struct conf_domain_nic *next, GError **error)
 {
-	if (memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) != 0 &&
-	    !rates_set(dom->all->daemon, old->target, &next->bandwidth, error))
+	g_autoptr(GError) undo = NULL;
+	bool limits = memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) != 0;
+	/* The bridge of a network is noted in the card; without one the network is direct. */
+	if (!check_direct(dom, next, old->network && !old->source, error))
 		return false;
-	/* The same again is no harm: it is put there at one stroke. */
-	if (next->filter)
-		return filter_replace(dom->all->daemon, binding_of(dom, next, old->target), error);
-	if (old->filter)
+	if (limits && !rates_set(dom->all->daemon, old->target, &next->bandwidth, error))
+		return false;
+	if (!next->filter && old->filter)
 		filter_remove(dom->all->daemon, old->target);
-	return true;
+	/* The same again is no harm: it is put there at one stroke. */
+	if (!next->filter || filter_replace(dom->all->daemon, binding_of(dom, next, old->target), error))
+		return true;
+	if (limits && !rates_set(dom->all->daemon, old->target, &old->bandwidth, &undo))
+		log_warning("domain '%s': %s", dom->name, undo->message);
+	return false;
 }
 
 /* Its own, or that of its network. */
@@ -111,17 +129,14 @@ static const struct conf_bandwidth *bandwidth_of(const struct conf_domain_nic *n
 	return own || !plug ? &nic->bandwidth : &plug->bandwidth;
 }
 
-static int open_direct(const struct domain *dom, const struct conf_domain_nic *nic,
-		       const struct tap_request *tap, char name[IFNAMSIZ], GError **error)
+static int open_direct(const struct domain *dom, const struct tap_request *tap, char name[IFNAMSIZ],
+		       GError **error)
 {
 	struct macvtap_request request = {.name = tap->name, .lower = tap->plug->link,
 					  .mode = tap->plug->mode, .owner_uuid = dom->uuid_text,
 					  .mtu = tap->mtu};
 	memcpy(request.mac, tap->guest_mac, sizeof(request.mac));
-	if (!nic->filter)
-		return macvtap_open(&request, name, error);
-	error_set(error, BERTH_ERR_NOT_SUPPORTED, "Berth does not support <filterref> on a macvtap device");
-	return -1;
+	return macvtap_open(&request, name, error);
 }
 
 bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error)
@@ -135,6 +150,9 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 		return true;
 	if (!find_plug(dom, nic, &own, &port, &request.plug, error))
 		return false;
+	bool direct = request.plug && request.plug->kind == NETWORK_PLUG_DIRECT;
+	if (!check_direct(dom, nic, direct, error))
+		return false;
 	struct filter_request filter = {dom, nic};
 	if (nic->filter) {
 		request.prepare = put_filter;
@@ -142,8 +160,7 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 	}
 	mac_parse(nic->mac, request.guest_mac);
 	request.mtu = nic->mtu ? nic->mtu : request.plug ? request.plug->mtu : 0;
-	bool direct = request.plug && request.plug->kind == NETWORK_PLUG_DIRECT;
-	*fd = direct ? open_direct(dom, nic, &request, name, error) : tap_open(&request, name, error);
+	*fd = direct ? open_direct(dom, &request, name, error) : tap_open(&request, name, error);
 	if (*fd < 0) {
 		g_prefix_error(error, "domain '%s': ", dom->name);
 		return false;
@@ -218,9 +235,11 @@ void interface_restore(struct domain *dom)
 		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
 		struct network_port_request request;
 		const struct network_port *port = NULL;
+		char lower[IFNAMSIZ];
 		g_autoptr(GError) error = NULL;
 		if (nic->port) {
 			fill_request(dom, nic, &request);
+			request.device = nic->target && macvtap_lower(nic->target, lower) ? lower : NULL;
 			port = network_port_open(dom->all->daemon->networks, &request, &error);
 		}
 		if (port)

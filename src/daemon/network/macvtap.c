@@ -140,3 +140,10 @@ void macvtap_sweep(const char *owner_uuid, const char *const *keep)
 	if (error)
 		log_warning("%s", error->message);
 }
+
+bool macvtap_lower(const char *name, char lower[IFNAMSIZ])
+{
+	struct netlink_link link;
+	return netlink_link_get(name, &link, NULL) && !strcmp(link.kind, "macvtap") &&
+	       if_indextoname(link.lower, lower);
+}

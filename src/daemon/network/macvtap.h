@@ -23,3 +23,5 @@ struct macvtap_request {
 int macvtap_open(const struct macvtap_request *request, char name[IFNAMSIZ], GError **error);
 /* Remove the owner's devices but for those in `keep`, which ends with NULL. */
 void macvtap_sweep(const char *owner_uuid, const char *const *keep);
+/* The host's interface under a macvtap device; false if `name` is none. */
+bool macvtap_lower(const char *name, char lower[IFNAMSIZ]);

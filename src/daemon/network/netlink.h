@@ -55,6 +55,7 @@ uint32_t netlink_u32(const struct nlattr *attribute);
 
 struct netlink_link {
 	unsigned index, master, mtu, flags; /* IFF_ of net/if.h */
+	unsigned lower;       /* the interface that it is on top of; 0: none, or it is its own */
 	char name[IFNAMSIZ], kind[16];      /* kind "": it is not virtual */
 	uint8_t mac[6];
 	uint8_t operstate;    /* IF_OPER_ of linux/if.h */

@@ -65,6 +65,7 @@ static void take_link(const struct nlmsghdr *header, void *opaque)
 	link->index = info->ifi_index;
 	link->flags = info->ifi_flags;
 	link->master = netlink_u32(table[IFLA_MASTER]);
+	link->lower = netlink_u32(table[IFLA_LINK]);
 	link->mtu = netlink_u32(table[IFLA_MTU]);
 	if (table[IFLA_IFNAME])
 		g_strlcpy(link->name, netlink_data(table[IFLA_IFNAME]), sizeof(link->name));

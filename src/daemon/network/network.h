@@ -107,6 +107,7 @@ struct network_port_request {
 	const uint8_t *owner_uuid;
 	uint8_t mac[6];
 	uint8_t uuid[16];            /* all zero: a new one is made up */
+	const char *device;          /* of a pool of interfaces: the one that it has; NULL: it gets one */
 };
 /*
  * Plug in: the network must be active. The port is the network's; it goes with network_ports_keep(), or

@@ -60,7 +60,7 @@ static const char *free_device(const struct network *network, GError **error)
 }
 
 static bool make_plug(struct network *network, const struct conf_portgroup *group,
-		      struct network_plug *plug, GError **error)
+		      const char *device, struct network_plug *plug, GError **error)
 {
 	const struct conf_network *conf = network->live;
 	const char *link = conf->bridge;
@@ -68,8 +68,9 @@ static bool make_plug(struct network *network, const struct conf_portgroup *grou
 	if (!conf->bridge) {
 		plug->kind = NETWORK_PLUG_DIRECT;
 		plug->mode = conf_forward_name(conf->forward);
-		link = conf->forward == CONF_FORWARD_PASSTHROUGH ? free_device(network, error)
-								 : choose_device(network);
+		link = device ? device
+		       : conf->forward == CONF_FORWARD_PASSTHROUGH ? free_device(network, error)
+								   : choose_device(network);
 	}
 	if (!link)
 		return false;
@@ -99,7 +100,7 @@ struct network_port *network_port_open(struct networks *networks,
 		return NULL;
 	}
 	struct network_plug plug = {0};
-	if (!make_plug(network, group, &plug, error))
+	if (!make_plug(network, group, request->device, &plug, error))
 		return NULL;
 	struct network_port *port = g_new0(struct network_port, 1);
 	memcpy(port->uuid, request->uuid, sizeof(port->uuid));

@@ -73,6 +73,17 @@ def check_changes(daemon, device):
     assert "none" in daemon.virsh("domiftune", "vm", "none", check=False).stdout
 
 
+def check_failed_update(daemon, device):
+    """A change of limits and filter of which the filter is wrong changes nothing."""
+    before, limits = (shaped(device).split(" Sent")[0], policed()), "<bandwidth><inbound average='7777'/></bandwidth>"
+    path = os.path.join(daemon.top, "card.xml")
+    with open(path, "w") as file:
+        file.write(CARD.format(MAC, limits + "<filterref filter='none'/>"))
+    result = daemon.virsh("update-device", "vm", path, "--live", check=False)
+    assert "'none' is missing" in result.stdout, result.stdout
+    assert (shaped(device).split(" Sent")[0], policed()) == before, shaped(device)
+
+
 def check_effect(device):
     """What is queued for the guest at 100 KiB a second leaves the queue at that rate, or not at all."""
     host = ether.End("v9")
@@ -102,6 +113,7 @@ def main():
         device = daemon.said("domiflist", "vm").splitlines()[2].split()[0]
         check_settings(daemon, device)
         check_changes(daemon, device)
+        check_failed_update(daemon, device)
         check_effect(device)
         daemon.virsh("destroy", "vm")
         assert not policed() and device not in ether.ip("link")

@@ -59,6 +59,48 @@ def check_modes(daemon, kernel, initrd):
         assert not devices() and own in ether.ip("link", "show", "low0")
 
 
+POOL = """<network><name>pool</name><forward mode='passthrough'><interface dev='low0'/><interface dev='low1'/>
+</forward></network>"""
+FROM_POOL = """<domain type='qemu'><name>{name}</name><memory>65536</memory><os><type machine='q35'>hvm</type></os>
+<devices><interface type='network'><mac address='52:54:00:00:00:0{name}'/><source network='pool'/>
+<model type='virtio'/>{more}</interface></devices></domain>"""
+
+
+def with_xml(daemon, xml, *command, check=True):
+    path = os.path.join(daemon.top, "x.xml")
+    with open(path, "w") as file:
+        file.write(xml)
+    return daemon.virsh(*command, path, check=check)
+
+
+def check_pool(daemon):
+    """Each guest has an interface of the pool to itself; the next daemon knows which."""
+    with_xml(daemon, POOL, "net-define")
+    daemon.virsh("net-start", "pool")
+    for name in ("1", "2"):
+        with_xml(daemon, FROM_POOL.format(name=name, more=""), "define")
+        daemon.virsh("start", name, "--paused")
+    assert sorted(re.findall(r"macvtap\d@(\w+)", ether.ip("link"))) == ["low0", "low1"]
+    daemon.virsh("destroy", "1")
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    for more, words in (("<filterref filter='clean-traffic'/>", "<filterref>"),
+                        ("<bandwidth><inbound average='1'/></bandwidth>", "<bandwidth>")):
+        with_xml(daemon, FROM_POOL.format(name="3", more=more), "define")
+        result = daemon.virsh("start", "3", check=False)
+        daemon.virsh("undefine", "3")
+        assert result.returncode and words in result.stdout, result.stdout
+        card = re.search("<interface.*</interface>", FROM_POOL.format(name="2", more=more), re.DOTALL).group(0)
+        result = with_xml(daemon, card, "update-device", "2", "--live", check=False)
+        assert result.returncode and words in result.stdout, result.stdout
+    assert len(devices()) == 1
+    daemon.virsh("start", "1", "--paused")
+    for name in ("1", "2"):
+        daemon.virsh("destroy", name)
+    daemon.virsh("net-destroy", "pool")
+    assert not devices()
+
+
 def check_packets(daemon, outside, kernel, initrd):
     define(daemon, CARD.format(mac=MAC, dev="low0", mode="bridge", more=""), kernel=kernel, initrd=initrd)
     daemon.virsh("start", "vm")
@@ -79,13 +121,15 @@ def check_packets(daemon, outside, kernel, initrd):
 def main():
     ether.own_network()
     ether.ip("link", "add", "low0", "type", "veth", "peer", "name", "seg0")
-    for name in ("low0", "seg0"):
+    ether.ip("link", "add", "low1", "type", "veth", "peer", "name", "seg1")
+    for name in ("low0", "seg0", "low1", "seg1"):
         ether.ip("link", "set", name, "up")
     ether.ip("addr", "add", "10.9.0.1/24", "dev", "seg0")
     kernel, initrd = testlib.kernel("cloud")
     with Daemon() as daemon:
         check_refusals(daemon)
         check_modes(daemon, kernel, initrd)
+        check_pool(daemon)
         check_packets(daemon, ether.End("seg0"), kernel, initrd)
 
 
