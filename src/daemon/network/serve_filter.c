@@ -215,23 +215,22 @@ static void insert(struct filters *filters, struct conf_nwfilter *filter)
 		g_hash_table_insert(filters->by_name, filter->name, filter);
 }
 
-/* Back to what was before. */
+/* Back to what was before, also what the ports learn. */
 static void undo(struct change *change)
 {
+	g_autoptr(GError) error = NULL;
 	conf_nwfilter_free(steal(change->filters, change->name));
 	change->definition = NULL;
 	insert(change->filters, g_steal_pointer(&change->old));
+	if (!filter_reapply(change->filters, change->name, &error))
+		log_warning("filter '%s': %s", change->name, error->message);
 }
 
 static void on_written(void *opaque, const GError *cause)
 {
 	struct change *change = opaque;
-	g_autoptr(GError) error = NULL;
-	if (cause) {
+	if (cause)
 		undo(change);
-		if (!filter_reapply(change->filters, change->name, &error))
-			log_warning("filter '%s': %s", change->name, error->message);
-	}
 	conf_nwfilter_free(change->old);
 	end(change, cause ? g_error_copy(cause) : NULL);
 }

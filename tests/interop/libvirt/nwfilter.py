@@ -316,6 +316,21 @@ def check_learning(filters, guest, peer):
     filters.refused("nwfilter-binding-create", binding("clean-traffic", CTRL_IP_LEARNING="x"), "'x'")
 
 
+def check_refused_while_learning(filters, guest):
+    """A definition that suits one port, which then had nothing to learn, but not the other."""
+    daemon, own = filters.daemon, rule("drop", "out", "<ip match='no' srcipaddr='$IP'/>")
+    filters.define(f"<filter name='two'>{own}</filter>")
+    filters.bind("two", X="10.9.0.1")
+    other = binding("two", IP=PEER_IP).replace("vnet0", "vnet9").replace(GUEST, PEER)
+    filters.with_xml("nwfilter-binding-create", other)
+    filters.refused("nwfilter-define", f"<filter name='two'>{own.replace('$IP', '$X')}</filter>", "'X' has no value")
+    guest.send(arp(GUEST, "10.9.0.8", PEER_IP))
+    daemon.wait(lambda: "10.9.0.8" in rules(), "the guest's address is still learnt")
+    for port in ("vnet0", "vnet9"):
+        daemon.virsh("nwfilter-binding-delete", port)
+    daemon.virsh("nwfilter-undefine", "two")
+
+
 def check_changes(filters, guest, peer):
     """In use, flushed, and over the end of the daemon."""
     daemon = filters.daemon
@@ -440,6 +455,7 @@ def main():
         check_clean_traffic(filters, guest, peer)
         check_reject(filters, guest, peer)
         check_learning(filters, guest, peer)
+        check_refused_while_learning(filters, guest)
         check_changes(filters, guest, peer)
         check_many(filters)
         check_domain(filters)
