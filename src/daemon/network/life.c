@@ -171,9 +171,17 @@ static void done_resume(struct network_job *job)
 	network_is_up(job->network, &job->host);
 }
 
-/* It is not active any more, and nothing of it may stay behind. */
+/*
+ * With its bridge the guests' network is still there: what is missing is tried again. Without one it is
+ * not active any more.
+ */
 static void undo_resume(struct network_job *job)
 {
+	if (job->conf->bridge && if_nametoindex(job->conf->bridge)) {
+		job->network->live = g_steal_pointer(&job->conf);
+		network_retry_dnsmasq(job->network);
+		return;
+	}
 	unlink(job->mark);
 	undo_start(job);
 }

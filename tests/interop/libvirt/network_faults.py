@@ -79,6 +79,23 @@ def check_update_after_end(net):
     net.daemon.wait(net.server, "dnsmasq is back")
 
 
+def check_restart_without_dnsmasq(net):
+    """dnsmasq has ended and does not start with the next daemon: the guests' bridge is still a network's."""
+    path, daemon = os.path.join(net.daemon.top, "dnsmasq"), net.daemon
+    with open(path, "w") as file:
+        file.write("#!/bin/sh\necho no >&2\nexit 2\n")
+    os.chmod(path, 0o755)
+    daemon.environment["PATH"] = f"{daemon.top}:{os.environ['PATH']}"
+    daemon.stop(signal.SIGKILL)
+    os.kill(net.server(), signal.SIGKILL)
+    daemon.start()
+    assert "Active:         yes" in daemon.said("net-info", "net")
+    daemon.wait_log("network 'net': dnsmasq did not start: no")
+    os.unlink(path)
+    daemon.wait(net.server, "dnsmasq is back")
+    net.documents()
+
+
 def check_destroy_fails(net):
     """The mark of an active network cannot be removed, as it is a folder."""
     mark, old = net.state("networks-active", "12ac8b8c-4f23-4248-ae42-fdcd50c40004.xml"), net.server()
@@ -98,6 +115,7 @@ def main():
         check_text(net)
         check_update_fails(net)
         check_update_after_end(net)
+        check_restart_without_dnsmasq(net)
         check_destroy_fails(net)
         daemon.virsh("net-destroy", "net")
         assert not net.server() and "faulty" not in ether.ip("link")
