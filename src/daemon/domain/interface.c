@@ -93,12 +93,17 @@ static struct conf_nwfilter_binding *binding_of(const struct domain *dom,
 	return binding;
 }
 
-/* The guest's filter is on its tap device before that is switched on. */
+/*
+ * The guest's filter is on its tap device before that is switched on. A device that was made just now has
+ * no binding of its own: one of that name is of a device before it.
+ */
 static bool put_filter(void *opaque, const char *port, GError **error)
 {
 	const struct filter_request *request = opaque;
-	return filter_instantiate(request->dom->all->daemon,
-				  binding_of(request->dom, request->nic, port), error);
+	struct daemon *daemon = request->dom->all->daemon;
+	if (!request->nic->unmanaged)
+		filter_remove(daemon, port);
+	return filter_instantiate(daemon, binding_of(request->dom, request->nic, port), error);
 }
 
 bool interface_update(struct domain *dom, const struct conf_domain_nic *old,

@@ -447,6 +447,23 @@ def check_domain(filters):
     daemon.virsh("undefine", "vm")
 
 
+def check_old_binding(filters):
+    """A binding by hand to a device that has gone is not in the way of the next one of its name."""
+    daemon = filters.daemon
+    for filtered in (False, True):
+        more = reference("clean-traffic", GUEST_IP) if filtered else ""
+        filters.with_xml("define", DOMAIN.format(CARD.format(GUEST, more)))
+        daemon.virsh("start", "vm", "--paused")
+        port = daemon.said("domiflist", "vm").splitlines()[2].split()[0]
+        if not filtered:
+            filters.with_xml("nwfilter-binding-create", binding("allow-arp").replace("vnet0", port))
+        else:
+            assert "clean-traffic" in daemon.said("nwfilter-binding-dumpxml", port)
+        daemon.virsh("destroy", "vm")
+    assert "berth-port" not in rules()
+    daemon.virsh("undefine", "vm")
+
+
 def main():
     guest, peer = make_wires()
     with Daemon() as daemon:
@@ -459,6 +476,7 @@ def main():
         check_changes(filters, guest, peer)
         check_many(filters)
         check_domain(filters)
+        check_old_binding(filters)
         check_as_libvirt(filters, guest, peer)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, missing
