@@ -18,6 +18,11 @@ bool conf_element_error(GError **error, int code, const xmlNode *node, const cha
 	return false;
 }
 
+const char *conf_said_yes_no(bool said, bool value)
+{
+	return said ? value ? "yes" : "no" : NULL;
+}
+
 bool conf_is_device_name(const char *name)
 {
 	enum { MAX_NAME = 15 };

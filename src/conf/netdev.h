@@ -53,6 +53,8 @@ void conf_virtualport_clear(struct conf_virtualport *port);
 
 /* "yes" or "no", or what it is if it is absent (*value stays); fails on others. */
 bool conf_yes_no(const xmlNode *node, const char *attribute, bool *value, GError **error);
+/* To write it again: NULL if nothing was said. */
+const char *conf_said_yes_no(bool said, bool value);
 /*
  * The name of a network device: what the kernel takes, and nothing that could mean more in nft's language
  * or in a file's name: 1 to 15 letters, digits and "-._", of which none is the first.

@@ -410,11 +410,6 @@ void conf_network_free(struct conf_network *network)
 
 /* --- Writing ---------------------------------------------------------------------------------- */
 
-static const char *yes_no(bool said, bool value)
-{
-	return said ? value ? "yes" : "no" : NULL;
-}
-
 static void write_bridge(struct xml_writer *w, const struct conf_network *network)
 {
 	char text[12];
@@ -432,13 +427,13 @@ static void write_bridge(struct xml_writer *w, const struct conf_network *networ
 		xml_empty(w, "mac", "address", network->mac, NULL);
 	if (network->domain)
 		xml_empty(w, "domain", "name", network->domain, "localOnly",
-			  yes_no(network->says_domain_local, network->domain_local), NULL);
+			  conf_said_yes_no(network->says_domain_local, network->domain_local), NULL);
 }
 
 static void write_portgroup(struct xml_writer *w, const struct conf_portgroup *group)
 {
 	xml_open(w, "portgroup", "name", group->name, "default", group->is_default ? "yes" : NULL,
-		 "trustGuestRxFilters", yes_no(group->says_trust, group->trusts_filters), NULL);
+		 "trustGuestRxFilters", conf_said_yes_no(group->says_trust, group->trusts_filters), NULL);
 	conf_vlan_write(w, &group->vlan);
 	conf_virtualport_write(w, &group->virtualport);
 	conf_bandwidth_write(w, &group->bandwidth);
@@ -463,7 +458,7 @@ char *conf_network_format(const struct conf_network *network, unsigned connectio
 	g_snprintf(count, sizeof(count), "%u", connections);
 	xml_open(&w, "network", "connections", connections ? count : NULL, "ipv6",
 		 network->ipv6 ? "yes" : NULL, "trustGuestRxFilters",
-		 yes_no(network->says_trust, network->trusts_filters), NULL);
+		 conf_said_yes_no(network->says_trust, network->trusts_filters), NULL);
 	xml_leaf(&w, "name", network->name, NULL);
 	xml_leaf(&w, "uuid", uuid, NULL);
 	if (network->metadata)

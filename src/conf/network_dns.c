@@ -204,11 +204,6 @@ bool conf_network_dns_read(struct conf_network *network, const xmlNode *root, GE
 	return true;
 }
 
-static const char *yes_no(bool said, bool value)
-{
-	return said ? value ? "yes" : "no" : NULL;
-}
-
 static void write_srv(struct xml_writer *w, const struct conf_dns_srv *srv)
 {
 	const unsigned numbers[] = {srv->port, srv->priority, srv->weight};
@@ -245,8 +240,8 @@ static void write_records(struct xml_writer *w, const struct conf_network *netwo
 
 void conf_network_dns_write(struct xml_writer *w, const struct conf_network *network)
 {
-	const char *enable = yes_no(network->says_dns, !network->dns_off);
-	const char *plain = yes_no(network->says_dns_plain, !network->dns_no_plain);
+	const char *enable = conf_said_yes_no(network->says_dns, !network->dns_off);
+	const char *plain = conf_said_yes_no(network->says_dns_plain, !network->dns_no_plain);
 	bool records = network->forwarders->len || network->txts->len || network->srvs->len ||
 		       network->dns_hosts->len;
 	if (!enable && !plain && !records)

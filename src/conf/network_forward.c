@@ -128,7 +128,7 @@ bool conf_network_forward_read(struct conf_network *network, const xmlNode *root
 static void write_nat(struct xml_writer *w, const struct conf_network *network)
 {
 	char first[IP_TEXT_SIZE], last[IP_TEXT_SIZE];
-	const char *ipv6 = network->says_nat_ipv6 ? network->nat_ipv6 ? "yes" : "no" : NULL;
+	const char *ipv6 = conf_said_yes_no(network->says_nat_ipv6, network->nat_ipv6);
 	bool address = ip_is_set(&network->nat_first), port = network->nat_port_first;
 	if (!address && !port) {
 		if (ipv6)

@@ -343,7 +343,7 @@ void conf_network_ip_write(struct xml_writer *w, const struct conf_network_ip *i
 	g_snprintf(prefix, sizeof(prefix), "%u", ip->prefix);
 	xml_open(w, "ip", "family", ip->family, "address", address, "netmask", or_null(netmask), "prefix",
 		 ip->says_prefix ? prefix : NULL, "localPtr",
-		 ip->says_local_ptr ? ip->local_ptr ? "yes" : "no" : NULL, NULL);
+		 conf_said_yes_no(ip->says_local_ptr, ip->local_ptr), NULL);
 	if (ip->tftp_root)
 		xml_empty(w, "tftp", "root", ip->tftp_root, NULL);
 	if (ip->ranges->len || ip->hosts->len || ip->bootp_file)

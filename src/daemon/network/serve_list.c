@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* libvirt's flags come in pairs: neither or both of a pair means all. */
 enum {
 	LIST_INACTIVE = 1 << 0, LIST_ACTIVE = 1 << 1, LIST_PERSISTENT = 1 << 2, LIST_TRANSIENT = 1 << 3,
 	LIST_AUTOSTART = 1 << 4, LIST_NO_AUTOSTART = 1 << 5, LIST_ALL_FLAGS = (1 << 6) - 1,
@@ -17,16 +16,11 @@ enum {
 
 /* --- All networks ----------------------------------------------------------------------------- */
 
-static bool passes(uint32_t flags, uint32_t yes, uint32_t no, bool is)
-{
-	return !(flags & (yes | no)) || flags & (is ? yes : no);
-}
-
 static bool matches(const struct network *network, uint32_t flags)
 {
-	return network_conf(network) && passes(flags, LIST_ACTIVE, LIST_INACTIVE, network->live) &&
-	       passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, network->definition) &&
-	       passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, network->autostart);
+	return network_conf(network) && rpc_list_passes(flags, LIST_ACTIVE, LIST_INACTIVE, network->live) &&
+	       rpc_list_passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, network->definition) &&
+	       rpc_list_passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, network->autostart);
 }
 
 static int compare(const void *a, const void *b)
