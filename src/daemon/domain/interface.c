@@ -20,7 +20,8 @@ static bool check_plug(const struct domain *dom, const struct network_plug *plug
 	bool limited = plug->bandwidth.has_inbound || plug->bandwidth.has_outbound;
 	const char *what = plug->virtualport.present ? "a virtual port"
 			   : plug->vlan.count	     ? "VLAN tags"
-			   : direct && limited	     ? "limits of bandwidth on a macvtap device" : NULL;
+			   : direct && limited	     ? "limits of bandwidth on a macvtap device"
+			   : direct && plug->isolated ? "isolation on a macvtap device" : NULL;
 	return !what || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 				   "domain '%s': its network gives it %s, which Berth does not support",
 				   dom->name, what);
@@ -31,6 +32,7 @@ static bool check_direct(const struct domain *dom, const struct conf_domain_nic 
 			 GError **error)
 {
 	const char *what = nic->filter ? "<filterref>"
+			   : nic->isolated ? "<port isolated='yes'>"
 			   : nic->bandwidth.has_inbound || nic->bandwidth.has_outbound ? "<bandwidth>" : NULL;
 	return !direct || !what ||
 	       virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
