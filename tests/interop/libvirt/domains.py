@@ -161,6 +161,23 @@ def check_console(daemon, conn):
     dom.destroy()
 
 
+def check_readonly(daemon):
+    """On the read-only socket, whatever a client claims to be, nobody speaks with a guest's agent."""
+    define(daemon, "read")
+    conn = libvirt.open(daemon.uri(readonly=True))
+    dom = conn.lookupByName("read")
+    asks = (dom.hostname, dom.getTime, dom.fsInfo, dom.guestInfo,
+            lambda: dom.authorizedSSHKeysGet("root"))
+    for ask in asks:
+        try:
+            ask()
+            raise AssertionError(f"{ask} may be asked")
+        except libvirt.libvirtError as error:
+            assert error.get_error_code() == libvirt.VIR_ERR_OPERATION_DENIED, error
+    conn.close()
+    daemon.virsh("undefine", "read")
+
+
 def check_hung(daemon):
     """A VMM that hangs delays nobody and dies within a second."""
     define(daemon, "hung")
@@ -207,6 +224,7 @@ def main():
         check_life(daemon)
         check_refusals(daemon)
         check_python(daemon)
+        check_readonly(daemon)
         check_hung(daemon)
         check_restart(daemon)
         missing = set(COVERS.split()) - daemon.called()
