@@ -22,17 +22,27 @@ static bool fill_address(struct sockaddr_un *address, const char *path, GError *
 	return true;
 }
 
-int net_connect_unix(const char *path, GError **error)
+static int connect_unix(const char *path, int flags, GError **error)
 {
 	struct sockaddr_un address;
 	if (!fill_address(&address, path, error))
 		return -1;
-	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		error_set_errno(error, errno, "cannot connect to the socket '%s'", path);
 		return -1;
 	}
 	return fd_steal(&fd);
+}
+
+int net_connect_unix(const char *path, GError **error)
+{
+	return connect_unix(path, 0, error);
+}
+
+int net_connect_unix_now(const char *path, GError **error)
+{
+	return connect_unix(path, SOCK_NONBLOCK, error);
 }
 
 int net_listen_unix(const char *path, GError **error)

@@ -10,6 +10,8 @@
 /* A stale socket file that nobody listens on is replaced; a live one is an error. */
 int net_listen_unix(const char *path, GError **error);
 int net_connect_unix(const char *path, GError **error);
+/* In non-blocking mode; fails with EAGAIN if the server has too many that it has not accepted. */
+int net_connect_unix_now(const char *path, GError **error);
 /* `host` "" means every address for a server and the loopback for a client. */
 int net_listen_tcp(const char *host, const char *port, GError **error);
 int net_connect_tcp(const char *host, const char *port, GError **error);

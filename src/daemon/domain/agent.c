@@ -10,7 +10,6 @@
 #include "daemon/domain/vmm.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,11 +236,9 @@ static bool connect_agent(struct agent *agent, GError **error)
 {
 	if (agent->fd >= 0)
 		return true;
-	auto_fd fd = net_connect_unix(agent->path, error);
+	auto_fd fd = net_connect_unix_now(agent->path, error);
 	if (fd < 0)
 		return false;
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
-		return error_set_errno(error, errno, "cannot set up the connection to '%s'", agent->path);
 	agent->fd = fd_steal(&fd);
 	agent->watch = aio_watch_add(loop_of(agent), agent->fd, POLLIN, on_ready, agent);
 	return true;

@@ -8,7 +8,6 @@
 #include "codec/json.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -239,13 +238,10 @@ void qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, unsign
 struct qmp *qmp_connect(struct aio_loop *loop, const char *path, const struct qmp_ops *ops,
 			void *opaque, GError **error)
 {
-	auto_fd fd = net_connect_unix(path, error);
+	/* A VMM that accepts nobody must not hold up the daemon. */
+	auto_fd fd = net_connect_unix_now(path, error);
 	if (fd < 0)
 		return NULL;
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-		error_set_errno(error, errno, "cannot set up the connection to '%s'", path);
-		return NULL;
-	}
 	struct qmp *qmp = g_new0(struct qmp, 1);
 	qmp->loop = loop;
 	qmp->fd = fd_steal(&fd);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "aio/net.h"
+
+#include "base/fd.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A server that accepts nobody fills its queue; who is not to wait for it is told so. */
+static void test_full_queue(void)
+{
+	enum { MOST = 64 };
+	g_autofree char *folder = g_dir_make_tmp("berth-net-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(folder, "sock", NULL);
+	g_autoptr(GError) error = NULL;
+	int clients[MOST], count = 0;
+	auto_fd server = net_listen_unix(path, NULL);
+	g_assert_cmpint(server, >=, 0);
+	g_assert_cmpint(listen(server, 1), ==, 0);
+	while (count < MOST && (clients[count] = net_connect_unix_now(path, &error)) >= 0) {
+		g_assert_true(fcntl(clients[count], F_GETFL) & O_NONBLOCK);
+		count++;
+	}
+	g_assert_cmpint(count, >, 0);
+	g_assert_cmpint(count, <, MOST);
+	g_assert_nonnull(strstr(error->message, path));
+	while (count)
+		close(clients[--count]);
+	g_unlink(path);
+	g_rmdir(folder);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/aio/net/full-queue", test_full_queue);
+	return g_test_run();
+}
