@@ -40,6 +40,7 @@ struct domain {
 	uint8_t uuid[16];
 	char uuid_text[37];
 	char *name;
+	char *next_name;                /* reserved while it is being renamed, or NULL */
 	struct conf_domain *definition; /* NULL: transient */
 	struct conf_domain *live;       /* while it runs */
 	struct vmm *vmm;                /* while it runs */
@@ -76,8 +77,11 @@ struct domain *domain_by_uuid(struct domains *domains, const uint8_t uuid[16]);
 struct domain *domain_add(struct domains *domains, const struct conf_domain *conf);
 /* Jobs that wait fail; the one under way may still use the domain. */
 void domain_remove(struct domain *dom);
-/* In the registry only; the definition has the new name already. */
-void domain_rename(struct domain *dom, const char *name);
+/* Nobody else may take the name from now on; false: somebody has it. */
+bool domain_reserve_name(struct domain *dom, const char *name);
+void domain_give_up_name(struct domain *dom);
+/* To the name that was reserved; in the registry only, as the definition has it already. */
+void domain_rename(struct domain *dom);
 /* Keep the domain's memory, if not the domain, while an answer is waited for. */
 struct domain *domain_pin(struct domain *dom);
 void domain_unpin(struct domain *dom);

@@ -66,12 +66,25 @@ void domain_remove(struct domain *dom)
 	domain_fail_waiting(dom);
 }
 
-void domain_rename(struct domain *dom, const char *name)
+bool domain_reserve_name(struct domain *dom, const char *name)
+{
+	if (domain_by_name(dom->all, name))
+		return false;
+	dom->next_name = g_strdup(name);
+	return g_hash_table_insert(dom->all->by_name, dom->next_name, dom);
+}
+
+void domain_give_up_name(struct domain *dom)
+{
+	g_hash_table_remove(dom->all->by_name, dom->next_name);
+	g_clear_pointer(&dom->next_name, g_free);
+}
+
+void domain_rename(struct domain *dom)
 {
 	g_hash_table_remove(dom->all->by_name, dom->name);
 	g_free(dom->name);
-	dom->name = g_strdup(name);
-	g_hash_table_insert(dom->all->by_name, dom->name, dom);
+	dom->name = g_steal_pointer(&dom->next_name);
 }
 
 struct domain *domain_by_name(struct domains *domains, const char *name)

@@ -180,19 +180,49 @@ void serve_domain_get_metadata(struct rpc_call *call,
 
 /* --- Name ----------------------------------------------------------------------------------- */
 
+struct renaming {
+	struct domain *dom;
+	char *name;
+	bool reserved;
+};
+
+static void renaming_free(void *opaque)
+{
+	struct renaming *renaming = opaque;
+	if (renaming->reserved)
+		domain_give_up_name(renaming->dom);
+	g_free(renaming->name);
+	g_free(renaming);
+}
+
+/* In its turn: what the domain is by then counts, and others may want the name as well. */
 static bool edit_name(xmlNode *root, void *opaque, GError **error)
 {
+	struct renaming *renaming = opaque;
+	const struct domain *dom = renaming->dom;
+	if (dom->vmm)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
+				  "cannot rename active domain");
+	if (dom->snapshots->len)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
+				  "cannot rename domain with snapshots");
+	renaming->reserved = domain_reserve_name(renaming->dom, renaming->name);
+	if (!renaming->reserved)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
+				  "domain with name '%s' already exists", renaming->name);
 	xmlNode *name = xml_child(root, "name");
 	xmlNodeSetContent(name, NULL);
-	xmlNodeAddContent(name, opaque);
+	xmlNodeAddContent(name, (const xmlChar *)renaming->name);
 	return true;
 }
 
 static void renamed(struct domain *dom, const struct domain_change *change)
 {
 	enum { UNDEFINED_RENAMED = 1, DEFINED_RENAMED = 2 };
+	struct renaming *renaming = change->opaque;
 	domain_emit(dom, EVENT_UNDEFINED, UNDEFINED_RENAMED);
-	domain_rename(dom, change->opaque);
+	domain_rename(dom);
+	renaming->reserved = false;
 	domain_emit(dom, EVENT_DEFINED, DEFINED_RENAMED);
 }
 
@@ -202,25 +232,16 @@ void serve_domain_rename(struct rpc_call *call, const struct remote_domain_renam
 	GError *error = NULL;
 	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
 		return;
-	if (dom->vmm)
-		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
-			   "cannot rename active domain");
-	else if (dom->snapshots->len)
-		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
-			   "cannot rename domain with snapshots");
-	else if (!args->new_name || !*args->new_name)
+	if (!args->new_name || !*args->new_name) {
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_INVALID_ARG, "a domain needs a name");
-	else if (domain_by_name(dom->all, args->new_name))
-		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
-			   "domain with name '%s' already exists", args->new_name);
-	if (error) {
 		rpc_call_fail(call, error);
 		return;
 	}
 	if (!rpc_call_may(call, RPC_DOMAIN, args->new_name))
 		return;
-	struct domain_change *change =
-		change_new(CHANGE_CONFIG, edit_name, g_strdup(args->new_name), g_free);
+	struct renaming *renaming = g_new(struct renaming, 1);
+	*renaming = (struct renaming){dom, g_strdup(args->new_name), false};
+	struct domain_change *change = change_new(CHANGE_CONFIG, edit_name, renaming, renaming_free);
 	static const struct remote_domain_rename_ret done = {0};
 	change->applied = renamed;
 	change->ret = &done;

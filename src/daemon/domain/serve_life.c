@@ -40,7 +40,7 @@ static struct domain *find_or_add(struct rpc_call *call, const struct conf_domai
 		return NULL;
 	if (named && named != dom)
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_FAILED,
-			   "domain '%s' already exists with uuid %s", named->name, named->uuid_text);
+			   "domain '%s' already exists with uuid %s", conf->name, named->uuid_text);
 	else if (dom && strcmp(dom->name, conf->name) != 0)
 		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_FAILED,
 			   "domain '%s' is already defined with uuid %s", dom->name, dom->uuid_text);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Debian's virsh changes definitions: names, words, memory, CPUs, devices; nothing of it runs."""
 import os
+import threading
 
 import libvirt
 from private import Daemon
@@ -124,7 +125,39 @@ def check_name(daemon, conn):
     daemon.stop()
     daemon.start()
     assert daemon.said("list", "--all", "--name") == "fancy"
+    check_race(daemon)
     daemon.virsh("undefine", "fancy")
+
+
+def check_race(daemon):
+    """Of two domains that want one name at the same time, one gets it."""
+    def rename(name):
+        conn = libvirt.open(daemon.uri())
+        dom = conn.lookupByName(name)
+        together.wait()
+        try:
+            dom.rename("both")
+        except libvirt.libvirtError as error:
+            assert "already exists" in str(error), error
+        conn.close()
+
+    together = threading.Barrier(2)
+    path = os.path.join(daemon.top, "racer.xml")
+    for _ in range(10):
+        names = ("one", "two")
+        for name in names:
+            with open(path, "w") as file:
+                file.write(XML.replace("<name>plain", f"<name>{name}"))
+            daemon.virsh("define", path)
+        racers = [threading.Thread(target=rename, args=(name,)) for name in names]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        left = set(daemon.said("list", "--all", "--name").split()) - {"fancy"}
+        assert len(left) == 2 and "both" in left, left
+        for name in left:
+            daemon.virsh("undefine", name)
 
 
 def main():
