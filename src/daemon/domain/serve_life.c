@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "daemon/domain/agent_call.h"
+#include "daemon/domain/vmm.h"
 #include "daemon/rpc/serve.h"
 
 #include <string.h>
@@ -202,14 +203,35 @@ static void run_resume(struct domain_job *job)
 }
 
 /* `flag`: by the agent. */
-static void run_shutdown(struct domain_job *job)
+static void shut_down_guest(struct domain_job *job)
 {
-	if (!job_needs_running(job))
-		return;
 	if (job->flag)
 		agent_end_guest(job, "powerdown");
 	else
 		vmm_command(job, "system_powerdown");
+}
+
+static void on_reboot_forgotten(void *opaque, json_t *result, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error) {
+		job_fail(job, g_error_copy(error));
+		return;
+	}
+	job->dom->rebooting = false;
+	shut_down_guest(job);
+}
+
+/* A reboot that the guest has not heeded yet must not start it again when it powers off for this. */
+static void run_shutdown(struct domain_job *job)
+{
+	if (!job_needs_running(job))
+		return;
+	if (job->dom->rebooting)
+		vmm_execute(job->dom, "set-action", json_pack("{s:s}", "shutdown", "poweroff"),
+			    on_reboot_forgotten, job);
+	else
+		shut_down_guest(job);
 }
 
 static void run_reset(struct domain_job *job)

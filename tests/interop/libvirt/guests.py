@@ -280,6 +280,29 @@ def check_reboot(daemon, guest):
     guest.run("true", 60)
 
 
+def check_console_again(daemon):
+    """The console of a VM that a former daemon started: what is typed arrives, and the answer comes back."""
+    with console(daemon, "live") as guest:
+        guest.expect("Escape character is .*\n", 60)
+        # A prompt that nobody saw is gone.
+        guest.send("\n")
+        guest.expect("guest# ", 60)
+        guest.send("echo $((6 * 7))\n")
+        guest.expect("42", 60)
+        check_shutdown(daemon, guest)
+
+
+def check_shutdown(daemon, guest):
+    """A reboot that the guest ignored does not start it again when it is shut down later."""
+    daemon.virsh("reboot", "live")
+    guest.run("true", 60)
+    pressed = "/sys/firmware/acpi/interrupts/ff_pwr_btn"
+    guest.run(f"n=$(cat {pressed}); (while [ \"$n\" = \"$(cat {pressed})\" ]; do sleep 1; done; poweroff -f) & true",
+              60)
+    daemon.virsh("shutdown", "live")
+    daemon.wait(lambda: daemon.said("domstate", "live", "--reason") == "shut off (shutdown)", "it is off")
+
+
 def main():
     kernel, initrd = testlib.kernel("generic")
     with Daemon() as daemon:
@@ -311,7 +334,7 @@ def main():
         daemon.start()
         assert daemon.said("vcpucount", "live", "--live", "--current") == "3"
         assert daemon.said("vcpuinfo", "live").count("State:          running") == 3
-        daemon.virsh("destroy", "live")
+        check_console_again(daemon)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"
 
