@@ -9,22 +9,26 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CHUNK = 4096, MAX_TYPED = 65536 };
 
 struct console {
-	struct aio_loop *loop;
+	struct domain *dom; /* pinned */
+	char *alias;        /* of the device */
 	struct rpc_stream *stream;
 	int fd;
 	struct aio_watch *watch;
 	GByteArray *typed; /* by the client, not yet taken by the terminal */
 	bool full;         /* the client does not keep up */
+	bool ended;        /* the VMM has gone, and the client was told */
 };
 
 static void update(struct console *console)
 {
-	aio_watch_modify(console->watch, (console->full ? 0 : POLLIN) |
-						 (console->typed->len ? POLLOUT : 0));
+	if (!console->ended)
+		aio_watch_modify(console->watch, (console->full ? 0 : POLLIN) |
+							 (console->typed->len ? POLLOUT : 0));
 }
 
 static void send_typed(struct console *console)
@@ -57,6 +61,7 @@ static void on_terminal(void *opaque, int fd, uint32_t events)
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		/* The VMM has ended. */
 		aio_watch_modify(console->watch, 0);
+		console->ended = true;
 		rpc_stream_send_eof(console->stream);
 	}
 }
@@ -81,17 +86,21 @@ static void release(void *opaque)
 {
 	struct console *console = opaque;
 	g_byte_array_unref(console->typed);
+	g_free(console->alias);
 	g_free(console);
 }
 
 static void on_closed(void *opaque)
 {
 	struct console *console = opaque;
+	struct domain *dom = console->dom;
 	console->stream = NULL;
 	aio_watch_remove(console->watch);
 	fd_clear(&console->fd);
+	dom->consoles = g_slist_remove(dom->consoles, console);
 	/* on_terminal() may be on the stack. */
-	aio_loop_post(console->loop, release, console);
+	aio_loop_post(dom->all->daemon->loop, release, console);
+	domain_unpin(dom);
 }
 
 static const struct rpc_stream_ops console_ops = {
@@ -122,6 +131,43 @@ static const struct conf_domain_char *find(const struct domain *dom, const char 
 	return NULL;
 }
 
+/* Of what the guest says each reader gets a part: one at a time, and by force the later one. */
+static bool take_over(struct domain *dom, const char *alias, bool force, GError **error)
+{
+	for (GSList *link = dom->consoles; link; link = link->next) {
+		struct console *console = link->data;
+		GError *why = NULL;
+		if (strcmp(console->alias, alias) != 0)
+			continue;
+		if (!force)
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+					  "Active console session exists for this domain");
+		virt_error(&why, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+			   "the console of domain '%s' was opened by another client", dom->name);
+		rpc_stream_end(console->stream, why);
+		return true;
+	}
+	return true;
+}
+
+static void attach(struct rpc_call *call, struct domain *dom, const char *alias, int fd)
+{
+	struct console *console = g_new0(struct console, 1);
+	console->stream = rpc_stream_open(call, &console_ops, console);
+	if (!console->stream) {
+		close(fd);
+		g_free(console);
+		return;
+	}
+	console->dom = domain_pin(dom);
+	console->alias = g_strdup(alias);
+	console->fd = fd;
+	console->typed = g_byte_array_new();
+	console->watch = aio_watch_add(dom->all->daemon->loop, fd, POLLIN, on_terminal, console);
+	dom->consoles = g_slist_prepend(dom->consoles, console);
+}
+
+/* SAFE asks for no more than is done anyway. */
 void serve_domain_open_console(struct rpc_call *call,
 			       const struct remote_domain_open_console_args *args)
 {
@@ -134,20 +180,10 @@ void serve_domain_open_console(struct rpc_call *call,
 	auto_fd fd = chr ? open(chr->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
 	if (chr && fd < 0)
 		error_set_errno(&error, errno, "cannot open '%s'", chr->path);
-	if (fd < 0) {
+	if (fd < 0 || !take_over(dom, chr->dev.alias, args->flags & FORCE, &error)) {
 		rpc_call_fail(call, error);
 		return;
 	}
-	struct console *console = g_new0(struct console, 1);
-	console->stream = rpc_stream_open(call, &console_ops, console);
-	if (!console->stream) {
-		g_free(console);
-		rpc_call_reply(call, NULL);
-		return;
-	}
-	console->loop = dom->all->daemon->loop;
-	console->fd = fd_steal(&fd);
-	console->typed = g_byte_array_new();
-	console->watch = aio_watch_add(console->loop, console->fd, POLLIN, on_terminal, console);
+	attach(call, dom, chr->dev.alias, fd_steal(&fd));
 	rpc_call_reply(call, NULL);
 }

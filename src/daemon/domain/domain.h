@@ -54,6 +54,7 @@ struct domain {
 	bool autostart;
 	GPtrArray *snapshots;           /* struct conf_snapshot: snapshot.h */
 	char *current_snapshot;         /* or NULL */
+	GSList *consoles;               /* struct console: console.c */
 	unsigned pins;                  /* in use: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */
 	GQueue jobs;                    /* struct domain_job; the first one runs */

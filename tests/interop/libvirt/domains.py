@@ -157,7 +157,20 @@ def check_console(daemon, conn):
     stream = conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
     dom.openConsole(None, stream, 0)
     assert stream.send(b"hello") == 5
-    stream.abort()
+    second = conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
+    try:
+        dom.openConsole(None, second, 0)
+        raise AssertionError("two clients read one console")
+    except libvirt.libvirtError as error:
+        assert "Active console session exists for this domain" in str(error), error
+    dom.openConsole(None, second, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+    try:
+        daemon.wait(lambda: stream.send(b"hello") < 0, "the first client hears of it")
+        raise AssertionError("the first client is still there")
+    except libvirt.libvirtError as error:
+        assert "was opened by another client" in str(error), error
+    assert second.send(b"hello") == 5
+    second.abort()
     dom.destroy()
 
 
