@@ -69,6 +69,11 @@ bool client_is_full(const struct rpc_client *client)
 	return client->out->len - client->out_at > client->server->limits.queued;
 }
 
+bool client_is_flooded(const struct rpc_client *client)
+{
+	return client->out->len - client->out_at > 2 * client->server->limits.queued;
+}
+
 /* Is there a reason not to take its messages now? */
 static bool must_wait(const struct rpc_client *client)
 {

@@ -75,7 +75,10 @@ void rpc_event_emit(struct rpc_server *server, enum rpc_event_family family, int
 			continue;
 		if (id)
 			*id = entry->id;
-		client_send(entry->client, &header, remote_procedures[procedure].args, body);
+		struct rpc_client *client = entry->client;
+		client_send(client, &header, remote_procedures[procedure].args, body);
+		if (client_is_flooded(client))
+			client_close(client, "it does not take its events");
 	}
 }
 

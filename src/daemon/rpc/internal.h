@@ -88,6 +88,8 @@ void client_send_bytes(struct rpc_client *client, const struct remote_header *he
 void client_send_error(struct rpc_client *client, const struct remote_header *header,
 		       enum remote_type type, const GError *error);
 bool client_is_full(const struct rpc_client *client);
+/* Streams and calls stop at the limit: so much more than that is events, which nothing else limits. */
+bool client_is_flooded(const struct rpc_client *client);
 /* After a call has ended or a queue is shorter: read on. */
 void client_resume(struct rpc_client *client);
 

@@ -3,11 +3,14 @@
 """What must not hurt others: a VMM that hangs, a disk that is full. In a mount namespace of its own."""
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 
 import libvirt
+import wire
 from private import Daemon
 
 XML = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>16</memory>
@@ -63,6 +66,23 @@ def check_hung(daemon, conn):
     assert seconds < 1.0 or os.getloadavg()[0] > os.cpu_count(), f"destroy of a hung VMM: {seconds:.2f} s"
     for dom in (doms[0], doms[2]):
         dom.destroy()
+
+
+def check_deaf(daemon, conn):
+    """A client that wants events and does not read them is closed, before they fill the memory."""
+    numbers, metadata_change = wire.procedures(), 23
+    dom = conn.createXML(XML.format(name="told", text=""), libvirt.VIR_DOMAIN_START_PAUSED)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(daemon.socket)
+        register = (numbers["CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY"],
+                    struct.pack(">iI", metadata_change, 0))
+        for procedure, payload in [(numbers["CONNECT_OPEN"], bytes(8))] + 1000 * [register]:
+            deaf.sendall(wire.message(procedure, 0, payload))
+            assert wire.receive(deaf)[0][6] == 0
+        dom.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<note/>", "note", "x:" + 60000 * "y",
+                        libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        daemon.wait_log("it does not take its events")
+    dom.destroy()
 
 
 def fails(function, *args):
@@ -127,6 +147,7 @@ def main():
         conn = libvirt.open(daemon.uri())
         try:
             check_hung(daemon, conn)
+            check_deaf(daemon, conn)
             check_full(daemon, conn)
         finally:
             daemon.end_children()
