@@ -372,11 +372,19 @@ static bool plan_period(struct domain_change *change, const struct conf_domain *
 void serve_domain_set_memory_stats_period(
 	struct rpc_call *call, const struct remote_domain_set_memory_stats_period_args *args)
 {
+	enum { LONGEST = 86400 };
 	struct domain *dom = domain_find(call, &args->dom);
+	GError *error = NULL;
 	if (!dom || !rpc_call_check_flags(call, args->flags, CHANGE_LIVE | CHANGE_CONFIG))
 		return;
+	if (args->period < 0 || args->period > LONGEST) {
+		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_INVALID_ARG,
+			   "a period of %d s: it is 0 (off) to %d s", args->period, LONGEST);
+		rpc_call_fail(call, error);
+		return;
+	}
 	struct period *period = g_new(struct period, 1);
-	period->seconds = CLAMP(args->period, 0, 86400);
+	period->seconds = args->period;
 	struct domain_change *change = change_new(args->flags, edit_period, period, g_free);
 	change->plan = plan_period;
 	change_submit(dom, call, change);

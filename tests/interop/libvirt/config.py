@@ -70,6 +70,8 @@ def check_sizes(daemon, conn):
         except libvirt.libvirtError as error:
             assert "domain is not running" in str(error)
     daemon.virsh("dommemstat", "plain", "--period", "5", "--config")
+    long = daemon.virsh("dommemstat", "plain", "--period", "100000", "--config", check=False)
+    assert long.returncode and "a period of 100000 s: it is 0 (off) to 86400 s" in long.stdout, long.stdout
     assert "<stats period='5'/>" in daemon.said("dumpxml", "plain")
 
 
