@@ -199,14 +199,20 @@ static void on_blocks(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
 	const struct making *making = job->data;
+	g_autoptr(GError) missing = NULL;
 	json_t *actions = json_array();
 	for (unsigned i = 0; !error && job->dom->live && i < making->snapshot->disks->len; i++) {
 		const struct conf_snapshot_disk *disk = external(making, i);
 		const struct conf_domain_disk *its =
 			disk ? conf_domain_find_disk(job->dom->live, disk->name) : NULL;
 		struct disk_now now;
-		if (!its || !disk_now_find(result, its->dev.alias, &now))
+		if (!disk)
 			continue;
+		if (!its || !disk_now_find(result, its->dev.alias, &now)) {
+			virt_error(&missing, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+				   "the VMM does not know the disk '%s'", disk->name);
+			break;
+		}
 		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:s, s:s}}", "type",
 							 "blockdev-snapshot-sync", "data",
 							 now.is_node ? "node-name" : "device", now.name,
@@ -214,8 +220,8 @@ static void on_blocks(void *opaque, json_t *result, const GError *error)
 							 "mode", making->flags & CREATE_REUSE ? "existing"
 											      : "absolute-paths"));
 	}
-	if (error)
-		on_taken(job, NULL, error);
+	if (error || missing)
+		on_taken(job, NULL, error ? error : missing);
 	else
 		vmm_execute(job->dom, "transaction", json_pack("{s:o}", "actions", json_incref(actions)),
 			    on_taken, job);
