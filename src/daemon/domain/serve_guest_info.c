@@ -79,8 +79,9 @@ static void fill_timezone(struct params *params, const struct domain *dom, const
 {
 	const json_t *offset = json_object_get(result, "offset");
 	add_text(params, text_of(result, "zone"), "timezone.name");
-	if (json_is_integer(offset) && ABS(json_integer_value(offset)) <= 86400)
-		params_add_int(params, "timezone.offset", json_integer_value(offset));
+	json_int_t seconds = json_integer_value(offset);
+	if (json_is_integer(offset) && seconds >= -86400 && seconds <= 86400)
+		params_add_int(params, "timezone.offset", seconds);
 }
 
 static void fill_hostname(struct params *params, const struct domain *dom, const json_t *result)

@@ -185,13 +185,13 @@ static void on_monitor(void *opaque, json_t *result, const GError *error)
 	g_autofree char *text = NULL;
 	if (!error && monitor->hmp) {
 		text = g_strdup(json_string_value(result));
-	} else if (!error) {
+	} else if (!error && result) {
 		g_autoptr(GString) answer = g_string_new("{\"return\":");
 		char *dump = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
 		g_string_append_printf(answer, "%s}", dump);
 		free(dump);
 		text = g_strdup(answer->str);
-	} else if (!monitor->hmp && monitor->dom->vmm) {
+	} else if (error && !monitor->hmp && monitor->dom->vmm) {
 		/* The client asked for QMP, and errors are part of it. */
 		json_t *answer = json_pack("{s:{s:s, s:s}}", "error", "class", "GenericError", "desc",
 					   error->message);

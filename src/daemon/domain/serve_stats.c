@@ -76,7 +76,7 @@ static int64_t sum(const struct disk_query *query, const json_t *list, const cha
 {
 	if (query->alias)
 		return number(find_entry(list, query->alias), name);
-	int64_t total = 0;
+	uint64_t total = 0; /* unsigned: a VMM's numbers may be any */
 	size_t i;
 	json_t *entry;
 	json_array_foreach((json_t *)list, i, entry)
