@@ -253,6 +253,17 @@ static bool set_bytes(const char *path, const char *file, bool unified, int64_t 
 	return write_text(path, file, unified ? "max" : "-1", error);
 }
 
+/*
+ * In the unified hierarchy swap is counted by itself, or by an older kernel not at all. `both` is not less
+ * than `hard`; without that all of it may be swap.
+ */
+static bool set_swap(const char *path, int64_t hard, int64_t both, GError **error)
+{
+	if (both)
+		return write_number(path, "memory.swap.max", (both - hard) * 1024, error);
+	return !has_file(path, "memory.swap.max") || write_text(path, "memory.swap.max", "max", error);
+}
+
 static bool apply_memory(struct domain *dom, const struct conf_domain *conf,
 			 const struct hierarchy *hierarchy, GError **error)
 {
@@ -262,10 +273,9 @@ static bool apply_memory(struct domain *dom, const struct conf_domain *conf,
 	if (!path)
 		return false;
 	if (hierarchy->unified)
-		/* Swap is counted by itself there; without a hard limit all of it may be swap. */
 		return set_bytes(path, "memory.max", true, hard, error) &&
 		       set_bytes(path, "memory.high", true, soft, error) &&
-		       (!both || set_bytes(path, "memory.swap.max", true, both - hard, error));
+		       set_swap(path, hard, both, error);
 	/* Memory and swap together may not be less than memory alone: the larger one is set first. */
 	bool swap = has_file(path, "memory.memsw.limit_in_bytes");
 	if (both && !swap)
