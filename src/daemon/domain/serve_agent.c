@@ -16,20 +16,26 @@ static struct domain *find(struct rpc_call *call, const struct remote_domain *wi
 	return dom && rpc_call_check_flags(call, flags, allowed) ? dom : NULL;
 }
 
-static json_t *texts(char *const *items, unsigned count)
-{
-	json_t *list = json_array();
-	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(list, json_string(items[i]));
-	return list;
-}
-
 static bool bad_argument(struct rpc_call *call, const char *text)
 {
 	GError *error = NULL;
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "%s", text);
 	rpc_call_fail(call, error);
 	return false;
+}
+
+/* NULL with the call failed: JSON has no other text than UTF-8, and nothing is left out. */
+static json_t *texts(struct rpc_call *call, char *const *items, unsigned count)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < count; i++) {
+		if (json_array_append_new(list, json_string(items[i])) == 0)
+			continue;
+		json_decref(list);
+		bad_argument(call, "what goes to the guest agent must be UTF-8");
+		return NULL;
+	}
+	return list;
 }
 
 /* --- Any command ----------------------------------------------------------------------------- */
@@ -112,11 +118,14 @@ void serve_domain_fsfreeze(struct rpc_call *call, const struct remote_domain_fsf
 	struct domain *dom = find(call, &args->dom, args->flags, 0);
 	if (!dom)
 		return;
-	bool some = args->mountpoints.count > 0;
-	agent_call(call, dom, some ? "guest-fsfreeze-freeze-list" : "guest-fsfreeze-freeze",
-		   some ? json_pack("{s:o}", "mountpoints",
-				    texts(args->mountpoints.items, args->mountpoints.count)) : NULL,
-		   answer_count);
+	if (!args->mountpoints.count) {
+		agent_call(call, dom, "guest-fsfreeze-freeze", NULL, answer_count);
+		return;
+	}
+	json_t *list = texts(call, args->mountpoints.items, args->mountpoints.count);
+	if (list)
+		agent_call(call, dom, "guest-fsfreeze-freeze-list", json_pack("{s:o}", "mountpoints", list),
+			   answer_count);
 }
 
 /* The agent thaws all that it has frozen, as libvirt has it, whichever are named. */
@@ -244,8 +253,10 @@ void serve_domain_authorized_ssh_keys_set(struct rpc_call *call,
 		bad_argument(call, "give the keys, and either append or remove them");
 		return;
 	}
-	json_t *arguments = json_pack("{s:s, s:o}", "username", args->user, "keys",
-				      texts(args->keys.items, args->keys.count));
+	json_t *list = texts(call, args->keys.items, args->keys.count);
+	if (!list)
+		return;
+	json_t *arguments = json_pack("{s:s, s:o}", "username", args->user, "keys", list);
 	if (!removes)
 		json_object_set_new(arguments, "reset", json_boolean(!(args->flags & APPEND)));
 	agent_call(call, dom, removes ? "guest-ssh-remove-authorized-keys" : "guest-ssh-add-authorized-keys",

@@ -63,6 +63,7 @@ def check_files(daemon, guest):
     assert "Thawed 1 filesystem" in daemon.said("domfsthaw", "agent")
     assert "Froze 1 filesystem" in daemon.said("domfsfreeze", "agent", "--mountpoint", "/")
     daemon.virsh("domfsthaw", "agent")
+    fails(daemon, "must be UTF-8", "domfsfreeze", "agent", "--mountpoint", "/", "--mountpoint", "/\udcff")
     daemon.virsh("domfstrim", "agent")
 
 
