@@ -231,6 +231,8 @@ bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error);
 /* `value` must be one of the NULL-terminated list; NULL passes. */
 bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *value,
 			   const char *const *known, GError **error);
+/* NULL passes. The VMM's folder is not the client's: what a path means must not hang on it. */
+bool conf_domain_is_absolute(const xmlNode *node, const char *path, GError **error);
 #define CONF_DOMAIN_ONE_OF(node, what, value, error, ...)                                          \
 	conf_domain_is_one_of(node, what, value, (const char *const[]){__VA_ARGS__, NULL}, error)
 /* An attribute of a child element. Free with g_free(). */

@@ -23,6 +23,12 @@ bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *va
 				 value, list);
 }
 
+bool conf_domain_is_absolute(const xmlNode *node, const char *path, GError **error)
+{
+	return !path || *path == '/' ||
+	       conf_domain_error(error, BERTH_ERR_INVALID, node, "'%s' must be an absolute path", path);
+}
+
 bool conf_domain_read_boot_order(const xmlNode *node, unsigned *order, GError **error)
 {
 	g_autofree char *text = conf_domain_child_attribute(node, "boot", "order");
@@ -74,6 +80,8 @@ static bool check_disk(const struct conf_domain *conf, const struct conf_domain_
 					 disk->target);
 	if (!disk->file && !disk->cdrom)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source> is missing");
+	if (!conf_domain_is_absolute(node, disk->file, error))
+		return false;
 	if (disk->shareable && !disk->virtio)
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 					 "only a virtio disk can be shareable: use bus='virtio'");
@@ -83,6 +91,23 @@ static bool check_disk(const struct conf_domain *conf, const struct conf_domain_
 	return true;
 }
 
+/* <driver>; what it does not say is the VMM's own choice. */
+static bool read_driver(struct conf_domain_disk *disk, const xmlNode *node, GError **error)
+{
+	g_autofree char *name = conf_domain_child_attribute(node, "driver", "name");
+	disk->format = conf_domain_child_attribute(node, "driver", "type");
+	if (!disk->format)
+		disk->format = g_strdup("raw");
+	disk->cache = conf_domain_child_attribute(node, "driver", "cache");
+	disk->discard = conf_domain_child_attribute(node, "driver", "discard");
+	disk->io = conf_domain_child_attribute(node, "driver", "io");
+	return CONF_DOMAIN_ONE_OF(node, "driver", name, error, "qemu") &&
+	       CONF_DOMAIN_ONE_OF(node, "cache", disk->cache, error, "default", "none", "writethrough",
+				  "writeback", "directsync", "unsafe") &&
+	       CONF_DOMAIN_ONE_OF(node, "discard", disk->discard, error, "ignore", "unmap") &&
+	       CONF_DOMAIN_ONE_OF(node, "io", disk->io, error, "threads", "native", "io_uring");
+}
+
 static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	struct conf_domain_disk *disk = g_new0(struct conf_domain_disk, 1);
@@ -90,12 +115,10 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 	disk->dev.node = node;
 	g_autofree char *type = xml_attribute(node, "type"), *device = xml_attribute(node, "device");
 	g_autofree char *bus = conf_domain_child_attribute(node, "target", "bus");
-	g_autofree char *driver = conf_domain_child_attribute(node, "driver", "name");
 	if (!CONF_DOMAIN_ONE_OF(node, "disk type", type, error, "file", "block") ||
 	    !CONF_DOMAIN_ONE_OF(node, "device", device, error, "disk", "cdrom") ||
-	    !CONF_DOMAIN_ONE_OF(node, "driver", driver, error, "qemu") ||
 	    !CONF_DOMAIN_ONE_OF(node, "bus", bus, error, "virtio", "sata") ||
-	    !conf_domain_read_boot_order(node, &disk->boot_order, error))
+	    !conf_domain_read_boot_order(node, &disk->boot_order, error) || !read_driver(disk, node, error))
 		return false;
 	disk->block = g_strcmp0(type, "block") == 0;
 	disk->cdrom = g_strcmp0(device, "cdrom") == 0;
@@ -103,12 +126,6 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 	disk->target = conf_domain_child_attribute(node, "target", "dev");
 	disk->virtio = bus ? strcmp(bus, "virtio") == 0
 			   : disk->target && g_str_has_prefix(disk->target, "vd");
-	disk->format = conf_domain_child_attribute(node, "driver", "type");
-	if (!disk->format)
-		disk->format = g_strdup("raw");
-	disk->cache = conf_domain_child_attribute(node, "driver", "cache");
-	disk->discard = conf_domain_child_attribute(node, "driver", "discard");
-	disk->io = conf_domain_child_attribute(node, "driver", "io");
 	disk->serial = xml_child_text(node, "serial");
 	disk->readonly = disk->cdrom || xml_child(node, "readonly");
 	disk->shareable = xml_child(node, "shareable");
@@ -151,7 +168,8 @@ static bool read_char(struct conf_domain *conf, xmlNode *node, enum conf_domain_
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source path=...> is missing");
 	if (strcmp(chr->type, "unix") == 0 && !chr->path && !chr->listens)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source path=...> is missing");
-	return CONF_DOMAIN_ONE_OF(node, "type", chr->type, error, "pty", "unix", "file", "null");
+	return conf_domain_is_absolute(node, chr->path, error) &&
+	       CONF_DOMAIN_ONE_OF(node, "type", chr->type, error, "pty", "unix", "file", "null");
 }
 
 static bool read_channel(struct conf_domain *conf, xmlNode *node, GError **error)

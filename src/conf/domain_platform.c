@@ -172,6 +172,7 @@ static bool read_cpu(struct conf_domain *conf, xmlNode *root, GError **error)
 	if (!cpu)
 		return true;
 	if (!CONF_DOMAIN_ONE_OF(cpu, "match", match, error, "exact") ||
+	    !CONF_DOMAIN_ONE_OF(cpu, "migratable", migratable, error, "on", "off") ||
 	    !CONF_DOMAIN_ONE_OF(cpu, "check", check, error, "none", "partial") ||
 	    !CONF_DOMAIN_ONE_OF(cpu, "mode", mode, error, "custom", "host-model", "host-passthrough",
 				"maximum") ||
@@ -184,6 +185,8 @@ static bool read_cpu(struct conf_domain *conf, xmlNode *root, GError **error)
 		g_string_assign(text, conf->kvm ? "host,migratable=on" : "max");
 	else if (g_strcmp0(mode, "maximum") == 0)
 		g_string_assign(text, "max");
+	else if (model && strpbrk(model, ",=+ "))
+		return conf_domain_error(error, BERTH_ERR_INVALID, cpu, "'%s' is no <model>", model);
 	else if (model)
 		g_string_assign(text, model);
 	else if (xml_child(cpu, "feature"))

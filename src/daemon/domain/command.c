@@ -116,11 +116,12 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
 static void add_drive(GPtrArray *args, const struct conf_domain_disk *disk)
 {
 	g_autofree char *node = disk_node_name(disk), *file = disk->file ? quoted(disk->file) : NULL;
+	g_autofree char *format = quoted(disk->format);
 	g_autoptr(GString) drive = g_string_new(NULL);
 	g_string_printf(drive, "if=none,id=%s,media=%s,readonly=%s", node, disk->cdrom ? "cdrom" : "disk",
 			disk->readonly ? "on" : "off");
 	if (file)
-		g_string_append_printf(drive, ",format=%s,file=%s", disk->format, file);
+		g_string_append_printf(drive, ",format=%s,file=%s", format, file);
 	if (disk->cache && strcmp(disk->cache, "default") != 0)
 		g_string_append_printf(drive, ",cache=%s", disk->cache);
 	if (disk->io)
