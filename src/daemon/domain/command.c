@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* "a,b" becomes "a,,b": a comma ends a value in QEMU's lists. */
-static char *quoted(const char *value)
+char *vmm_quote(const char *value)
 {
 	g_auto(GStrv) parts = g_strsplit(value, ",", -1);
 	return g_strjoinv(",,", parts);
@@ -51,7 +50,7 @@ static void add_firmware(GPtrArray *args, const struct conf_domain *conf)
 {
 	if (!conf->loader)
 		return;
-	g_autofree char *code = quoted(conf->loader), *vars = conf->nvram ? quoted(conf->nvram) : NULL;
+	g_autofree char *code = vmm_quote(conf->loader), *vars = conf->nvram ? vmm_quote(conf->nvram) : NULL;
 	if (!conf->flash) {
 		add(args, "-bios", "%s", conf->loader);
 		return;
@@ -94,10 +93,10 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
 {
 	g_autofree char *path = NULL;
 	if (chr->path)
-		path = quoted(chr->path);
+		path = vmm_quote(chr->path);
 	else if (strcmp(chr->type, "unix") == 0) {
 		g_autofree char *ours = g_strdup_printf("%s/%s.sock", run_dir, chr->dev.alias);
-		path = quoted(ours);
+		path = vmm_quote(ours);
 	}
 	if (strcmp(chr->type, "unix") == 0)
 		add(args, "-chardev", "socket,id=char%s,path=%s%s", chr->dev.alias, path,
@@ -115,8 +114,8 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
  */
 static void add_drive(GPtrArray *args, const struct conf_domain_disk *disk)
 {
-	g_autofree char *node = disk_node_name(disk), *file = disk->file ? quoted(disk->file) : NULL;
-	g_autofree char *format = quoted(disk->format);
+	g_autofree char *node = disk_node_name(disk), *file = disk->file ? vmm_quote(disk->file) : NULL;
+	g_autofree char *format = vmm_quote(disk->format);
 	g_autoptr(GString) drive = g_string_new(NULL);
 	g_string_printf(drive, "if=none,id=%s,media=%s,readonly=%s", node, disk->cdrom ? "cdrom" : "disk",
 			disk->readonly ? "on" : "off");
@@ -189,7 +188,7 @@ GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *
 	}
 	char uuid[37];
 	conf_uuid_format(conf->uuid, uuid);
-	g_autofree char *name = quoted(conf->name), *run = quoted(run_dir);
+	g_autofree char *name = vmm_quote(conf->name), *run = vmm_quote(run_dir);
 	GPtrArray *args = g_ptr_array_new_with_free_func(g_free);
 	g_ptr_array_add(args, g_strdup(daemon->vmm));
 	add(args, "-name", "guest=%s", name);

@@ -494,7 +494,8 @@ static bool is_ours(const struct vmm *vmm)
 		if (!text[i])
 			text[i] = ' ';
 	}
-	g_autofree char *socket = g_strdup_printf("%s/qmp.sock", vmm->run_dir);
+	g_autofree char *folder = vmm_quote(vmm->run_dir);
+	g_autofree char *socket = g_strdup_printf("%s/qmp.sock", folder);
 	return strstr(text, socket) != NULL;
 }
 

@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 import uuid
@@ -232,6 +233,14 @@ def check_restart(daemon):
         daemon.virsh("undefine", name)
 
 
+def check_comma(daemon):
+    """A comma in the path of the state folder, which the VMM's options double, loses no VM."""
+    tempfile.tempdir = os.path.join(daemon.top, "a,b")
+    os.mkdir(tempfile.tempdir)
+    with Daemon() as other:
+        check_restart(other)
+
+
 def main():
     with Daemon() as daemon:
         check_life(daemon)
@@ -240,6 +249,7 @@ def main():
         check_readonly(daemon)
         check_hung(daemon)
         check_restart(daemon)
+        check_comma(daemon)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"
 
