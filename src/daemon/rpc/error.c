@@ -24,83 +24,46 @@ bool virt_error(GError **error, enum virt_from from, enum virt_code code, const 
 }
 
 /* What libvirt puts before the detail; clients print the whole, and scripts match it. */
+static const char *const prefixes[] = {
+	[VIRT_INTERNAL] = "internal error: ",
+	[VIRT_NO_SUPPORT] = "this function is not supported by the connection driver: ",
+	[VIRT_NO_CONNECT] = "no connection driver available for ",
+	[VIRT_INVALID_ARG] = "invalid argument: ",
+	[VIRT_OPERATION_FAILED] = "operation failed: ",
+	[VIRT_XML_ERROR] = "XML error: ",
+	[VIRT_OPERATION_DENIED] = "operation forbidden: ",
+	[VIRT_AUTH_FAILED] = "authentication failed: ",
+	[VIRT_NO_DOMAIN] = "Domain not found: ",
+	[VIRT_NO_NETWORK] = "Network not found: ",
+	[VIRT_NO_NETWORK_PORT] = "network port not found: ",
+	[VIRT_NETWORK_PORT_EXIST] = "network port ",
+	[VIRT_NO_STORAGE_POOL] = "Storage pool not found: ",
+	[VIRT_NO_STORAGE_VOL] = "Storage volume not found: ",
+	[VIRT_NO_NODE_DEVICE] = "Node device not found: ",
+	[VIRT_NO_INTERFACE] = "Interface not found: ",
+	[VIRT_MULTIPLE_INTERFACES] = "multiple matching interfaces found: ",
+	[VIRT_NO_NWFILTER] = "Network filter not found: ",
+	[VIRT_NO_NWFILTER_BINDING] = "Network filter binding not found: ",
+	[VIRT_OPERATION_INVALID] = "Requested operation is not valid: ",
+	[VIRT_INVALID_SECRET] = "Invalid secret: ",
+	[VIRT_NO_SECRET] = "Secret not found: ",
+	[VIRT_CONFIG_UNSUPPORTED] = "unsupported configuration: ",
+	[VIRT_OPERATION_TIMEOUT] = "Timed out during operation: ",
+	[VIRT_ARGUMENT_UNSUPPORTED] = "argument unsupported: ",
+	[VIRT_BLOCK_COPY_ACTIVE] = "block copy still active: ",
+	[VIRT_OPERATION_UNSUPPORTED] = "Operation not supported: ",
+	[VIRT_CPU_INCOMPATIBLE] = "the CPU is incompatible with host CPU: ",
+	[VIRT_DEVICE_MISSING] = "device not found: ",
+	[VIRT_NO_SNAPSHOT] = "Domain snapshot not found: ",
+	[VIRT_NO_METADATA] = "metadata not found: ",
+	[VIRT_AGENT_UNRESPONSIVE] = "Guest agent is not responding: ",
+	[VIRT_ACCESS_DENIED] = "access denied: ",
+	[VIRT_STORAGE_VOL_EXIST] = "storage volume ",
+};
+
 static const char *prefix(enum virt_code code)
 {
-	switch (code) {
-	case VIRT_INTERNAL:
-		return "internal error: ";
-	case VIRT_NO_SUPPORT:
-		return "this function is not supported by the connection driver: ";
-	case VIRT_NO_CONNECT:
-		return "no connection driver available for ";
-	case VIRT_INVALID_ARG:
-		return "invalid argument: ";
-	case VIRT_OPERATION_FAILED:
-		return "operation failed: ";
-	case VIRT_XML_ERROR:
-		return "XML error: ";
-	case VIRT_OPERATION_DENIED:
-		return "operation forbidden: ";
-	case VIRT_AUTH_FAILED:
-		return "authentication failed: ";
-	case VIRT_NO_DOMAIN:
-		return "Domain not found: ";
-	case VIRT_NO_NETWORK:
-		return "Network not found: ";
-	case VIRT_NO_NETWORK_PORT:
-		return "network port not found: ";
-	case VIRT_NETWORK_PORT_EXIST:
-		return "network port ";
-	case VIRT_NO_STORAGE_POOL:
-		return "Storage pool not found: ";
-	case VIRT_NO_STORAGE_VOL:
-		return "Storage volume not found: ";
-	case VIRT_NO_NODE_DEVICE:
-		return "Node device not found: ";
-	case VIRT_NO_INTERFACE:
-		return "Interface not found: ";
-	case VIRT_MULTIPLE_INTERFACES:
-		return "multiple matching interfaces found: ";
-	case VIRT_NO_NWFILTER:
-		return "Network filter not found: ";
-	case VIRT_NO_NWFILTER_BINDING:
-		return "Network filter binding not found: ";
-	case VIRT_OPERATION_INVALID:
-		return "Requested operation is not valid: ";
-	case VIRT_INVALID_SECRET:
-		return "Invalid secret: ";
-	case VIRT_NO_SECRET:
-		return "Secret not found: ";
-	case VIRT_CONFIG_UNSUPPORTED:
-		return "unsupported configuration: ";
-	case VIRT_OPERATION_TIMEOUT:
-		return "Timed out during operation: ";
-	case VIRT_ARGUMENT_UNSUPPORTED:
-		return "argument unsupported: ";
-	case VIRT_BLOCK_COPY_ACTIVE:
-		return "block copy still active: ";
-	case VIRT_OPERATION_UNSUPPORTED:
-		return "Operation not supported: ";
-	case VIRT_CPU_INCOMPATIBLE:
-		return "the CPU is incompatible with host CPU: ";
-	case VIRT_DEVICE_MISSING:
-		return "device not found: ";
-	case VIRT_NO_SNAPSHOT:
-		return "Domain snapshot not found: ";
-	case VIRT_NO_METADATA:
-		return "metadata not found: ";
-	case VIRT_AGENT_UNRESPONSIVE:
-		return "Guest agent is not responding: ";
-	case VIRT_ACCESS_DENIED:
-		return "access denied: ";
-	case VIRT_STORAGE_VOL_EXIST:
-		return "storage volume ";
-	case VIRT_XML_DETAIL:
-	case VIRT_SYSTEM_ERROR:
-	case VIRT_RPC:
-		return "";
-	}
-	return "";
+	return code < G_N_ELEMENTS(prefixes) && prefixes[code] ? prefixes[code] : "";
 }
 
 /* DOMAIN_GET_XML_DESC to virDomainGetXMLDesc: the name of libvirt's function. */
