@@ -152,7 +152,16 @@ bool vmm_attach(struct domain *dom);
 /* Forget it without ending it. */
 void vmm_detach(struct domain *dom);
 pid_t vmm_pid(const struct domain *dom);
-/* The guest has powered off, which was meant as the first half of a reboot (serve_job.c). */
+
+/*
+ * serve_job.c: a reboot's first half is that the guest powers off. Until then a file in the run folder
+ * marks it, for a later daemon.
+ */
+bool reboot_begin(struct domain *dom, GError **error);
+void reboot_forget(struct domain *dom);
+/* What a former daemon had begun. */
+void reboot_recall(struct domain *dom);
+/* The guest has powered off: the second half. */
 void reboot_after_shutdown(struct domain *dom);
 /* command.c: "a,b" as "a,,b", for a list whose values end with a comma. Free with g_free(). */
 char *vmm_quote(const char *value);

@@ -2,6 +2,7 @@
 /* The VMM directly: reboots, block sizes, its monitor, its arguments; and jobs that take long. */
 #include "daemon/domain/domain.h"
 
+#include "base/log.h"
 #include "daemon/domain/agent_call.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/notify.h"
@@ -12,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void fail_job(struct domain_job *job, const GError *cause)
 {
@@ -27,6 +29,32 @@ static void fail_job(struct domain_job *job, const GError *cause)
  * A guest is asked to power off by its button; when it has, and the VMM waits instead of ending, the
  * machine is reset and goes on.
  */
+static char *mark_file(const struct domain *dom)
+{
+	return g_build_filename(vmm_run_dir(dom), "rebooting", NULL);
+}
+
+bool reboot_begin(struct domain *dom, GError **error)
+{
+	g_autofree char *path = mark_file(dom);
+	dom->rebooting = g_file_set_contents(path, "", 0, error);
+	return dom->rebooting;
+}
+
+void reboot_forget(struct domain *dom)
+{
+	g_autofree char *path = mark_file(dom);
+	if (dom->rebooting && unlink(path) < 0)
+		log_warning("domain '%s': cannot remove '%s'", dom->name, path);
+	dom->rebooting = false;
+}
+
+void reboot_recall(struct domain *dom)
+{
+	g_autofree char *path = mark_file(dom);
+	dom->rebooting = g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
 static void on_button(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
@@ -39,11 +67,11 @@ static void on_button(void *opaque, json_t *result, const GError *error)
 static void on_pause_set(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
-	if (error) {
-		fail_job(job, error);
+	g_autoptr(GError) cause = NULL;
+	if (error || !reboot_begin(job->dom, &cause)) {
+		fail_job(job, error ? error : cause);
 		return;
 	}
-	job->dom->rebooting = true;
 	vmm_execute(job->dom, "system_powerdown", NULL, on_button, job);
 }
 
@@ -105,7 +133,7 @@ static void run_restart(struct domain_job *job)
 
 void reboot_after_shutdown(struct domain *dom)
 {
-	dom->rebooting = false;
+	reboot_forget(dom);
 	domain_submit(dom, NULL, run_restart);
 	domain_run_jobs(dom);
 }

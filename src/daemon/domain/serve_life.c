@@ -218,7 +218,7 @@ static void on_reboot_forgotten(void *opaque, json_t *result, const GError *erro
 		job_fail(job, g_error_copy(error));
 		return;
 	}
-	job->dom->rebooting = false;
+	reboot_forget(job->dom);
 	shut_down_guest(job);
 }
 

@@ -317,8 +317,12 @@ static void on_status(void *opaque, json_t *result, const GError *error)
 	if (error || dom->vmm != vmm)
 		return;
 	bool running = json_is_true(json_object_get(result, "running"));
+	const char *status = json_string_value(json_object_get(result, "status"));
 	dom->state = running ? DOMAIN_RUNNING : DOMAIN_PAUSED;
 	dom->reason = running ? (int)RUNNING_BOOTED : (int)PAUSED_USER;
+	/* While no daemon was there the guest has powered off. */
+	if (dom->rebooting && g_strcmp0(status, "shutdown") == 0)
+		reboot_after_shutdown(dom);
 }
 
 static void try_connect(void *opaque)
@@ -522,6 +526,7 @@ bool vmm_attach(struct domain *dom)
 	dom->vmm = vmm;
 	dom->state = DOMAIN_RUNNING;
 	dom->reason = RUNNING_BOOTED;
+	reboot_recall(dom);
 	agent_update(dom);
 	watch_process(vmm);
 	if (connect_qmp(vmm)) {

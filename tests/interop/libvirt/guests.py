@@ -267,6 +267,12 @@ def check_memory(daemon, guest, conn):
                 "the guest tells of its memory")
 
 
+def begin_reboot(daemon, guest):
+    pressed = "/sys/firmware/acpi/interrupts/ff_pwr_btn"
+    guest.run(f"(while grep -q ' 0 ' {pressed}; do sleep 1; done; sleep 2; poweroff -f) & true", 60)
+    daemon.virsh("reboot", "live")
+
+
 def check_reboot(daemon, guest):
     """The guest is asked by its button, and the machine starts anew without ending."""
     number = daemon.said("domid", "live")
@@ -328,6 +334,16 @@ def main():
             check_count(daemon, guest, events.conn)
             check_memory(daemon, guest, events.conn)
             check_reboot(daemon, guest)
+            begin_reboot(daemon, guest)
+        # What a daemon had begun that was killed, the next one ends.
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        with console(daemon, "live") as guest:
+            guest.expect("Escape character is .*\n", 60)
+            guest.expect("berth-guest: up", 300)
+            guest.expect("guest# ", 120)
+            guest.send("stty -echo\n")
+            guest.run("true", 60)
         # A daemon that was killed finds the vCPU that came.
         daemon.virsh("setvcpus", "live", "3", "--live")
         daemon.stop(signal.SIGKILL)
