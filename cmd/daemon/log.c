@@ -2,8 +2,10 @@
 #include "log.h"
 
 #include "base/error.h"
+#include "base/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,9 +21,12 @@ static bool open_file(const struct options *options, const struct settings *sett
 	g_autofree char *folder = g_path_get_dirname(path);
 	if (g_mkdir_with_parents(folder, 0700) < 0)
 		return error_set_errno(error, errno, "cannot create the folder '%s'", folder);
-	FILE *file = fopen(path, "ae");
+	/* Who may read it: names of machines, files and clients are in it. */
+	auto_fd fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "a");
 	if (!file)
 		return error_set_errno(error, errno, "cannot open the log '%s'", path);
+	fd_steal(&fd);
 	setlinebuf(file);
 	log_setup("berthd", log_lowest(options, settings), file);
 	log_timestamps(true);

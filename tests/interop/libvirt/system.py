@@ -97,6 +97,7 @@ def check_log(pid):
     log = "/var/lib/berth/log/berthd.log"
     with open(log) as file:
         assert re.search(r"^20\d\d-\d\d-\d\dT[\d:.]+Z berthd: ready at /run/libvirt", file.read(), re.M)
+    assert os.stat(log).st_mode & 0o777 == 0o600
     os.rename(log, log + ".old")
     os.kill(pid, signal.SIGHUP)
     deadline = time.monotonic() + LIMIT
