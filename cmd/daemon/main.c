@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
@@ -232,10 +233,27 @@ static bool serve(struct service *service, GError **error)
 	return true;
 }
 
+/* As many descriptors as we may have; returns the number. */
+static uint64_t raise_file_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return FOPEN_MAX;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return FOPEN_MAX;
+	return limit.rlim_cur;
+}
+
+/* Clients must not take the descriptors that VMs and files need: half of them. */
 static struct rpc_limits limits_of(const struct settings *settings)
 {
 	struct rpc_limits limits = rpc_default_limits;
-	limits.clients = settings->max_clients;
+	uint64_t most = MAX(raise_file_limit() / 2, 1);
+	limits.clients = MIN((uint64_t)settings->max_clients, most);
+	if (limits.clients < settings->max_clients)
+		log_info("at most %u clients, not max_clients (%lld): raise the limit of open files",
+			 limits.clients, (long long)settings->max_clients);
 	limits.anonymous = settings->max_anonymous_clients;
 	limits.calls = settings->max_client_requests;
 	limits.rate = settings->max_client_rate;

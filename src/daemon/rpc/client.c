@@ -58,6 +58,7 @@ void client_close(struct rpc_client *client, const char *why)
 	aio_timer_cancel(&client->refill);
 	aio_watch_remove(client->watch);
 	fd_clear(&client->wire.fd);
+	server_hold(client->server, false);
 	/* Callers further up still hold the pointer. */
 	aio_loop_post(client->server->daemon->loop, client_free, client);
 }

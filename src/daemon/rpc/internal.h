@@ -17,6 +17,7 @@ struct rpc_server {
 	int next_event_id;
 	int64_t idle_since_ns; /* the last client left then */
 	unsigned anonymous;   /* of the clients, those in a state before CLIENT_KNOWN */
+	bool on_hold;         /* nobody can be accepted now */
 	struct aio_timer keepalive;
 };
 
@@ -71,6 +72,8 @@ struct rpc_call {
 /* server.c */
 /* Take clients or not, by how many there are. */
 void server_update_listeners(struct rpc_server *server);
+/* Take none for a while, or again. */
+void server_hold(struct rpc_server *server, bool hold);
 
 /* client.c */
 /* Takes `fd` and `tls`, which may be NULL. */

@@ -46,8 +46,11 @@ static void on_connection(void *opaque, int fd, uint32_t events)
 	struct listener *listener = opaque;
 	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (client < 0) {
-		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-			log_warning("cannot accept a client: %s", g_strerror(errno));
+		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
+			return;
+		/* It would fail again at once: until a client leaves, or a while has passed. */
+		log_warning("cannot accept a client: %s", g_strerror(errno));
+		server_hold(listener->server, true);
 		return;
 	}
 	adopt(listener->server, listener->door, client);
@@ -57,6 +60,7 @@ static void on_keepalive(void *opaque)
 {
 	struct rpc_server *server = opaque;
 	int64_t patience_ns = server->limits.anonymous_s * INT64_C(1000000000);
+	server_hold(server, false);
 	/* Backwards: a client that does not answer is closed and leaves the list. */
 	for (unsigned i = server->clients->len; i-- > 0;) {
 		struct rpc_client *client = server->clients->pdata[i];
@@ -112,9 +116,18 @@ void rpc_server_set_rules(struct rpc_server *server, struct rules *rules)
 
 void server_update_listeners(struct rpc_server *server)
 {
-	uint32_t events = server->anonymous < server->limits.anonymous ? POLLIN : 0;
+	bool takes = server->anonymous < server->limits.anonymous && !server->on_hold;
+	uint32_t events = takes ? POLLIN : 0;
 	for (unsigned i = 0; i < server->listeners->len; i++)
 		aio_watch_modify(((struct listener *)server->listeners->pdata[i])->watch, events);
+}
+
+void server_hold(struct rpc_server *server, bool hold)
+{
+	if (server->on_hold == hold)
+		return;
+	server->on_hold = hold;
+	server_update_listeners(server);
 }
 
 void rpc_server_listen(struct rpc_server *server, int fd, const struct rpc_door *door)

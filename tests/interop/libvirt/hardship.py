@@ -131,6 +131,21 @@ def check_full(daemon, conn):
     conn.close()
 
 
+def check_files():
+    """Clients do not use up the descriptors that VMs need, nor the processor."""
+    with Daemon(prefix=("prlimit", "--nofile=64")) as daemon:
+        conn = libvirt.open(daemon.uri())
+        crowd = []
+        for _ in range(80):
+            crowd.append(socket.socket(socket.AF_UNIX))
+            crowd[-1].connect(daemon.socket + "-ro")
+        daemon.wait_log("a client was turned away")
+        conn.createXML(XML.format(name="fits", text=""), libvirt.VIR_DOMAIN_START_PAUSED).destroy()
+        for one in crowd:
+            one.close()
+        conn.close()
+
+
 def mount_small(daemon):
     os.mkdir(f"{daemon.top}/state")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", f"{daemon.top}/state"], check=True)
@@ -143,6 +158,7 @@ def unmount(daemon):
 def main():
     enter_namespace()
     libvirt.registerErrorHandler(lambda *args: None, None)
+    check_files()
     with Daemon(prepare=mount_small) as daemon:
         conn = libvirt.open(daemon.uri())
         try:
