@@ -28,7 +28,7 @@ static bool matches(const struct domain *dom, uint32_t flags)
 	       rpc_list_passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, dom->definition) &&
 	       rpc_list_passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, dom->autostart) &&
 	       rpc_list_passes(flags, LIST_SAVED, LIST_NOT_SAVED, false) &&
-	       rpc_list_passes(flags, LIST_SNAPSHOT, LIST_NO_SNAPSHOT, false) &&
+	       rpc_list_passes(flags, LIST_SNAPSHOT, LIST_NO_SNAPSHOT, dom->snapshots->len) &&
 	       rpc_list_passes(flags, LIST_CHECKPOINT, LIST_NO_CHECKPOINT, false) &&
 	       (!(flags & states) || flags & state);
 }

@@ -43,7 +43,7 @@ void serve_connect_get_uri(struct rpc_call *call)
 	rpc_call_reply(call, &(struct remote_connect_get_uri_ret){(char *)rpc_call_daemon(call)->uri});
 }
 
-/* All our transports so far are unix sockets. */
+/* Our way to the VMMs is a socket of this host; of its own way to us a client knows itself. */
 void serve_connect_is_secure(struct rpc_call *call)
 {
 	rpc_call_reply(call, &(struct remote_connect_is_secure_ret){1});

@@ -51,6 +51,8 @@ def check_internal(daemon, path):
     fails(daemon, "already exists", "snapshot-create-as", "snap", "first")
     daemon.virsh("snapshot-create-as", "snap", "second")
     assert daemon.said("snapshot-list", "snap", "--name").split() == ["first", "second"]
+    assert daemon.said("list", "--all", "--with-snapshot", "--name") == "snap"
+    assert daemon.said("list", "--all", "--without-snapshot", "--name") == ""
     assert daemon.said("snapshot-list", "snap", "--tree").split() == ["first", "|", "+-", "second"]
     assert daemon.said("snapshot-parent", "snap", "second") == "first"
     info = " ".join(daemon.said("snapshot-info", "snap", "first").split())
