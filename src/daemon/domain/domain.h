@@ -90,6 +90,7 @@ void domain_unpin(struct domain *dom);
 void domain_release(struct domain *dom);
 /* The wire form; its strings are the domain's. */
 struct remote_domain domain_wire(const struct domain *dom);
+/* NULL: it is being defined for the first time, and to clients not there yet. */
 const struct conf_domain *domain_conf(const struct domain *dom);
 /* What the guest has now: less than it was given while its balloon is blown up. */
 uint64_t domain_memory_kib(const struct domain *dom);

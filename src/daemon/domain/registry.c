@@ -113,7 +113,7 @@ unsigned domains_running(const struct domains *domains)
 struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wire)
 {
 	struct domain *dom = domain_by_uuid(rpc_call_daemon(call)->domains, wire->uuid);
-	if (dom)
+	if (dom && domain_conf(dom))
 		return rpc_call_may(call, RPC_DOMAIN, dom->name) ? dom : NULL;
 	char text[37];
 	conf_uuid_format(wire->uuid, text);

@@ -25,7 +25,7 @@ void serve_domain_lookup_by_name(struct rpc_call *call,
 				 const struct remote_domain_lookup_by_name_args *args)
 {
 	struct domain *dom = domain_by_name(rpc_call_daemon(call)->domains, args->name);
-	if (dom)
+	if (dom && domain_conf(dom))
 		rpc_call_reply(call, &(struct remote_domain_lookup_by_name_ret){domain_wire(dom)});
 	else
 		not_found(call, "no domain with matching name '%s'", args->name);
@@ -37,7 +37,7 @@ void serve_domain_lookup_by_uuid(struct rpc_call *call,
 	struct domain *dom = domain_by_uuid(rpc_call_daemon(call)->domains, args->uuid);
 	char text[37];
 	conf_uuid_format(args->uuid, text);
-	if (dom)
+	if (dom && domain_conf(dom))
 		rpc_call_reply(call, &(struct remote_domain_lookup_by_uuid_ret){domain_wire(dom)});
 	else
 		not_found(call, "no domain with matching uuid '%s'", text);

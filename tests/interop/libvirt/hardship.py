@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+import uuid
 
 import libvirt
 import wire
@@ -131,6 +132,24 @@ def check_full(daemon, conn):
     conn.close()
 
 
+def check_early(daemon):
+    """Calls about a domain that is not there yet, as its definition is still being written."""
+    numbers, identity = wire.procedures(), uuid.uuid4()
+    xml = XML.format(name="early", text="").replace("<memory", f"<uuid>{identity}</uuid><memory", 1)
+    dom = wire.domain("early", identity.bytes)
+    asks = [("DOMAIN_GET_MAX_MEMORY", dom), ("DOMAIN_GET_XML_DESC", dom + bytes(4)),
+            ("DOMAIN_LOOKUP_BY_NAME", wire.string("early"))]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(daemon.socket)
+        calls = [("CONNECT_OPEN", bytes(8)), ("DOMAIN_DEFINE_XML", wire.string(xml)), *asks]
+        client.sendall(b"".join(wire.message(numbers[name], serial, payload)
+                                for serial, (name, payload) in enumerate(calls)))
+        answers = dict(wire.receive(client)[0][5:7] for _ in calls)
+        # Whether the file is written before the other calls come is a matter of luck.
+        assert answers[0] == answers[1] == 0 and set(answers.values()) <= {0, 1}, answers
+    daemon.virsh("undefine", "early")
+
+
 def check_files():
     """Clients do not use up the descriptors that VMs need, nor the processor."""
     with Daemon(prefix=("prlimit", "--nofile=64")) as daemon:
@@ -162,6 +181,7 @@ def main():
     with Daemon(prepare=mount_small) as daemon:
         conn = libvirt.open(daemon.uri())
         try:
+            check_early(daemon)
             check_hung(daemon, conn)
             check_deaf(daemon, conn)
             check_full(daemon, conn)
