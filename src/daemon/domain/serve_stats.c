@@ -235,15 +235,16 @@ static int64_t interface_number(const char *device, const char *name)
 	return g_file_get_contents(path, &text, NULL, NULL) ? g_ascii_strtoll(text, NULL, 10) : -1;
 }
 
-static bool is_interface(const struct domain *dom, const char *device)
+/* The host's device of the card with that name or MAC address; NULL: there is none. */
+static const char *find_interface(const struct domain *dom, const char *device)
 {
 	for (unsigned i = 0; i < dom->live->nics->len; i++) {
 		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
 		if (nic->target && (strcmp(nic->target, device) == 0 ||
 				    g_ascii_strcasecmp(nic->mac, device) == 0))
-			return true;
+			return nic->target;
 	}
-	return false;
+	return NULL;
 }
 
 /* A tap's receiving side is what the guest sends. */
@@ -252,18 +253,16 @@ void serve_domain_interface_stats(struct rpc_call *call,
 {
 	struct domain *dom = domain_find(call, &args->dom);
 	GError *error = NULL;
-	if (!dom)
+	if (!dom || !domain_runs(call, dom))
 		return;
-	if (!dom->vmm)
-		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
-	else if (!is_interface(dom, args->device))
+	const char *dev = find_interface(dom, args->device);
+	if (!dev)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
 			   "invalid path, '%s' is not a known interface", args->device);
 	if (error) {
 		rpc_call_fail(call, error);
 		return;
 	}
-	const char *dev = args->device;
 	struct remote_domain_interface_stats_ret ret = {
 		.rx_bytes = interface_number(dev, "tx_bytes"),
 		.rx_packets = interface_number(dev, "tx_packets"),

@@ -97,6 +97,12 @@ def check_effect(device):
     assert 80 * 1024 < rate < 115 * 1024, f"{rate} bytes a second"
 
 
+def check_numbers(daemon, device):
+    """The card's name and its MAC address mean the same counters."""
+    for name in (device, MAC):
+        assert re.search(r"rx_bytes \d+", daemon.said("domifstat", "vm", name)), name
+
+
 def main():
     ether.own_network()
     ether.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
@@ -104,7 +110,9 @@ def main():
     ether.ip("link", "set", "v8", "master", "br0")
     for name in ("br0", "v8", "v9"):
         ether.ip("link", "set", name, "up")
-    with Daemon() as daemon:
+    # Counters are in the sysfs of the network namespace.
+    mount = 'mount -t sysfs none /sys && exec "$@"'
+    with Daemon(prefix=("unshare", "-m", "sh", "-c", mount, "sh")) as daemon:
         path = os.path.join(daemon.top, "vm.xml")
         with open(path, "w") as file:
             file.write(DOMAIN.format(CARD.format(MAC, LIMITS)))
@@ -115,6 +123,7 @@ def main():
         check_changes(daemon, device)
         check_failed_update(daemon, device)
         check_effect(device)
+        check_numbers(daemon, device)
         daemon.virsh("destroy", "vm")
         assert not policed() and device not in ether.ip("link")
         missing = set(COVERS.split()) - daemon.called()
