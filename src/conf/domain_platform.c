@@ -160,6 +160,16 @@ static bool read_cpu_features(const xmlNode *cpu, GString *text, GError **error)
 	return true;
 }
 
+/*
+ * Must the guest get every feature, or does it start without what there is not? As libvirt does it, "partial"
+ * looks at models that KVM is to show only; elsewhere it means what "none" does.
+ */
+static bool needs_all_features(const struct conf_domain *conf, const char *mode, const char *check)
+{
+	return g_strcmp0(check, "full") == 0 ||
+	       (g_strcmp0(check, "partial") == 0 && conf->kvm && (!mode || strcmp(mode, "custom") == 0));
+}
+
 /* host-model is the host's CPU without what could not be moved to another host of its kind. */
 static bool read_cpu(struct conf_domain *conf, xmlNode *root, GError **error)
 {
@@ -173,7 +183,7 @@ static bool read_cpu(struct conf_domain *conf, xmlNode *root, GError **error)
 		return true;
 	if (!CONF_DOMAIN_ONE_OF(cpu, "match", match, error, "exact") ||
 	    !CONF_DOMAIN_ONE_OF(cpu, "migratable", migratable, error, "on", "off") ||
-	    !CONF_DOMAIN_ONE_OF(cpu, "check", check, error, "none", "partial") ||
+	    !CONF_DOMAIN_ONE_OF(cpu, "check", check, error, "none", "partial", "full") ||
 	    !CONF_DOMAIN_ONE_OF(cpu, "mode", mode, error, "custom", "host-model", "host-passthrough",
 				"maximum") ||
 	    !read_topology(conf, xml_child(cpu, "topology"), error))
@@ -193,6 +203,8 @@ static bool read_cpu(struct conf_domain *conf, xmlNode *root, GError **error)
 		return conf_domain_error(error, BERTH_ERR_INVALID, cpu, "features need a <model>");
 	if (!read_cpu_features(cpu, text, error))
 		return false;
+	if (text->len && needs_all_features(conf, mode, check))
+		g_string_append(text, ",enforce");
 	conf->cpu = text->len ? g_strdup(text->str) : NULL;
 	return true;
 }

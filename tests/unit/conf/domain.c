@@ -151,6 +151,7 @@ static void test_refusals(void)
 		{"<currentMemory>999999999</currentMemory>", "", "more than <memory>"},
 		{"<on_poweroff>restart</on_poweroff>", "", "only destroy"},
 		{"<cpu mode='toaster'/>", "", "mode 'toaster'"},
+		{"<cpu check='sometimes'/>", "", "check 'sometimes'"},
 		{"<cpu match='minimum'><model>qemu64</model></cpu>", "", "match 'minimum'"},
 		{"<cpu><topology sockets='2' cores='2' threads='1'/></cpu>", "", "topology doesn't match"},
 		{"<clock><timer name='pit' tickpolicy='catchup'/></clock>", "", "tickpolicy 'catchup'"},
