@@ -23,7 +23,6 @@ static const char *const rows[] = {
 	"pool/target/permissions/mode",
 	"pool/target/permissions/owner",
 	"pool/target/permissions/group",
-	"pool/target/permissions/label",
 };
 
 const char *const conf_pool_types[] = {

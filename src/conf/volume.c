@@ -22,7 +22,6 @@ static const char *const rows[] = {
 	"volume/target/permissions/mode",
 	"volume/target/permissions/owner",
 	"volume/target/permissions/group",
-	"volume/target/permissions/label",
 	"volume/target/timestamps *",
 	"volume/target/compat",
 	"volume/target/clusterSize unit",

@@ -9,7 +9,7 @@ static void test_pool(void)
 {
 	auto_conf_pool pool = conf_pool_parse("<pool type='dir'><name>p</name><source/><target>"
 					      "<path>//srv///a b/</path><permissions><mode>711</mode>"
-					      "<owner>-1</owner><group>7</group><label>l</label>"
+					      "<owner>-1</owner><group>7</group>"
 					      "</permissions></target></pool>", NULL);
 	g_assert_nonnull(pool);
 	g_assert_cmpstr(pool->path, ==, "/srv/a b");
@@ -40,6 +40,8 @@ static void test_pool_refusals(void)
 		{"<pool type='netfs'><name>p</name></pool>", "pool type 2 (netfs)", BERTH_ERR_INTERNAL},
 		{"<pool type='dir'><source><dir path='/'/></source></pool>", "<dir> in <source>",
 		 BERTH_ERR_NOT_SUPPORTED},
+		{"<pool type='dir'><target><permissions><label>l</label></permissions></target></pool>",
+		 "<label> in <permissions>", BERTH_ERR_NOT_SUPPORTED},
 		{"<pool type='dir' x='1'/>", "the attribute 'x'", BERTH_ERR_NOT_SUPPORTED},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -88,7 +90,7 @@ static void test_volume(void)
 	auto_conf_volume volume = conf_volume_parse(
 		"<volume type='file'><name>v</name><key>/k</key><capacity unit='M'>2</capacity>"
 		"<allocation>0</allocation><target><path>/elsewhere</path><format type='qcow2'/>"
-		"<permissions><mode>0640</mode><label>virt_image_t</label></permissions>"
+		"<permissions><mode>0640</mode></permissions>"
 		"<compat>1.1</compat><features><lazy_refcounts/></features></target>"
 		"<backingStore><path>base</path></backingStore></volume>", NULL);
 	g_assert_nonnull(volume);
