@@ -12,6 +12,7 @@
 #include "daemon/domain/cgroup.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_now.h"
+#include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vcpus.h"
@@ -81,13 +82,14 @@ static void vmm_free(struct vmm *vmm)
 	g_free(vmm);
 }
 
-static void fail_start(struct vmm *vmm)
+/* `rival`: what images_other_user() has said, or NULL. */
+static void fail_start(struct vmm *vmm, const char *rival)
 {
 	struct domain_job *job = g_steal_pointer(&vmm->job);
 	GError *error = NULL;
 	g_autofree char *words = vmm->cause ? g_strdup(vmm->cause->message) : last_words(vmm);
-	virt_error(&error, VIRT_FROM_QEMU, VIRT_INTERNAL, "the VMM of domain '%s' did not start: %s",
-		   vmm->dom->name, words);
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_INTERNAL, "the VMM of domain '%s' did not start: %s%s%s",
+		   vmm->dom->name, words, rival ? ": " : "", rival ? rival : "");
 	job_fail(job, error);
 }
 
@@ -95,6 +97,8 @@ static void fail_start(struct vmm *vmm)
 static void ended(struct vmm *vmm)
 {
 	struct domain *dom = vmm->dom;
+	/* While its disks are still known: the VMM knows the lock that keeps it out, not whose it is. */
+	g_autofree char *rival = vmm->job ? images_other_user(dom) : NULL;
 	dom->reason = vmm->destroyed ? SHUTOFF_DESTROYED : vmm->failed || vmm->job ? SHUTOFF_FAILED
 		: vmm->was_shutdown ? SHUTOFF_SHUTDOWN : SHUTOFF_CRASHED;
 	int detail = vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
@@ -117,7 +121,7 @@ static void ended(struct vmm *vmm)
 		domain_remove(dom);
 	/* The job under way fails here, and the next one may start the domain again. */
 	if (vmm->job)
-		fail_start(vmm);
+		fail_start(vmm, rival);
 	vmm_free(vmm);
 	domain_unpin(dom);
 }
