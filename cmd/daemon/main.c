@@ -21,6 +21,7 @@
 #include "log.h"
 #include "options.h"
 #include "settings.h"
+#include "user.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -322,9 +323,12 @@ static bool run(const struct options *options, const struct settings *settings, 
 			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
 	};
 	struct rules *rules = NULL;
+	struct vmm_user *user = NULL;
 	service.doors = doors_new(settings, error);
-	bool good = service.doors && read_rules(settings, &rules, error) &&
-		    run_parts(&service, rules, signals, error);
+	bool good = service.doors && user_find(settings, &user, error);
+	service.daemon.vmm_user = user;
+	good = good && read_rules(settings, &rules, error) && run_parts(&service, rules, signals, error);
+	user_free(user);
 	doors_free(service.doors);
 	return good;
 }
@@ -350,9 +354,11 @@ static bool check_settings(const struct options *options, const struct settings 
 {
 	struct doors *doors = doors_new(settings, error);
 	struct rules *rules = NULL;
-	bool good = doors && read_rules(settings, &rules, error);
+	struct vmm_user *user = NULL;
+	bool good = doors && read_rules(settings, &rules, error) && user_find(settings, &user, error);
 	doors_free(doors);
 	rules_free(rules);
+	user_free(user);
 	if (good)
 		printf("berthd: the settings%s%s are good\n", options->config ? " in " : "",
 		       options->config ? options->config : "");

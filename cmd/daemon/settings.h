@@ -20,6 +20,9 @@ struct settings {
 	char *ca_file, *cert_file, *key_file, *crl_file, *tls_priority;
 	gint64 tls_no_verify_certificate;
 	char *access_rules;
+	/* Whom VMMs run as. */
+	char *user, *group;
+	gint64 dynamic_ownership, remember_owner;
 	/* How much. */
 	gint64 max_clients, max_anonymous_clients, max_client_requests, max_client_rate;
 	gint64 keepalive_interval, keepalive_count;

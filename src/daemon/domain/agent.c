@@ -388,8 +388,9 @@ void agent_update(struct domain *dom)
 	agent->dom = dom;
 	agent->fd = -1;
 	agent->alias = g_strdup(chr->dev.alias);
+	g_autofree char *folder = vmm_user_folder(vmm_run_dir(dom));
 	agent->path = chr->path ? g_strdup(chr->path)
-				: g_strdup_printf("%s/%s.sock", vmm_run_dir(dom), chr->dev.alias);
+				: g_strdup_printf("%s/%s.sock", folder, chr->dev.alias);
 	agent->timeout_s = read_timeout(dom);
 	agent->out = g_string_new(NULL);
 	agent_reply_init(&agent->reply);

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/vmm.h"
 
@@ -121,7 +122,8 @@ static bool prepare(struct domain_job *job, struct domain_change *change, GError
 	if (!change->live)
 		return true;
 	change->next = edited(change, dom->live, true, error);
-	return change->next && (!change->plan || change->plan(change, dom->live, change->next, error));
+	return change->next && (!change->plan || change->plan(change, dom->live, change->next, error)) &&
+	       images_give(dom, change->next, error);
 }
 
 /* --- Steps ---------------------------------------------------------------------------------- */
@@ -132,6 +134,7 @@ static void finish(struct domain_job *job)
 {
 	struct domain_change *change = job->data;
 	interface_release(job->dom);
+	images_release(job->dom);
 	if (change->error) {
 		job_fail(job, g_steal_pointer(&change->error));
 		return;

@@ -167,7 +167,7 @@ void reboot_after_shutdown(struct domain *dom);
 /* command.c: "a,b" as "a,,b", for a list whose values end with a comma. Free with g_free(). */
 char *vmm_quote(const char *value);
 /*
- * Arguments of berth-vmm, NULL-terminated; `run_dir` holds its sockets, `nic_fds` has the
+ * Arguments of berth-vmm, NULL-terminated; `run_dir` is for its sockets, `nic_fds` has the
  * descriptor of each network card's tap, or -1; NULL: they are not made.
  */
 GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *conf,

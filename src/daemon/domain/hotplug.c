@@ -143,7 +143,8 @@ static bool add_nic(struct domain_change *change, const struct conf_domain *conf
 static bool add_channel(struct domain_change *change, const struct conf_domain *conf,
 			const struct conf_domain_char *chr, GError **error)
 {
-	json_t *backend = char_backend(chr, vmm_run_dir(change->dom));
+	g_autofree char *folder = vmm_user_folder(vmm_run_dir(change->dom));
+	json_t *backend = char_backend(chr, folder);
 	json_t *id = json_pack("{s:O}", "id", json_object_get(backend, "id"));
 	change_add_step(change, "chardev-add", backend, "chardev-remove", id);
 	change_add_step(change, "device_add", char_device(conf, chr), NULL, NULL);

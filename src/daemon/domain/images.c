@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/images.h"
 
+#include "base/error.h"
+#include "base/log.h"
+#include "block/core/options.h"
+#include "daemon/domain/owner.h"
+#include "daemon/storage/storage.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* One may be a link to the other. */
 static bool same_file(const char *a, const char *b)
@@ -38,4 +49,178 @@ char *images_other_user(const struct domain *dom)
 		}
 	}
 	return NULL;
+}
+
+/* --- Files of a document ---------------------------------------------------------------------- */
+
+/* Not given back: what others may use as well, which is not counted by those who do not own it. */
+static void add_file(json_t *files, const char *path, bool back)
+{
+	if (path && *path == '/')
+		json_array_append_new(files, json_pack("{s:s, s:b}", "path", path, "back", (int)back));
+}
+
+/*
+ * The images below an image. A raw one has none, whatever its guest has written into it; and what a header
+ * says counts only if it is of the format that the image is said to have.
+ */
+static void add_backing(json_t *files, const struct conf_domain_disk *disk)
+{
+	enum { DEEPEST = 200 };
+	g_autofree char *path = g_strdup(disk->file), *format = g_strdup(disk->format);
+	for (unsigned depth = 0; depth < DEEPEST && path && format && strcmp(format, "raw") != 0; depth++) {
+		auto_conf_volume volume = conf_volume_new("");
+		if (storage_probe(path, volume, NULL) != STORAGE_PROBED ||
+		    g_strcmp0(volume->format, format) != 0 || !volume->backing.path)
+			return;
+		char *below = block_path_combine(path, volume->backing.path);
+		g_free(path);
+		g_free(format);
+		path = below;
+		format = g_strdup(volume->backing.format);
+		add_file(files, path, false);
+	}
+}
+
+/* As libvirt: a disk that others may share, and what lies below one, is given but not given back. */
+static json_t *files_of(const struct conf_domain *conf)
+{
+	json_t *files = json_array();
+	for (unsigned i = 0; i < conf->disks->len; i++) {
+		const struct conf_domain_disk *disk = conf->disks->pdata[i];
+		add_file(files, disk->file, !disk->readonly && !disk->shareable);
+		if (disk->file)
+			add_backing(files, disk);
+	}
+	for (unsigned i = 0; i < conf->chars->len; i++) {
+		const struct conf_domain_char *chr = conf->chars->pdata[i];
+		/* The VMM makes one that is not there. */
+		if (strcmp(chr->type, "file") == 0 && chr->path && access(chr->path, F_OK) == 0)
+			add_file(files, chr->path, true);
+	}
+	add_file(files, conf->kernel, true);
+	add_file(files, conf->initrd, true);
+	if (conf->flash && !conf->loader_writable)
+		add_file(files, conf->nvram, true);
+	return files;
+}
+
+static bool has_file(const json_t *files, const char *path)
+{
+	size_t i;
+	json_t *file;
+	json_array_foreach(files, i, file) {
+		if (g_strcmp0(json_string_value(json_object_get(file, "path")), path) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* --- What was given --------------------------------------------------------------------------- */
+
+static char *record_path(const struct domain *dom)
+{
+	g_autofree char *folder = store_path(dom->all->daemon, "run", dom->uuid_text, "");
+	return g_build_filename(folder, "images", NULL);
+}
+
+/* Not fsynced: after a crash of the host the counts of the files are of another time, too. */
+static bool save(const struct domain *dom, const json_t *record, GError **error)
+{
+	g_autofree char *path = record_path(dom);
+	char *text = json_dumps(record, JSON_COMPACT);
+	bool good = g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error);
+	free(text);
+	return good;
+}
+
+/* {"uid": U, "gid": G, "remember": B, "files": [{"path": P, "back": B}]}; NULL: nothing is given to it. */
+static json_t *load(const struct domain *dom)
+{
+	g_autofree char *path = record_path(dom);
+	json_error_t error;
+	json_t *record = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+	if (!record && access(path, F_OK) == 0)
+		log_warning("'%s': %s: the owners of the domain's images stay what they are", path, error.text);
+	return record;
+}
+
+static uint32_t number(const json_t *record, const char *name)
+{
+	return json_integer_value(json_object_get(record, name));
+}
+
+bool images_begin(const struct domain *dom, GError **error)
+{
+	const struct vmm_user *user = dom->all->daemon->vmm_user;
+	if (!user || !user->dynamic_ownership)
+		return true;
+	json_t *record = json_pack("{s:I, s:I, s:b, s:[]}", "uid", (json_int_t)user->uid, "gid",
+				   (json_int_t)user->gid, "remember", (int)user->remember_owner, "files");
+	bool good = save(dom, record, error);
+	json_decref(record);
+	return good;
+}
+
+/* It is written down first: what is given, but not written down, would never be given back. */
+static bool give(const struct domain *dom, json_t *record, json_t *file, GError **error)
+{
+	json_t *files = json_object_get(record, "files");
+	const char *path = json_string_value(json_object_get(file, "path"));
+	bool back = json_is_true(json_object_get(file, "back"));
+	bool remember = back && json_is_true(json_object_get(record, "remember"));
+	json_array_append(files, file);
+	if (!save(dom, record, error))
+		return false;
+	if (owner_give(path, number(record, "uid"), number(record, "gid"), remember, error))
+		return true;
+	/* It was not given. */
+	json_array_remove(files, json_array_size(files) - 1);
+	save(dom, record, NULL);
+	return false;
+}
+
+bool images_give(const struct domain *dom, const struct conf_domain *conf, GError **error)
+{
+	json_t *record = load(dom), *files = record ? files_of(conf) : NULL, *file;
+	size_t i;
+	bool good = true;
+	json_array_foreach(files, i, file) {
+		const char *path = json_string_value(json_object_get(file, "path"));
+		if (good && !has_file(json_object_get(record, "files"), path))
+			good = give(dom, record, file, error);
+	}
+	json_decref(files);
+	json_decref(record);
+	return good;
+}
+
+static void take_back(const struct domain *dom, const json_t *record, const json_t *file)
+{
+	g_autoptr(GError) error = NULL;
+	if (json_is_true(json_object_get(file, "back")) &&
+	    !owner_take_back(json_string_value(json_object_get(file, "path")), number(record, "uid"),
+			     number(record, "gid"), &error))
+		log_warning("domain '%s': %s", dom->name, error->message);
+}
+
+void images_release(const struct domain *dom)
+{
+	g_autoptr(GError) error = NULL;
+	json_t *record = load(dom), *given = json_object_get(record, "files");
+	json_t *needed = record && dom->live ? files_of(dom->live) : json_array();
+	bool changed = false;
+	for (size_t i = json_array_size(given); i-- > 0;) {
+		const json_t *file = json_array_get(given, i);
+		const char *path = json_string_value(json_object_get(file, "path"));
+		if (!path || has_file(needed, path))
+			continue;
+		take_back(dom, record, file);
+		json_array_remove(given, i);
+		changed = true;
+	}
+	if (changed && !save(dom, record, &error))
+		log_warning("domain '%s': %s", dom->name, error->message);
+	json_decref(needed);
+	json_decref(record);
 }

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The images of running domains: who uses which. */
+/*
+ * The images of running domains, and other files that a VMM opens: who uses which, and whose they are
+ * while VMMs run as a user of their own (dynamic_ownership in berthd.conf).
+ *
+ * What was given to a VMM's user is in a file of the domain's run folder, so that a later daemon, with other
+ * settings perhaps, gives it back. Without that file nothing here does anything. All of it blocks for as
+ * long as it takes to read the headers of images.
+ */
 #pragma once
 
 #include "daemon/domain/domain.h"
@@ -9,3 +16,13 @@
  * one keeps the other out? A clause that names both, or NULL. Free with g_free().
  */
 char *images_other_user(const struct domain *dom);
+
+/* The domain's run folder is new: from now on files of it are given to the user of VMMs, if there is one. */
+bool images_begin(const struct domain *dom, GError **error);
+/*
+ * The VMM is about to open the files of `conf`: give it those that it does not have yet. Those that were
+ * given when it fails are left to images_release().
+ */
+bool images_give(const struct domain *dom, const struct conf_domain *conf, GError **error);
+/* Give back what the live document, if there still is one, does not need; errors are in the log. */
+void images_release(const struct domain *dom);

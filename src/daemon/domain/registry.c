@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "daemon/domain/snapshot.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/vmm.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -217,7 +218,7 @@ static void load_running(struct domains *domains, const char *folder)
 	 * it made the folder or removed it.
 	 */
 	if (access(path, F_OK) < 0 && errno == ENOENT) {
-		store_remove_folder(folder);
+		vmm_user_remove_folders(folder);
 		return;
 	}
 	struct conf_domain *conf = load(path, true);
@@ -235,7 +236,6 @@ static void load_running(struct domains *domains, const char *folder)
 	}
 	dom->id = -1;
 	dom->reason = SHUTOFF_CRASHED;
-	g_clear_pointer(&dom->live, conf_domain_free);
 	if (!dom->definition) {
 		domain_remove(dom);
 		domain_release(dom);
@@ -261,8 +261,9 @@ static void autostart(struct domains *domains)
 
 struct domains *domains_new(struct daemon *daemon, GError **error)
 {
-	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", NULL};
-	if (!store_make_folders(daemon, folders, error))
+	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", "nvram",
+					     NULL};
+	if (!store_make_folders(daemon, folders, error) || !vmm_user_open_way(daemon, error))
 		return NULL;
 	struct domains *domains = g_new0(struct domains, 1);
 	domains->daemon = daemon;

@@ -103,7 +103,6 @@ static void ended(struct vmm *vmm)
 		: vmm->was_shutdown ? SHUTOFF_SHUTDOWN : SHUTOFF_CRASHED;
 	int detail = vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
 		: vmm->was_shutdown ? STOPPED_SHUTDOWN : STOPPED_CRASHED;
-	store_remove_folder(vmm->run_dir);
 	cgroup_remove(dom);
 	dom->state = DOMAIN_SHUTOFF;
 	dom->id = -1;
@@ -113,6 +112,8 @@ static void ended(struct vmm *vmm)
 	dom->rebooting = false;
 	g_clear_pointer(&dom->live, conf_domain_free);
 	interface_release(dom);
+	images_release(dom);
+	vmm_user_remove_folders(vmm->run_dir);
 	domain_emit(dom, EVENT_STOPPED, detail);
 	for (unsigned i = 0; i < vmm->destroyers->len; i++)
 		rpc_call_reply(vmm->destroyers->pdata[i], NULL);
@@ -307,7 +308,8 @@ static void on_chardevs(void *opaque, json_t *result, const GError *error)
 
 static bool connect_qmp(struct vmm *vmm)
 {
-	g_autofree char *path = in_run_dir(vmm, "qmp.sock");
+	g_autofree char *folder = vmm_user_folder(vmm->run_dir);
+	g_autofree char *path = g_build_filename(folder, "qmp.sock", NULL);
 	vmm->qmp = qmp_connect(vmm->dom->all->daemon->loop, path, &qmp_ops, vmm, NULL);
 	if (vmm->qmp)
 		qmp_execute(vmm->qmp, "qmp_capabilities", NULL, START_TIMEOUT_MS, NULL, NULL);
@@ -362,22 +364,28 @@ static void watch_process(struct vmm *vmm)
 		aio_watch_add(vmm->dom->all->daemon->loop, vmm->pidfd, POLLIN, on_process_end, vmm);
 }
 
+struct child {
+	int pid_fd;
+	const struct vmm_user *user;
+};
+
 /* In the child, between fork and exec: system calls only. */
 static void prepare_child(void *opaque)
 {
-	int fd = *(int *)opaque;
+	const struct child *child = opaque;
 	char text[16];
 	unsigned at = sizeof(text);
 	text[--at] = '\n';
 	for (unsigned pid = getpid(); pid; pid /= 10)
 		text[--at] = '0' + pid % 10;
-	if (write(fd, text + at, sizeof(text) - at) < 0)
+	if (write(child->pid_fd, text + at, sizeof(text) - at) < 0)
 		_exit(127);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* A signal to the daemon's terminal or group is not meant for VMs. */
 	setsid();
+	vmm_user_become(child->user);
 }
 
 /* The descriptors of `fds` that are some go to the VMM by their own numbers. */
@@ -402,8 +410,9 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **
 			kept[count++] = g_array_index(fds, int, i);
 	}
 	GPid pid;
+	struct child child = {pid_fd, vmm->dom->all->daemon->vmm_user};
 	if (!g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)args->pdata, NULL,
-					      G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, &pid_fd, null_fd,
+					      G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, &child, null_fd,
 					      log_fd, log_fd, kept, kept, count, &pid, NULL, NULL, NULL,
 					      error))
 		return false;
@@ -420,9 +429,10 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **
 static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *error)
 {
 	struct domain *dom = vmm->dom;
-	store_remove_folder(vmm->run_dir);
 	g_clear_pointer(&dom->live, conf_domain_free);
 	interface_release(dom);
+	images_release(dom);
+	vmm_user_remove_folders(vmm->run_dir);
 	dom->id = -1;
 	vmm_free(vmm);
 	if (!dom->definition)
@@ -439,14 +449,16 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	dom->id = dom->all->next_id;
 	if (!dom->live || !nvram_prepare(dom->all->daemon, dom->live, error))
 		return false;
-	if (g_mkdir_with_parents(vmm->run_dir, 0700) < 0)
-		return error_set_errno(error, errno, "cannot create '%s'", vmm->run_dir);
+	if (!vmm_user_make_folders(vmm, error))
+		return false;
+	g_autofree char *folder = vmm_user_folder(vmm->run_dir);
 	g_autoptr(GArray) fds = interface_open_all(dom, error);
 	if (!fds)
 		return false;
-	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, dom->live, vmm->run_dir,
+	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, dom->live, folder,
 						  (const int *)(void *)fds->data, error);
-	return args && write_live(vmm, error) && spawn(vmm, args, fds, error);
+	return args && write_live(vmm, error) && images_begin(dom, error) &&
+	       images_give(dom, dom->live, error) && spawn(vmm, args, fds, error);
 }
 
 void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused)
@@ -502,8 +514,8 @@ static bool is_ours(const struct vmm *vmm)
 		if (!text[i])
 			text[i] = ' ';
 	}
-	g_autofree char *folder = vmm_quote(vmm->run_dir);
-	g_autofree char *socket = g_strdup_printf("%s/qmp.sock", folder);
+	g_autofree char *folder = vmm_user_folder(vmm->run_dir), *quoted = vmm_quote(folder);
+	g_autofree char *socket = g_build_filename(quoted, "qmp.sock", NULL);
 	return strstr(text, socket) != NULL;
 }
 
@@ -523,7 +535,9 @@ bool vmm_attach(struct domain *dom)
 	if (vmm->pid > 1)
 		vmm->pidfd = syscall(SYS_pidfd_open, vmm->pid, 0);
 	if (vmm->pidfd < 0 || !is_ours(vmm)) {
-		store_remove_folder(vmm->run_dir);
+		g_clear_pointer(&dom->live, conf_domain_free);
+		images_release(dom);
+		vmm_user_remove_folders(vmm->run_dir);
 		vmm_free(vmm);
 		return false;
 	}

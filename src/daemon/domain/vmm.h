@@ -21,8 +21,14 @@ void vmm_query(struct domain *dom, const char *command, json_t *args, unsigned t
 void vmm_save_live(struct domain *dom);
 /* The guest has opened, or closed, a port of a channel. */
 void vmm_port_changed(struct domain *dom, const char *alias, bool open);
-/* The folder of its sockets; the domain must run. */
+/* The folder of what belongs to it; the domain must run. */
 const char *vmm_run_dir(const struct domain *dom);
+/* The one in it for the sockets that the VMM makes, which belongs to the VMM's user. Free with g_free(). */
+char *vmm_user_folder(const char *run_dir);
+/* Both, with all that is in them. */
+void vmm_user_remove_folders(const char *run_dir);
+/* Let VMMs reach their folders, if they run as another user. */
+bool vmm_user_open_way(const struct daemon *daemon, GError **error);
 
 /* The thread of a vCPU; 0: not known (yet). */
 pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu);

@@ -26,3 +26,10 @@ struct vmm {
 
 /* vmm_streams.c: what query-chardev says. */
 void vmm_take_streams(struct domain *dom, const json_t *list);
+
+/* --- Its user: vmm_user.c --------------------------------------------------------------------- */
+
+/* The run folder and the one of sockets. */
+bool vmm_user_make_folders(const struct vmm *vmm, GError **error);
+/* In the child, between fork and exec: system calls only. NULL: it stays what it is. */
+void vmm_user_become(const struct vmm_user *user);

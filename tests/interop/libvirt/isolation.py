@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What keeps VMs apart: rights that a VMM gives up, images that only one may write, owners of images."""
 import os
+import signal
 import subprocess
-import sys
 
-from private import Daemon
+from private import BERTHD, LIMIT, Daemon
 
 XML = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>{extra}<devices>{devices}</devices></domain>"""
@@ -106,12 +106,178 @@ def check_volume_label(daemon):
     assert status.st_mode & 0o777 == 0o640 and status.st_uid == os.getuid()
 
 
+# --- Owners of images ------------------------------------------------------------------------
+
+USER = 65534  # of no files but those that a test gives it
+OWNER = "trusted.libvirt.security.dac"
+COUNT = "trusted.libvirt.security.ref_dac"
+
+
+def settings(**keys):
+    """For Daemon: a berthd.conf with these keys."""
+    def prepare(daemon):
+        os.chmod(daemon.top, 0o711)
+        with open(os.path.join(daemon.top, "berthd.conf"), "w") as file:
+            file.writelines(f'{key} = "{value}"\n' if isinstance(value, str) else f"{key} = {value}\n"
+                            for key, value in keys.items())
+        daemon.arguments = ["--config", os.path.join(daemon.top, "berthd.conf")]
+    return prepare
+
+
+def owner(path):
+    status = os.stat(path)
+    return status.st_uid, status.st_gid
+
+
+def attribute(path, name):
+    try:
+        return os.getxattr(path, name).decode()
+    except OSError:
+        return None
+
+
+def make_owned(daemon, name, uid, gid):
+    path = make(daemon, name)
+    os.chown(path, uid, gid)
+    os.chmod(path, 0o600)
+    return path
+
+
+def check_owner(daemon):
+    """While it runs all that the VMM opens is its user's; then each is again whose it was."""
+    image, kernel = make_owned(daemon, "own.img", 1001, 1002), make_owned(daemon, "initrd", 1003, 1004)
+    read_only, shared = make_owned(daemon, "ro.img", 1005, 1005), make_owned(daemon, "sh.img", 1006, 1006)
+    log = make_owned(daemon, "serial.log", 1007, 1007)
+    define(daemon, "owned", disk(image) + disk(read_only, "vdb", extra="<readonly/>") +
+           disk(shared, "vdc", extra="<shareable/>") +
+           f"<serial type='file'><source path='{log}'/></serial>", "<features><acpi/></features>")
+    daemon.virsh("start", "owned")
+    status = process_status(daemon, "owned")
+    assert status["Uid"].split() == [str(USER)] * 4 and status["Gid"].split() == [str(USER)] * 4, status
+    assert int(status["CapEff"], 16) == 0 and int(status["Seccomp"]) == 2, status
+    for path in (image, read_only, shared, log):
+        assert owner(path) == (USER, USER), path
+    assert attribute(image, OWNER) == "+1001:+1002" and attribute(image, COUNT) == "1"
+    assert attribute(shared, COUNT) is None and attribute(read_only, COUNT) is None
+    hotplug(daemon, kernel)
+    daemon.virsh("destroy", "owned")
+    assert owner(image) == (1001, 1002) and owner(log) == (1007, 1007)
+    assert attribute(image, OWNER) is None and attribute(image, COUNT) is None
+    # As with libvirt: somebody else may use what is read only or shared.
+    assert owner(read_only) == owner(shared) == (USER, USER)
+    assert owner(kernel) == (1003, 1004)
+
+
+def hotplug(daemon, image):
+    path = os.path.join(daemon.top, "disk.xml")
+    with open(path, "w") as file:
+        file.write(disk(image, "vdd"))
+    before = owner(image)
+    daemon.virsh("attach-device", "owned", path, "--live")
+    assert owner(image) == (USER, USER), "what is plugged in is the VMM's"
+    with open(path, "w") as file:
+        file.write(disk("/nowhere/no.img", "vde"))
+    fails(daemon, "attach-device", "owned", path, "--live")
+    assert before != owner(image), "a change that fails takes nothing away"
+
+
+def check_count(daemon):
+    """The first start counts; one that fails at the lock does not take the image away."""
+    image = make_owned(daemon, "counted.img", 1001, 1002)
+    for name in ("first", "second"):
+        define(daemon, name, disk(image))
+    daemon.virsh("start", "first")
+    assert "domain 'first'" in fails(daemon, "start", "second")
+    assert owner(image) == (USER, USER) and attribute(image, COUNT) == "1"
+    daemon.virsh("destroy", "first")
+    assert owner(image) == (1001, 1002) and attribute(image, COUNT) is None
+
+
+def check_chain(daemon):
+    """The image below is the VMM's as well, but what a raw image says of itself is not believed."""
+    base, secret = make_owned(daemon, "base.img", 1001, 1002), make_owned(daemon, "secret", 0, 0)
+    top, fake = os.path.join(daemon.top, "top.qcow2"), os.path.join(daemon.top, "fake.img")
+    for below, image in ((base, top), (secret, fake)):
+        daemon.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", below, "-F", "raw", image)
+    define(daemon, "chain", disk(top).replace("'raw'", "'qcow2'") + disk(fake, "vdb"))
+    daemon.virsh("start", "chain")
+    assert owner(base) == (USER, USER) and owner(top) == (USER, USER) and owner(secret) == (0, 0)
+    daemon.virsh("destroy", "chain")
+    assert owner(top) == (0, 0) and attribute(base, COUNT) is None
+
+
+def check_after_kill(daemon):
+    """A later daemon gives back, whether the VM ends before it or after."""
+    image = make_owned(daemon, "kept.img", 1001, 1002)
+    define(daemon, "kept", disk(image))
+    for while_away in (False, True):
+        daemon.virsh("start", "kept")
+        pid = int(process_status(daemon, "kept")["Pid"])
+        daemon.stop(signal.SIGKILL)
+        if while_away:
+            os.kill(pid, signal.SIGKILL)
+        daemon.start()
+        if not while_away:
+            assert owner(image) == (USER, USER) and daemon.said("domstate", "kept") == "running"
+            daemon.virsh("destroy", "kept")
+        assert owner(image) == (1001, 1002), f"given back (ended while away: {while_away})"
+
+
+def check_not_remembered(daemon):
+    image = make_owned(daemon, "plain.img", 1001, 1002)
+    define(daemon, "plain", disk(image))
+    daemon.virsh("start", "plain")
+    assert owner(image) == (USER, USER) and attribute(image, OWNER) is None
+    daemon.virsh("destroy", "plain")
+    assert owner(image) == (0, 0), "as libvirt: root's, when nobody remembers"
+
+
+def check_static(daemon):
+    """With dynamic_ownership = 0 files stay whose they are, and the VMM must be able to open them."""
+    image = make_owned(daemon, "static.img", 1001, 1002)
+    define(daemon, "static", disk(image))
+    output = fails(daemon, "start", "static")
+    assert image in output and "Permission denied" in output and owner(image) == (1001, 1002), output
+    os.chown(image, USER, USER)
+    daemon.virsh("start", "static")
+    daemon.virsh("destroy", "static")
+    assert owner(image) == (USER, USER)
+
+
+def check_settings(daemon):
+    for key in ("user", "group"):
+        path = os.path.join(daemon.top, "bad.conf")
+        with open(path, "w") as file:
+            file.write(f'{key} = "no-such-name"\n')
+        result = subprocess.run([BERTHD, "--check-config", "--config", path], capture_output=True, text=True,
+                                timeout=LIMIT)
+        assert result.returncode != 0 and f"no {key} 'no-such-name'" in result.stderr, result.stderr
+
+
+def check_owners():
+    if os.getuid() != 0:
+        print("only root can run VMMs as another user")
+        return
+    who = {"user": f"+{USER}", "group": f"+{USER}"}
+    with Daemon(prepare=settings(**who)) as daemon:
+        check_owner(daemon)
+        check_count(daemon)
+        check_chain(daemon)
+        check_after_kill(daemon)
+        check_settings(daemon)
+    with Daemon(prepare=settings(**who, remember_owner=0)) as daemon:
+        check_not_remembered(daemon)
+    with Daemon(prepare=settings(**who, dynamic_ownership=0)) as daemon:
+        check_static(daemon)
+
+
 def main():
     with Daemon() as daemon:
         check_rights(daemon)
         check_lock(daemon)
         check_cpu(daemon)
         check_volume_label(daemon)
+    check_owners()
 
 
 main()
