@@ -2,12 +2,14 @@
 #include "daemon/domain/images.h"
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "block/core/options.h"
 #include "daemon/domain/owner.h"
 #include "daemon/storage/storage.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +197,25 @@ bool images_give(const struct domain *dom, const struct conf_domain *conf, GErro
 	return good;
 }
 
+static bool make_empty(const char *path, GError **error)
+{
+	auto_fd fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd >= 0 || error_set_errno(error, errno, "cannot create '%s'", path);
+}
+
+bool images_add(const struct domain *dom, const char *path, bool make, GError **error)
+{
+	json_t *record = load(dom);
+	bool good = true;
+	if (record && !has_file(json_object_get(record, "files"), path)) {
+		json_t *file = json_pack("{s:s, s:b}", "path", path, "back", 1);
+		good = (!make || make_empty(path, error)) && give(dom, record, file, error);
+		json_decref(file);
+	}
+	json_decref(record);
+	return good;
+}
+
 static void take_back(const struct domain *dom, const json_t *record, const json_t *file)
 {
 	g_autoptr(GError) error = NULL;
@@ -223,4 +244,17 @@ void images_release(const struct domain *dom)
 		log_warning("domain '%s': %s", dom->name, error->message);
 	json_decref(needed);
 	json_decref(record);
+}
+
+void images_drop(const struct domain *dom, const char *path, bool made)
+{
+	json_t *record = load(dom);
+	struct stat st;
+	/* A VMM that has not answered in time may have begun to use it. */
+	bool unused = made && record && has_file(json_object_get(record, "files"), path) &&
+		      stat(path, &st) == 0 && st.st_size == 0;
+	if (unused && unlink(path) < 0)
+		log_warning("domain '%s': cannot remove '%s': %s", dom->name, path, g_strerror(errno));
+	json_decref(record);
+	images_release(dom);
 }

@@ -24,5 +24,12 @@ bool images_begin(const struct domain *dom, GError **error);
  * given when it fails are left to images_release().
  */
 bool images_give(const struct domain *dom, const struct conf_domain *conf, GError **error);
+/*
+ * The same for an image that is in no document yet. `make`: it must not be there, and is made here, empty,
+ * because the VMM may not write to the folder. After images_release() it must be in the live document.
+ */
+bool images_add(const struct domain *dom, const char *path, bool make, GError **error);
+/* Nothing has come of images_add(): give it back or, if it was made there and is still empty, remove it. */
+void images_drop(const struct domain *dom, const char *path, bool made);
 /* Give back what the live document, if there still is one, does not need; errors are in the log. */
 void images_release(const struct domain *dom);

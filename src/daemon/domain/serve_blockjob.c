@@ -2,6 +2,7 @@
 /* Jobs on the disks of a running domain: pull, commit, copy; looking at them and ending them. */
 #include "daemon/domain/blockjob.h"
 #include "daemon/domain/disk_now.h"
+#include "daemon/domain/images.h"
 #include "daemon/domain/vmm.h"
 
 #include "daemon/rpc/serve.h"
@@ -74,6 +75,17 @@ static bool read_bandwidth(struct rpc_call *call, uint64_t bandwidth, bool bytes
 
 /* --- Beginning ------------------------------------------------------------------------------- */
 
+/* The image that a copy goes to, or NULL. */
+static const char *target_of(const struct block_op *op)
+{
+	return op->type == BLOCK_JOB_COPY ? json_string_value(json_object_get(op->args, "target")) : NULL;
+}
+
+static bool makes_target(const struct block_op *op)
+{
+	return g_strcmp0(json_string_value(json_object_get(op->args, "mode")), "existing") != 0;
+}
+
 static void on_begun(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
@@ -83,6 +95,8 @@ static void on_begun(void *opaque, json_t *result, const GError *error)
 		job_reply(job, NULL);
 		return;
 	}
+	if (target_of(op))
+		images_drop(job->dom, target_of(op), makes_target(op));
 	virt_error(&failure, VIRT_FROM_QEMU, VIRT_INTERNAL, "unable to execute QEMU command '%s': %s",
 		   op->command, error->message);
 	job_fail(job, failure);
@@ -94,6 +108,11 @@ static void on_disk(void *opaque, const struct disk_now *now, const GError *erro
 	const struct block_op *op = job->data;
 	if (error) {
 		job_fail(job, g_error_copy(error));
+		return;
+	}
+	GError *failure = NULL;
+	if (target_of(op) && !images_add(job->dom, target_of(op), makes_target(op), &failure)) {
+		job_fail(job, failure);
 		return;
 	}
 	json_object_set_new(op->args, "device", json_string(now->name));

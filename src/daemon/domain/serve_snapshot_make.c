@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/disk_now.h"
+#include "daemon/domain/images.h"
 #include "daemon/domain/snapshot.h"
 #include "daemon/domain/vmm.h"
 
@@ -146,6 +147,28 @@ static void on_documents_written(void *opaque, const GError *error)
 
 /* --- Of a running domain ------------------------------------------------------------------------ */
 
+/* The VMM must be able to write the overlays. */
+static bool give_overlays(const struct domain_job *job, GError **error)
+{
+	const struct making *making = job->data;
+	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
+		const struct conf_snapshot_disk *disk = external(making, i);
+		if (disk && !images_add(job->dom, disk->file, !(making->flags & CREATE_REUSE), error))
+			return false;
+	}
+	return true;
+}
+
+static void drop_overlays(const struct domain_job *job)
+{
+	const struct making *making = job->data;
+	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
+		const struct conf_snapshot_disk *disk = external(making, i);
+		if (disk)
+			images_drop(job->dom, disk->file, !(making->flags & CREATE_REUSE));
+	}
+}
+
 static void update_documents(struct domain_job *job)
 {
 	struct making *making = job->data;
@@ -154,6 +177,7 @@ static void update_documents(struct domain_job *job)
 	if (!error && !dom->vmm)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "the domain has ended");
 	if (error) {
+		drop_overlays(job);
 		job_fail(job, error);
 		return;
 	}
@@ -220,7 +244,7 @@ static void on_blocks(void *opaque, json_t *result, const GError *error)
 							 "mode", making->flags & CREATE_REUSE ? "existing"
 											      : "absolute-paths"));
 	}
-	if (error || missing)
+	if (error || missing || !give_overlays(job, &missing))
 		on_taken(job, NULL, error ? error : missing);
 	else
 		vmm_execute(job->dom, "transaction", json_pack("{s:o}", "actions", json_incref(actions)),

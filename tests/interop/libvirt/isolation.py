@@ -206,6 +206,31 @@ def check_chain(daemon):
     assert owner(top) == (0, 0) and attribute(base, COUNT) is None
 
 
+def check_new_images(daemon):
+    """A snapshot and a copy are made where the VMM's user may not write, and work at the next start."""
+    folder = os.path.join(daemon.top, "images")
+    os.mkdir(folder, 0o711)
+    first, second, copy, last = (os.path.join(folder, name) for name in ("first", "second", "copy", "last"))
+    daemon.run("qemu-img", "create", "-q", "-f", "qcow2", first, "1M")
+    define(daemon, "grows", disk(first).replace("'raw'", "'qcow2'") + disk(make(daemon, "other"), "vdb"))
+    daemon.virsh("start", "grows")
+    snapshot = ["snapshot-create-as", "grows", "--disk-only", "--no-metadata", "--diskspec"]
+    daemon.virsh(*snapshot, f"vda,file={second}", "--diskspec", "vdb,snapshot=no")
+    assert owner(first) == owner(second) == (USER, USER)
+    # What fails leaves nothing: a folder that is not there, a format that the VMM does not know.
+    assert "/nowhere/x" in fails(daemon, *snapshot, f"vda,file={last}", "--diskspec", "vdb,file=/nowhere/x")
+    assert not os.path.exists(last)
+    assert "no-format" in fails(daemon, "blockcopy", "grows", "vda", last, "--format", "no-format")
+    assert not os.path.exists(last)
+    daemon.virsh("blockcopy", "grows", "vda", copy, "--wait", "--pivot", "--transient-job")
+    assert owner(copy) == (USER, USER)
+    daemon.wait(lambda: owner(second) == (0, 0), "what is left is given back")
+    daemon.virsh("destroy", "grows")
+    assert {owner(path) for path in (first, second, copy)} == {(0, 0)}
+    daemon.virsh("start", "grows")
+    daemon.virsh("destroy", "grows")
+
+
 def check_after_kill(daemon):
     """A later daemon gives back, whether the VM ends before it or after."""
     image = make_owned(daemon, "kept.img", 1001, 1002)
@@ -263,6 +288,7 @@ def check_owners():
         check_owner(daemon)
         check_count(daemon)
         check_chain(daemon)
+        check_new_images(daemon)
         check_after_kill(daemon)
         check_settings(daemon)
     with Daemon(prepare=settings(**who, remember_owner=0)) as daemon:
