@@ -192,7 +192,25 @@ static void write_caches(struct xml_writer *w, const struct host *host)
 
 /* --- The whole ------------------------------------------------------------------------------ */
 
-static void write_host(struct xml_writer *w, const struct host *host)
+/* There is no model of labels; but owners are one, if VMMs run as a user of their own. */
+static void write_security_models(struct xml_writer *w, const struct vmm_user *user)
+{
+	xml_open(w, "secmodel", NULL);
+	xml_leaf(w, "model", "none", NULL);
+	xml_leaf(w, "doi", "0", NULL);
+	xml_close(w, "secmodel");
+	if (!user)
+		return;
+	g_autofree char *label = g_strdup_printf("+%u:+%u", user->uid, user->gid);
+	xml_open(w, "secmodel", NULL);
+	xml_leaf(w, "model", "dac", NULL);
+	xml_leaf(w, "doi", "0", NULL);
+	xml_leaf(w, "baselabel", label, "type", "kvm", NULL);
+	xml_leaf(w, "baselabel", label, "type", "qemu", NULL);
+	xml_close(w, "secmodel");
+}
+
+static void write_host(struct xml_writer *w, const struct host *host, const struct vmm_user *user)
 {
 	xml_open(w, "host", NULL);
 	xml_leaf(w, "uuid", host->uuid, NULL);
@@ -201,10 +219,7 @@ static void write_host(struct xml_writer *w, const struct host *host)
 	xml_empty(w, "iommu", "support", "no", NULL);
 	write_topology(w, host);
 	write_caches(w, host);
-	xml_open(w, "secmodel", NULL);
-	xml_leaf(w, "model", "none", NULL);
-	xml_leaf(w, "doi", "0", NULL);
-	xml_close(w, "secmodel");
+	write_security_models(w, user);
 	xml_close(w, "host");
 }
 
@@ -236,7 +251,7 @@ char *host_capabilities_xml(struct daemon *daemon)
 	struct xml_writer w = xml_writer_new();
 	host_read_topology(daemon->host);
 	xml_open(&w, "capabilities", NULL);
-	write_host(&w, daemon->host);
+	write_host(&w, daemon->host, daemon->vmm_user);
 	write_guest(&w, daemon);
 	xml_close(&w, "capabilities");
 	return xml_writer_take(&w);

@@ -162,6 +162,7 @@ def check_owner(daemon):
     hotplug(daemon, kernel)
     daemon.virsh("destroy", "owned")
     assert owner(image) == (1001, 1002) and owner(log) == (1007, 1007)
+    assert f"<baselabel type='kvm'>+{USER}:+{USER}</baselabel>" in daemon.said("capabilities")
     assert attribute(image, OWNER) is None and attribute(image, COUNT) is None
     # As with libvirt: somebody else may use what is read only or shared.
     assert owner(read_only) == owner(shared) == (USER, USER)
