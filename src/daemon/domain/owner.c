@@ -6,8 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <utmpx.h>
@@ -64,7 +63,7 @@ static bool forget(const struct file *file, GError **error)
 
 /* --- Since when it counts --------------------------------------------------------------------- */
 
-/* In seconds since 1970, out of utmp as libvirt has it, or else out of the clock. 0: not known. */
+/* In seconds since 1970, out of utmp as libvirt has it, or else what the kernel says. 0: not known. */
 static int64_t boot_time(void)
 {
 	const struct utmpx wanted = {.ut_type = BOOT_TIME};
@@ -72,8 +71,10 @@ static int64_t boot_time(void)
 	int64_t time = entry ? entry->ut_tv.tv_sec : 0;
 	endutxent();
 	g_autofree char *text = NULL;
-	if (!time && g_file_get_contents("/proc/uptime", &text, NULL, NULL))
-		time = g_get_real_time() / 1e6 - g_ascii_strtod(text, NULL) + 0.5;
+	if (!time && g_file_get_contents("/proc/stat", &text, NULL, NULL)) {
+		const char *line = strstr(text, "\nbtime "); /* proc(5) */
+		time = line ? g_ascii_strtoll(line + strlen("\nbtime "), NULL, 10) : 0;
+	}
 	return time;
 }
 

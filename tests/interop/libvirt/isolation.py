@@ -109,8 +109,10 @@ def check_volume_label(daemon):
 # --- Owners of images ------------------------------------------------------------------------
 
 USER = 65534  # of no files but those that a test gives it
+# What libvirtd 9.0 puts on the image of a domain that runs.
 OWNER = "trusted.libvirt.security.dac"
 COUNT = "trusted.libvirt.security.ref_dac"
+BOOT = "trusted.libvirt.security.timestamp_dac"
 
 
 def settings(**keys):
@@ -169,6 +171,23 @@ def check_owner(daemon):
     assert owner(kernel) == (1003, 1004)
 
 
+def check_nvram(daemon):
+    """The file of UEFI variables, which the daemon has made, is the VMM's while it runs."""
+    code, template = make(daemon, "code.fd", 1 << 17), make(daemon, "vars.fd", 1 << 16)
+    variables = os.path.join(daemon.top, "state", "nvram")
+    path = os.path.join(daemon.top, "uefi.xml")
+    with open(path, "w") as file:
+        file.write(XML.format(name="uefi", devices="", extra="").replace(
+            "</os>", f"<loader readonly='yes' type='pflash'>{code}</loader><nvram template='{template}'/></os>"))
+    daemon.virsh("define", path)
+    daemon.virsh("start", "uefi")
+    (name,) = os.listdir(variables)
+    assert owner(os.path.join(variables, name)) == (USER, USER)
+    daemon.virsh("destroy", "uefi")
+    assert owner(os.path.join(variables, name)) == (0, 0)
+    daemon.virsh("undefine", "uefi", "--nvram")
+
+
 def hotplug(daemon, image):
     path = os.path.join(daemon.top, "disk.xml")
     with open(path, "w") as file:
@@ -192,6 +211,37 @@ def check_count(daemon):
     assert owner(image) == (USER, USER) and attribute(image, COUNT) == "1"
     daemon.virsh("destroy", "first")
     assert owner(image) == (1001, 1002) and attribute(image, COUNT) is None
+
+
+def boot_time():
+    with open("/proc/stat") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("btime "))
+
+
+def mark(path, owner_text, count, boot):
+    for name, value in ((OWNER, owner_text), (COUNT, count), (BOOT, boot)):
+        os.setxattr(path, name, str(value).encode())
+
+
+def check_others(daemon):
+    """What another daemon counts is not taken from it, unless the host has started anew since."""
+    image = make_owned(daemon, "others.img", USER, USER)
+    define(daemon, "others", disk(image))
+    mark(image, "+1001:+1002", 1, boot_time())
+    daemon.virsh("start", "others")
+    assert attribute(image, COUNT) == "2" and attribute(image, OWNER) == "+1001:+1002"
+    daemon.virsh("destroy", "others")
+    assert attribute(image, COUNT) == "1" and owner(image) == (USER, USER)
+    os.chown(image, 1003, 1003)
+    assert "already in use" in fails(daemon, "start", "others")
+    assert attribute(image, COUNT) == "1" and owner(image) == (1003, 1003)
+    mark(image, "+1001:+1002", "many", boot_time())
+    assert "'many', which is no count" in fails(daemon, "start", "others")
+    mark(image, "+1001:+1002", 3, boot_time() - 1000)
+    daemon.virsh("start", "others")
+    assert attribute(image, COUNT) == "1" and attribute(image, OWNER) == "+1003:+1003"
+    daemon.virsh("destroy", "others")
+    assert owner(image) == (1003, 1003) and attribute(image, BOOT) is None
 
 
 def check_chain(daemon):
@@ -287,7 +337,9 @@ def check_owners():
     who = {"user": f"+{USER}", "group": f"+{USER}"}
     with Daemon(prepare=settings(**who)) as daemon:
         check_owner(daemon)
+        check_nvram(daemon)
         check_count(daemon)
+        check_others(daemon)
         check_chain(daemon)
         check_new_images(daemon)
         check_after_kill(daemon)
