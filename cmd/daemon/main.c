@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/domain/domain.h"
+#include "daemon/domain/user.h"
 #include "daemon/host/host.h"
 #include "daemon/network/filter.h"
 #include "daemon/network/network.h"
@@ -21,7 +22,6 @@
 #include "log.h"
 #include "options.h"
 #include "settings.h"
-#include "user.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -160,6 +160,16 @@ static bool read_rules(const struct settings *settings, struct rules **rules, GE
 {
 	*rules = settings->access_rules ? rules_read(settings->access_rules, error) : NULL;
 	return *rules || !settings->access_rules;
+}
+
+/* NULL without an error: VMMs run as the daemon. */
+static bool find_vmm_user(const struct settings *settings, struct vmm_user **user, GError **error)
+{
+	bool wanted = settings->user || settings->group;
+	*user = wanted ? user_find(settings->user, settings->group, error) : NULL;
+	if (wanted && !*user)
+		g_prefix_error(error, "the keys user and group: ");
+	return *user || !wanted;
 }
 
 /* With an error in them the rules stay what they are. */
@@ -319,13 +329,15 @@ static bool run(const struct options *options, const struct settings *settings, 
 	struct service service = {
 		.options = options, .settings = settings, .waiting = waiting,
 		.daemon = {.state_dir = options->state_dir, .vmm = options->vmm,
+			   .dynamic_ownership = settings->dynamic_ownership,
+			   .remember_owner = settings->remember_owner,
 			   .first_networks = options->system ? DATA_DIR "/networks" : NULL,
 			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
 	};
 	struct rules *rules = NULL;
 	struct vmm_user *user = NULL;
 	service.doors = doors_new(settings, error);
-	bool good = service.doors && user_find(settings, &user, error);
+	bool good = service.doors && find_vmm_user(settings, &user, error);
 	service.daemon.vmm_user = user;
 	good = good && read_rules(settings, &rules, error) && run_parts(&service, rules, signals, error);
 	user_free(user);
@@ -355,7 +367,7 @@ static bool check_settings(const struct options *options, const struct settings 
 	struct doors *doors = doors_new(settings, error);
 	struct rules *rules = NULL;
 	struct vmm_user *user = NULL;
-	bool good = doors && read_rules(settings, &rules, error) && user_find(settings, &user, error);
+	bool good = doors && read_rules(settings, &rules, error) && find_vmm_user(settings, &user, error);
 	doors_free(doors);
 	rules_free(rules);
 	user_free(user);

@@ -133,6 +133,8 @@ struct conf_domain {
 	bool flash, loader_writable;
 	char *boot;                /* letters of -boot order=, or "" */
 	char *cpu;                 /* of -cpu, or NULL */
+	char *owner;               /* USER:GROUP that it runs as (<seclabel model='dac'>), or NULL */
+	bool gives_images;         /* which then own its images */
 	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;

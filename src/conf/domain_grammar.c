@@ -52,6 +52,8 @@ static const char *const rows[] = {
 	"domain/features/apic",
 	"domain/features/pae",
 	"domain/features/vmport state",
+	"domain/seclabel type model relabel",
+	"domain/seclabel/label",
 	"domain/cpu mode match check migratable",
 	"domain/cpu/model fallback",
 	"domain/cpu/topology sockets dies cores threads",

@@ -11,13 +11,11 @@
 
 #include <sys/types.h>
 
-/* Whom VMMs run as, and what becomes of the owners of their images. */
+/* Whom VMMs run as. */
 struct vmm_user {
 	uid_t uid;
-	gid_t gid, *groups;     /* the others that the user is in */
+	gid_t gid, *groups; /* the others that the user is in */
 	size_t group_count;
-	bool dynamic_ownership; /* images are the user's while a VM runs */
-	bool remember_owner;    /* then they are again whose they were; if not, root's */
 };
 
 struct daemon {
@@ -35,6 +33,8 @@ struct daemon {
 	const char *state_dir; /* XML of domains and pools, what running VMMs need, logs */
 	const char *vmm;       /* path of berth-vmm */
 	const struct vmm_user *vmm_user; /* NULL: whom the daemon runs as */
+	bool dynamic_ownership; /* images are the VMM's user's while a VM runs */
+	bool remember_owner;    /* then they are again whose they were; if not, root's */
 	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */
 	const char *uri;       /* what clients are told: qemu:///system */
 };

@@ -152,13 +152,11 @@ static uint32_t number(const json_t *record, const char *name)
 	return json_integer_value(json_object_get(record, name));
 }
 
-bool images_begin(const struct domain *dom, GError **error)
+bool images_begin(const struct domain *dom, const struct vmm_user *user, GError **error)
 {
-	const struct vmm_user *user = dom->all->daemon->vmm_user;
-	if (!user || !user->dynamic_ownership)
-		return true;
+	const struct daemon *daemon = dom->all->daemon;
 	json_t *record = json_pack("{s:I, s:I, s:b, s:[]}", "uid", (json_int_t)user->uid, "gid",
-				   (json_int_t)user->gid, "remember", (int)user->remember_owner, "files");
+				   (json_int_t)user->gid, "remember", (int)daemon->remember_owner, "files");
 	bool good = save(dom, record, error);
 	json_decref(record);
 	return good;

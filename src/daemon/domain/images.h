@@ -17,8 +17,8 @@
  */
 char *images_other_user(const struct domain *dom);
 
-/* The domain's run folder is new: from now on files of it are given to the user of VMMs, if there is one. */
-bool images_begin(const struct domain *dom, GError **error);
+/* The domain's run folder is new: from now on files of it are given to `user`, whom its VMM runs as. */
+bool images_begin(const struct domain *dom, const struct vmm_user *user, GError **error);
 /*
  * The VMM is about to open the files of `conf`: give it those that it does not have yet. Those that were
  * given when it fails are left to images_release().

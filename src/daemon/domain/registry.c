@@ -263,7 +263,7 @@ struct domains *domains_new(struct daemon *daemon, GError **error)
 {
 	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", "nvram",
 					     NULL};
-	if (!store_make_folders(daemon, folders, error) || !vmm_user_open_way(daemon, error))
+	if (!store_make_folders(daemon, folders, error))
 		return NULL;
 	struct domains *domains = g_new0(struct domains, 1);
 	domains->daemon = daemon;

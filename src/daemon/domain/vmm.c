@@ -15,6 +15,7 @@
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
+#include "daemon/domain/user.h"
 #include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm_int.h"
 
@@ -78,6 +79,7 @@ static void vmm_free(struct vmm *vmm)
 	g_clear_error(&vmm->cause);
 	g_free(vmm->threads);
 	g_free(vmm->plugged);
+	user_free(vmm->user);
 	g_free(vmm->run_dir);
 	g_free(vmm);
 }
@@ -410,7 +412,7 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **
 			kept[count++] = g_array_index(fds, int, i);
 	}
 	GPid pid;
-	struct child child = {pid_fd, vmm->dom->all->daemon->vmm_user};
+	struct child child = {pid_fd, vmm->user};
 	if (!g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)args->pdata, NULL,
 					      G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, &child, null_fd,
 					      log_fd, log_fd, kept, kept, count, &pid, NULL, NULL, NULL,
@@ -449,7 +451,7 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	dom->id = dom->all->next_id;
 	if (!dom->live || !nvram_prepare(dom->all->daemon, dom->live, error))
 		return false;
-	if (!vmm_user_make_folders(vmm, error))
+	if (!vmm_user_choose(vmm, error) || !vmm_user_make_folders(vmm, error))
 		return false;
 	g_autofree char *folder = vmm_user_folder(vmm->run_dir);
 	g_autoptr(GArray) fds = interface_open_all(dom, error);
@@ -457,7 +459,8 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 		return false;
 	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, dom->live, folder,
 						  (const int *)(void *)fds->data, error);
-	return args && write_live(vmm, error) && images_begin(dom, error) &&
+	return args && write_live(vmm, error) &&
+	       (!vmm_user_owns_images(vmm) || images_begin(dom, vmm->user, error)) &&
 	       images_give(dom, dom->live, error) && spawn(vmm, args, fds, error);
 }
 

@@ -27,8 +27,6 @@ const char *vmm_run_dir(const struct domain *dom);
 char *vmm_user_folder(const char *run_dir);
 /* Both, with all that is in them. */
 void vmm_user_remove_folders(const char *run_dir);
-/* Let VMMs reach their folders, if they run as another user. */
-bool vmm_user_open_way(const struct daemon *daemon, GError **error);
 
 /* The thread of a vCPU; 0: not known (yet). */
 pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu);

@@ -10,6 +10,7 @@ enum { COMMAND_TIMEOUT_MS = 20000 };
 struct vmm {
 	struct domain *dom;
 	char *run_dir;
+	struct vmm_user *user;        /* whom it is started as; NULL: as the daemon */
 	pid_t pid;
 	int pidfd;
 	struct aio_watch *watch;
@@ -29,6 +30,10 @@ void vmm_take_streams(struct domain *dom, const json_t *list);
 
 /* --- Its user: vmm_user.c --------------------------------------------------------------------- */
 
+/* Whom is it to run as? */
+bool vmm_user_choose(struct vmm *vmm, GError **error);
+/* Are its images to be its user's? */
+bool vmm_user_owns_images(const struct vmm *vmm);
 /* The run folder and the one of sockets. */
 bool vmm_user_make_folders(const struct vmm *vmm, GError **error);
 /* In the child, between fork and exec: system calls only. NULL: it stays what it is. */

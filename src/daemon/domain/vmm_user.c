@@ -6,6 +6,7 @@
 #include "daemon/domain/vmm_int.h"
 
 #include "base/error.h"
+#include "daemon/domain/user.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -22,15 +23,35 @@ static bool open_way(const char *path, GError **error)
 	       error_set_errno(error, errno, "cannot let VMMs through the folder '%s'", path);
 }
 
-bool vmm_user_open_way(const struct daemon *daemon, GError **error)
+static bool open_ways(const struct vmm *vmm, GError **error)
 {
 	static const char *const folders[] = {"", "run", "nvram"};
-	for (unsigned i = 0; daemon->vmm_user && i < G_N_ELEMENTS(folders); i++) {
-		g_autofree char *path = g_build_filename(daemon->state_dir, folders[i], NULL);
+	for (unsigned i = 0; i < G_N_ELEMENTS(folders); i++) {
+		g_autofree char *path = g_build_filename(vmm->dom->all->daemon->state_dir, folders[i], NULL);
 		if (!open_way(path, error))
 			return false;
 	}
-	return true;
+	return open_way(vmm->run_dir, error);
+}
+
+bool vmm_user_choose(struct vmm *vmm, GError **error)
+{
+	const char *owner = vmm->dom->live->owner;
+	if (!owner) {
+		vmm->user = user_copy(vmm->dom->all->daemon->vmm_user);
+		return true;
+	}
+	g_auto(GStrv) names = g_strsplit(owner, ":", 2);
+	vmm->user = user_find(names[0], names[1], error);
+	if (!vmm->user)
+		g_prefix_error(error, "the <seclabel> of domain '%s': ", vmm->dom->name);
+	return vmm->user;
+}
+
+bool vmm_user_owns_images(const struct vmm *vmm)
+{
+	const struct conf_domain *conf = vmm->dom->live;
+	return vmm->user && vmm->dom->all->daemon->dynamic_ownership && (!conf->owner || conf->gives_images);
 }
 
 char *vmm_user_folder(const char *run_dir)
@@ -40,7 +61,7 @@ char *vmm_user_folder(const char *run_dir)
 
 bool vmm_user_make_folders(const struct vmm *vmm, GError **error)
 {
-	const struct vmm_user *user = vmm->dom->all->daemon->vmm_user;
+	const struct vmm_user *user = vmm->user;
 	g_autofree char *folder = vmm_user_folder(vmm->run_dir);
 	if (g_mkdir_with_parents(folder, 0700) < 0)
 		return error_set_errno(error, errno, "cannot create '%s'", folder);
@@ -48,7 +69,7 @@ bool vmm_user_make_folders(const struct vmm *vmm, GError **error)
 		return true;
 	if (chown(folder, user->uid, user->gid) < 0)
 		return error_set_errno(error, errno, "cannot give '%s' to the user of VMMs", folder);
-	return open_way(vmm->run_dir, error);
+	return open_ways(vmm, error);
 }
 
 void vmm_user_remove_folders(const char *run_dir)
@@ -60,7 +81,7 @@ void vmm_user_remove_folders(const char *run_dir)
 
 void vmm_user_become(const struct vmm_user *user)
 {
-	static const char words[] = "the VMM cannot become the user of berthd.conf\n";
+	static const char words[] = "the VMM cannot become its user\n";
 	if (!user || (setgroups(user->group_count, user->groups) == 0 && setgid(user->gid) == 0 &&
 		      setuid(user->uid) == 0))
 		return;

@@ -320,6 +320,28 @@ def check_static(daemon):
     assert owner(image) == (USER, USER)
 
 
+def check_own_user(daemon):
+    """Two domains with users of their own, whatever that of berthd.conf is."""
+    label = "<seclabel type='static' model='dac'{}><label>{}</label></seclabel>"
+    image, static = make_owned(daemon, "mine.img", 1001, 1002), make_owned(daemon, "static.img", 2002, 2003)
+    define(daemon, "mine", disk(image), label.format(" relabel='yes'", "+2001:+2001"))
+    define(daemon, "theirs", disk(static), label.format("", "+2002:+2003"))
+    assert "model='dac' relabel='no'>" in daemon.said("dumpxml", "theirs")
+    for name, user, group, path in (("mine", 2001, 2001, image), ("theirs", 2002, 2003, static)):
+        daemon.virsh("start", name)
+        status = process_status(daemon, name)
+        assert status["Uid"].split() == [str(user)] * 4 and status["Gid"].split() == [str(group)] * 4, status
+        assert owner(path) == (user, group)
+    # A file cannot be two users' at a time.
+    define(daemon, "rival", disk(image), label.format(" relabel='yes'", "+2004:+2004"))
+    assert "already in use" in fails(daemon, "start", "rival") and owner(image) == (2001, 2001)
+    for name in ("mine", "theirs"):
+        daemon.virsh("destroy", name)
+    assert owner(image) == (1001, 1002) and attribute(static, COUNT) is None
+    define(daemon, "nobody", "", label.format("", "no-such-user:root"))
+    assert "no user 'no-such-user'" in fails(daemon, "start", "nobody")
+
+
 def check_settings(daemon):
     for key in ("user", "group"):
         path = os.path.join(daemon.top, "bad.conf")
@@ -344,6 +366,8 @@ def check_owners():
         check_new_images(daemon)
         check_after_kill(daemon)
         check_settings(daemon)
+    with Daemon(prepare=settings()) as daemon:
+        check_own_user(daemon)
     with Daemon(prepare=settings(**who, remember_owner=0)) as daemon:
         check_not_remembered(daemon)
     with Daemon(prepare=settings(**who, dynamic_ownership=0)) as daemon:

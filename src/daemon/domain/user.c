@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "user.h"
+#include "daemon/domain/user.h"
 
 #include "base/error.h"
 
@@ -28,7 +28,7 @@ static const struct passwd *find_user(const char *text, uid_t *uid, GError **err
 	else if (is_number(text, uid))
 		entry = getpwuid(*uid);
 	else
-		error_set(error, BERTH_ERR_NOT_FOUND, "user: there is no user '%s' on this host", text);
+		error_set(error, BERTH_ERR_NOT_FOUND, "there is no user '%s' on this host", text);
 	return entry;
 }
 
@@ -38,7 +38,7 @@ static bool find_group(const char *text, gid_t *gid, GError **error)
 	if (entry)
 		*gid = entry->gr_gid;
 	return entry || is_number(text, gid) ||
-	       error_set(error, BERTH_ERR_NOT_FOUND, "group: there is no group '%s' on this host", text);
+	       error_set(error, BERTH_ERR_NOT_FOUND, "there is no group '%s' on this host", text);
 }
 
 /* Those that the user is in: one of them may be that of /dev/kvm. */
@@ -48,51 +48,48 @@ static bool find_groups(const char *name, struct vmm_user *user, GError **error)
 	getgrouplist(name, user->gid, NULL, &count);
 	user->groups = g_new0(gid_t, count);
 	if (getgrouplist(name, user->gid, user->groups, &count) < 0)
-		return error_set(error, BERTH_ERR_INTERNAL, "user: cannot tell the groups of '%s'", name);
+		return error_set(error, BERTH_ERR_INTERNAL, "cannot tell the groups of '%s'", name);
 	user->group_count = count;
 	return true;
 }
 
-static bool fill(const struct settings *settings, struct vmm_user *user, GError **error)
+static bool fill(struct vmm_user *found, const char *user, const char *group, GError **error)
 {
 	g_autoptr(GError) missing = NULL;
-	const struct passwd *entry =
-		settings->user ? find_user(settings->user, &user->uid, &missing) : getpwuid(user->uid);
+	const struct passwd *entry = user ? find_user(user, &found->uid, &missing) : getpwuid(found->uid);
 	if (missing) {
 		g_propagate_error(error, g_steal_pointer(&missing));
 		return false;
 	}
 	if (entry)
-		user->gid = entry->pw_gid;
-	else if (settings->user && !settings->group)
+		found->gid = entry->pw_gid;
+	else if (!group)
 		return error_set(error, BERTH_ERR_INVALID,
-				 "user: the host does not know a group of user '%s': set the key group as well",
-				 settings->user);
+				 "the host does not know a group of user %u: name one", found->uid);
 	/* Before the entry is another one's. */
 	g_autofree char *name = entry ? g_strdup(entry->pw_name) : NULL;
-	return (!settings->group || find_group(settings->group, &user->gid, error)) &&
-	       (!name || find_groups(name, user, error));
+	return (!group || find_group(group, &found->gid, error)) && (!name || find_groups(name, found, error));
 }
 
-bool user_find(const struct settings *settings, struct vmm_user **user, GError **error)
+struct vmm_user *user_find(const char *user, const char *group, GError **error)
 {
-	*user = NULL;
-	if (!settings->user && !settings->group)
-		return true;
-	if (geteuid() != 0)
-		return error_set(error, BERTH_ERR_INVALID,
-				 "the keys user and group are for root's berthd: others cannot run VMMs as "
-				 "somebody else");
-	struct vmm_user *found = g_new0(struct vmm_user, 1);
-	found->dynamic_ownership = settings->dynamic_ownership;
-	found->remember_owner = settings->remember_owner;
-	found->gid = getegid();
-	if (fill(settings, found, error)) {
-		*user = found;
-		return true;
+	if (geteuid() != 0) {
+		error_set(error, BERTH_ERR_INVALID, "only root's berthd can run a VMM as another user");
+		return NULL;
 	}
+	struct vmm_user *found = g_new0(struct vmm_user, 1);
+	if (fill(found, user, group, error))
+		return found;
 	user_free(found);
-	return false;
+	return NULL;
+}
+
+struct vmm_user *user_copy(const struct vmm_user *user)
+{
+	struct vmm_user *copy = user ? g_memdup2(user, sizeof(*user)) : NULL;
+	if (copy)
+		copy->groups = g_memdup2(user->groups, user->group_count * sizeof(*user->groups));
+	return copy;
 }
 
 void user_free(struct vmm_user *user)
