@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #define ALIAS_PREFIX "berth:"
 enum { NAMES = 8192 }; /* that are tried */
@@ -94,14 +97,58 @@ static bool make(const struct macvtap_request *request, char name[IFNAMSIZ], GEr
 							  : "");
 }
 
+/*
+ * The number of the device's node, as sysfs tells of this network namespace; 0 with *error set. The node's
+ * name /dev/tapINDEX is not enough: in each namespace there may be an interface of that index.
+ */
+static dev_t node_number(const char *name, unsigned index, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/sys/class/net/%s/tap%u/dev", name, index);
+	g_autofree char *text = NULL;
+	unsigned major, minor;
+	if (g_file_get_contents(path, &text, NULL, NULL) && sscanf(text, "%u:%u", &major, &minor) == 2)
+		return makedev(major, minor);
+	error_set(error, BERTH_ERR_NOT_FOUND,
+		  "'%s' is not there: /sys must show the network namespace that berthd is in", path);
+	return 0;
+}
+
+/* Open it by a name of our own, which nobody else sees. */
+static int open_own_node(dev_t number)
+{
+	g_autofree char *folder = g_dir_make_tmp("berthd-tap-XXXXXX", NULL);
+	if (!folder)
+		return -1;
+	g_autofree char *path = g_build_filename(folder, "tap", NULL);
+	int fd = mknod(path, S_IFCHR | 0600, number) ? -1 : open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	int failed = errno;
+	unlink(path);
+	rmdir(folder);
+	errno = failed;
+	return fd;
+}
+
+static int open_node(unsigned index, dev_t number)
+{
+	struct stat found;
+	g_autofree char *path = g_strdup_printf("/dev/tap%u", index);
+	auto_fd fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0 && fstat(fd, &found) == 0 && S_ISCHR(found.st_mode) && found.st_rdev == number)
+		return fd_steal(&fd);
+	return open_own_node(number);
+}
+
 /* Packets with the header that says of checksums and segments, as with a tap device. */
 static int open_device(const char *name, GError **error)
 {
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-	g_autofree char *path = g_strdup_printf("/dev/tap%u", if_nametoindex(name));
-	auto_fd fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	unsigned index = if_nametoindex(name);
+	dev_t number = node_number(name, index, error);
+	if (!number)
+		return -1;
+	auto_fd fd = open_node(index, number);
 	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0) {
-		error_set_errno(error, errno, "cannot open '%s' of the device '%s'", path, name);
+		error_set_errno(error, errno, "cannot open the node of the device '%s'", name);
 		return -1;
 	}
 	return fd_steal(&fd);

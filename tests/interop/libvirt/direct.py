@@ -121,6 +121,7 @@ def check_packets(daemon, outside, kernel, initrd):
 
 def main():
     ether.own_network()
+    ether.own_sysfs()
     ether.ip("link", "add", "low0", "type", "veth", "peer", "name", "seg0")
     ether.ip("link", "add", "low1", "type", "veth", "peer", "name", "seg1")
     for name in ("low0", "seg0", "low1", "seg1"):

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x20000
 LIBC = ctypes.CDLL(None, use_errno=True)
 SETTLE = 0.3  # seconds without a frame: no more will come
 
@@ -17,6 +17,13 @@ def own_network():
     """This process, and all that it starts from now on, in a network namespace that ends with them."""
     assert LIBC.unshare(CLONE_NEWNET) == 0, "unshare(CLONE_NEWNET): run the tests as root"
     ip("link", "set", "lo", "up")
+
+
+def own_sysfs():
+    """/sys shows that network namespace, to this process and all that it starts."""
+    assert LIBC.unshare(CLONE_NEWNS) == 0, "unshare(CLONE_NEWNS): run the tests as root"
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "sysfs", "none", "/sys"], check=True)
 
 
 def ip(*args, check=True):
