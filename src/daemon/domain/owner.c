@@ -178,6 +178,14 @@ static bool count_down(const struct file *file, bool *used, uid_t *uid, gid_t *g
 /* --- Giving ------------------------------------------------------------------------------------ */
 
 /* False with `fd` -1: errno says why. */
+static void close_file(struct file *file)
+{
+	fd_clear(&file->fd);
+}
+
+/* Closed when the scope ends. */
+#define auto_file __attribute__((cleanup(close_file))) struct file
+
 static bool open_file(struct file *file, const char *path)
 {
 	file->path = path;
@@ -212,11 +220,10 @@ static bool change_unless_used(const struct file *file, unsigned count, uid_t ui
 
 bool owner_give(const char *path, uid_t uid, gid_t gid, bool remember, GError **error)
 {
-	struct file file;
+	auto_file file = {.fd = -1};
 	unsigned count = 0;
 	if (!open_file(&file, path))
 		return error_set_errno(error, errno, "cannot look at '%s'", path);
-	auto_fd closed_at_end = file.fd;
 	if (!S_ISREG(file.st.st_mode) && !S_ISBLK(file.st.st_mode))
 		return true;
 	if (remember && !count_up(&file, &count, error))
@@ -231,13 +238,12 @@ bool owner_give(const char *path, uid_t uid, gid_t gid, bool remember, GError **
 
 bool owner_take_back(const char *path, uid_t uid, gid_t gid, GError **error)
 {
-	struct file file;
+	auto_file file = {.fd = -1};
 	bool used;
 	uid_t owner = 0;
 	gid_t group = 0;
 	if (!open_file(&file, path))
 		return errno == ENOENT || error_set_errno(error, errno, "cannot look at '%s'", path);
-	auto_fd closed_at_end = file.fd;
 	if (!S_ISREG(file.st.st_mode) && !S_ISBLK(file.st.st_mode))
 		return true;
 	if (!count_down(&file, &used, &owner, &group, error))
