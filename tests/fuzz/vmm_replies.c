@@ -9,7 +9,9 @@
 #include "codec/procedure.h"
 #include "aio/net.h"
 #include "daemon/domain/domain.h"
+#include "daemon/network/filter.h"
 #include "daemon/network/network.h"
+#include "daemon/network/rate.h"
 #include "daemon/rpc/rpc.h"
 
 #include <assert.h>
@@ -81,7 +83,7 @@ static void set_up(void)
 {
 	world.folder = g_dir_make_tmp("fuzz-vmm-XXXXXX", NULL);
 	atexit(remove_world);
-	g_autofree char *run = g_strdup_printf("%s/run/" UUID, world.folder);
+	g_autofree char *run = g_strdup_printf("%s/run/" UUID "/vmm", world.folder);
 	g_autofree char *daemon_socket = g_build_filename(world.folder, "sock", NULL);
 	assert(g_mkdir_with_parents(run, 0700) == 0);
 	world.socket = g_build_filename(run, "qmp.sock", NULL);
@@ -99,6 +101,9 @@ static void set_up(void)
 		.loop = aio_loop_new(NULL), .state_dir = world.folder,
 		.networks = &world.networks, .vmm = "/bin/false", .uri = "qemu:///system",
 	};
+	world.daemon.filters = filters_new(&world.daemon, NULL);
+	world.daemon.rates = rates_new(&world.daemon);
+	assert(world.daemon.filters);
 	signal(SIGPIPE, SIG_IGN);
 	/* Addresses and names of devices, as of one that was started. */
 	struct conf_domain *defined = conf_domain_parse(definition, false, NULL);
