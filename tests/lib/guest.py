@@ -145,6 +145,17 @@ class Guest:
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
+    def wake(self, prompt, timeout):
+        """Type Enter until a shell that waits shows its prompt: a client that connects throws away what was
+        typed before it has set its terminal."""
+        deadline = time.monotonic() + timeout
+        while not re.search(prompt, self.output[self.seen:]):
+            if time.monotonic() > deadline:
+                raise Failed(f"no prompt came within {timeout} s; the console's last lines:\n" + self.tail())
+            self.send("\n")
+            self._read(1)
+        self.seen = len(self.output)
+
     def run(self, command, timeout):
         """Run a shell command at a root prompt; returns its output. Fails if its status is not 0."""
         marker = f"done-{time.monotonic_ns()}"

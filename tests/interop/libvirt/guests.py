@@ -291,8 +291,7 @@ def check_console_again(daemon):
     with console(daemon, "live") as guest:
         guest.expect("Escape character is .*\n", 60)
         # A prompt that nobody saw is gone.
-        guest.send("\n")
-        guest.expect("guest# ", 60)
+        guest.wake("guest# ", 60)
         guest.send("echo $((6 * 7))\n")
         guest.expect("42", 60)
         check_shutdown(daemon, guest)
