@@ -106,19 +106,29 @@ def traces(daemon):
 
 
 class Events:
+    """What happens to networks, heard on a thread that ends with the `with` block."""
+
     def __init__(self, daemon):
+        self.seen, self.over, self.uri = [], False, daemon.uri()
+
+    def __enter__(self):
         libvirt.virEventRegisterDefaultImpl()
         libvirt.virEventAddTimeout(100, lambda *a: None, None)
-        threading.Thread(target=self.run, daemon=True).start()
-        self.seen = []
-        self.conn = libvirt.open(daemon.uri())
+        self.conn = libvirt.open(self.uri)
         self.conn.networkEventRegisterAny(
             None, libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE,
             lambda conn, net, event, detail, opaque: self.seen.append((net.name(), event)), None)
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+        return self
 
-    @staticmethod
-    def run():
-        while True:
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join()
+        self.conn.close()
+
+    def run(self):
+        while not self.over:
             libvirt.virEventRunDefaultImpl()
 
 
@@ -363,8 +373,7 @@ def check_lists(daemon):
 def main():
     netspace.enter()
     kernel, initrd = testlib.kernel("cloud")
-    with netspace.Host() as outside, Daemon() as daemon:
-        events = Events(daemon)
+    with netspace.Host() as outside, Daemon() as daemon, Events(daemon) as events:
         before = start_networks(daemon, outside)
         for number in (1, 2):
             path = os.path.join(daemon.top, f"g{number}.xml")
