@@ -108,6 +108,27 @@ static bool put_filter(void *opaque, const char *port, GError **error)
 	return filter_instantiate(daemon, binding_of(request->dom, request->nic, port), error);
 }
 
+static char *filter_text(const struct conf_nwfilter_reference *reference)
+{
+	struct xml_writer w = xml_writer_new();
+	if (reference)
+		conf_nwfilter_reference_write(&w, reference);
+	return xml_writer_take(&w);
+}
+
+/* The same filter is not put there again: what it remembers of flows would be gone. */
+static bool update_filter(struct domain *dom, const struct conf_domain_nic *old,
+			  const struct conf_domain_nic *next, GError **error)
+{
+	g_autofree char *before = filter_text(old->filter), *after = filter_text(next->filter);
+	if (strcmp(before, after) == 0)
+		return true;
+	if (next->filter)
+		return filter_replace(dom->all->daemon, binding_of(dom, next, old->target), error);
+	filter_remove(dom->all->daemon, old->target);
+	return true;
+}
+
 bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 		      const struct conf_domain_nic *next, GError **error)
 {
@@ -118,10 +139,7 @@ bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 		return false;
 	if (limits && !rates_set(dom->all->daemon, old->target, &next->bandwidth, error))
 		return false;
-	if (!next->filter && old->filter)
-		filter_remove(dom->all->daemon, old->target);
-	/* The same again is no harm: it is put there at one stroke. */
-	if (!next->filter || filter_replace(dom->all->daemon, binding_of(dom, next, old->target), error))
+	if (update_filter(dom, old, next, error))
 		return true;
 	if (limits && !rates_set(dom->all->daemon, old->target, &old->bandwidth, &undo))
 		log_warning("domain '%s': %s", dom->name, undo->message);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The bandwidth of a domain's interface: domiftune. */
 #include "daemon/domain/change.h"
+#include "daemon/domain/interface.h"
 #include "daemon/domain/params.h"
-#include "daemon/network/rate.h"
 #include "daemon/rpc/serve.h"
 
 #include <string.h>
@@ -102,14 +102,15 @@ static bool plan_bandwidth(struct domain_change *change, const struct conf_domai
 			   const struct conf_domain *next, GError **error)
 {
 	const struct wish *wish = change->opaque;
-	const struct conf_domain_nic *nic = find_nic(next, wish->device, error);
+	const struct conf_domain_nic *now = find_nic(old, wish->device, error);
+	const struct conf_domain_nic *nic = now ? find_nic(next, wish->device, error) : NULL;
 	if (!nic)
 		return false;
 	if (!nic->target)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "interface '%s' has no device on the host that could be limited",
 				  wish->device);
-	return rates_set(change->dom->all->daemon, nic->target, &nic->bandwidth, error);
+	return interface_update(change->dom, now, nic, error);
 }
 
 /* --- Calls ------------------------------------------------------------------------------------ */

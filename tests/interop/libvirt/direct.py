@@ -95,6 +95,8 @@ def check_pool(daemon):
         result = with_xml(daemon, card, "update-device", "2", "--live", check=False)
         assert result.returncode and (words in result.stdout or "can be changed" in result.stdout), result.stdout
     assert len(devices()) == 1
+    result = daemon.virsh("domiftune", "2", devices()[0], "--inbound", "5", "--live", check=False)
+    assert result.returncode and "<bandwidth>" in result.stdout, result.stdout
     daemon.virsh("start", "1", "--paused")
     for name in ("1", "2"):
         daemon.virsh("destroy", name)

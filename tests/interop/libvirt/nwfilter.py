@@ -432,6 +432,10 @@ def check_domain(filters):
         file.write(CARD.format(GUEST, reference("clean-traffic", OTHER_IP)))
     daemon.virsh("update-device", "vm", filters.path, "--live")
     assert OTHER_IP in rules() and GUEST_IP not in rules()
+    made = subprocess.run(["nft", "-a", "list", "ruleset"], check=True, stdout=subprocess.PIPE)
+    daemon.virsh("domif-setlink", "vm", port, "down")
+    again = subprocess.run(["nft", "-a", "list", "ruleset"], check=True, stdout=subprocess.PIPE)
+    assert again.stdout == made.stdout, "a filter that stays the same is made anew, and forgets its flows"
     with open(filters.path, "w") as file:
         file.write(CARD.format(PEER, reference("no-mac-spoofing", OTHER_IP)))
     daemon.virsh("attach-device", "vm", filters.path, "--live")
