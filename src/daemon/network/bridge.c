@@ -172,7 +172,9 @@ bool network_repair(const struct conf_network *conf, const char *folder, struct 
 	}
 	if (!network_rules_load(conf, &host->listing, error) || !forward_packets(conf, error))
 		return false;
-	host->dnsmasq = dnsmasq_find(conf, folder);
+	/* A change may have been cut short, or an older Berth have written another file. */
+	if (dnsmasq_is_current(conf, folder))
+		host->dnsmasq = dnsmasq_find(conf, folder);
 	return host->dnsmasq || dnsmasq_start(conf, folder, &host->dnsmasq, error);
 }
 

@@ -279,16 +279,26 @@ pid_t dnsmasq_find(const struct conf_network *conf, const char *folder)
 	return memmem(line, length, config, strlen(config)) ? pid : 0;
 }
 
-static void end_process(pid_t pid)
+/* By a descriptor, and looked at again with it: numbers of processes are used again. */
+static void end_process(const struct conf_network *conf, const char *folder)
 {
-	auto_fd fd = syscall(SYS_pidfd_open, pid, 0);
+	pid_t pid = dnsmasq_find(conf, folder);
+	auto_fd fd = pid ? syscall(SYS_pidfd_open, pid, 0) : -1;
 	struct pollfd poller = {fd, POLLIN, 0};
-	if (fd < 0 || kill(pid, SIGTERM) < 0)
+	if (fd < 0 || dnsmasq_find(conf, folder) != pid ||
+	    syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0) < 0)
 		return;
 	if (poll(&poller, 1, STOP_MS) == 1)
 		return;
-	kill(pid, SIGKILL);
+	syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
 	poll(&poller, 1, STOP_MS);
+}
+
+bool dnsmasq_is_current(const struct conf_network *conf, const char *folder)
+{
+	g_autofree char *path = file(conf, folder, ".conf"), *text = NULL;
+	g_autofree char *wanted = dnsmasq_config(conf, folder);
+	return g_file_get_contents(path, &text, NULL, NULL) && g_strcmp0(text, wanted) == 0;
 }
 
 static bool run(const char *config, GError **error)
@@ -326,9 +336,7 @@ bool dnsmasq_start(const struct conf_network *conf, const char *folder, pid_t *p
 void dnsmasq_stop(const struct conf_network *conf, const char *folder, bool forget_leases)
 {
 	static const char *const suffixes[] = {".conf", ".pid", ".leases"};
-	pid_t pid = dnsmasq_find(conf, folder);
-	if (pid)
-		end_process(pid);
+	end_process(conf, folder);
 	for (unsigned i = 0; i < (forget_leases ? 3 : 2); i++) {
 		g_autofree char *path = file(conf, folder, suffixes[i]);
 		unlink(path);

@@ -19,6 +19,8 @@ char *dnsmasq_config(const struct conf_network *conf, const char *folder);
 bool dnsmasq_start(const struct conf_network *conf, const char *folder, pid_t *pid, GError **error);
 /* The process that runs with the network's configuration, of whichever daemon; 0: none. */
 pid_t dnsmasq_find(const struct conf_network *conf, const char *folder);
+/* It was started with what the network's configuration is now. */
+bool dnsmasq_is_current(const struct conf_network *conf, const char *folder);
 /* End it, and remove its files but for the leases, or with them. On a thread. */
 void dnsmasq_stop(const struct conf_network *conf, const char *folder, bool forget_leases);
 

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/domain/store.h"
-#include "daemon/network/dnsmasq.h"
 #include "daemon/network/rules.h"
 
 #include <net/if.h>
@@ -239,11 +238,9 @@ static bool begin_restore(struct network_job *job, GError **error)
 	return true;
 }
 
-/* First what guests see; dnsmasq may run with a configuration that is not the network's. */
+/* First what guests see. */
 static bool work_restore(struct network_job *job, GError **error)
 {
-	if (conf_network_owns_bridge(job->conf))
-		dnsmasq_stop(job->conf, job->folder, false);
 	return network_repair(job->conf, job->folder, &job->host, error) &&
 	       (!job->path || store_write_now(job->path, job->text, error)) &&
 	       store_write_now(job->mark, job->mark_text, error);

@@ -96,6 +96,22 @@ def check_restart_without_dnsmasq(net):
     net.documents()
 
 
+def check_other_configuration(net):
+    """dnsmasq runs with what is not the network's: the next daemon starts it anew."""
+    path, daemon, old = net.state("networks-run", "faulty.conf"), net.daemon, net.server()
+    daemon.stop(signal.SIGKILL)
+    with open(path, "a") as file:
+        file.write("cache-size=7\n")
+    daemon.start()
+    daemon.wait(lambda: net.server() not in (0, old), "dnsmasq is another")
+    with open(path) as file:
+        assert "cache-size" not in file.read()
+    old = net.server()
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert net.server() == old, "dnsmasq was started anew without need"
+
+
 def check_destroy_fails(net):
     """The mark of an active network cannot be removed, as it is a folder."""
     mark, old = net.state("networks-active", "12ac8b8c-4f23-4248-ae42-fdcd50c40004.xml"), net.server()
@@ -116,6 +132,7 @@ def main():
         check_update_fails(net)
         check_update_after_end(net)
         check_restart_without_dnsmasq(net)
+        check_other_configuration(net)
         check_destroy_fails(net)
         daemon.virsh("net-destroy", "net")
         assert not net.server() and "faulty" not in ether.ip("link")
