@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "daemon/network/dnsmasq.h"
 #include "daemon/network/netlink.h"
 #include "daemon/network/rules.h"
@@ -48,8 +49,10 @@ static void keep_accepting_routers(void)
 	const char *name;
 	while (folder && (name = g_dir_read_name(folder))) {
 		g_autofree char *path = g_build_filename(top, name, "accept_ra", NULL);
-		if (strcmp(name, "all") != 0 && strcmp(name, "default") != 0 && has_value(path, "1"))
-			set_switch(path, "2", NULL);
+		g_autoptr(GError) error = NULL;
+		if (strcmp(name, "all") != 0 && strcmp(name, "default") != 0 && has_value(path, "1") &&
+		    !set_switch(path, "2", &error))
+			log_warning("the host may lose its IPv6 routes by '%s': %s", name, error->message);
 	}
 	if (folder)
 		g_dir_close(folder);
@@ -96,7 +99,9 @@ static bool check_addresses(const struct conf_network *conf, GError **error)
 	char text[IP_TEXT_SIZE];
 	for (unsigned i = 0; i < conf->ips->len; i++) {
 		const struct conf_network_ip *ip = conf->ips->pdata[i];
-		g_autofree char *name = netlink_find_network(&ip->address, ip->prefix, conf->bridge);
+		g_autofree char *name = NULL;
+		if (!netlink_find_network(&ip->address, ip->prefix, conf->bridge, &name, error))
+			return false;
 		if (name)
 			return error_set(error, BERTH_ERR_BUSY,
 					 "the network %s/%u is in use already by interface %s",

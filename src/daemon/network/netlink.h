@@ -96,9 +96,10 @@ bool netlink_route_add(const char *name, const struct ip_address *to, unsigned p
 		       const struct ip_address *gateway, unsigned metric, GError **error);
 /*
  * The interface, other than `except` (or NULL), that has an address of the network, or whose network
- * this one is a part of; NULL: none. Free with g_free().
+ * this one is a part of, into *name; NULL: none. Free with g_free().
  */
-char *netlink_find_network(const struct ip_address *ip, unsigned prefix, const char *except);
+bool netlink_find_network(const struct ip_address *ip, unsigned prefix, const char *except, char **name,
+			  GError **error);
 
 /* Whom the host has seen: struct netlink_neighbour. NULL with *error set. */
 struct netlink_neighbour {

@@ -84,17 +84,22 @@ static void look_at_address(const struct nlmsghdr *header, void *opaque)
 		search->found = body->ifa_index;
 }
 
-char *netlink_find_network(const struct ip_address *ip, unsigned prefix, const char *except)
+bool netlink_find_network(const struct ip_address *ip, unsigned prefix, const char *except, char **name,
+			  GError **error)
 {
 	struct netlink_message m;
 	const struct ifaddrmsg body = {.ifa_family = ip->family};
 	struct search search = {ip, prefix, except ? if_nametoindex(except) : 0, 0};
-	char name[IFNAMSIZ];
+	char text[IFNAMSIZ];
+	*name = NULL;
 	netlink_begin(&m, RTM_GETADDR, 0, &body, sizeof(body));
-	if (netlink_dump(&m, look_at_address, &search) || !search.found ||
-	    !if_indextoname(search.found, name))
-		return NULL;
-	return g_strdup(name);
+	int result = netlink_dump(&m, look_at_address, &search);
+	if (result)
+		return error_set_errno(error, result, "cannot ask for the host's addresses");
+	/* It may be gone by now. */
+	if (search.found && if_indextoname(search.found, text))
+		*name = g_strdup(text);
+	return true;
 }
 
 static void take_neighbour(const struct nlmsghdr *header, void *opaque)

@@ -26,7 +26,7 @@ static void apply_group(struct network_plug *plug, const struct conf_network *co
 		plug->bandwidth = group->bandwidth;
 }
 
-/* The least used interface of a network that is a pool of them; the caller frees nothing. */
+/* Interfaces of a pool that guests share are given in turn. */
 static const char *choose_device(struct network *network)
 {
 	const GPtrArray *devices = network->live->forward_interfaces;
