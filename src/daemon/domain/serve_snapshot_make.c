@@ -3,6 +3,7 @@
  * Making, deleting and going back to snapshots. A running domain's are of its disks alone, and external:
  * new images over those that it has. A stopped one's can be internal, in its qcow2 images.
  */
+#include "base/error.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/disk_now.h"
@@ -34,13 +35,6 @@ static void making_free(void *opaque)
 	g_free(making->name);
 	g_clear_error(&making->error);
 	g_free(making);
-}
-
-static void fail_job(struct domain_job *job, enum virt_code code, const char *text)
-{
-	GError *error = NULL;
-	virt_error(&error, VIRT_FROM_QEMU, code, "%s", text);
-	job_fail(job, error);
 }
 
 /* --- What is written down ----------------------------------------------------------------------- */
@@ -364,15 +358,53 @@ static bool prepare(struct domain *dom, struct making *making, GError **error)
 	return true;
 }
 
+/* A known one, and not the snapshot itself, straight or over others. */
+static bool check_parent(const struct domain *dom, const struct conf_snapshot *snapshot, GError **error)
+{
+	const struct conf_snapshot *above = snapshot_find(dom, snapshot->parent);
+	if (!snapshot->parent)
+		return true;
+	if (!above && strcmp(snapshot->parent, snapshot->name) != 0)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+				  "parent %s for snapshot %s not found", snapshot->parent, snapshot->name);
+	for (unsigned depth = 0; above && strcmp(above->name, snapshot->name) != 0 && above->parent &&
+				 depth < dom->snapshots->len; depth++)
+		above = snapshot_find(dom, above->parent);
+	return (above && strcmp(above->name, snapshot->name) != 0) ||
+	       virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "parent %s would create cycle to %s",
+			  snapshot->parent, snapshot->name);
+}
+
+/* A document that tells of a snapshot is as good as those that are made here. */
+static bool check_redefined(const struct domain *dom, struct conf_snapshot *snapshot, GError **error)
+{
+	g_autoptr(GError) cause = NULL;
+	bool external = g_strcmp0(snapshot->state, "disk-snapshot") == 0;
+	if (!snapshot->domain || !snapshot->state)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_XML_ERROR, "missing %s in snapshot",
+				  snapshot->domain ? "state" : "domain");
+	if (!check_parent(dom, snapshot, error))
+		return false;
+	struct conf_domain *then = conf_domain_parse(snapshot->domain, false, &cause);
+	if (then && memcmp(then->uuid, dom->uuid, sizeof(dom->uuid)) != 0)
+		error_set(&cause, BERTH_ERR_INVALID, "definition for snapshot %s must use uuid %s",
+			  snapshot->name, dom->uuid_text);
+	else if (then)
+		conf_snapshot_align(snapshot, then, external ? CONF_SNAPSHOT_EXTERNAL : CONF_SNAPSHOT_INTERNAL,
+				    &cause);
+	conf_domain_free(then);
+	return !cause || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED, "%s", cause->message);
+}
+
 static void run_create(struct domain_job *job)
 {
 	struct making *making = job->data;
 	GError *error = NULL;
 	if (making->flags & CREATE_REDEFINE) {
-		if (!making->snapshot->domain)
-			fail_job(job, VIRT_XML_ERROR, "missing domain in snapshot");
-		else
+		if (check_redefined(job->dom, making->snapshot, &error))
 			write_metadata(job, snapshot_work_new(job->dom, SNAPSHOT_FILES_ONLY, NULL));
+		else
+			job_fail(job, error);
 		return;
 	}
 	if (!prepare(job->dom, making, &error))

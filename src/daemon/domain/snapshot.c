@@ -40,7 +40,7 @@ void snapshot_remove(struct domain *dom, struct conf_snapshot *snapshot)
 {
 	for (unsigned i = 0; i < dom->snapshots->len; i++) {
 		struct conf_snapshot *child = dom->snapshots->pdata[i];
-		if (g_strcmp0(child->parent, snapshot->name) != 0)
+		if (child == snapshot || g_strcmp0(child->parent, snapshot->name) != 0)
 			continue;
 		g_free(child->parent);
 		child->parent = g_strdup(snapshot->parent);

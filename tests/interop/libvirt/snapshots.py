@@ -41,6 +41,33 @@ def inside(path):
                           stdout=subprocess.PIPE).stdout
 
 
+def check_redefine(daemon):
+    """What a client says of a snapshot is checked like what the daemon says itself."""
+    xml = daemon.said("snapshot-dumpxml", "snap", "second")
+    file = os.path.join(daemon.top, "second.xml")
+
+    def redefine(old, new, words=None):
+        with open(file, "w") as out:
+            out.write(xml.replace(old, new, 1))
+        command = ("snapshot-create", "snap", file, "--redefine")
+        if words:
+            fails(daemon, words, *command)
+        else:
+            daemon.virsh(*command)
+
+    daemon.virsh("snapshot-delete", "snap", "second", "--metadata")
+    redefine("<name>first", "<name>second", "parent second would create cycle to second")
+    redefine("<name>first", "<name>third", "parent third for snapshot second not found")
+    redefine("<state>shutoff</state>", "", "missing state")
+    redefine("<disk name='vda'", "<disk name='vdz'", "no disk named 'vdz'")
+    redefine(daemon.said("domuuid", "snap"), "8a0f6a0e-3ec2-4d39-b6d8-6f4e0c2a1b7d", "must use uuid")
+    redefine("", "")
+    xml = daemon.said("snapshot-dumpxml", "snap", "first")
+    redefine("<creationTime>", "<parent><name>second</name></parent><creationTime>",
+             "parent second would create cycle to first")
+    assert daemon.said("snapshot-list", "snap", "--tree").split() == ["first", "|", "+-", "second"]
+
+
 def check_internal(daemon, path):
     fails(daemon, "has no current snapshot", "snapshot-current", "snap")
     fails(daemon, "no domain snapshot with matching name 'x'", "snapshot-info", "snap", "x")
@@ -60,6 +87,7 @@ def check_internal(daemon, path):
         assert text in info, info
     assert "the first one" in daemon.said("snapshot-dumpxml", "snap", "first")
     assert daemon.said("snapshot-current", "snap", "--name") == "second"
+    check_redefine(daemon)
     fails(daemon, "cannot delete inactive domain with 2 snapshots", "undefine", "snap")
     # A daemon that comes later knows them; the definition goes back with the disks.
     daemon.virsh("setmem", "snap", "32M", "--config")
