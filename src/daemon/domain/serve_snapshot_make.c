@@ -43,12 +43,17 @@ static void on_written(void *opaque, const GError *error)
 {
 	struct domain_job *job = opaque;
 	const struct making *making = job->data;
+	struct conf_snapshot *known = snapshot_find(job->dom, making->name);
 	struct remote_domain_snapshot_create_xml_ret ret = {
 		.snap = {.name = making->name, .dom = domain_wire(job->dom)}};
-	if (error)
-		job_fail(job, g_error_copy(error));
-	else
+	if (!error) {
 		job_reply(job, &ret);
+		return;
+	}
+	/* The next daemon would not know it either. */
+	if (known && !(making->flags & CREATE_NO_METADATA))
+		snapshot_remove(job->dom, known);
+	job_fail(job, g_error_copy(error));
 }
 
 /* The snapshot becomes known, and the current one; `work` is what is still to be done before. */

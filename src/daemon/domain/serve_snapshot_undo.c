@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct undoing {
-	char *name;
+	char *name, *before; /* which was the current one */
 	uint32_t flags;
 };
 
@@ -14,6 +14,7 @@ static void undoing_free(void *opaque)
 {
 	struct undoing *undoing = opaque;
 	g_free(undoing->name);
+	g_free(undoing->before);
 	g_free(undoing);
 }
 
@@ -65,7 +66,7 @@ static void submit(struct rpc_call *call, const struct remote_snapshot *wire, ui
 	if (!dom || !rpc_call_check_flags(call, flags, allowed))
 		return;
 	struct undoing *undoing = g_new(struct undoing, 1);
-	*undoing = (struct undoing){g_strdup(wire->name), flags};
+	*undoing = (struct undoing){.name = g_strdup(wire->name), .flags = flags};
 	struct domain_job *job = domain_submit(dom, call, run);
 	job->data = undoing;
 	job->free_data = undoing_free;
@@ -151,6 +152,7 @@ static void on_reverted(void *opaque, const GError *error)
 	struct undoing *undoing = job->data;
 	struct domain *dom = job->dom;
 	if (error) {
+		snapshot_set_current(dom, undoing->before);
 		job_fail(job, g_error_copy(error));
 		return;
 	}
@@ -180,6 +182,7 @@ static bool check_revert(const struct domain *dom, const struct conf_snapshot *s
 static void run_revert(struct domain_job *job)
 {
 	struct domain *dom = job->dom;
+	struct undoing *undoing = job->data;
 	struct conf_snapshot *snapshot = find(job);
 	GError *error = NULL;
 	if (!snapshot)
@@ -200,6 +203,7 @@ static void run_revert(struct domain_job *job)
 	struct snapshot_work *work = snapshot_work_new(dom, SNAPSHOT_APPLY, snapshot->name);
 	add_images(work, dom, snapshot);
 	snapshot_work_add_file(work, path, xml);
+	undoing->before = g_strdup(dom->current_snapshot);
 	snapshot_set_current(dom, snapshot->name);
 	snapshot_work_add_metadata(work, snapshot->name);
 	snapshot_work_run(work, on_reverted, job);

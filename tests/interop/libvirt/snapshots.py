@@ -61,6 +61,10 @@ def check_redefine(daemon):
     redefine("<state>shutoff</state>", "", "missing state")
     redefine("<disk name='vda'", "<disk name='vdz'", "no disk named 'vdz'")
     redefine(daemon.said("domuuid", "snap"), "8a0f6a0e-3ec2-4d39-b6d8-6f4e0c2a1b7d", "must use uuid")
+    redefine("<name>second", "<name>ghost")
+    fails(daemon, "has no snapshot 'ghost'", "snapshot-revert", "snap", "ghost")
+    assert daemon.said("snapshot-current", "snap", "--name") == "first"
+    daemon.virsh("snapshot-delete", "snap", "ghost", "--metadata")
     redefine("", "")
     xml = daemon.said("snapshot-dumpxml", "snap", "first")
     redefine("<creationTime>", "<parent><name>second</name></parent><creationTime>",
