@@ -151,9 +151,7 @@ static bool open_unix(struct doors *doors, struct rpc_server *server, enum door_
 	    !find_group(settings->unix_sock_group, &group, error))
 		return false;
 	/* Nobody may connect before the mode is what it should be. */
-	mode_t before = umask(0777);
-	auto_fd fd = net_listen_unix(path, error);
-	umask(before);
+	auto_fd fd = net_listen_unix_closed(path, error);
 	if (fd < 0)
 		return false;
 	if ((group != (gid_t)-1 && chown(path, -1, group) < 0) || chmod(path, mode) < 0)

@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 static bool fill_address(struct sockaddr_un *address, const char *path, GError **error)
@@ -45,7 +46,11 @@ int net_connect_unix_now(const char *path, GError **error)
 	return connect_unix(path, SOCK_NONBLOCK, error);
 }
 
-int net_listen_unix(const char *path, GError **error)
+/* What a new socket has: sandboxed callers need not change it. */
+enum { ANYBODY = 0777 };
+
+/* unix(7): the file gets the mode of the socket that is bound, without the bits of the umask. */
+static int listen_unix(const char *path, mode_t mode, GError **error)
 {
 	struct sockaddr_un address;
 	if (!fill_address(&address, path, error))
@@ -60,11 +65,22 @@ int net_listen_unix(const char *path, GError **error)
 	if (errno == ECONNREFUSED)
 		unlink(path);
 	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, SOMAXCONN) < 0) {
+	if (fd < 0 || (mode != ANYBODY && fchmod(fd, mode) < 0) ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, SOMAXCONN) < 0) {
 		error_set_errno(error, errno, "cannot listen on the socket '%s'", path);
 		return -1;
 	}
 	return fd_steal(&fd);
+}
+
+int net_listen_unix(const char *path, GError **error)
+{
+	return listen_unix(path, ANYBODY, error);
+}
+
+int net_listen_unix_closed(const char *path, GError **error)
+{
+	return listen_unix(path, 0, error);
 }
 
 static struct addrinfo *look_up(const char *host, const char *port, bool server, GError **error)

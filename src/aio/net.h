@@ -9,6 +9,8 @@
 
 /* A stale socket file that nobody listens on is replaced; a live one is an error. */
 int net_listen_unix(const char *path, GError **error);
+/* Nobody (but root) may connect until the file's mode is changed. */
+int net_listen_unix_closed(const char *path, GError **error);
 int net_connect_unix(const char *path, GError **error);
 /* In non-blocking mode; fails with EAGAIN if the server has too many that it has not accepted. */
 int net_connect_unix_now(const char *path, GError **error);

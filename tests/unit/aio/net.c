@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A server that accepts nobody fills its queue; who is not to wait for it is told so. */
@@ -33,9 +34,24 @@ static void test_full_queue(void)
 	g_rmdir(folder);
 }
 
+/* Who may connect is said after the socket is there, and until then nobody may. */
+static void test_closed(void)
+{
+	g_autofree char *folder = g_dir_make_tmp("berth-net-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(folder, "sock", NULL);
+	struct stat st;
+	auto_fd server = net_listen_unix_closed(path, NULL);
+	g_assert_cmpint(server, >=, 0);
+	g_assert_cmpint(stat(path, &st), ==, 0);
+	g_assert_cmpint(st.st_mode & 07777, ==, 0);
+	g_unlink(path);
+	g_rmdir(folder);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/aio/net/full-queue", test_full_queue);
+	g_test_add_func("/aio/net/closed", test_closed);
 	return g_test_run();
 }
