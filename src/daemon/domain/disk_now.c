@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "daemon/domain/change.h"
+#include "daemon/domain/images.h"
 #include "daemon/domain/vmm.h"
 
 #include <string.h>
@@ -116,6 +117,21 @@ static bool edit_image(xmlNode *root, void *opaque, GError **error)
 	return true;
 }
 
+/* A VMM that a guest has taken over may name any file as its image. */
+static void refuse_image(struct refresh *refresh, const char *target, const char *file)
+{
+	GError *error = NULL;
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_INTERNAL,
+		   "domain '%s': its VMM names '%s' as the image of disk '%s', which it was not given: the "
+		   "documents stay what they are", refresh->dom->name, file, target);
+	log_error("%s", error->message);
+	if (refresh->call)
+		rpc_call_fail(refresh->call, error);
+	else
+		g_error_free(error);
+	refresh_free(refresh);
+}
+
 static void on_refreshed(void *opaque, const struct disk_now *now, const GError *error)
 {
 	struct refresh *refresh = opaque;
@@ -132,6 +148,10 @@ static void on_refreshed(void *opaque, const struct disk_now *now, const GError 
 		if (refresh->call)
 			rpc_call_reply(refresh->call, NULL);
 		refresh_free(refresh);
+		return;
+	}
+	if (!images_may_have(dom, now->file)) {
+		refuse_image(refresh, disk->target, now->file);
 		return;
 	}
 	refresh->target = g_strdup(disk->target);

@@ -256,3 +256,11 @@ void images_drop(const struct domain *dom, const char *path, bool made)
 	json_decref(record);
 	images_release(dom);
 }
+
+bool images_may_have(const struct domain *dom, const char *path)
+{
+	json_t *record = load(dom);
+	bool may = !record || has_file(json_object_get(record, "files"), path);
+	json_decref(record);
+	return may;
+}

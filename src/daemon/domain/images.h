@@ -31,5 +31,10 @@ bool images_give(const struct domain *dom, const struct conf_domain *conf, GErro
 bool images_add(const struct domain *dom, const char *path, bool make, GError **error);
 /* Nothing has come of images_add(): give it back or, if it was made there and is still empty, remove it. */
 void images_drop(const struct domain *dom, const char *path, bool made);
+/*
+ * May the VMM be believed that it has this image open? What it was not given, if things are given to it,
+ * must not come into a document by its word: at the next start it would be.
+ */
+bool images_may_have(const struct domain *dom, const char *path);
 /* Give back what the live document, if there still is one, does not need; errors are in the log. */
 void images_release(const struct domain *dom);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What keeps VMs apart: rights that a VMM gives up, images that only one may write, owners of images."""
+import json
 import os
 import signal
 import subprocess
@@ -276,10 +277,43 @@ def check_new_images(daemon):
     daemon.virsh("blockcopy", "grows", "vda", copy, "--wait", "--pivot", "--transient-job")
     assert owner(copy) == (USER, USER)
     daemon.wait(lambda: owner(second) == (0, 0), "what is left is given back")
+    check_word(daemon, os.path.join(folder, "own"))
     daemon.virsh("destroy", "grows")
     assert {owner(path) for path in (first, second, copy)} == {(0, 0)}
     daemon.virsh("start", "grows")
     daemon.virsh("destroy", "grows")
+
+
+def check_commit(daemon):
+    """The image below, by a name that is relative to the upper one, becomes the disk's."""
+    base, top = (os.path.join(daemon.top, name) for name in ("base.qcow2", "top.qcow2"))
+    daemon.run("qemu-img", "create", "-q", "-f", "qcow2", base, "1M")
+    daemon.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", top)
+    define(daemon, "sinks", disk(top).replace("'raw'", "'qcow2'"))
+    daemon.virsh("start", "sinks")
+    daemon.virsh("blockcommit", "sinks", "vda", "--active", "--wait", "--pivot")
+    for kind in ((), ("--inactive",)):
+        assert f"<source file='{base}'" in daemon.said("dumpxml", "sinks", *kind)
+    daemon.virsh("destroy", "sinks")
+
+
+def check_word(daemon, own):
+    """A VMM that goes over to an image of its own choice does not get it into the documents."""
+    def ask(command, **arguments):
+        text = json.dumps({"execute": command, "arguments": arguments})
+        answer = json.loads(daemon.said("qemu-monitor-command", "grows", text))
+        return answer["return"]
+
+    daemon.run("qemu-img", "create", "-q", "-f", "qcow2", own, "1M")
+    os.chown(own, USER, USER)
+    inserted = next(entry["inserted"] for entry in ask("query-block") if entry["qdev"] == "virtio-disk0")
+    ask("drive-mirror", device=inserted["node-name"], target=own, sync="full", mode="existing", format="qcow2",
+        **{"job-id": "copy-virtio-disk0"})
+    daemon.wait(lambda: all(job["ready"] for job in ask("query-block-jobs")), "the copy is ready")
+    ask("block-job-complete", device="copy-virtio-disk0")
+    daemon.wait_log("which it was not given")
+    for kind in ((), ("--inactive",)):
+        assert own not in daemon.said("dumpxml", "grows", *kind)
 
 
 def check_after_kill(daemon):
@@ -364,6 +398,7 @@ def check_owners():
         check_others(daemon)
         check_chain(daemon)
         check_new_images(daemon)
+        check_commit(daemon)
         check_after_kill(daemon)
         check_settings(daemon)
     with Daemon(prepare=settings()) as daemon:
