@@ -255,7 +255,7 @@ void conf_domain_free(struct conf_domain *conf)
 	device_free(conf->rng);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,
 			       conf->initrd, conf->cmdline, conf->loader, conf->nvram, conf->text,
-			       conf->nvram_template, conf->boot, conf->cpu,
+			       conf->nvram_template, conf->boot, conf->cpu, conf->owner,
 			       conf->rng_file};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);

@@ -282,7 +282,6 @@ static bool read_clock(struct conf_domain *conf, xmlNode *root, GError **error)
 		return true;
 	char *text = g_strconcat(conf->cpu ? conf->cpu : "qemu64", cpu->str, NULL);
 	g_free(conf->cpu);
-	g_free(conf->owner);
 	conf->cpu = text;
 	return true;
 }

@@ -356,7 +356,8 @@ def check_static(daemon):
 
 def check_own_user(daemon):
     """Two domains with users of their own, whatever that of berthd.conf is."""
-    label = "<seclabel type='static' model='dac'{}><label>{}</label></seclabel>"
+    label = ("<clock offset='utc'><timer name='kvmclock' present='no'/></clock>"
+             "<seclabel type='static' model='dac'{}><label>{}</label></seclabel>")
     image, static = make_owned(daemon, "mine.img", 1001, 1002), make_owned(daemon, "static.img", 2002, 2003)
     define(daemon, "mine", disk(image), label.format(" relabel='yes'", "+2001:+2001"))
     define(daemon, "theirs", disk(static), label.format("", "+2002:+2003"))
