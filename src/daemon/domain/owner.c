@@ -209,9 +209,9 @@ static bool change(const struct file *file, uid_t uid, gid_t gid, GError **error
 	       error_set_errno(error, errno, "cannot give '%s' to user %u and group %u", file->path, uid, gid);
 }
 
-static bool change_unless_used(const struct file *file, unsigned count, uid_t uid, gid_t gid, GError **error)
+static bool change_unless_used(const struct file *file, unsigned others, uid_t uid, gid_t gid, GError **error)
 {
-	if (count > 1 && !is_owned(file, uid, gid))
+	if (others && !is_owned(file, uid, gid))
 		return error_set(error, BERTH_ERR_BUSY,
 				 "'%s' is already in use by a virtual machine of another user (%u, group %u): "
 				 "end it first", file->path, file->st.st_uid, file->st.st_gid);
@@ -226,12 +226,13 @@ bool owner_give(const char *path, uid_t uid, gid_t gid, bool remember, GError **
 		return error_set_errno(error, errno, "cannot look at '%s'", path);
 	if (!S_ISREG(file.st.st_mode) && !S_ISBLK(file.st.st_mode))
 		return true;
-	if (remember && !count_up(&file, &count, error))
+	/* Also what is not counted must not take away what others use. */
+	if (remember ? !count_up(&file, &count, error) : get_count(&file, &count, error) == FAILED)
 		return false;
-	if (change_unless_used(&file, count, uid, gid, error))
+	if (change_unless_used(&file, count - (remember && count), uid, gid, error))
 		return true;
 	bool used;
-	if (count)
+	if (remember && count)
 		count_down(&file, &used, &uid, &gid, NULL);
 	return false;
 }

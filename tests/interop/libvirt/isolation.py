@@ -370,6 +370,12 @@ def check_own_user(daemon):
     # A file cannot be two users' at a time.
     define(daemon, "rival", disk(image), label.format(" relabel='yes'", "+2004:+2004"))
     assert "already in use" in fails(daemon, "start", "rival") and owner(image) == (2001, 2001)
+    # Nor by an image that names it as the one below; what was given before is given back.
+    top = os.path.join(daemon.top, "thief.qcow2")
+    daemon.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", image, "-F", "raw", top, "1M")
+    define(daemon, "thief", disk(top).replace("'raw'", "'qcow2'"), label.format(" relabel='yes'", "+2004:+2004"))
+    assert "already in use" in fails(daemon, "start", "thief") and owner(image) == (2001, 2001)
+    assert owner(top) == (0, 0) and attribute(image, COUNT) == "1"
     for name in ("mine", "theirs"):
         daemon.virsh("destroy", name)
     assert owner(image) == (1001, 1002) and attribute(static, COUNT) is None
