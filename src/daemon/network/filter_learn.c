@@ -176,22 +176,44 @@ static void on_lease_over(void *opaque)
 	filter_port_learnt(learner->port, NULL, 0);
 }
 
-/* Let through only what on_packet() may want: ARP and IPv4 without a VLAN tag; for leases, UDP. */
+/* Jump out of a program of `length` to its last line from the line `at`. */
+#define DROP(length, at) ((length) - 2 - (at))
+#define LOAD_KIND BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_PKTTYPE)
+#define LOAD_TAG  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT)
+
+/* Only what look_at() may want, for what comes up to it costs the daemon time: ARP and IPv4 of the guest. */
+static const struct sock_filter guest_sends[] = {
+	LOAD_KIND, BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, DROP(9, 1), 0),
+	LOAD_TAG, BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, DROP(9, 3)),
+	BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 1, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_ARP, 0, DROP(9, 6)),
+	BPF_STMT(BPF_RET | BPF_K, 2048),
+	BPF_STMT(BPF_RET | BPF_K, 0),
+};
+/* Of what the guest is sent, whole UDP packets from a DHCP server's port to a client's. */
+static const struct sock_filter server_answers[] = {
+	LOAD_KIND, BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, DROP(15, 1)),
+	LOAD_TAG, BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, DROP(15, 3)),
+	BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 0, DROP(15, 5)),
+	BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ETHERNET_SIZE + 9),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, DROP(15, 7)),
+	BPF_STMT(BPF_LD | BPF_H | BPF_ABS, ETHERNET_SIZE + 6),
+	BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x3fff, DROP(15, 9), 0),
+	BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, ETHERNET_SIZE),
+	BPF_STMT(BPF_LD | BPF_W | BPF_IND, ETHERNET_SIZE),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 67 << 16 | 68, 0, DROP(15, 12)),
+	BPF_STMT(BPF_RET | BPF_K, 2048),
+	BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
 static bool attach_program(int fd, enum filter_learning learning)
 {
 	bool dhcp = learning == FILTER_LEARN_DHCP;
-	struct sock_filter program[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 6),
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, dhcp ? 1 : 3, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_ARP, dhcp ? 3 : 2, 3),
-		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ETHERNET_SIZE + 9),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, 2048),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-	};
-	const struct sock_fprog filter = {G_N_ELEMENTS(program), program};
+	const struct sock_fprog filter = {
+		dhcp ? G_N_ELEMENTS(server_answers) : G_N_ELEMENTS(guest_sends),
+		(struct sock_filter *)(dhcp ? server_answers : guest_sends)};
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) == 0;
 }
 
