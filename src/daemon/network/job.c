@@ -62,6 +62,9 @@ static void finished(void *opaque)
 static bool begin(struct network_job *job)
 {
 	struct network *network = job->network;
+	/* Who brings a document needs no network that is there. */
+	if (network->removed && job->conf && !network_return(network, &job->error))
+		return false;
 	if (network->removed)
 		return virt_error(&job->error, VIRT_FROM_NETWORK, VIRT_NO_NETWORK,
 				  "no network with matching uuid '%s' (%s)", network->uuid_text,

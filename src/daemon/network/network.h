@@ -57,6 +57,8 @@ void networks_free(struct networks *networks);
 bool networks_active(const struct networks *networks);
 struct network *network_add(struct networks *networks, const struct conf_network *conf);
 void network_remove(struct network *network);
+/* Into the tables again: it was removed while somebody waited to define or create it. */
+bool network_return(struct network *network, GError **error);
 struct network *network_ref(struct network *network);
 void network_unref(struct network *network);
 /* By the wire form; NULL with the call failed if there is none. */

@@ -23,6 +23,12 @@ static void port_free(void *opaque)
 	g_free(port);
 }
 
+static void put_into_tables(struct network *network)
+{
+	g_hash_table_insert(network->all->by_uuid, network->uuid_text, network);
+	g_hash_table_insert(network->all->by_name, network->name, network);
+}
+
 struct network *network_add(struct networks *networks, const struct conf_network *conf)
 {
 	struct network *network = g_new0(struct network, 1);
@@ -33,9 +39,21 @@ struct network *network_add(struct networks *networks, const struct conf_network
 	network->name = g_strdup(conf->name);
 	network->ports = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, port_free);
 	network->dnsmasq = network_dnsmasq_new(network);
-	g_hash_table_insert(networks->by_uuid, network->uuid_text, network);
-	g_hash_table_insert(networks->by_name, network->name, network);
+	put_into_tables(network);
 	return network;
+}
+
+bool network_return(struct network *network, GError **error)
+{
+	const struct network *rival = network_by_name(network->all, network->name);
+	if (!rival)
+		rival = network_by_uuid(network->all, network->uuid);
+	if (rival)
+		return virt_error(error, VIRT_FROM_NETWORK, VIRT_OPERATION_FAILED,
+				  "network '%s' already exists with uuid %s", rival->name, rival->uuid_text);
+	put_into_tables(network_ref(network));
+	network->removed = false;
+	return true;
 }
 
 struct network *network_ref(struct network *network)

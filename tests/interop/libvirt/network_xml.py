@@ -142,6 +142,32 @@ def check_half_defined(conn, uri):
     assert answers == {True, libvirt.VIR_ERR_NO_NETWORK}, answers
 
 
+def check_define_while_undefined(conn, uri):
+    """Who defines a network has it afterwards, whatever others do to the one before."""
+    xml = "<network><name>again</name><uuid>12ac8b8c-4f23-4248-ae42-fdcd50c40005</uuid></network>"
+    net, over = conn.networkDefineXML(xml), threading.Event()
+
+    def undefine():
+        other = libvirt.open(uri)
+        while not over.is_set():
+            try:
+                other.networkLookupByUUID(net.UUID()).undefine()
+            except libvirt.libvirtError as error:
+                assert error.get_error_code() in (libvirt.VIR_ERR_NO_NETWORK,
+                                                  libvirt.VIR_ERR_OPERATION_INVALID), error
+        other.close()
+
+    undefiner = threading.Thread(target=undefine)
+    undefiner.start()
+    try:
+        for _ in range(100):
+            conn.networkDefineXML(xml)
+    finally:
+        over.set()
+        undefiner.join()
+    conn.networkDefineXML(xml).undefine()
+
+
 def main():
     libvirt.registerErrorHandler(lambda *_: None, None)
     with Daemon() as daemon:
@@ -150,6 +176,7 @@ def main():
         check_wrong(conn)
         check_bad_updates(conn)
         check_half_defined(conn, daemon.uri(readonly=True))
+        check_define_while_undefined(conn, daemon.uri())
         # What was defined is there after a restart, word for word.
         name = conn.networkDefineXML("<network><name>kept</name></network>").XMLDesc()
         conn.close()
