@@ -4,8 +4,8 @@
 import os
 import shutil
 import sys
-import threading
 
+import event_loop
 import libvirt
 
 from private import Daemon
@@ -37,18 +37,11 @@ class Lifecycle:
     """The agent's comings and goings, as a client of libvirt hears of them."""
 
     def __init__(self, daemon):
-        libvirt.virEventRegisterDefaultImpl()
-        threading.Thread(target=self.loop, daemon=True).start()
+        event_loop.begin()
         self.seen = []
         self.conn = libvirt.open(daemon.uri())
         self.conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
                                          lambda conn, dom, state, reason, _: self.seen.append(state), None)
-
-    @staticmethod
-    def loop():
-        while True:
-            libvirt.virEventRunDefaultImpl()
-
 
 def fails(daemon, text, *args):
     result = daemon.virsh(*args, check=False)

@@ -5,8 +5,8 @@ import json
 import os
 import re
 import subprocess
-import threading
 
+import event_loop
 import libvirt
 
 from private import Daemon
@@ -28,18 +28,11 @@ class Events:
     """Block jobs' events, by the disk's target."""
 
     def __init__(self, daemon):
-        libvirt.virEventRegisterDefaultImpl()
-        threading.Thread(target=self.loop, daemon=True).start()
+        event_loop.begin()
         self.seen = []
         self.conn = libvirt.open(daemon.uri())
         self.conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2,
                                          lambda c, dom, *what: self.seen.append(what[:3]), None)
-
-    @staticmethod
-    def loop():
-        while True:
-            libvirt.virEventRunDefaultImpl()
-
 
 def image_info(path):
     return subprocess.run(["qemu-img", "info", "-U", path], check=True, text=True,

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 
+import event_loop
 import libvirt
 from private import Daemon
 
@@ -107,18 +108,9 @@ def check_refusals(daemon):
     daemon.virsh("undefine", "nodisk")
 
 
-def run_events(stop):
-    while not stop.is_set():
-        libvirt.virEventRunDefaultImpl()
-
-
 def check_python(daemon):
     """The old pairs of calls, a transient domain, and events in order."""
-    libvirt.virEventRegisterDefaultImpl()
-    # Wakes the event loop so that it sees `stop`.
-    libvirt.virEventAddTimeout(100, lambda *a: None, None)
-    stop = threading.Event()
-    threading.Thread(target=run_events, args=(stop,), daemon=True).start()
+    event_loop.begin()
     conn = libvirt.open(daemon.uri())
     seen = []
     number = conn.domainEventRegisterAny(
@@ -148,7 +140,6 @@ def check_python(daemon):
     assert [event[:2] for event in seen] == wanted, seen
     conn.domainEventDeregisterAny(number)
     check_console(daemon, conn)
-    stop.set()
     conn.close()
 
 

@@ -5,8 +5,8 @@ import os
 import re
 import signal
 import sys
-import threading
 
+import event_loop
 import libvirt
 from private import Daemon
 
@@ -76,10 +76,8 @@ class Events:
     """All that a python3-libvirt client hears."""
 
     def __init__(self, daemon):
-        libvirt.virEventRegisterDefaultImpl()
-        libvirt.virEventAddTimeout(100, lambda *a: None, None)
+        event_loop.begin()
         self.seen = []
-        threading.Thread(target=self.run, daemon=True).start()
         self.conn = libvirt.open(daemon.uri())
         for number, name in ((libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, "added"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, "removed"),
@@ -87,12 +85,6 @@ class Events:
                              (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, "grown")):
             self.conn.domainEventRegisterAny(
                 None, number, lambda c, dom, *rest: self.seen.append((rest[-1], *rest[:-1])), name)
-
-    @staticmethod
-    def run():
-        while True:
-            libvirt.virEventRunDefaultImpl()
-
 
 def check_settings(daemon, guest):
     """What no argument of the VMM's says: a link that is down, the balloon and its statistics."""
