@@ -332,6 +332,7 @@ static bool run(const struct options *options, const struct settings *settings, 
 			   .dynamic_ownership = settings->dynamic_ownership,
 			   .remember_owner = settings->remember_owner,
 			   .first_networks = options->system ? DATA_DIR "/networks" : NULL,
+			   .nbd_tls_dir = settings->nbd_tls_x509_cert_dir,
 			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
 	};
 	struct rules *rules = NULL;

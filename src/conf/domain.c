@@ -174,6 +174,7 @@ static void disk_free(void *opaque)
 			       disk->discard, disk->io, disk->serial, disk->iotune.group};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
+	conf_disk_source_clear(&disk->source);
 	g_free(disk);
 }
 

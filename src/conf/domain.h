@@ -8,6 +8,7 @@
 #pragma once
 
 #include "codec/xml.h"
+#include "conf/disk_source.h"
 #include "conf/netdev.h"
 #include "conf/nwfilter.h"
 
@@ -45,7 +46,8 @@ struct conf_iotune {
 
 struct conf_domain_disk {
 	struct conf_domain_device dev;
-	char *file;   /* path, or NULL: an empty CD-ROM drive */
+	/* Path, or NULL: an empty CD-ROM drive, a server's, or a volume whose path nobody has asked for yet. */
+	char *file;
 	char *format; /* raw, qcow2... */
 	char *target; /* vda */
 	char *cache, *discard, *io, *serial; /* or NULL */
@@ -53,6 +55,7 @@ struct conf_domain_disk {
 	unsigned unit;       /* SATA port */
 	unsigned boot_order; /* 0: none */
 	struct conf_iotune iotune;
+	struct conf_disk_source source;
 };
 
 struct conf_domain_nic {
@@ -194,6 +197,10 @@ struct conf_domain_device *conf_domain_find_alias(const struct conf_domain *conf
 struct conf_domain_device *conf_domain_find_node(const struct conf_domain *conf, const xmlNode *node);
 /* By its target or its path; NULL: none. */
 struct conf_domain_disk *conf_domain_find_disk(const struct conf_domain *conf, const char *path);
+/* False: an empty CD-ROM drive. */
+bool conf_domain_disk_has_medium(const struct conf_domain_disk *disk);
+/* A volume's path, as its pool has it. */
+void conf_domain_disk_resolve(struct conf_domain_disk *disk, const char *path);
 bool conf_domain_is_microvm(const struct conf_domain *conf);
 
 /* The host CPUs ("0-3,^2") of a vCPU, or of all other threads (-1); NULL: any. Free with g_free(). */

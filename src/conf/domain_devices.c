@@ -70,6 +70,17 @@ static bool is_taken(const struct conf_domain *conf, const struct conf_domain_di
 	return false;
 }
 
+bool conf_domain_disk_has_medium(const struct conf_domain_disk *disk)
+{
+	return disk->file || disk->source.kind == CONF_SOURCE_VOLUME || disk->source.kind == CONF_SOURCE_NETWORK;
+}
+
+void conf_domain_disk_resolve(struct conf_domain_disk *disk, const char *path)
+{
+	g_free(disk->file);
+	disk->file = g_strdup(path);
+}
+
 static bool check_disk(const struct conf_domain *conf, const struct conf_domain_disk *disk,
 		       const xmlNode *node, GError **error)
 {
@@ -78,10 +89,13 @@ static bool check_disk(const struct conf_domain *conf, const struct conf_domain_
 	if (is_taken(conf, disk))
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "target '%s' duplicated",
 					 disk->target);
-	if (!disk->file && !disk->cdrom)
+	if (!conf_domain_disk_has_medium(disk) && !disk->cdrom)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source> is missing");
 	if (!conf_domain_is_absolute(node, disk->file, error))
 		return false;
+	if (disk->source.kind == CONF_SOURCE_NETWORK && disk->io)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "io='%s' is for files and block devices: leave it out", disk->io);
 	if (disk->shareable && !disk->virtio)
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 					 "only a virtio disk can be shareable: use bus='virtio'");
@@ -115,14 +129,14 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 	disk->dev.node = node;
 	g_autofree char *type = xml_attribute(node, "type"), *device = xml_attribute(node, "device");
 	g_autofree char *bus = conf_domain_child_attribute(node, "target", "bus");
-	if (!CONF_DOMAIN_ONE_OF(node, "disk type", type, error, "file", "block") ||
-	    !CONF_DOMAIN_ONE_OF(node, "device", device, error, "disk", "cdrom") ||
+	if (!CONF_DOMAIN_ONE_OF(node, "device", device, error, "disk", "cdrom") ||
 	    !CONF_DOMAIN_ONE_OF(node, "bus", bus, error, "virtio", "sata") ||
 	    !conf_domain_read_boot_order(node, &disk->boot_order, error) || !read_driver(disk, node, error))
 		return false;
 	disk->block = g_strcmp0(type, "block") == 0;
 	disk->cdrom = g_strcmp0(device, "cdrom") == 0;
-	disk->file = conf_domain_child_attribute(node, "source", disk->block ? "dev" : "file");
+	if (!conf_disk_source_read(&disk->source, node, type, &disk->file, error))
+		return false;
 	disk->target = conf_domain_child_attribute(node, "target", "dev");
 	disk->virtio = bus ? strcmp(bus, "virtio") == 0
 			   : disk->target && g_str_has_prefix(disk->target, "vd");

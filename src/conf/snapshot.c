@@ -210,12 +210,20 @@ static char *choose_file(const struct conf_domain_disk *disk, const char *snapsh
 static bool align_disk(struct conf_snapshot *snapshot, const struct conf_domain_disk *disk,
 		       struct conf_snapshot_disk *said, enum conf_snapshot_where fallback, GError **error)
 {
+	if (said->where != CONF_SNAPSHOT_NONE && !disk->file && conf_domain_disk_has_medium(disk) && !disk->readonly)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "a snapshot of disk '%s' is not supported, as %s: exclude it with snapshot='no'",
+				 disk->target, disk->source.kind == CONF_SOURCE_NETWORK
+				 ? "it is on a server" : "it is a volume and the domain does not run");
 	if (said->where == CONF_SNAPSHOT_DEFAULT)
 		said->where = disk->cdrom || disk->readonly || !disk->file ? CONF_SNAPSHOT_NONE : fallback;
 	if (said->where != CONF_SNAPSHOT_NONE && (disk->readonly || !disk->file))
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "disk '%s' is read-only or empty: a snapshot of it is not supported",
 				 disk->target);
+	if (said->where != CONF_SNAPSHOT_NONE && disk->source.encryption.given)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "disk '%s' is encrypted: a snapshot of it is not supported", disk->target);
 	if (said->where == CONF_SNAPSHOT_INTERNAL && strcmp(disk->format, "qcow2") != 0)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "internal snapshot for disk %s unsupported for storage type %s",

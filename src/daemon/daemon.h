@@ -36,5 +36,6 @@ struct daemon {
 	bool dynamic_ownership; /* images are the VMM's user's while a VM runs */
 	bool remember_owner;    /* then they are again whose they were; if not, root's */
 	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */
+	const char *nbd_tls_dir; /* a folder with the certificates that NBD disks with tls='yes' show */
 	const char *uri;       /* what clients are told: qemu:///system */
 };

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/disk_source.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/vmm.h"
@@ -101,8 +102,9 @@ static struct conf_domain *edited(struct domain_change *change, const struct con
 	g_autoptr(GError) cause = NULL;
 	g_autofree char *text = conf_domain_edit(conf, change->edit, change->opaque, &cause);
 	struct conf_domain *next = text ? conf_domain_parse(text, live, &cause) : NULL;
-	if (next)
+	if (next && (!live || disk_sources_resolve(change->dom->all->daemon, next, conf, &cause)))
 		return next;
+	conf_domain_free(next);
 	if (cause->domain == VIRT_ERROR)
 		g_propagate_error(error, g_steal_pointer(&cause));
 	else

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "daemon/domain/device_args.h"
+#include "daemon/domain/disk_args.h"
+#include "daemon/domain/disk_source.h"
 #include "daemon/domain/vcpus.h"
 
 #include <stdlib.h>
@@ -108,28 +110,6 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
 	add_json(args, "-device", char_device(conf, chr));
 }
 
-/*
- * SATA disks and CD drives: a drive keeps its name when the medium changes, which a block node does not,
- * and its cache mode says whether writes are written through, which these devices have no property for.
- */
-static void add_drive(GPtrArray *args, const struct conf_domain_disk *disk)
-{
-	g_autofree char *node = disk_node_name(disk), *file = disk->file ? vmm_quote(disk->file) : NULL;
-	g_autofree char *format = vmm_quote(disk->format);
-	g_autoptr(GString) drive = g_string_new(NULL);
-	g_string_printf(drive, "if=none,id=%s,media=%s,readonly=%s", node, disk->cdrom ? "cdrom" : "disk",
-			disk->readonly ? "on" : "off");
-	if (file)
-		g_string_append_printf(drive, ",format=%s,file=%s", format, file);
-	if (disk->cache && strcmp(disk->cache, "default") != 0)
-		g_string_append_printf(drive, ",cache=%s", disk->cache);
-	if (disk->io)
-		g_string_append_printf(drive, ",aio=%s", disk->io);
-	if (disk->discard)
-		g_string_append_printf(drive, ",discard=%s", disk->discard);
-	add(args, "-drive", "%s", drive->str);
-}
-
 /* Ports first, whatever the document's order: they are the buses of what comes after them. */
 static void add_controllers(GPtrArray *args, const struct conf_domain *conf, bool root_ports)
 {
@@ -147,21 +127,54 @@ static void add_nic(GPtrArray *args, const struct conf_domain *conf, const struc
 	add_json(args, "-device", nic_device(conf, nic));
 }
 
-static void add_devices(GPtrArray *args, const struct conf_domain *conf, const char *run_dir,
-			const int *nic_fds)
+/* What the image needs before it is opened; *secret_fds goes on to the next disk's. */
+static bool add_disk_objects(GPtrArray *args, const struct daemon *daemon, const struct conf_domain_disk *disk,
+			     const int **secret_fds, GError **error)
+{
+	for (enum disk_object kind = 0; kind < DISK_OBJECTS; kind++) {
+		g_autofree char *file = NULL;
+		if (!disk_needs_object(disk, kind))
+			continue;
+		if (kind != DISK_TLS && !*secret_fds)
+			return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+					 "disk '%s' needs a secret, which stands on no command line", disk->target);
+		if (kind != DISK_TLS)
+			file = g_strdup_printf("/dev/fd/%d", *(*secret_fds)++);
+		json_t *object = disk_object(daemon, disk, kind, file, error);
+		if (!object)
+			return false;
+		add_json(args, "-object", object);
+	}
+	return true;
+}
+
+static bool add_disks(GPtrArray *args, const struct daemon *daemon, const struct conf_domain *conf,
+		      const int *secret_fds, GError **error)
+{
+	for (unsigned i = 0; i < conf->disks->len; i++) {
+		const struct conf_domain_disk *disk = conf->disks->pdata[i];
+		if (!add_disk_objects(args, daemon, disk, &secret_fds, error))
+			return false;
+		if (disk->virtio) {
+			add_json(args, "-blockdev", disk_blockdev(disk));
+		} else {
+			g_autofree char *drive = disk_drive(disk);
+			add(args, "-drive", "%s", drive);
+		}
+		add_json(args, "-device", disk_device(conf, disk));
+	}
+	return true;
+}
+
+static bool add_devices(GPtrArray *args, const struct daemon *daemon, const struct conf_domain *conf,
+			const char *run_dir, const int *fds, GError **error)
 {
 	add_controllers(args, conf, true);
 	add_controllers(args, conf, false);
-	for (unsigned i = 0; i < conf->disks->len; i++) {
-		const struct conf_domain_disk *disk = conf->disks->pdata[i];
-		if (disk->virtio)
-			add_json(args, "-blockdev", disk_blockdev(disk));
-		else
-			add_drive(args, disk);
-		add_json(args, "-device", disk_device(conf, disk));
-	}
+	if (!add_disks(args, daemon, conf, fds ? fds + conf->nics->len : NULL, error))
+		return false;
 	for (unsigned i = 0; i < conf->nics->len; i++)
-		add_nic(args, conf, conf->nics->pdata[i], nic_fds ? nic_fds[i] : -1);
+		add_nic(args, conf, conf->nics->pdata[i], fds ? fds[i] : -1);
 	for (unsigned i = 0; i < conf->chars->len; i++)
 		add_char(args, conf, conf->chars->pdata[i], run_dir);
 	for (unsigned i = 0; i < conf->filesystems->len; i++)
@@ -174,10 +187,11 @@ static void add_devices(GPtrArray *args, const struct conf_domain *conf, const c
 	}
 	if (conf->balloon)
 		add_json(args, "-device", balloon_device(conf));
+	return true;
 }
 
 GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *conf,
-			 const char *run_dir, const int *nic_fds, GError **error)
+			 const char *run_dir, const int *fds, GError **error)
 {
 	/* Another emulator would not understand what we say to it. */
 	if (conf->emulator && strcmp(conf->emulator, daemon->vmm) != 0) {
@@ -189,7 +203,7 @@ GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *
 	char uuid[37];
 	conf_uuid_format(conf->uuid, uuid);
 	g_autofree char *name = vmm_quote(conf->name), *run = vmm_quote(run_dir);
-	GPtrArray *args = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GPtrArray) args = g_ptr_array_new_with_free_func(g_free);
 	g_ptr_array_add(args, g_strdup(daemon->vmm));
 	add(args, "-name", "guest=%s", name);
 	add(args, "-uuid", "%s", uuid);
@@ -199,7 +213,8 @@ GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *
 	add(args, "-display", "none");
 	add(args, "-qmp", "unix:%s/qmp.sock,server=on,wait=off", run);
 	add_machine(args, conf);
-	add_devices(args, conf, run_dir, nic_fds);
+	if (!add_devices(args, daemon, conf, run_dir, fds, error))
+		return NULL;
 	g_ptr_array_add(args, NULL);
-	return args;
+	return g_steal_pointer(&args);
 }

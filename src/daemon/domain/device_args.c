@@ -55,35 +55,9 @@ json_t *controller_device(const struct conf_domain *conf,
 
 /* --- Disks ---------------------------------------------------------------------------------- */
 
-char *disk_node_name(const struct conf_domain_disk *disk)
-{
-	return g_strdup_printf("drive-%s", disk->dev.alias);
-}
-
-/* QEMU's cache modes: bypass the host's cache, ignore flushes. Write-back is the device's. */
-static json_t *cache_options(const struct conf_domain_disk *disk)
-{
-	const char *cache = disk->cache ? disk->cache : "default";
-	bool direct = strcmp(cache, "none") == 0 || strcmp(cache, "directsync") == 0;
-	return json_pack("{s:b, s:b}", "direct", direct, "no-flush", strcmp(cache, "unsafe") == 0);
-}
-
 static bool writes_through(const struct conf_domain_disk *disk)
 {
 	return g_strcmp0(disk->cache, "writethrough") == 0 || g_strcmp0(disk->cache, "directsync") == 0;
-}
-
-json_t *disk_blockdev(const struct conf_domain_disk *disk)
-{
-	g_autofree char *node = disk_node_name(disk);
-	json_t *file = json_pack("{s:s, s:s, s:o}", "driver", disk->block ? "host_device" : "file",
-				 "filename", disk->file, "cache", cache_options(disk));
-	set(file, "aio", disk->io);
-	json_t *image = json_pack("{s:s, s:s, s:b, s:o, s:o}", "driver", disk->format, "node-name", node,
-				  "read-only", (int)disk->readonly, "cache", cache_options(disk), "file",
-				  file);
-	set(image, "discard", disk->discard);
-	return image;
 }
 
 json_t *disk_throttle(const struct conf_domain_disk *disk)

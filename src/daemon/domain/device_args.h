@@ -9,10 +9,6 @@
 
 #include <jansson.h>
 
-/* The name of a disk's topmost block node; free with g_free(). */
-char *disk_node_name(const struct conf_domain_disk *disk);
-/* What -blockdev takes; of virtio disks only: command.c has a -drive for the others. */
-json_t *disk_blockdev(const struct conf_domain_disk *disk);
 /* What block_set_io_throttle takes. */
 json_t *disk_throttle(const struct conf_domain_disk *disk);
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);

@@ -94,8 +94,9 @@ void disk_now_edit(xmlNode *disk, const char *file, const char *format)
 {
 	bool block = g_str_has_prefix(file, "/dev/");
 	xmlNode *source = need_child(disk, "source"), *driver = need_child(disk, "driver");
-	xmlUnsetProp(source, (const xmlChar *)"file");
-	xmlUnsetProp(source, (const xmlChar *)"dev");
+	/* A volume's name is not that of the new image's. */
+	while (source->properties)
+		xmlRemoveProp(source->properties);
 	xmlSetProp(source, (const xmlChar *)(block ? "dev" : "file"), (const xmlChar *)file);
 	xmlSetProp(disk, (const xmlChar *)"type", (const xmlChar *)(block ? "block" : "file"));
 	xmlSetProp(driver, (const xmlChar *)"type", (const xmlChar *)format);
@@ -107,10 +108,8 @@ static bool edit_image(xmlNode *root, void *opaque, GError **error)
 	const struct refresh *refresh = opaque;
 	xml_for_each(disk, xml_child(root, "devices"), "disk") {
 		g_autofree char *target = conf_domain_child_attribute(disk, "target", "dev");
-		g_autofree char *file = conf_domain_child_attribute(disk, "source", "file");
-		g_autofree char *dev = conf_domain_child_attribute(disk, "source", "dev");
-		if (g_strcmp0(target, refresh->target) != 0 ||
-		    g_strcmp0(file ? file : dev, refresh->before) != 0)
+		g_autofree char *source = conf_disk_source_key(disk);
+		if (g_strcmp0(target, refresh->target) != 0 || g_strcmp0(source, refresh->before) != 0)
 			continue;
 		disk_now_edit(disk, refresh->file, refresh->format);
 	}
@@ -132,6 +131,13 @@ static void refuse_image(struct refresh *refresh, const char *target, const char
 	refresh_free(refresh);
 }
 
+/* Jobs and snapshots change images in files only; LUKS below a raw image is a format to the VMM. */
+static bool is_as_written(const struct conf_domain_disk *disk, const struct disk_now *now)
+{
+	return disk->source.kind == CONF_SOURCE_NETWORK || disk->source.encryption.given ||
+	       (g_strcmp0(disk->file, now->file) == 0 && strcmp(disk->format, now->format) == 0);
+}
+
 static void on_refreshed(void *opaque, const struct disk_now *now, const GError *error)
 {
 	struct refresh *refresh = opaque;
@@ -144,7 +150,7 @@ static void on_refreshed(void *opaque, const struct disk_now *now, const GError 
 	}
 	if (error)
 		log_warning("domain '%s': %s", dom->name, error->message);
-	if (!disk || (g_strcmp0(disk->file, now->file) == 0 && strcmp(disk->format, now->format) == 0)) {
+	if (!disk || is_as_written(disk, now)) {
 		if (refresh->call)
 			rpc_call_reply(refresh->call, NULL);
 		refresh_free(refresh);
@@ -155,7 +161,7 @@ static void on_refreshed(void *opaque, const struct disk_now *now, const GError 
 		return;
 	}
 	refresh->target = g_strdup(disk->target);
-	refresh->before = g_strdup(disk->file);
+	refresh->before = g_strdup(disk->source.key);
 	refresh->file = g_strdup(now->file);
 	refresh->format = g_strdup(now->format);
 	change_submit(dom, refresh->call, change_new(CHANGE_LIVE | (dom->definition ? CHANGE_CONFIG : 0),

@@ -167,8 +167,9 @@ void reboot_after_shutdown(struct domain *dom);
 /* command.c: "a,b" as "a,,b", for a list whose values end with a comma. Free with g_free(). */
 char *vmm_quote(const char *value);
 /*
- * Arguments of berth-vmm, NULL-terminated; `run_dir` is for its sockets, `nic_fds` has the
- * descriptor of each network card's tap, or -1; NULL: they are not made.
+ * Arguments of berth-vmm, NULL-terminated; `run_dir` is for its sockets, `fds` has the
+ * descriptor of each network card's tap, or -1, and of each secret of the disks; NULL: they are not made,
+ * and a disk that needs a secret is refused.
  */
 GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *conf,
-			 const char *run_dir, const int *nic_fds, GError **error);
+			 const char *run_dir, const int *fds, GError **error);

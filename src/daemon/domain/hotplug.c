@@ -3,6 +3,8 @@
 
 #include "daemon/domain/change.h"
 #include "daemon/domain/device_args.h"
+#include "daemon/domain/disk_args.h"
+#include "daemon/domain/disk_source.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vcpus.h"
@@ -106,6 +108,20 @@ static bool edit_attach(xmlNode *root, void *opaque, GError **error)
 	return true;
 }
 
+static bool add_disk_objects(struct domain_change *change, const struct conf_domain_disk *disk, GError **error)
+{
+	for (enum disk_object kind = 0; kind < DISK_OBJECTS; kind++) {
+		if (!disk_needs_object(disk, kind))
+			continue;
+		json_t *object = disk_object(change->dom->all->daemon, disk, kind, NULL, error);
+		if (!object)
+			return false;
+		json_t *id = json_pack("{s:O}", "id", json_object_get(object, "id"));
+		change_add_step(change, "object-add", object, "object-del", id);
+	}
+	return true;
+}
+
 static bool add_disk(struct domain_change *change, const struct conf_domain *conf,
 		     const struct conf_domain_disk *disk, GError **error)
 {
@@ -113,6 +129,8 @@ static bool add_disk(struct domain_change *change, const struct conf_domain *con
 	if (!disk->virtio)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 				  "disk bus 'sata' cannot be hotplugged: use bus='virtio'");
+	if (!add_disk_objects(change, disk, error))
+		return false;
 	change_add_step(change, "blockdev-add", disk_blockdev(disk), "blockdev-del",
 			json_pack("{s:s}", "node-name", node));
 	change_add_step(change, "device_add", disk_device(conf, disk), NULL, NULL);
@@ -216,15 +234,25 @@ static bool edit_detach(xmlNode *root, void *opaque, GError **error)
 	return true;
 }
 
+static void clean_up_disk_objects(struct domain_change *change, const struct conf_domain_disk *disk)
+{
+	for (enum disk_object kind = 0; kind < DISK_OBJECTS; kind++) {
+		g_autofree char *id = disk_needs_object(disk, kind) ? disk_object_id(disk, kind) : NULL;
+		if (id)
+			change_add_cleanup(change, "object-del", json_pack("{s:s}", "id", id));
+	}
+}
+
 /* What is left in the VMM of a device that is gone. */
 static bool plan_cleanup(struct domain_change *change, const struct conf_domain *conf,
 			 const struct conf_domain_device *dev, GError **error)
 {
 	const struct conf_domain_disk *disk = in_list(conf->disks, dev);
 	g_autofree char *id = NULL;
-	if (disk && disk->file) {
+	if (disk && conf_domain_disk_has_medium(disk)) {
 		id = disk_node_name(disk);
 		change_add_cleanup(change, "blockdev-del", json_pack("{s:s}", "node-name", id));
+		clean_up_disk_objects(change, disk);
 	} else if (in_list(conf->nics, dev)) {
 		id = g_strdup_printf("host%s", dev->alias);
 		change_add_cleanup(change, "netdev_del", json_pack("{s:s}", "id", id));
@@ -340,8 +368,12 @@ static bool update_disk(struct domain_change *change, const struct conf_domain_d
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "a disk's medium can be changed in a CD-ROM drive only");
 	edit->before = g_strdup(old->file);
-	if (same(old->file, next->file))
+	if (same(old->source.key, next->source.key))
 		return true;
+	if (next->source.kind == CONF_SOURCE_NETWORK || next->source.encryption.given)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "drive '%s': a running domain takes a medium that is a file, a block device or "
+				  "a volume, and not encrypted", next->target);
 	json_t *args = json_pack("{s:s, s:b}", "id", old->dev.alias, "force",
 				 (int)(change->flags >> 2 & 1));
 	if (!next->file) {

@@ -3,8 +3,9 @@
 #include "daemon/domain/domain.h"
 
 #include "base/log.h"
-#include "daemon/domain/snapshot.h"
+#include "daemon/domain/disk_source.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/snapshot.h"
 #include "daemon/domain/vmm.h"
 
 #include <errno.h>
@@ -227,6 +228,7 @@ static void load_running(struct domains *domains, const char *folder)
 	struct domain *dom = domain_by_uuid(domains, conf->uuid);
 	if (!dom)
 		dom = domain_add(domains, conf);
+	disk_sources_restore(domains->daemon, conf);
 	dom->live = conf;
 	dom->id = MAX(read_id(path), 1);
 	domains->next_id = MAX(domains->next_id, dom->id + 1);

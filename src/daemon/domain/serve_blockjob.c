@@ -53,6 +53,11 @@ static const struct conf_domain_disk *find(struct rpc_call *call, const struct r
 	if (!*dom || !rpc_call_check_flags(call, flags, allowed) || !domain_runs(call, *dom))
 		return NULL;
 	const struct conf_domain_disk *disk = conf_domain_find_disk((*dom)->live, path);
+	if (disk && !disk->cdrom && (disk->source.kind == CONF_SOURCE_NETWORK || disk->source.encryption.given)) {
+		fail_with(call, VIRT_OPERATION_UNSUPPORTED, "block jobs of disk '%s' are not supported, as it is %s",
+			  disk->target, disk->source.encryption.given ? "encrypted" : "on a server");
+		return NULL;
+	}
 	if (disk && !disk->cdrom && disk->file)
 		return disk;
 	fail_with(call, VIRT_INVALID_ARG, "disk '%s' not found in domain", path);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "daemon/domain/agent_call.h"
 #include "daemon/domain/disk_now.h"
+#include "daemon/domain/disk_source.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/qemu.h"
@@ -279,7 +280,8 @@ void serve_connect_domain_xml_to_native(
 	if (strcmp(args->native_format, "qemu-argv") != 0)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported config type %s",
 			   args->native_format);
-	else if ((conf = conf_domain_parse(args->domain_xml, true, &cause)))
+	else if ((conf = conf_domain_parse(args->domain_xml, true, &cause)) &&
+		 disk_sources_resolve(rpc_call_daemon(call), conf, NULL, &cause))
 		list = vmm_arguments(rpc_call_daemon(call), conf, "/run/berth", NULL, &cause);
 	conf_domain_free(conf);
 	if (!error && !list)

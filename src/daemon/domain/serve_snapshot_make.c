@@ -96,9 +96,8 @@ static bool edit_overlays(xmlNode *root, void *opaque, GError **error)
 			disk ? conf_domain_find_disk(domain_conf(job->dom), disk->name) : NULL;
 		xml_for_each(node, its ? xml_child(root, "devices") : NULL, "disk") {
 			g_autofree char *target = conf_domain_child_attribute(node, "target", "dev");
-			g_autofree char *file =
-				conf_domain_child_attribute(node, "source", its->block ? "dev" : "file");
-			if (g_strcmp0(target, disk->name) == 0 && g_strcmp0(file, its->file) == 0)
+			g_autofree char *source = conf_disk_source_key(node);
+			if (g_strcmp0(target, disk->name) == 0 && g_strcmp0(source, its->source.key) == 0)
 				disk_now_edit(node, disk->file, disk->format);
 		}
 	}

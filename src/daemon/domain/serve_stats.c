@@ -151,7 +151,7 @@ void serve_domain_block_stats_flags(struct rpc_call *call,
 
 struct size_query {
 	struct rpc_call *call;
-	char *node, *file;
+	char *node, *file; /* `file` is NULL: on a server */
 };
 
 /* Of a file as the host's file system has it. */
@@ -174,13 +174,16 @@ static void on_nodes(void *opaque, json_t *result, const GError *failure)
 	GError *error = NULL;
 	size_t i;
 	json_t *node;
-	if (file_sizes(query->file, &ret, &error) && !failure) {
+	if ((!query->file || file_sizes(query->file, &ret, &error)) && !failure) {
 		json_array_foreach(result, i, node) {
 			const char *name = json_string_value(json_object_get(node, "node-name"));
 			const json_t *size = json_object_get(json_object_get(node, "image"), "virtual-size");
 			if (g_strcmp0(name, query->node) == 0 && json_is_integer(size))
 				ret.capacity = json_integer_value(size);
 		}
+		/* What a server has allocated it does not say. */
+		if (!query->file)
+			ret.physical = ret.capacity;
 	}
 	if (!error && failure)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "%s", failure->message);
@@ -204,13 +207,15 @@ void serve_domain_get_block_info(struct rpc_call *call,
 	if (!disk)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "invalid path %s not assigned to domain",
 			   args->path);
-	else if (!disk->file)
+	else if (!conf_domain_disk_has_medium(disk))
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "disk '%s' does not currently have a "
 			   "source assigned", disk->target);
-	else if (!dom->vmm && strcmp(disk->format, "raw") != 0)
+	else if (!dom->vmm && (strcmp(disk->format, "raw") != 0 || !disk->file || disk->source.encryption.given))
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-			   "the size of a %s image is known while the domain runs: ask berth-img info",
-			   disk->format);
+			   "the size of a %s is known while the domain runs: ask %s", !disk->file
+			   ? disk->source.kind == CONF_SOURCE_VOLUME ? "volume" : "disk on a server"
+			   : disk->source.encryption.given ? "LUKS image" : "image that is not raw",
+			   disk->source.kind == CONF_SOURCE_VOLUME ? "virsh vol-info" : "berth-img info");
 	struct remote_domain_get_block_info_ret ret = {0};
 	if (!error && !dom->vmm && file_sizes(disk->file, &ret, &error)) {
 		rpc_call_reply(call, &ret);
@@ -417,15 +422,16 @@ static void fill_disks(const struct bulk_one *one, struct params *params, const 
 		struct remote_domain_get_block_info_ret sizes;
 		snprintf(name, sizeof(name), "block.%u.name", i);
 		params_add_string(params, name, disk->target);
-		if (!disk->file)
+		if (!conf_domain_disk_has_medium(disk))
 			continue;
 		snprintf(name, sizeof(name), "block.%u.path", i);
-		params_add_string(params, name, disk->file);
+		if (disk->file)
+			params_add_string(params, name, disk->file);
 		for (unsigned k = 0; entry && k < G_N_ELEMENTS(names); k++) {
 			snprintf(name, sizeof(name), "block.%u.%s", i, names[k][0]);
 			params_add_ullong(params, name, number(entry, names[k][1]));
 		}
-		if (!file_sizes(disk->file, &sizes, NULL))
+		if (!disk->file || !file_sizes(disk->file, &sizes, NULL))
 			continue;
 		snprintf(name, sizeof(name), "block.%u.allocation", i);
 		params_add_ullong(params, name, sizes.allocation);

@@ -12,6 +12,7 @@
 #include "daemon/domain/cgroup.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_now.h"
+#include "daemon/domain/disk_source.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
@@ -449,13 +450,14 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	g_autofree char *xml = conf_domain_format(conf, -1);
 	dom->live = conf_domain_parse(xml, true, error);
 	dom->id = dom->all->next_id;
-	if (!dom->live || !nvram_prepare(dom->all->daemon, dom->live, error))
+	if (!dom->live || !disk_sources_resolve(dom->all->daemon, dom->live, NULL, error) ||
+	    !nvram_prepare(dom->all->daemon, dom->live, error))
 		return false;
 	if (!vmm_user_choose(vmm, error) || !vmm_user_make_folders(vmm, error))
 		return false;
 	g_autofree char *folder = vmm_user_folder(vmm->run_dir);
 	g_autoptr(GArray) fds = interface_open_all(dom, error);
-	if (!fds)
+	if (!fds || !disk_secrets_open_all(dom->all->daemon, dom->live, vmm->user, fds, error))
 		return false;
 	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, dom->live, folder,
 						  (const int *)(void *)fds->data, error);

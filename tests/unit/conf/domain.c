@@ -110,6 +110,24 @@ static void test_disks(void)
 	conf_domain_free(conf);
 }
 
+/* A server's default is that its certificate is checked; a secret may stand on either side of <source>. */
+static void test_servers(void)
+{
+	struct conf_domain *conf = parse(
+		"", "<disk type='network' device='cdrom'><source protocol='https' name='a' query='b'>"
+		    "<host name='h' port='1'/><ssl/></source><target dev='sda'/></disk>"
+		    "<disk type='volume'><source pool='p' volume='v'/><target dev='vda'/>"
+		    "<encryption format='luks'><secret type='passphrase' usage='u'/></encryption></disk>", NULL);
+	const struct conf_domain_disk *web = conf->disks->pdata[0], *volume = conf->disks->pdata[1];
+	const struct conf_source_host *host = web->source.hosts->pdata[0];
+	g_assert_false(web->file || web->source.unverified || web->source.auth.given);
+	g_assert_true(conf_domain_disk_has_medium(web) && conf_domain_disk_has_medium(volume));
+	g_assert_cmpstr(host->port, ==, "1");
+	g_assert_cmpstr(volume->source.encryption.usage_id, ==, "u");
+	g_assert_cmpstr(volume->source.key, ==, "pool=p\nvolume=v\n");
+	conf_domain_free(conf);
+}
+
 static void test_refusals(void)
 {
 	static const struct {
@@ -131,7 +149,16 @@ static void test_refusals(void)
 		{"<sysinfo type='fwcfg'/>", "", "sysinfo type 'fwcfg'"},
 		{"<sysinfo><bios><entry name='colour'/></bios></sysinfo>", "", "no entry 'colour'"},
 		{"<sysinfo><system><entry name='uuid'>x</entry></system></sysinfo>", "", "UUID mismatch"},
-		{"", "<disk type='network'/>", "disk type 'network': there is file, block"},
+		{"", "<disk type='dir'/>", "disk type 'dir': there is file, block, volume, network"},
+		{"", "<disk type='network'/>", "<source> is missing"},
+		{"", "<disk type='network'><source protocol='nbd'/></disk>", "<host> is missing"},
+		{"", "<disk type='network'><source protocol='sheepdog'/></disk>", "protocol 'sheepdog': there is"},
+		{"", "<disk type='volume'><source pool='p'/></disk>", "<source pool=... volume=...> is missing"},
+		{"", "<disk type='file'><source file='/x'><host name='a'/></source></disk>", "type='network'"},
+		{"", "<disk type='network'><source protocol='ssh' name='a'><host name='a/b'/></source></disk>",
+		 "'a/b' is no name of a host"},
+		{"", "<disk type='file'><source file='/x'><encryption format='luks'/></source></disk>",
+		 "one <secret type='passphrase'>"},
 		{"", "<disk type='file'><target dev='vda'/></disk>", "<source> is missing"},
 		{"", "<disk type='file'><driver cache='none,readonly=on'/></disk>", "cache 'none,readonly=on'"},
 		{"", "<disk type='file'><driver io='fast'/></disk>", "io 'fast': there is threads"},
@@ -271,6 +298,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/defaults", test_defaults);
 	g_test_add_func("/domain/foreign-metadata", test_foreign_metadata);
 	g_test_add_func("/domain/disks", test_disks);
+	g_test_add_func("/domain/servers", test_servers);
 	g_test_add_func("/domain/sysinfo", test_sysinfo);
 	g_test_add_func("/domain/shares", test_shares);
 	g_test_add_func("/domain/usb", test_usb);
