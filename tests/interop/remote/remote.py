@@ -443,6 +443,14 @@ def rbd():
     refused("write rbd:POOL", "info", "rbd:pool")
     refused("is no KEY=VALUE", "info", "rbd:pool/image:id")
     refused("No secret with id", "info", "--image-opts", "driver=rbd,pool=p,image=i,key-secret=none")
+    with temporary_folder() as folder:
+        conf = os.path.join(folder, "conf")
+        with open(conf, "w") as file:
+            file.write("[global]\nclient mount timeout = 1\nauth client required = cephx\n")
+        # A key that Ceph could not read would be an invalid argument before it looks for the cluster.
+        refused("timed out", "info", "--object",
+                "secret,id=key,format=base64,data=AQB5hFJn2k1dLhAAp1FUUS5cD1u0JmU0cVqCNg==", "--image-opts",
+                f"driver=rbd,pool=p,image=i,conf={conf},server.0.host=127.0.0.1,server.0.port=1,key-secret=key")
 
 
 def missing_library():

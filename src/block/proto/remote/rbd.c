@@ -318,9 +318,13 @@ static bool rbd_take_options(struct remote_node *remote, json_t *dict, GError **
 	n->auth = methods->len ? g_strdup(methods->str) : NULL;
 	g_string_free(methods, true);
 	json_object_del(dict, "auth-client-required");
+	/* As QEMU has it, the secret holds the key's bytes, and Ceph wants them in base64. */
+	g_autoptr(GBytes) key = NULL;
 	if (!take_monitors(n, dict, error) ||
-	    !remote_take_secret(&n->remote.node, dict, "key-secret", &n->key, error))
+	    !remote_take_secret_bytes(&n->remote.node, dict, "key-secret", &key, error))
 		return false;
+	if (key)
+		n->key = g_base64_encode(g_bytes_get_data(key, NULL), g_bytes_get_size(key));
 	if (n->snapshot && !n->remote.node.readonly)
 		return error_set(error, BERTH_ERR_INVALID, "a snapshot can only be read: use readonly=on");
 	return (n->pool && n->image) || error_set(error, BERTH_ERR_INVALID, "rbd needs pool and image");

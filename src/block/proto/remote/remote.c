@@ -270,17 +270,26 @@ bool remote_create(const struct block_create *create, GError **error)
 	return call.good;
 }
 
-bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,
-			GError **error)
+bool remote_take_secret_bytes(struct block_node *node, json_t *dict, const char *key, GBytes **secret,
+			      GError **error)
 {
 	g_autofree char *id = block_take_string(dict, key);
 	if (!id)
 		return true;
-	g_autoptr(GBytes) bytes = block_object_take(node->graph, id, BLOCK_OBJECT_SECRET, error);
-	if (!bytes) {
+	*secret = block_object_take(node->graph, id, BLOCK_OBJECT_SECRET, error);
+	if (!*secret)
 		g_prefix_error(error, "%s: ", key);
+	return *secret != NULL;
+}
+
+bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,
+			GError **error)
+{
+	g_autoptr(GBytes) bytes = NULL;
+	if (!remote_take_secret_bytes(node, dict, key, &bytes, error))
 		return false;
-	}
+	if (!bytes)
+		return true;
 	g_free(*secret);
 	*secret = g_strndup(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
 	return true;

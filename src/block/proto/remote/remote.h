@@ -77,6 +77,10 @@ bool remote_create(const struct block_create *create, GError **error);
 bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,
 			GError **error);
 
+/* The same as it is; unref it. */
+bool remote_take_secret_bytes(struct block_node *node, json_t *dict, const char *key, GBytes **secret,
+			      GError **error);
+
 /* A name of the form SCHEME://[USER[:PASSWORD]@]HOST[:PORT]/PATH[?KEY=VALUE&...]. */
 struct remote_url {
 	char *scheme, *user, *password, *host, *path; /* decoded; NULL: none */
