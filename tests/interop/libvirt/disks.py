@@ -215,17 +215,27 @@ def check_hot_plug(daemon, guest, folder, socket_path):
         check_nothing_leaks(daemon)
         daemon.virsh("detach-device", "disks", xml, "--live")
         guest.run("[ ! -e /dev/vde ]", 60)
-    xml = write(daemon, "hot.xml", disk(f"<source protocol='nbd' name='unix'>"
-                                        f"<host transport='unix' socket='{socket_path}'/></source>", "vdh"))
-    daemon.virsh("attach-device", "disks", xml, "--live")
+    daemon.virsh("attach-disk", "disks", "unix", "vdh", "--sourcetype", "network", "--source-protocol", "nbd",
+                 "--source-host-transport", "unix", "--source-host-socket", socket_path, "--live")
     read_in(guest, "/dev/vde", "unix")
-    daemon.virsh("detach-device", "disks", xml, "--live")
+    assert re.search("network +disk +vdh +unix", daemon.said("domblklist", "disks", "--details"))
+    daemon.virsh("detach-disk", "disks", "vdh", "--live")
 
 
 def check_restart(daemon):
+    """What runs is as it was; what starts with the daemon finds its volume in a pool that starts too."""
+    xml = XML.format(kernel="/nowhere", initrd="/nowhere", disks=disk("<source pool='pool' volume='plain'/>", "vda",
+                                                                     kind="volume"))
+    xml = re.sub("<kernel>.*?</cmdline>", "", xml.replace("<name>disks", "<name>auto"), flags=re.S)
+    daemon.virsh("define", write(daemon, "auto.xml", xml))
+    daemon.virsh("autostart", "auto")
+    fails(daemon, "no storage vol with matching name 'plain'", "start", "auto")
+    daemon.virsh("vol-create-as", "pool", "plain", "1M")
     before = daemon.said("dumpxml", "disks")
     daemon.stop()
     daemon.start()
+    daemon.wait(lambda: daemon.said("domstate", "auto") == "running", "the domain starts by itself")
+    daemon.virsh("destroy", "auto")
     assert daemon.said("dumpxml", "disks") == before
     daemon.wait(lambda: f"Capacity:       {SIZE}" in daemon.virsh("domblkinfo", "disks", "vdd",
                                                                 check=False).stdout, "the volume is known")
@@ -254,7 +264,9 @@ def main():
         server.user = "fred:" + PASSWORDS["web"]
         stack.enter_context(web.running(server))
         define_secrets(daemon)
-        daemon.virsh("pool-create-as", "pool", "dir", "--target", pool)
+        daemon.virsh("pool-define-as", "pool", "dir", "--target", pool)
+        daemon.virsh("pool-start", "pool")
+        daemon.virsh("pool-autostart", "pool")
         nbd = f"<source protocol='nbd' name='tls' tls='yes' tlsHostname='localhost'>"\
               f"<host name='127.0.0.1' port='{port}'/></source>"
         disks = [disk(f"<source protocol='nbd' name='unix'><host transport='unix' socket='{sockets}'/></source>", "vda"),
