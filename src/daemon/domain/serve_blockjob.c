@@ -260,8 +260,10 @@ void serve_domain_block_rebase(struct rpc_call *call, const struct remote_domain
 	struct domain *dom;
 	const struct conf_domain_disk *disk = find(call, &args->dom, args->path, args->flags,
 						   SHALLOW | REUSE | RAW | COPY | DEV | BYTES, &dom);
+	if (!disk)
+		return; /* and the call's arguments have gone with it */
 	bool reuse = args->flags & (REUSE | DEV);
-	if (!disk || !check_target(call, args->base ? args->base : "", reuse))
+	if (!check_target(call, args->base ? args->base : "", reuse))
 		return;
 	json_t *command = mirror_arguments(args->base, args->flags & RAW ? "raw" : NULL,
 					   (args->flags & SHALLOW) | (reuse ? COPY_REUSE : 0));
