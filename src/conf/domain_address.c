@@ -481,6 +481,17 @@ static void write_unit(xmlNode *node, const char *type, const char *const *names
 		set_hex(address, names[i], "%u", values[i]);
 }
 
+/* As in libvirt, sdc is at port 2 whatever stands before it; another one if that is taken. */
+static unsigned choose_port(const struct conf_domain_disk *disk, unsigned taken)
+{
+	unsigned port = strlen(disk->target) == 3 ? (unsigned)(disk->target[2] - 'a') : SATA_PORTS;
+	if (port < SATA_PORTS && !(taken >> port & 1))
+		return port;
+	for (port = 0; taken >> port & 1;)
+		port++;
+	return port;
+}
+
 static bool place_sata(struct conf_domain *conf, GError **error)
 {
 	static const char *const names[] = {"controller", "bus", "target", "unit", NULL};
@@ -496,8 +507,8 @@ static bool place_sata(struct conf_domain *conf, GError **error)
 				return false;
 			if (given != (pass == 0))
 				continue;
-			while (!given && taken >> disk->unit & 1)
-				disk->unit++;
+			if (!given)
+				disk->unit = choose_port(disk, taken);
 			if (disk->unit >= SATA_PORTS || taken >> disk->unit & 1)
 				return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, disk->dev.node,
 							 "SATA port %u is taken, or there are more than %d "

@@ -15,9 +15,9 @@
 
 /* --- Volumes -------------------------------------------------------------------------------- */
 
-/* NULL with *error set; else free it with g_free(). */
-static char *volume_path(const struct daemon *daemon, const struct conf_disk_source *source, GError **error)
+char *disk_volume_path(const struct daemon *daemon, const struct conf_domain_disk *disk, GError **error)
 {
+	const struct conf_disk_source *source = &disk->source;
 	struct storage_pool *pool = storage_pool_by_name(daemon->storage, source->pool);
 	if (!pool) {
 		virt_error(error, VIRT_FROM_STORAGE, VIRT_NO_STORAGE_POOL,
@@ -54,7 +54,7 @@ bool disk_sources_resolve(const struct daemon *daemon, struct conf_domain *conf,
 		if (disk->source.kind != CONF_SOURCE_VOLUME)
 			continue;
 		g_autofree char *path = g_strdup(known_path(known, disk));
-		if (!path && !(path = volume_path(daemon, &disk->source, error)))
+		if (!path && !(path = disk_volume_path(daemon, disk, error)))
 			return false;
 		conf_domain_disk_resolve(disk, path);
 	}

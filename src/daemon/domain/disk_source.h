@@ -16,6 +16,8 @@ enum disk_object {
 	DISK_TLS, DISK_OBJECTS,
 };
 
+/* Where a disk of type volume is now. NULL with *error set, in libvirt's words; free with g_free(). */
+char *disk_volume_path(const struct daemon *daemon, const struct conf_domain_disk *disk, GError **error);
 /*
  * Look up the paths of all volumes. `known`, which may be NULL, is the document of the domain as it runs: a
  * volume that is in it is where it was. Fails in libvirt's words.

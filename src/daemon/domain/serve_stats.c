@@ -7,6 +7,7 @@
 #include "daemon/domain/stats.h"
 
 #include "base/log.h"
+#include "daemon/domain/disk_source.h"
 #include "daemon/domain/params.h"
 #include "daemon/domain/process.h"
 #include "daemon/domain/vmm.h"
@@ -196,10 +197,28 @@ static void on_nodes(void *opaque, json_t *result, const GError *failure)
 	g_free(query);
 }
 
+/* While no VMM knows the format: the size of a raw image is its file's. */
+static bool stopped_sizes(struct domain *dom, const struct conf_domain_disk *disk,
+			  struct remote_domain_get_block_info_ret *ret, GError **error)
+{
+	if (disk->source.kind == CONF_SOURCE_NETWORK || disk->source.encryption.given ||
+	    strcmp(disk->format, "raw") != 0)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "the size of %s is known while the domain runs: ask berth-img info",
+				  disk->source.kind == CONF_SOURCE_NETWORK ? "a disk on a server"
+				  : disk->source.encryption.given ? "an encrypted image"
+				  : "an image that is not raw");
+	if (disk->source.kind != CONF_SOURCE_VOLUME)
+		return file_sizes(disk->file, ret, error);
+	g_autofree char *path = disk_volume_path(dom->all->daemon, disk, error);
+	return path && file_sizes(path, ret, error);
+}
+
 void serve_domain_get_block_info(struct rpc_call *call,
 				 const struct remote_domain_get_block_info_args *args)
 {
 	struct domain *dom = domain_find(call, &args->dom);
+	struct remote_domain_get_block_info_ret ret = {0};
 	GError *error = NULL;
 	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
 		return;
@@ -210,14 +229,7 @@ void serve_domain_get_block_info(struct rpc_call *call,
 	else if (!conf_domain_disk_has_medium(disk))
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "disk '%s' does not currently have a "
 			   "source assigned", disk->target);
-	else if (!dom->vmm && (strcmp(disk->format, "raw") != 0 || !disk->file || disk->source.encryption.given))
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-			   "the size of a %s is known while the domain runs: ask %s", !disk->file
-			   ? disk->source.kind == CONF_SOURCE_VOLUME ? "volume" : "disk on a server"
-			   : disk->source.encryption.given ? "LUKS image" : "image that is not raw",
-			   disk->source.kind == CONF_SOURCE_VOLUME ? "virsh vol-info" : "berth-img info");
-	struct remote_domain_get_block_info_ret ret = {0};
-	if (!error && !dom->vmm && file_sizes(disk->file, &ret, &error)) {
+	else if (!dom->vmm && stopped_sizes(dom, disk, &ret, &error)) {
 		rpc_call_reply(call, &ret);
 		return;
 	}

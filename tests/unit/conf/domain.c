@@ -110,6 +110,21 @@ static void test_disks(void)
 	conf_domain_free(conf);
 }
 
+/* A SATA disk's port is its target's letter, and the first free one if there is no such port. */
+static void test_sata(void)
+{
+	struct conf_domain *conf = parse(
+		"", "<disk type='file'><source file='/a'/><target dev='sdc'/></disk>"
+		    "<disk type='file'><source file='/b'/><target dev='sdz'/></disk>"
+		    "<disk type='file'><source file='/c'/><target dev='sda'/></disk>"
+		    "<disk type='file'><source file='/d'/><target dev='sdb'/>"
+		    "<address type='drive' unit='3'/></disk>", NULL);
+	static const unsigned ports[] = {2, 0, 1, 3};
+	for (unsigned i = 0; i < G_N_ELEMENTS(ports); i++)
+		g_assert_cmpuint(((struct conf_domain_disk *)conf->disks->pdata[i])->unit, ==, ports[i]);
+	conf_domain_free(conf);
+}
+
 /* A server's default is that its certificate is checked; a secret may stand on either side of <source>. */
 static void test_servers(void)
 {
@@ -299,6 +314,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/foreign-metadata", test_foreign_metadata);
 	g_test_add_func("/domain/disks", test_disks);
 	g_test_add_func("/domain/servers", test_servers);
+	g_test_add_func("/domain/sata", test_sata);
 	g_test_add_func("/domain/sysinfo", test_sysinfo);
 	g_test_add_func("/domain/shares", test_shares);
 	g_test_add_func("/domain/usb", test_usb);
