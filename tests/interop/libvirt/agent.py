@@ -186,7 +186,7 @@ def main():
         fails(daemon, "Guest agent is not responding", "domhostname", "agent")
         with console(daemon) as guest:
             guest.expect("Escape character is .*\n", 60)
-            guest.wake("# ", 60)
+            guest.wake(60)
             check_lies(daemon, guest)
             check_end(daemon, guest)
         missing = set(COVERS.split()) - daemon.called()

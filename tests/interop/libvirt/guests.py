@@ -282,8 +282,7 @@ def check_console_again(daemon):
     """The console of a VM that a former daemon started: what is typed arrives, and the answer comes back."""
     with console(daemon, "live") as guest:
         guest.expect("Escape character is .*\n", 60)
-        # A prompt that nobody saw is gone.
-        guest.wake("guest# ", 60)
+        guest.wake(60)
         guest.send("echo $((6 * 7))\n")
         guest.expect("42", 60)
         check_shutdown(daemon, guest)
