@@ -15,10 +15,13 @@ static json_t *run_device_add(void *opaque, const json_t *args, GError **error)
 {
 	struct keyval *kv = json_to_keyval(args, error);
 	struct conf_item *item = kv ? conf_item_from_keyval(CONF_DEVICE, kv, error) : NULL;
+	struct vmm *vmm = opaque;
 	if (item && cpus_is_cpu(item))
-		cpus_plug(opaque, item, error);
+		cpus_plug(vmm, item, error);
+	else if (item && item->id && machine_find_cpu(vmm->machine, item->id) >= 0)
+		qmp_error(error, QMP_ERROR_GENERIC, "Duplicate device ID '%s'", item->id);
 	else if (item)
-		vmm_add_device(opaque, item, error);
+		vmm_add_device(vmm, item, error);
 	conf_item_free(item);
 	return NULL;
 }

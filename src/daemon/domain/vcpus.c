@@ -105,6 +105,8 @@ static struct domain_change *new_change(uint32_t flags, const struct vcpu_count 
 static void on_threads(void *opaque, json_t *result, const GError *error)
 {
 	struct domain *dom = opaque;
+	if (error)
+		log_warning("domain '%s': its vCPUs are not known: %s", dom->name, error->message);
 	if (error || !dom->vmm)
 		return;
 	unsigned count = vmm_take_threads(dom, result);

@@ -66,6 +66,7 @@ def comes_and_goes():
                 "socket-id": 3, "core-id": 0, "thread-id": 0})
             refused(qmp, "Duplicate", "device_add", driver=TYPE, id="fourth", **{
                 "socket-id": 2, "core-id": 0, "thread-id": 0})
+            refused(qmp, "Duplicate", "device_add", driver="virtio-rng-pci", id="fourth")
             refused(qmp, "socket-id", "device_add", driver=TYPE, **{
                 "socket-id": 4, "core-id": 0, "thread-id": 0})
             refused(qmp, "not set", "device_add", driver=TYPE, id="x")
