@@ -47,8 +47,8 @@ MACHINE = ["qemu-system-x86_64", "-machine", "q35", "-m", "3000", "-nographic", 
 MACHINES = {
     # One processor: with two that run at once the lab's own kernel sometimes stops ("soft lockup" on
     # both, in the scheduler) when the host is loaded, which no program can do to its
-    # kernel: QEMU's fault. So a guest's two vCPUs take turns. QEMU 7.2 executes a guest's XSETBV without asking whether the
-    # host intercepts it (target/i386/tcg/translate.c), so a guest that sets XCR0 sets the host's
+    # kernel: QEMU's fault. So a guest's two vCPUs take turns. QEMU 7.2 executes a guest's XSETBV
+    # without asking whether the host intercepts it (target/i386/tcg/translate.c), so a guest that sets XCR0 sets the host's
     # behind KVM's back: no XSAVE here, and no AVX.
     "fast": ["-accel", "tcg,thread=multi", "-cpu", "max,-xsave", "-smp", "1"],
     # One processor, a nanosecond per instruction: a load of the real host does not show, and nothing
