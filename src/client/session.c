@@ -17,6 +17,8 @@
 
 /* Of its start: it asks berth-vmm what the host can do before it listens. */
 enum { START_LIMIT_MS = 30000, START_STEP_MS = 20 };
+/* Nobody else ends it: it leaves after so long without clients, VMs and networks. */
+#define IDLE_LIMIT_S "120"
 
 static char *session_folder(void)
 {
@@ -76,7 +78,7 @@ static void become_daemon(const char *daemon, const char *folder)
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
 	signal(SIGPIPE, SIG_DFL);
-	execl(daemon, daemon, "--session", NULL);
+	execl(daemon, daemon, "--session", "--timeout", IDLE_LIMIT_S, NULL);
 	_exit(127);
 }
 

@@ -58,18 +58,24 @@ class Session:
         results = [(mask.sub(lambda m: m[1] or "", r.stdout), r.stderr, r.returncode) for r in (theirs, ours)]
         assert results[0] == results[1], f"{line}:\nvirsh: {results[0]}\nberth: {results[1]}"
 
-    def end(self):
-        """The daemon and its machines, found by the folder in their environment."""
+    def processes(self):
+        """The daemon and its machines, found by the folder in their environment: pid, command line."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/environ", "rb") as file:
                     ours = f"HOME={self.top}".encode() in file.read().split(b"\0")
                 with open(f"/proc/{pid}/comm") as file:
                     ours = ours and file.read().startswith("berth")
+                with open(f"/proc/{pid}/cmdline") as file:
+                    command = file.read().split("\0")
             except OSError:
                 continue
             if ours and int(pid) != os.getpid():
-                os.kill(int(pid), signal.SIGKILL)
+                yield int(pid), command
+
+    def end(self):
+        for pid, _ in self.processes():
+            os.kill(pid, signal.SIGKILL)
 
 
 def read_until(fd, words):
@@ -94,6 +100,12 @@ def check_console(session):
         os.write(fd, b"\x1d")
         time.sleep(0.05)
     os.close(fd)
+
+
+def check_daemon(session):
+    """It was started by berth, and leaves by itself when nobody needs it."""
+    daemons = [command for _, command in session.processes() if command[0].endswith("berthd")]
+    assert len(daemons) == 1 and "--timeout" in daemons[0], daemons
 
 
 def check_json(session):
@@ -320,7 +332,7 @@ def main():
             session.berth("start", "life")
             for line in SAME:
                 session.both(line)
-            for check in (check_json, check_console, check_events, check_transports, check_network,
+            for check in (check_daemon, check_json, check_console, check_events, check_transports, check_network,
                           check_streams, check_completion, check_install,
                           check_shell):
                 check(session)
