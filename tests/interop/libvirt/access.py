@@ -217,4 +217,5 @@ def main():
     check_sasl()
 
 
-main()
+if __name__ == "__main__":
+    main()
