@@ -13,7 +13,7 @@
 
 #include "block/core/driver.h"
 #include "block/core/options.h"
-#include "block/proto/remote/library.h"
+#include "base/library.h"
 
 #define REMOTE_CONNECTIONS 4
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Libraries that are loaded when an image needs them: protocols that few use cost neither start-up
+ * Libraries that are loaded when they are needed: what few use costs neither start-up
  * time nor memory, and a machine without the library runs all the rest. A file has one, `library`,
  * and calls its functions through a struct of pointers:
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "block/proto/remote/library.h"
+#include "base/library.h"
 
 #include "base/error.h"
 
