@@ -96,6 +96,7 @@ static bool make(struct shell *sh, const struct install *install, char *first, c
 		return shell_fail(sh, "Failed to define domain '%s'", install->name);
 	if (install->autostart && !CALL(sh, domain_set_autostart, created.dom, 1))
 		return shell_fail(sh, "Failed to mark domain '%s' as autostarted", install->name);
+	install_remove_scratch(install);
 	shell_extra(sh, "Domain '%s' created\n", install->name);
 	return follow(sh, install, created.dom);
 }
@@ -124,6 +125,7 @@ static int run(int argc, char **argv)
 	struct shell sh = {.escape = "^]"};
 	struct install install = {NULL};
 	bool good = install_parse(&sh, &install, argc, argv) && run_with(&sh, &install);
+	install_remove_scratch(&install);
 	shell_report(&sh);
 	client_close(sh.client);
 	g_free(sh.uri);
@@ -133,7 +135,7 @@ static int run(int argc, char **argv)
 
 const struct subcommand install_command = {
 	.name = "install",
-	.usage = "--name NAME --disk DISK [--cdrom ISO | --location DIR | --import] [options]",
+	.usage = "--name NAME --disk DISK [--cdrom ISO | --location TREE | --import] [options]",
 	.summary = "Make a domain and install a system in it, by virt-install's options",
 	.text =
 		"\nA disk with a size that does not exist yet is made. The first boot is from the CD-ROM image\n"
@@ -141,6 +143,7 @@ const struct subcommand install_command = {
 		"on this terminal: Ctrl-] leaves it, the domain goes on.\n\n"
 		"Examples:\n"
 		"  berth install --name web --disk size=20 --cdrom debian.iso\n"
+		"  berth install --name web --disk size=20 --location debian.iso --extra-args console=ttyS0\n"
 		"  berth install --name web --import --disk debian.qcow2 --cloud-init ssh-key=key.pub\n",
 	.options = install_options_help,
 	.run = run,

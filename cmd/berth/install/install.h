@@ -9,7 +9,7 @@
 struct install {
 	/* As given; NULL: not given. */
 	char *connect, *name, *uuid, *title, *description, *memory, *vcpus, *cdrom, *location, *graphics;
-	char *os, *cloud_init, *extra_args, *boot, *virt_type, *machine, *cpu;
+	char *os, *cloud_init, *extra_args, *serial, *boot, *virt_type, *machine, *cpu;
 	char **disks, **networks;
 	char *wait;      /* minutes, or "" for as long as it takes */
 	gboolean import, print_xml, dry_run, no_console, autostart, no_reboot, transient;
@@ -21,6 +21,7 @@ struct install {
 	bool uefi, windows;
 	GPtrArray *media; /* struct medium */
 	char *kernel, *initrd;
+	bool copied;      /* those two, to the scratch folder */
 	char *seed;       /* the ISO image with cloud-init's data */
 	char *domain_type;
 };
@@ -41,8 +42,13 @@ bool install_read_disks(struct shell *sh, struct install *install);
 bool install_make_disks(struct shell *sh, const struct install *install);
 /* The pool of a folder; made for as long as the daemon runs if there is none. */
 bool install_folder_pool(struct shell *sh, char *folder, struct remote_storage_pool *pool);
-/* media.c: the installer's kernel, and cloud-init's data as an image. */
+/* location.c: the installer's kernel, from a folder, an ISO image or a URL. */
 bool install_find_kernel(struct shell *sh, struct install *install);
+/* Path of a file that only the first boot needs; not made yet. */
+char *install_scratch(const struct install *install, const char *file, GError **error);
+/* Remove those. A running VMM has them open. */
+void install_remove_scratch(const struct install *install);
+/* seed.c: cloud-init's data as an image. */
 bool install_make_seed(struct shell *sh, struct install *install);
 /* seed_image.c: an ISO 9660 image with these files at its root; the volume is called "cidata". */
 struct seed_file {

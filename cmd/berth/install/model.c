@@ -153,6 +153,29 @@ static bool write_graphics(struct shell *sh, struct xml_writer *w, const struct 
 	return true;
 }
 
+/* The console is the serial port, whatever that is. */
+static bool write_serial(struct shell *sh, struct xml_writer *w, const struct install *i)
+{
+	g_autoptr(GError) error = NULL;
+	auto_keyval kv = keyval_parse(i->serial ? i->serial : "pty", "type", &error);
+	if (!kv)
+		return shell_fail(sh, "--serial: %s", error->message);
+	const char *type = keyval_get(kv, "type"), *path = keyval_get(kv, "path");
+	bool file = type && !strcmp(type, "file");
+	if ((!file && (!type || strcmp(type, "pty") != 0)) || file != (path != NULL) ||
+	    keyval_count(kv) != (file ? 2U : 1U))
+		return shell_fail(sh, "--serial '%s': it is pty or file,path=FILE", i->serial);
+	g_autofree char *whole = file ? g_canonicalize_filename(path, NULL) : NULL;
+	static const char *const names[] = {"serial", "console"};
+	for (unsigned n = 0; n < G_N_ELEMENTS(names); n++) {
+		xml_open(w, names[n], "type", type, NULL);
+		if (file)
+			xml_empty(w, "source", "path", whole, NULL);
+		xml_close(w, names[n]);
+	}
+	return true;
+}
+
 static bool write_devices(struct shell *sh, struct xml_writer *w, const struct install *i, bool first)
 {
 	unsigned counts[2] = {0};
@@ -162,9 +185,7 @@ static bool write_devices(struct shell *sh, struct xml_writer *w, const struct i
 		if (first || !medium->first_boot)
 			write_disk(w, i, medium, counts);
 	}
-	bool good = write_networks(sh, w, i) && write_graphics(sh, w, i);
-	xml_empty(w, "serial", "type", "pty", NULL);
-	xml_empty(w, "console", "type", "pty", NULL);
+	bool good = write_networks(sh, w, i) && write_graphics(sh, w, i) && write_serial(sh, w, i);
 	if (!i->windows) {
 		xml_open(w, "rng", "model", "virtio", NULL);
 		xml_leaf(w, "backend", "/dev/urandom", "model", "random", NULL);

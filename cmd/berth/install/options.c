@@ -26,12 +26,14 @@ static void fill_entries(struct install *i, GOptionEntry *out)
 		 "or none; may be repeated", "DISK"},
 		{"cdrom", 0, 0, G_OPTION_ARG_STRING, &i->cdrom, "install from this CD-ROM image", "ISO"},
 		{"location", 'l', 0, G_OPTION_ARG_STRING, &i->location,
-		 "install with the kernel in this folder: DIR[,kernel=FILE,initrd=FILE]", "DIR"},
+		 "install with the kernel of this folder, ISO image or URL: TREE[,kernel=FILE,initrd=FILE]", "TREE"},
 		{"import", 0, 0, G_OPTION_ARG_NONE, &i->import, "the first disk has a system already", NULL},
 		{"network", 'w', 0, G_OPTION_ARG_STRING_ARRAY, &i->networks,
 		 "user, none, bridge=NAME or network=NAME [,model=M][,mac=ADDRESS]; may be repeated", "NET"},
 		{"graphics", 0, 0, G_OPTION_ARG_STRING, &i->graphics,
 		 "none (default), vnc or spice [,listen=ADDRESS][,port=N][,password=TEXT]", "KIND"},
+		{"serial", 0, 0, G_OPTION_ARG_STRING, &i->serial,
+		 "where the serial console is: pty (default) or file,path=FILE", "KIND"},
 		{"os-variant", 0, 0, G_OPTION_ARG_STRING, &i->os,
 		 "the system's name: win... gets devices that Windows knows, others virtio", "NAME"},
 		{"osinfo", 0, 0, G_OPTION_ARG_STRING, &i->os, "the same", "NAME"},
@@ -103,17 +105,37 @@ static bool read_vcpus(struct install *i, GError **error)
 	return true;
 }
 
+static const char *const boot_keys[] = {"uefi", "hd", "cdrom", "network", "kernel", "initrd", "kernel_args",
+					NULL};
+
+/*
+ * Arguments of kernels have commas. As virt-install does, take what follows kernel_args= as more of it
+ * until another key of --boot comes, with the comma that keyval_parse() reads as one.
+ */
+static char *escape_kernel_args(const char *boot)
+{
+	g_auto(GStrv) parts = g_strsplit(boot, ",", -1);
+	GString *text = g_string_new(NULL);
+	bool inside = false;
+	for (unsigned i = 0; parts[i]; i++) {
+		g_autofree char *key = g_strndup(parts[i], strcspn(parts[i], "="));
+		bool more = inside && !g_strv_contains(boot_keys, key);
+		g_string_append_printf(text, "%s%s", more ? ",," : i ? "," : "", parts[i]);
+		inside = more || !strcmp(key, "kernel_args");
+	}
+	return g_string_free(text, FALSE);
+}
+
 static bool read_boot(struct install *i, GError **error)
 {
-	static const char *const allowed[] = {"uefi", "hd", "cdrom", "network", "kernel", "initrd",
-					      "kernel_args", NULL};
-	i->boot_keys = keyval_parse(i->boot ? i->boot : "", NULL, error);
+	g_autofree char *boot = escape_kernel_args(i->boot ? i->boot : "");
+	i->boot_keys = keyval_parse(boot, NULL, error);
 	if (!i->boot_keys)
 		return false;
 	for (unsigned k = 0; k < keyval_count(i->boot_keys); k++) {
 		const char *key = i->boot_keys->keys->pdata[k];
-		const char *near = g_strv_contains(allowed, key) ? NULL : nearest_name(key, allowed);
-		if (!g_strv_contains(allowed, key))
+		const char *near = g_strv_contains(boot_keys, key) ? NULL : nearest_name(key, boot_keys);
+		if (!g_strv_contains(boot_keys, key))
 			return error_set(error, BERTH_ERR_INVALID, "--boot has no '%s'%s%s", key,
 					 near ? ": did you mean " : "", near ? near : "");
 	}
@@ -132,7 +154,7 @@ static bool check_method(const struct install *i, GError **error)
 				 "--cdrom, --location and --import exclude each other");
 	if (methods == 0 && !i->cloud_init)
 		return error_set(error, BERTH_ERR_INVALID,
-				 "An install method must be specified: --location DIR, --cdrom ISO, --import or "
+				 "An install method must be specified: --location TREE, --cdrom ISO, --import or "
 				 "--boot ...");
 	if (i->extra_args && !i->location)
 		return error_set(error, BERTH_ERR_INVALID, "Kernel arguments are only supported with --location");
@@ -175,7 +197,7 @@ void install_clear(struct install *i)
 	char *const texts[] = {i->connect, i->name, i->uuid, i->title, i->description, i->memory, i->vcpus,
 			       i->cdrom, i->location, i->graphics, i->os, i->cloud_init, i->extra_args,
 			       i->boot, i->virt_type, i->machine, i->cpu, i->wait, i->kernel, i->initrd,
-			       i->seed, i->domain_type};
+			       i->seed, i->domain_type, i->serial};
 	for (unsigned t = 0; t < G_N_ELEMENTS(texts); t++)
 		g_free(texts[t]);
 	g_strfreev(i->disks);

@@ -1,69 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a first boot needs beside its disks. */
+/* What cloud-init reads at the first boot: a seed of the kind NoCloud. */
 #include "install.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
-
-/* --- The installer's kernel ------------------------------------------------------------------- */
-
-/* Where distributions put them below the root of a medium. */
-static const char *const trees[][2] = {
-	{"install.amd/vmlinuz", "install.amd/initrd.gz"},
-	{"install/vmlinuz", "install/initrd.gz"},
-	{"debian-installer/amd64/linux", "debian-installer/amd64/initrd.gz"},
-	{"casper/vmlinuz", "casper/initrd"},
-	{"images/pxeboot/vmlinuz", "images/pxeboot/initrd.img"},
-	{"isolinux/vmlinuz", "isolinux/initrd.img"},
-	{"boot/x86_64/loader/linux", "boot/x86_64/loader/initrd"},
-	{"boot/vmlinuz-lts", "boot/initramfs-lts"},
-	{"arch/boot/x86_64/vmlinuz-linux", "arch/boot/x86_64/initramfs-linux.img"},
-	{"linux", "initrd.gz"},
-	{"vmlinuz", "initrd.img"},
-};
-
-static bool take_pair(struct install *install, const char *folder, const char *kernel, const char *initrd)
-{
-	g_autofree char *first = g_build_filename(folder, kernel, NULL);
-	g_autofree char *second = g_build_filename(folder, initrd, NULL);
-	if (access(first, R_OK) != 0 || access(second, R_OK) != 0)
-		return false;
-	install->kernel = g_canonicalize_filename(first, NULL);
-	install->initrd = g_canonicalize_filename(second, NULL);
-	return true;
-}
-
-bool install_find_kernel(struct shell *sh, struct install *install)
-{
-	g_autoptr(GError) error = NULL;
-	if (!install->location)
-		return true;
-	auto_keyval kv = keyval_parse(install->location, "location", &error);
-	if (!kv)
-		return shell_fail(sh, "--location: %s", error->message);
-	const char *folder = keyval_get(kv, "location"), *kernel = keyval_get(kv, "kernel");
-	const char *initrd = keyval_get(kv, "initrd");
-	if (!folder)
-		return shell_fail(sh, "--location needs a folder");
-	if (client_host(sh->client))
-		return shell_fail(sh, "--location is for daemons on this host: the kernel must be there");
-	if (strstr(folder, "://") || !g_file_test(folder, G_FILE_TEST_IS_DIR))
-		return shell_fail(sh, "--location '%s' is no folder: mount or unpack the medium, or use --cdrom",
-				  folder);
-	if (kernel && initrd)
-		return take_pair(install, folder, kernel, initrd) ||
-		       shell_fail(sh, "'%s' has no %s and %s", folder, kernel, initrd);
-	for (unsigned i = 0; i < G_N_ELEMENTS(trees); i++) {
-		if (take_pair(install, folder, trees[i][0], trees[i][1]))
-			return true;
-	}
-	return shell_fail(sh, "no installer's kernel is found in '%s': name it with kernel=FILE,initrd=FILE",
-			  folder);
-}
-
-/* --- cloud-init ------------------------------------------------------------------------------- */
 
 static char *random_password(void)
 {
@@ -144,8 +86,9 @@ bool install_make_seed(struct shell *sh, struct install *install)
 		return false;
 	if (client_host(sh->client))
 		return shell_fail(sh, "--cloud-init is for daemons on this host: the image must be there");
-	g_autofree char *file = g_strdup_printf("%s-seed.iso", install->name);
-	install->seed = g_build_filename(g_get_user_cache_dir(), "berth", file, NULL);
+	install->seed = install_scratch(install, "seed.iso", &error);
+	if (!install->seed)
+		return shell_fail(sh, "%s", error->message);
 	if (install->print_xml || install->dry_run)
 		return true;
 	const char *meta_path = keyval_get(kv, "meta-data"), *network_path = keyval_get(kv, "network-config");
