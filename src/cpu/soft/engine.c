@@ -21,6 +21,7 @@
  */
 enum { SIGNAL_ROOM = 256 << 10, HUGE_PAGE = 2 << 20 };
 enum { CODE_SIZE = 256 << 20, CODE_SIZE_MIN = 512 << 10 };
+enum { CODE_HITS_MAX = 32 };
 #define VCPU_MAPPED \
 	((SIGNAL_ROOM + sizeof(struct soft_vcpu) + PAGE_MASK) & ~(size_t)PAGE_MASK)
 
@@ -43,8 +44,8 @@ uint64_t soft_code_lines(uint64_t offset, uint64_t length)
 	return (~UINT64_C(0) >> (63 - last)) & (~UINT64_C(0) << first);
 }
 
-/* Everything decoded of the page is void: now on this thread's vCPU, soon on the others. */
-static void page_overwritten(struct soft_engine *engine, const uint8_t *host_page)
+/* What was decoded of these lines is void: now on this thread's vCPU, soon on the others. */
+static void lines_overwritten(struct soft_engine *engine, const uint8_t *host_page, uint64_t lines)
 {
 	for (unsigned n = 0; n < engine->vm->vcpu_count; n++) {
 		struct soft_vcpu *c = soft_of(&engine->vm->vcpus[n]);
@@ -52,9 +53,9 @@ static void page_overwritten(struct soft_engine *engine, const uint8_t *host_pag
 			continue;
 		if (atomic_load(&c->blocks->in_run) &&
 		    pthread_equal(atomic_load(&c->blocks->runner), pthread_self()))
-			interp_blocks_drop_page(c, host_page);
+			interp_blocks_drop_lines(c, host_page, lines);
 		else
-			interp_blocks_queue(c, host_page, true);
+			interp_blocks_queue(c, host_page, lines);
 	}
 }
 
@@ -64,13 +65,24 @@ static void code_page_written(struct soft_code_map *map, uint64_t offset, uint64
 	uint64_t page = offset >> PAGE_BITS;
 	/* The write must be visible before the lines are read: see decode() in interp/blocks.c. */
 	atomic_thread_fence(memory_order_seq_cst);
+	uint64_t written = soft_code_lines(offset, length);
 	/* Data beside code: nothing to do, and the common case. */
-	if (!(__atomic_load_n(&map->lines[page], __ATOMIC_RELAXED) & soft_code_lines(offset, length)))
+	if (!(__atomic_load_n(&map->lines[page], __ATOMIC_RELAXED) & written))
 		return;
 	LOCK_SCOPE(&engine->lock);
-	__atomic_store_n(&map->lines[page], 0, __ATOMIC_RELAXED);
-	atomic_fetch_and(&map->ram->page_state[page], (uint8_t)~RAM_PAGE_CODE);
-	page_overwritten(engine, map->ram->host + (page << PAGE_BITS));
+	/*
+	 * A kernel that patches one function, which Linux does thousands of times, leaves the others in
+	 * the page alone. But one that is written to again and again is no code page any more.
+	 */
+	if (++map->hits[page] == CODE_HITS_MAX)
+		written = BLOCK_ALL_LINES;
+	uint64_t left = map->lines[page] & ~written;
+	__atomic_store_n(&map->lines[page], left, __ATOMIC_RELAXED);
+	if (!left) {
+		map->hits[page] = 0;
+		atomic_fetch_and(&map->ram->page_state[page], (uint8_t)~RAM_PAGE_CODE);
+	}
+	lines_overwritten(engine, map->ram->host + (page << PAGE_BITS), written);
 	engine->code_writes++;
 }
 
@@ -92,6 +104,7 @@ static void code_map_free(struct soft_code_map *map)
 {
 	g_free(map->lines);
 	g_free(map->marked);
+	g_free(map->hits);
 	g_free(map);
 }
 
@@ -114,6 +127,7 @@ static struct soft_code_map *code_map_get(struct soft_engine *engine, struct ram
 	struct soft_code_map *map = g_new0(struct soft_code_map, 1);
 	map->lines = g_new0(uint64_t, ram->size >> PAGE_BITS);
 	map->marked = g_new0(uint32_t, ram->size >> PAGE_BITS);
+	map->hits = g_new0(uint8_t, ram->size >> PAGE_BITS);
 	map->engine = engine;
 	map->ram = ram;
 	map->next = engine->maps;
@@ -132,7 +146,7 @@ static void protect_page(struct soft_vcpu *c, const uint8_t *host_page)
 	for (unsigned n = 0; n < vm->vcpu_count; n++) {
 		struct soft_vcpu *other = soft_of(&vm->vcpus[n]);
 		if (other && other != c && other->blocks)
-			interp_blocks_queue(other, host_page, false);
+			interp_blocks_queue(other, host_page, 0);
 	}
 }
 

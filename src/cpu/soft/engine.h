@@ -28,6 +28,7 @@ struct soft_code_map {
 	/* Per page; changed under the engine's lock, read without. */
 	uint64_t *lines;
 	uint32_t *marked; /* engine->protections when the page became a code page */
+	uint8_t *hits;    /* writes to its code since then */
 };
 
 struct soft_engine {

@@ -114,7 +114,29 @@ static void scratch_drop(struct soft_vcpu *c)
 		b->insns[n].exec = interp_exec_dropped;
 }
 
-void interp_blocks_drop_page(struct soft_vcpu *c, const uint8_t *host_page)
+/* Those that begin in the page. */
+static void bucket_drop(struct soft_vcpu *c, struct block **at, uint64_t lines)
+{
+	while (*at) {
+		struct block *b = *at;
+		if (b->lines & lines) {
+			*at = b->next;
+			block_drop(c, b);
+		} else {
+			at = &b->next;
+		}
+	}
+}
+
+/* Those that end in the page: an instruction's last bytes, in its first line. */
+static void crossers_drop(struct soft_vcpu *c, struct block_page *page)
+{
+	for (struct block *b = page->crossers; b; b = b->next2)
+		block_drop(c, b);
+	page->crossers = NULL;
+}
+
+void interp_blocks_drop_lines(struct soft_vcpu *c, const uint8_t *host_page, uint64_t lines)
 {
 	struct soft_blocks *blocks = c->blocks;
 	struct block_page *page = page_find(blocks, host_page);
@@ -122,14 +144,10 @@ void interp_blocks_drop_page(struct soft_vcpu *c, const uint8_t *host_page)
 	if (!page)
 		return;
 	blocks->epoch++;
-	for (unsigned n = 0; n < BLOCK_PAGE_BUCKETS; n++) {
-		for (struct block *b = page->bucket[n]; b; b = b->next)
-			block_drop(c, b);
-		page->bucket[n] = NULL;
-	}
-	for (struct block *b = page->crossers; b; b = b->next2)
-		block_drop(c, b);
-	page->crossers = NULL;
+	for (unsigned n = 0; n < BLOCK_PAGE_BUCKETS; n++)
+		bucket_drop(c, &page->bucket[n], lines);
+	if (lines & 1)
+		crossers_drop(c, page);
 }
 
 static void drop_all(struct soft_vcpu *c)
@@ -138,7 +156,7 @@ static void drop_all(struct soft_vcpu *c)
 	blocks->epoch++;
 	for (unsigned n = 0; n < 1 << BLOCK_PAGES_BITS; n++) {
 		for (struct block_page *page = blocks->pages[n]; page; page = page->next)
-			interp_blocks_drop_page(c, page->host);
+			interp_blocks_drop_lines(c, page->host, BLOCK_ALL_LINES);
 	}
 	blocks->flushes++;
 }
@@ -161,14 +179,20 @@ void interp_blocks_reset(struct soft_vcpu *c)
 	c->insn = &blocks->fetching;
 }
 
-void interp_blocks_queue(struct soft_vcpu *c, const uint8_t *host_page, bool overwritten)
+void interp_blocks_queue(struct soft_vcpu *c, const uint8_t *host_page, uint64_t lines)
 {
 	struct soft_blocks *blocks = c->blocks;
 	pthread_mutex_lock(&blocks->lock);
-	if (blocks->stale_count < BLOCK_STALE_MAX)
+	/* One page is often written to several times in a row. */
+	unsigned n = blocks->stale_count;
+	while (n > 0 && (blocks->stale[n - 1].host != host_page || !blocks->stale[n - 1].lines != !lines))
+		n--;
+	if (n)
+		blocks->stale[n - 1].lines |= lines;
+	else if (blocks->stale_count < BLOCK_STALE_MAX)
 		blocks->stale[blocks->stale_count++] =
-			(struct block_stale){ .host = host_page, .overwritten = overwritten };
-	else if (overwritten)
+			(struct block_stale){ .host = host_page, .lines = lines };
+	else if (lines)
 		blocks->stale_all_code = true;
 	else
 		blocks->stale_all_rights = true;
@@ -195,8 +219,8 @@ void interp_blocks_handle_stale(struct soft_vcpu *c)
 	if (all_code)
 		drop_all(c);
 	for (unsigned n = 0; n < count; n++) {
-		if (stale[n].overwritten)
-			interp_blocks_drop_page(c, stale[n].host);
+		if (stale[n].lines)
+			interp_blocks_drop_lines(c, stale[n].host, stale[n].lines);
 		else if (!all_rights)
 			soft_tlb_protect(c, stale[n].host);
 	}
@@ -333,6 +357,7 @@ static bool settle(struct soft_vcpu *c, struct block *b, const struct fetch *f)
 	unsigned room = PAGE_SIZE - (f->linear & PAGE_MASK);
 	if (!f->host)
 		return false;
+	b->lines = soft_code_lines(f->phys, MIN(b->size, room));
 	if (b->size <= room) {
 		b->host2 = NULL;
 		return soft_engine_code_mark(c, f->phys, b->size) &&

@@ -66,6 +66,7 @@ struct block {
 	uint16_t size; /* bytes */
 	uint8_t count; /* instructions, without the end marker */
 	bool dropped;
+	uint64_t lines;      /* of the first page: what it and its units were made of, see soft_code_lines() */
 	struct block *next;  /* in its page's bucket */
 	struct block *next2; /* in the second page's list of crossers */
 	struct block_link link[2];
@@ -86,8 +87,9 @@ struct block_page {
 /* A page that another thread has written to, or begun to decode. */
 struct block_stale {
 	const uint8_t *host;
-	bool overwritten; /* else: only forget the right to write to it directly */
+	uint64_t lines; /* overwritten ones; none: only forget the right to write to it directly */
 };
+#define BLOCK_ALL_LINES (~UINT64_C(0))
 
 struct soft_blocks {
 	struct block_slot table[1 << BLOCK_TABLE_BITS];
@@ -118,10 +120,10 @@ void interp_blocks_destroy(struct soft_vcpu *c);
 struct block *interp_block_find(struct soft_vcpu *c, uint32_t mode);
 /* SOFT_PENDING_CODE: do what other threads have queued. */
 void interp_blocks_handle_stale(struct soft_vcpu *c);
-/* The vCPU's own thread: forget the page's blocks, now. */
-void interp_blocks_drop_page(struct soft_vcpu *c, const uint8_t *host_page);
-/* Any other thread: have it done before the next block. */
-void interp_blocks_queue(struct soft_vcpu *c, const uint8_t *host_page, bool overwritten);
+/* The vCPU's own thread: forget what was made of these lines of the page, now. */
+void interp_blocks_drop_lines(struct soft_vcpu *c, const uint8_t *host_page, uint64_t lines);
+/* Any other thread: have it done before the next block. No lines: see struct block_stale. */
+void interp_blocks_queue(struct soft_vcpu *c, const uint8_t *host_page, uint64_t lines);
 
 /* The current decode mode. */
 ALWAYS_INLINE uint32_t block_mode(const struct soft_vcpu *c)

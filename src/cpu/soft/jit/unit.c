@@ -466,6 +466,7 @@ static struct jit_unit *translate(struct soft_vcpu *c, struct block *b, bool pla
 	}
 	/* The second page of one that crosses is marked since it was decoded as a block. */
 	uint64_t lines = soft_code_lines(phys, MIN(s.size, s.first)) | jit_flags_lines(&c->jit->emit);
+	b->lines |= lines;
 	if (!soft_engine_code_mark_lines(c, phys, lines) || !source_same(&s, b) ||
 	    !jit_flags_same(&c->jit->emit, page_of(b)))
 		return NULL;
