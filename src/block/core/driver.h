@@ -128,6 +128,7 @@ struct block_node {
 	bool probed;   /* the format was guessed */
 	bool encrypted; /* what it shows is stored encrypted; set by open() */
 	bool growable; /* the parent is a format: writes beyond the end extend the file */
+	bool loose_end; /* and it ignores what is at the end: the file may be longer than it was written */
 	struct block_open_options options; /* what children inherit; its strings are not kept */
 	struct block_limits limits;
 	_Atomic unsigned in_flight;

@@ -193,6 +193,8 @@ static int transfer_bounced(struct file_node *file, struct block_request *reques
 int file_perform(struct file_node *file, struct block_request *request)
 {
 	int rc = 0;
+	if (file_ahead_due(file, request))
+		file_ahead_go(file, request);
 	switch (request->op) {
 	case BLOCK_READ:
 	case BLOCK_WRITE:
@@ -262,6 +264,7 @@ static void file_submit(struct block_node *node, struct block_request *request)
 	struct file_node *file = file_of(node);
 	/* Rare shapes go to a thread, so that the fast path has no special cases. */
 	bool rare = needs_bounce(file, request) || request->iov_count > IOV_MAX ||
+		    file_ahead_due(file, request) ||
 		    (request->op == BLOCK_WRITE_ZEROES && request->flags & BLOCK_REQ_FUA);
 	if (file->uring && !rare && transfer_now(file, request))
 		block_complete(request, 0);
@@ -292,6 +295,7 @@ static bool file_resize(struct block_node *node, uint64_t size, GError **error)
 				 node->filename);
 	if (ftruncate(file_of(node)->fd, size) < 0)
 		return error_set_errno(error, errno, "cannot resize '%s'", node->filename);
+	file_of(node)->ahead = 0;
 	node->size = size;
 	return true;
 }
@@ -301,6 +305,7 @@ static void file_close(struct block_node *node)
 	struct file_node *file = file_of(node);
 	file_uring_destroy(file);
 	file_pool_destroy(file);
+	file_ahead_end(file);
 	fd_clear(&file->fd);
 }
 
@@ -340,6 +345,7 @@ static bool file_set_readonly(struct block_node *node, bool readonly, GError **e
 	struct block_open_options options = node->options;
 	options.filename = node->filename;
 	options.auto_readonly = false;
+	file_ahead_end(file);
 	auto_fd fd = open_file(&options, &readonly);
 	if (fd < 0) {
 		explain_open(&options, errno, error);

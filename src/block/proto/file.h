@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The file driver's parts: operations (file.c), io_uring (file_uring.c), threads (file_pool.c). */
+/* The file driver's parts: operations (file.c), io_uring (file_uring.c), threads (file_pool.c), growth (file_ahead.c). */
 #pragma once
 
 #include "block/core/driver.h"
@@ -19,6 +19,9 @@ struct file_node {
 	struct aio_pool *pool;    /* made when first needed */
 	struct file_job *free_jobs;
 	GMutex widen_lock;        /* writes that O_DIRECT wants widened: read, change, write */
+	_Atomic uint64_t ahead;   /* the size the file was given in advance; 0: none */
+	_Atomic bool stays_behind; /* that is not possible here */
+	GMutex ahead_lock;
 };
 
 /* Do the whole request on this thread: 0 or -errno. */
@@ -35,3 +38,10 @@ void file_uring_flush(struct file_node *file);
 
 void file_pool_submit(struct file_node *file, struct block_request *request);
 void file_pool_destroy(struct file_node *file);
+
+/* Must the request go through file_ahead_go(), which may wait for the disk, before it is made? */
+bool file_ahead_due(const struct file_node *file, const struct block_request *request);
+/* Make the file longer than the request needs. Any thread. */
+void file_ahead_go(struct file_node *file, const struct block_request *request);
+/* Give the file the size that it is known by. No requests are in flight. */
+void file_ahead_end(struct file_node *file);

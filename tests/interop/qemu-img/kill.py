@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kill -9 of the writer at random moments, on real files: kill.py [COUNT] [FORMAT...]
 
-A `berth-img serve` is killed while a client writes, COUNT times for each format; each time the image
-opens, what was flushed is there, and qemu-img finds no corruption (leaks are allowed). Then
+A `berth-img serve` is killed while a client writes, COUNT times for each format, every other time
+with O_DIRECT; each time the image opens, what was flushed is there, and qemu-img finds no corruption
+(leaks are allowed). Then
 berth-img's own operations on a qcow2 image are killed: snapshots, resize, amend, bitmaps, commit.
 """
 import fcntl
@@ -157,6 +158,15 @@ def check_image(kind, path, what):
         raise Failed(f"{what}: {checked.out}{checked.err}")
 
 
+def cache_modes(folder):
+    """Not every file system has O_DIRECT."""
+    try:
+        os.close(os.open(os.path.join(folder, "image"), os.O_RDONLY | os.O_DIRECT))
+        return ["writeback", "none"]
+    except OSError:
+        return ["writeback"]
+
+
 def writer(kind, count, folder, seed):
     """Each server first shows what the one before it has left, then is killed."""
     fmt, _, options = kind.partition(":")
@@ -165,8 +175,10 @@ def writer(kind, count, folder, seed):
     run(ours(), "create", "-q", "-f", fmt, *(["-o", options] if options else []), path, SIZE)
     rng = random.Random(seed)
     model = Model()
+    caches = cache_modes(folder)
     for turn in range(count + 1):
-        server = subprocess.Popen([ours(), "serve", "-t", "-f", fmt, "-k", sock, path],
+        server = subprocess.Popen([ours(), "serve", "-t", "-f", fmt, "-k", sock,
+                                   "--cache=" + caches[turn % len(caches)], path],
                                   stderr=subprocess.PIPE, text=True)
         try:
             client = Client(sock, server)

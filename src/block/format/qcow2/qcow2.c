@@ -240,6 +240,7 @@ static bool open_tables(struct qcow2_node *q, json_t *dict, GError **error)
 		.max_transfer = UINT64_C(1) << 30, .discard_alignment = q->cluster_size,
 		.can_discard = node->discard, .can_write_zeroes = true};
 	bool regular = strcmp(node->file->driver->name, "file") == 0;
+	node->file->loose_end = true;
 	q->zero_from = regular ? align_up(node->file->size, q->cluster_size) : UINT64_MAX;
 	q->corrupt = q->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
 	if (node->file->readonly)
