@@ -96,12 +96,28 @@ bool change_resolve(const struct domain *dom, uint32_t flags, bool *live, bool *
 	return true;
 }
 
+/* A document is read without the terminals of a run, which may be over; this one goes on. */
+static void keep_terminals(const struct conf_domain *now, const struct conf_domain *next)
+{
+	for (unsigned i = 0; i < next->chars->len; i++) {
+		struct conf_domain_char *chr = next->chars->pdata[i];
+		for (unsigned n = 0; n < now->chars->len; n++) {
+			const struct conf_domain_char *old = now->chars->pdata[n];
+			if (strcmp(chr->type, "pty") == 0 && strcmp(old->type, "pty") == 0 &&
+			    g_strcmp0(chr->dev.alias, old->dev.alias) == 0 && !chr->path)
+				chr->path = g_strdup(old->path);
+		}
+	}
+}
+
 static struct conf_domain *edited(struct domain_change *change, const struct conf_domain *conf,
 				  bool live, GError **error)
 {
 	g_autoptr(GError) cause = NULL;
 	g_autofree char *text = conf_domain_edit(conf, change->edit, change->opaque, &cause);
 	struct conf_domain *next = text ? conf_domain_parse(text, live, &cause) : NULL;
+	if (next && live)
+		keep_terminals(conf, next);
 	if (next && (!live || disk_sources_resolve(change->dom->all->daemon, next, conf, &cause)))
 		return next;
 	conf_domain_free(next);
