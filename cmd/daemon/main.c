@@ -333,6 +333,7 @@ static bool run(const struct options *options, const struct settings *settings, 
 			   .remember_owner = settings->remember_owner,
 			   .first_networks = options->system ? DATA_DIR "/networks" : NULL,
 			   .nbd_tls_dir = settings->nbd_tls_x509_cert_dir,
+			   .ovs_socket = settings->ovs_socket,
 			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
 	};
 	struct rules *rules = NULL;

@@ -48,6 +48,7 @@ static const struct key keys[] = {
 	NUMBER(dynamic_ownership, 0, 1, 1),
 	NUMBER(remember_owner, 0, 1, 1),
 	TEXT(nbd_tls_x509_cert_dir, KEY_PATH, "/etc/pki/qemu"),
+	TEXT(ovs_socket, KEY_PATH, "/run/openvswitch/db.sock"),
 	NUMBER(max_clients, 1, 100000, 5000),
 	NUMBER(max_anonymous_clients, 1, 100000, 20),
 	NUMBER(max_client_requests, 1, 100000, 256),

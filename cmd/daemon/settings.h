@@ -20,7 +20,7 @@ struct settings {
 	char *ca_file, *cert_file, *key_file, *crl_file, *tls_priority;
 	gint64 tls_no_verify_certificate;
 	char *access_rules;
-	char *nbd_tls_x509_cert_dir;
+	char *nbd_tls_x509_cert_dir, *ovs_socket;
 	/* Whom VMMs run as. */
 	char *user, *group;
 	gint64 dynamic_ownership, remember_owner;

@@ -186,6 +186,7 @@ static void nic_free(void *opaque)
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	conf_nwfilter_reference_free(nic->filter);
+	conf_virtualport_clear(&nic->virtualport);
 	g_free(nic);
 }
 

@@ -72,6 +72,8 @@ struct conf_domain_nic {
 	unsigned mtu;   /* 0: not said */
 	struct conf_nwfilter_reference *filter; /* NULL: none */
 	struct conf_bandwidth bandwidth;
+	struct conf_vlan vlan;
+	struct conf_virtualport virtualport;
 	unsigned boot_order;
 };
 

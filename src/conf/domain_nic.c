@@ -49,16 +49,6 @@ static bool read_direct(struct conf_domain_nic *nic, const xmlNode *node, GError
 				  "passthrough");
 }
 
-/* A macvtap device's two sides are not those of a tap device. */
-static bool check_direct(const struct conf_domain_nic *nic, const xmlNode *node, GError **error)
-{
-	const char *what = nic->filter ? "<filterref>"
-			   : nic->bandwidth.has_inbound || nic->bandwidth.has_outbound ? "<bandwidth>" : NULL;
-	return strcmp(nic->type, "direct") != 0 || !what ||
-	       conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-				 "Berth does not support %s with type='direct'", what);
-}
-
 static bool read_source(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
 {
 	uint8_t uuid[16];
@@ -118,10 +108,10 @@ static bool read_filter(struct conf_domain_nic *nic, const xmlNode *node, GError
 	const xmlNode *reference = xml_child(node, "filterref");
 	if (!reference)
 		return true;
-	if (strcmp(nic->type, "user") == 0)
+	if (strcmp(nic->type, "user") == 0 || strcmp(nic->type, "direct") == 0)
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 					 "<filterref> is for a link that ends in a tap device, not for "
-					 "type='user'");
+					 "type='%s'", nic->type);
 	return (nic->filter = conf_nwfilter_reference_read(reference, error)) != NULL;
 }
 
@@ -132,6 +122,42 @@ static bool read_bandwidth(struct conf_domain_nic *nic, const xmlNode *node, GEr
 					 "<bandwidth> is for a link that ends in a tap device, not for "
 					 "type='user'");
 	return conf_bandwidth_read(node, &nic->bandwidth, error);
+}
+
+/* As libvirt does, a card that names its switch gets an interfaceid once and for all. */
+static void complete_virtualport(struct conf_domain_nic *nic, xmlNode *node)
+{
+	struct conf_virtualport *port = &nic->virtualport;
+	if (!conf_virtualport_is_ovs(port) || port->interfaceid)
+		return;
+	port->interfaceid = g_uuid_string_random();
+	xmlNode *element = xml_child(node, "virtualport");
+	xmlNode *parameters = xml_child(element, "parameters");
+	if (!parameters)
+		parameters = xmlNewChild(element, NULL, (const xmlChar *)"parameters", NULL);
+	xmlSetProp(parameters, (const xmlChar *)"interfaceid", (const xmlChar *)port->interfaceid);
+}
+
+/* Ports of Open vSwitch: which one it is, a network may say. */
+static bool read_switch(struct conf_domain_nic *nic, xmlNode *node, GError **error)
+{
+	const struct conf_virtualport *port = &nic->virtualport;
+	bool network = strcmp(nic->type, "network") == 0, bridge = strcmp(nic->type, "bridge") == 0;
+	if (!conf_vlan_read(node, &nic->vlan, error) ||
+	    !conf_virtualport_read(node, &nic->virtualport, error))
+		return false;
+	if (port->present && !network && !bridge)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "<virtualport> element unsupported for <interface type='%s'>",
+					 nic->type);
+	if (bridge && port->present && !port->type)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "missing required virtualport type");
+	if (nic->vlan.count && !network && !conf_virtualport_is_ovs(port))
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "vlan tag not supported for this connection type: it needs "
+					 "<virtualport type='openvswitch'/>");
+	complete_virtualport(nic, node);
+	return true;
 }
 
 bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **error)
@@ -152,7 +178,7 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
 	       read_source(nic, node, error) && read_target(nic, node, error) &&
 	       read_filter(nic, node, error) && read_bandwidth(nic, node, error) &&
-	       check_direct(nic, node, error) &&
+	       read_switch(nic, node, error) &&
 	       conf_domain_read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);
 }
 

@@ -122,6 +122,17 @@ void conf_vlan_write(struct xml_writer *w, const struct conf_vlan *vlan)
 	xml_close(w, "vlan");
 }
 
+bool conf_vlan_equal(const struct conf_vlan *a, const struct conf_vlan *b)
+{
+	if (a->trunk != b->trunk || a->count != b->count)
+		return false;
+	for (unsigned i = 0; i < a->count; i++) {
+		if (a->tags[i].id != b->tags[i].id || a->tags[i].native != b->tags[i].native)
+			return false;
+	}
+	return true;
+}
+
 /* --- Bandwidth -------------------------------------------------------------------------------- */
 
 /* tc(8) counts bytes a second in 32 bits in places: libvirt's limit, too. */
@@ -214,11 +225,32 @@ void conf_virtualport_write(struct xml_writer *w, const struct conf_virtualport 
 	xml_close(w, "virtualport");
 }
 
-void conf_virtualport_copy(struct conf_virtualport *to, const struct conf_virtualport *from)
+bool conf_virtualport_is_ovs(const struct conf_virtualport *port)
 {
-	*to = (struct conf_virtualport){
-		.present = from->present, .type = g_strdup(from->type),
-		.profileid = g_strdup(from->profileid), .interfaceid = g_strdup(from->interfaceid)};
+	return port->present && g_strcmp0(port->type, "openvswitch") == 0;
+}
+
+bool conf_virtualport_merge(struct conf_virtualport *to, const struct conf_virtualport *from, GError **error)
+{
+	const struct {
+		char **to;
+		const char *from, *what;
+	} parts[] = {
+		{&to->type, from->type, "type"}, {&to->profileid, from->profileid, "profileid"},
+		{&to->interfaceid, from->interfaceid, "interfaceid"},
+	};
+	to->present |= from->present;
+	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
+		char **own = parts[i].to;
+		const char *other = parts[i].from;
+		if (*own && other && strcmp(*own, other) != 0)
+			return error_set(error, BERTH_ERR_INVALID,
+					 "its virtual port has two values of %s: '%s' and '%s'",
+					 parts[i].what, *own, other);
+		if (!*own)
+			*own = g_strdup(other);
+	}
+	return true;
 }
 
 void conf_virtualport_clear(struct conf_virtualport *port)

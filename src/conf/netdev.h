@@ -24,6 +24,7 @@ struct conf_vlan {
 /* `parent` may have a <vlan>. */
 bool conf_vlan_read(const xmlNode *parent, struct conf_vlan *vlan, GError **error);
 void conf_vlan_write(struct xml_writer *w, const struct conf_vlan *vlan);
+bool conf_vlan_equal(const struct conf_vlan *a, const struct conf_vlan *b);
 
 /* Kilobytes (of 1,024 bytes) a second; burst is an amount. 0: not said. */
 struct conf_rate {
@@ -39,14 +40,17 @@ void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *ban
 
 /* <virtualport>: what a switch other than the kernel's bridge wants to know of a port. */
 struct conf_virtualport {
-	char *type;      /* openvswitch, 802.1Qbg, 802.1Qbh, midonet; NULL: any, or there is none */
+	char *type;      /* openvswitch; NULL: any, or there is none */
 	bool present;
 	char *profileid, *interfaceid;
 };
 
 bool conf_virtualport_read(const xmlNode *parent, struct conf_virtualport *port, GError **error);
 void conf_virtualport_write(struct xml_writer *w, const struct conf_virtualport *port);
-void conf_virtualport_copy(struct conf_virtualport *to, const struct conf_virtualport *from);
+bool conf_virtualport_is_ovs(const struct conf_virtualport *port);
+/* Add to *to what it does not say; false with *error set: they say different things. */
+bool conf_virtualport_merge(struct conf_virtualport *to, const struct conf_virtualport *from,
+			    GError **error);
 void conf_virtualport_clear(struct conf_virtualport *port);
 
 /* --- Small parts ------------------------------------------------------------------------------ */

@@ -120,11 +120,24 @@ static bool check_foreign(const struct conf_network *network, GError **error)
 	return true;
 }
 
-/* The kernel's bridge, as we make it, knows neither VLAN tags nor ports of other switches. */
+/* VLAN tags are for ports of Open vSwitch: the kernel's bridge, as it is made, knows none. */
+static bool check_vlans(const struct conf_network *network, GError **error)
+{
+	bool tags = network->forward == CONF_FORWARD_BRIDGE && conf_virtualport_is_ovs(&network->virtualport);
+	bool good = tags || !network->vlan.count;
+	for (unsigned i = 0; i < network->portgroups->len; i++) {
+		const struct conf_portgroup *group = network->portgroups->pdata[i];
+		good &= tags || !group->vlan.count || (network->forward == CONF_FORWARD_BRIDGE &&
+						       conf_virtualport_is_ovs(&group->virtualport));
+	}
+	return good || error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "<vlan> element specified for network %s, whose type doesn't support vlan "
+				 "configuration: it needs <forward mode='bridge'/> and "
+				 "<virtualport type='openvswitch'/>", network->name);
+}
+
 static bool check_own(const struct conf_network *network, GError **error)
 {
-	if (network->vlan.count)
-		return refuse(network, "<vlan>", error);
 	if (network->virtualport.present)
 		return refuse(network, "<virtualport>", error);
 	unsigned v4_dhcp = 0, v6_dhcp = 0;
@@ -164,8 +177,8 @@ static bool check_portgroups(const struct conf_network *network, GError **error)
 						 "network '%s': there are two portgroups '%s'",
 						 network->name, group->name);
 		}
-		if (conf_network_owns_bridge(network) && (group->vlan.count || group->virtualport.present))
-			return refuse(network, "<vlan> or <virtualport> of a portgroup", error);
+		if (conf_network_owns_bridge(network) && group->virtualport.present)
+			return refuse(network, "<virtualport> of a portgroup", error);
 	}
 	return true;
 }
@@ -175,7 +188,7 @@ static bool check_parts(const struct conf_network *network, GError **error)
 {
 	return (conf_network_owns_bridge(network) ? check_own(network, error)
 						  : check_foreign(network, error)) &&
-	       check_portgroups(network, error) && conf_port_forwards_check(network, error);
+	       check_vlans(network, error) && check_portgroups(network, error) && conf_port_forwards_check(network, error);
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */

@@ -37,5 +37,6 @@ struct daemon {
 	bool remember_owner;    /* then they are again whose they were; if not, root's */
 	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */
 	const char *nbd_tls_dir; /* a folder with the certificates that NBD disks with tls='yes' show */
+	const char *ovs_socket; /* of Open vSwitch's database, which need not be there */
 	const char *uri;       /* what clients are told: qemu:///system */
 };

@@ -334,6 +334,21 @@ static void keep_port(const xmlNode *old, xmlNode *next)
 	}
 }
 
+/* A card that the client describes without an interfaceid is the one that it was. */
+static void keep_interfaceid(const xmlNode *old, xmlNode *next)
+{
+	const xmlNode *old_port = xml_child(old, "virtualport");
+	xmlNode *port = xml_child(next, "virtualport");
+	const xmlNode *from = old_port ? xml_child(old_port, "parameters") : NULL;
+	xmlNode *to = port ? xml_child(port, "parameters") : NULL;
+	g_autofree char *id = from ? xml_attribute(from, "interfaceid") : NULL;
+	if (!id || !port || (to && xmlHasProp(to, (const xmlChar *)"interfaceid")))
+		return;
+	if (!to)
+		to = xmlNewChild(port, NULL, (const xmlChar *)"parameters", NULL);
+	xmlSetProp(to, (const xmlChar *)"interfaceid", (const xmlChar *)id);
+}
+
 /* The client's device takes the old one's place, and what it leaves out stays. */
 static bool edit_update(xmlNode *root, void *opaque, GError **error)
 {
@@ -350,6 +365,7 @@ static bool edit_update(xmlNode *root, void *opaque, GError **error)
 			xmlAddChild(copy, xmlDocCopyNode(child, root->doc, 1));
 	}
 	keep_port(old, copy);
+	keep_interfaceid(old, copy);
 	xmlReplaceNode(old, copy);
 	xmlFreeNode(old);
 	return true;
@@ -390,12 +406,12 @@ static bool update_nic(struct domain_change *change, const struct conf_domain_ni
 		       const struct conf_domain_nic *next, GError **error)
 {
 	if (!same(old->type, next->type) || !same(old->source, next->source) ||
-	    !same(old->network, next->network) || !same(old->portgroup, next->portgroup) ||
-	    !same(old->port, next->port) || old->mtu != next->mtu || old->isolated != next->isolated ||
-	    !same(old->mac, next->mac) || !same(old->target, next->target))
+	    !same(old->network, next->network) || !same(old->port, next->port) || old->mtu != next->mtu ||
+	    old->isolated != next->isolated || !same(old->mac, next->mac) ||
+	    !same(old->target, next->target))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-				  "of a running domain's interface only the link state, the filter and the "
-				  "bandwidth can be changed");
+				  "of a running domain's interface only the link state, the filter, the "
+				  "bandwidth, the VLAN tags and the portgroup can be changed");
 	if (!interface_update(change->dom, old, next, error))
 		return false;
 	if (old->link_down != next->link_down)

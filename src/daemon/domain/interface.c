@@ -8,75 +8,114 @@
 #include "daemon/network/filter.h"
 #include "daemon/network/macvtap.h"
 #include "daemon/network/netlink.h"
+#include "daemon/network/ovs.h"
 #include "daemon/network/rate.h"
 #include "daemon/network/tap.h"
 
 #include <string.h>
 
-/* What of a network's settings nothing here puts into effect is refused, not left out. */
-static bool check_plug(const struct domain *dom, const struct network_plug *plug, GError **error)
+/* --- Where it is plugged in ------------------------------------------------------------------- */
+
+static bool refuse(const struct conf_domain_nic *nic, const char *what, const char *where, GError **error)
 {
-	bool direct = plug->kind == NETWORK_PLUG_DIRECT;
-	bool limited = plug->bandwidth.has_inbound || plug->bandwidth.has_outbound;
-	const char *what = plug->virtualport.present ? "a virtual port"
-			   : plug->vlan.count	     ? "VLAN tags"
-			   : direct && limited	     ? "limits of bandwidth on a macvtap device"
-			   : direct && plug->isolated ? "isolation on a macvtap device" : NULL;
-	return !what || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
-				   "domain '%s': its network gives it %s, which Berth does not support",
-				   dom->name, what);
+	return virt_error(error, VIRT_FROM_DOMAIN, VIRT_CONFIG_UNSUPPORTED,
+			  "interface %s - %s is not supported for network interfaces %s", nic->mac, what, where);
 }
 
-/* What the document's own check cannot see: that the network is one of the host's interfaces. */
-static bool check_direct(const struct domain *dom, const struct conf_domain_nic *nic, bool direct,
-			 GError **error)
+/* What nothing puts into effect where the card is plugged in is refused, not left out. */
+static bool check_plug(const struct conf_domain_nic *nic, const struct network_plug *plug, GError **error)
 {
-	const char *what = nic->filter ? "<filterref>"
-			   : nic->isolated ? "<port isolated='yes'>"
-			   : nic->bandwidth.has_inbound || nic->bandwidth.has_outbound ? "<bandwidth>" : NULL;
-	return !direct || !what ||
-	       virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
-			  "domain '%s': Berth does not support %s on a macvtap device, which its network "
-			  "gives it", dom->name, what);
+	bool ovs = conf_virtualport_is_ovs(&plug->virtualport);
+	const char *what = nic->filter ? "filterref" : plug->isolated ? "<port isolated='yes'/>" : NULL;
+	if (plug->kind == NETWORK_PLUG_DIRECT) {
+		if (plug->virtualport.present)
+			what = "<virtualport>";
+		else if (plug->vlan.count)
+			what = "<vlan>";
+		return !what || refuse(nic, what, "of type direct", error);
+	}
+	if (ovs)
+		return !what || refuse(nic, what, "with virtualport type='openvswitch'", error);
+	if (plug->virtualport.present)
+		return refuse(nic, "a virtual port without a type", "of a bridge of the kernel", error);
+	return !plug->vlan.count || virt_error(error, VIRT_FROM_DOMAIN, VIRT_CONFIG_UNSUPPORTED,
+					       "interface %s - vlan tag not supported for this connection type",
+					       nic->mac);
 }
 
-static void fill_request(const struct domain *dom, const struct conf_domain_nic *nic,
+/* `lower`: room for the name of an interface, as long as the request is used. */
+static void fill_request(const struct domain *dom, const struct conf_domain_nic *nic, char lower[IFNAMSIZ],
 			 struct network_port_request *request)
 {
 	*request = (struct network_port_request){
 		.network = nic->network, .group = nic->portgroup, .owner_name = dom->name,
-		.owner_uuid = dom->uuid};
+		.owner_uuid = dom->uuid, .vlan = &nic->vlan, .virtualport = &nic->virtualport,
+		.bandwidth = &nic->bandwidth};
 	mac_parse(nic->mac, request->mac);
 	if (nic->port)
 		conf_uuid_parse(nic->port, request->uuid, NULL);
+	/* A running card has its device of a pool already. */
+	if (nic->target && macvtap_lower(nic->target, lower))
+		request->device = lower;
 }
 
-/* The port of a network, or the bridge that the document names; `own` is for the latter. */
-static bool find_plug(struct domain *dom, const struct conf_domain_nic *nic, struct network_plug *own,
+/*
+ * How the card is plugged in: its strings are the card's, or of its port in a network, which is opened, or
+ * changed to what the card says. *port NULL: there is none. *plug NULL: it is plugged in nowhere.
+ */
+static bool find_plug(const struct domain *dom, const struct conf_domain_nic *nic, struct network_plug *own,
 		      const struct network_port **port, const struct network_plug **plug, GError **error)
 {
 	struct network_port_request request;
+	char lower[IFNAMSIZ];
 	*port = NULL;
-	*plug = NULL;
+	*plug = own;
+	*own = (struct network_plug){.kind = NETWORK_PLUG_BRIDGE, .link = nic->source, .isolated = nic->isolated,
+				     .vlan = nic->vlan, .virtualport = nic->virtualport,
+				     .bandwidth = nic->bandwidth};
 	if (strcmp(nic->type, "direct") == 0) {
-		*own = (struct network_plug){.kind = NETWORK_PLUG_DIRECT, .link = nic->source,
-					     .mode = nic->mode};
-		*plug = own;
-	} else if (strcmp(nic->type, "bridge") == 0) {
-		*own = (struct network_plug){.kind = NETWORK_PLUG_BRIDGE, .link = nic->source,
-					     .isolated = nic->isolated};
-		*plug = own;
+		own->kind = NETWORK_PLUG_DIRECT;
+		own->mode = nic->mode;
 	} else if (strcmp(nic->type, "network") == 0) {
-		fill_request(dom, nic, &request);
+		fill_request(dom, nic, lower, &request);
 		*port = network_port_open(dom->all->daemon->networks, &request, error);
-		if (!*port || !check_plug(dom, &(*port)->plug, error))
+		if (!*port)
 			return false;
 		*own = (*port)->plug;
 		own->isolated |= nic->isolated;
-		*plug = own;
+	} else if (strcmp(nic->type, "bridge") != 0) {
+		*plug = NULL;
+		return true;
 	}
-	return true;
+	return check_plug(nic, own, error);
 }
+
+/* --- Limits ----------------------------------------------------------------------------------- */
+
+/* `plug` NULL: none. Where a guest sends and receives by a macvtap device, it is the host's end, too. */
+static bool set_limits(const struct domain *dom, const struct conf_domain_nic *nic, const char *device,
+		       const struct network_plug *plug, GError **error)
+{
+	const struct conf_bandwidth *limits = plug ? &plug->bandwidth : &nic->bandwidth;
+	struct daemon *daemon = dom->all->daemon;
+	if (plug && conf_virtualport_is_ovs(&plug->virtualport))
+		return ovs_set_bandwidth(daemon->ovs_socket, device, dom->uuid_text, limits, error);
+	if (!plug || plug->kind != NETWORK_PLUG_DIRECT)
+		return rates_set(daemon, device, limits, error);
+	const struct conf_bandwidth turned = {
+		.has_inbound = limits->has_outbound, .inbound = limits->outbound,
+		.has_outbound = limits->has_inbound, .outbound = limits->inbound};
+	if (limits->inbound.floor)
+		return refuse(nic, "floor", "of type direct", error);
+	return rates_set(daemon, device, &turned, error);
+}
+
+static bool has_limits(const struct network_plug *plug)
+{
+	return plug->bandwidth.has_inbound || plug->bandwidth.has_outbound;
+}
+
+/* --- Filters ---------------------------------------------------------------------------------- */
 
 struct filter_request {
 	const struct domain *dom;
@@ -129,30 +168,82 @@ static bool update_filter(struct domain *dom, const struct conf_domain_nic *old,
 	return true;
 }
 
+/* --- Changes ---------------------------------------------------------------------------------- */
+
+/* From one way to be plugged in to another in the same place. */
+static bool update_plug(const struct domain *dom, const struct conf_domain_nic *nic,
+			const struct network_plug *old, const struct network_plug *next, GError **error)
+{
+	const char *socket = dom->all->daemon->ovs_socket;
+	if (!conf_vlan_equal(&old->vlan, &next->vlan) &&
+	    !ovs_set_vlan(socket, nic->target, &next->vlan, error))
+		return false;
+	return memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) == 0 ||
+	       set_limits(dom, nic, nic->target, next, error);
+}
+
+/* What of it no running card can change. g_free(). */
+static char *place_of(const struct network_plug *plug)
+{
+	const struct conf_virtualport *port = &plug->virtualport;
+	return g_strdup_printf("%d %s %s %s", conf_virtualport_is_ovs(port), plug->link,
+			       port->interfaceid ? port->interfaceid : "", port->profileid ? port->profileid : "");
+}
+
+/* The card's port is as `nic` says, or, if that fails, as it can be: that is what a log is for. */
+static void go_back(const struct domain *dom, const struct conf_domain_nic *nic,
+		    const struct network_plug *now)
+{
+	struct network_plug own;
+	const struct network_port *port;
+	const struct network_plug *plug;
+	g_autoptr(GError) error = NULL;
+	if (!find_plug(dom, nic, &own, &port, &plug, &error) ||
+	    (plug && !update_plug(dom, nic, now, plug, &error)))
+		log_warning("domain '%s': %s", dom->name, error->message);
+}
+
+static bool update_settings(const struct domain *dom, const struct conf_domain_nic *old,
+			    const struct conf_domain_nic *next, GError **error)
+{
+	struct network_plug before, after;
+	const struct network_port *port;
+	const struct network_plug *plug;
+	if (!find_plug(dom, old, &before, &port, &plug, error))
+		return false;
+	if (!plug)
+		return memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) == 0 ||
+		       set_limits(dom, next, old->target, NULL, error);
+	/* The port's strings end when it is opened anew. */
+	g_autofree char *here = place_of(&before);
+	if (!find_plug(dom, next, &after, &port, &plug, error)) {
+		go_back(dom, old, &before);
+		return false;
+	}
+	g_autofree char *there = place_of(&after);
+	bool good = (strcmp(here, there) == 0 ||
+		     virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				"a running domain's interface keeps its bridge and its virtual port")) &&
+		    update_plug(dom, next, &before, &after, error);
+	if (!good)
+		go_back(dom, old, &before);
+	return good;
+}
+
 bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 		      const struct conf_domain_nic *next, GError **error)
 {
 	g_autoptr(GError) undo = NULL;
-	bool limits = memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) != 0;
-	/* The bridge of a network is noted in the card; without one the network is direct. */
-	if (!check_direct(dom, next, old->network && !old->source, error))
-		return false;
-	if (limits && !rates_set(dom->all->daemon, old->target, &next->bandwidth, error))
+	if (!update_settings(dom, old, next, error))
 		return false;
 	if (update_filter(dom, old, next, error))
 		return true;
-	if (limits && !rates_set(dom->all->daemon, old->target, &old->bandwidth, &undo))
+	if (!update_settings(dom, next, old, &undo))
 		log_warning("domain '%s': %s", dom->name, undo->message);
 	return false;
 }
 
-/* Its own, or that of its network. */
-static const struct conf_bandwidth *bandwidth_of(const struct conf_domain_nic *nic,
-						 const struct network_plug *plug)
-{
-	bool own = nic->bandwidth.has_inbound || nic->bandwidth.has_outbound;
-	return own || !plug ? &nic->bandwidth : &plug->bandwidth;
-}
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static int open_direct(const struct domain *dom, const struct tap_request *tap, char name[IFNAMSIZ],
 		       GError **error)
@@ -164,33 +255,41 @@ static int open_direct(const struct domain *dom, const struct tap_request *tap, 
 	return macvtap_open(&request, name, error);
 }
 
+static struct tap_request tap_of(const struct domain *dom, const struct conf_domain_nic *nic,
+				 const struct network_plug *plug)
+{
+	struct tap_request request = {.name = nic->target, .existing = nic->unmanaged, .plug = plug,
+				      .ovs_socket = dom->all->daemon->ovs_socket, .owner = dom->uuid_text,
+				      .mtu = nic->mtu ? nic->mtu : plug ? plug->mtu : 0};
+	mac_parse(nic->mac, request.guest_mac);
+	return request;
+}
+
 bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error)
 {
 	struct network_plug own;
 	const struct network_port *port;
-	struct tap_request request = {.name = nic->target, .existing = nic->unmanaged};
+	const struct network_plug *plug;
 	char name[IFNAMSIZ];
 	*fd = -1;
 	if (strcmp(nic->type, "user") == 0)
 		return true;
-	if (!find_plug(dom, nic, &own, &port, &request.plug, error))
+	if (!find_plug(dom, nic, &own, &port, &plug, error))
 		return false;
-	bool direct = request.plug && request.plug->kind == NETWORK_PLUG_DIRECT;
-	if (!check_direct(dom, nic, direct, error))
-		return false;
+	bool direct = plug && plug->kind == NETWORK_PLUG_DIRECT;
+	struct tap_request request = tap_of(dom, nic, plug);
 	struct filter_request filter = {dom, nic};
 	if (nic->filter) {
 		request.prepare = put_filter;
 		request.opaque = &filter;
 	}
-	mac_parse(nic->mac, request.guest_mac);
-	request.mtu = nic->mtu ? nic->mtu : request.plug ? request.plug->mtu : 0;
 	*fd = direct ? open_direct(dom, &request, name, error) : tap_open(&request, name, error);
 	if (*fd < 0) {
 		g_prefix_error(error, "domain '%s': ", dom->name);
 		return false;
 	}
-	if (!rates_set(dom->all->daemon, name, bandwidth_of(nic, request.plug), error)) {
+	bool limited = plug ? has_limits(plug) : nic->bandwidth.has_inbound || nic->bandwidth.has_outbound;
+	if (limited && !set_limits(dom, nic, name, plug, error)) {
 		fd_clear(fd);
 		return false;
 	}
@@ -234,45 +333,45 @@ void interface_release(struct domain *dom)
 	g_ptr_array_add(filtered, NULL);
 	g_ptr_array_add(targets, NULL);
 	macvtap_sweep(dom->uuid_text, (const char *const *)targets->pdata);
+	ovs_sweep(dom->all->daemon->ovs_socket, dom->uuid_text, (const char *const *)targets->pdata);
 	rates_sweep(dom->all->daemon);
 	filter_keep(dom->all->daemon, dom->uuid_text, (const char *const *)filtered->pdata);
 	network_ports_keep(dom->all->daemon->networks, dom->uuid, (const char *const *)keep->pdata);
 }
 
-/* Its bridge may have been made anew while no daemon was there. */
-static void replug(const struct domain *dom, const struct conf_domain_nic *nic,
-		   const struct network_plug *plug)
+/* --- Found again ------------------------------------------------------------------------------ */
+
+static bool is_plugged(const struct domain *dom, const char *device, const struct network_plug *plug)
 {
 	struct netlink_link tap, bridge;
-	g_autoptr(GError) error = NULL;
-	if (plug->kind != NETWORK_PLUG_BRIDGE || !nic->target ||
-	    !netlink_link_get(nic->target, &tap, NULL) ||
-	    !netlink_link_get(plug->link, &bridge, NULL) || tap.master == bridge.index)
-		return;
-	if (!netlink_link_set_master(nic->target, plug->link, &error) ||
-	    !netlink_port_set_isolated(nic->target, plug->isolated || nic->isolated, &error))
-		log_warning("domain '%s': %s", dom->name, error->message);
+	if (conf_virtualport_is_ovs(&plug->virtualport))
+		return ovs_is_plugged(dom->all->daemon->ovs_socket, plug->link, device);
+	return netlink_link_get(device, &tap, NULL) && netlink_link_get(plug->link, &bridge, NULL) &&
+	       tap.master == bridge.index;
+}
+
+/* Its bridge may have been made anew while no daemon was there. */
+static bool restore(const struct domain *dom, const struct conf_domain_nic *nic, GError **error)
+{
+	struct network_plug own;
+	const struct network_port *port;
+	const struct network_plug *plug;
+	if (!find_plug(dom, nic, &own, &port, &plug, error))
+		return false;
+	if (!nic->target)
+		return true;
+	struct tap_request request = tap_of(dom, nic, plug);
+	if (plug && plug->kind == NETWORK_PLUG_BRIDGE && !is_plugged(dom, nic->target, plug) &&
+	    !tap_plug_in(&request, nic->target, error))
+		return false;
+	return set_limits(dom, nic, nic->target, plug, error);
 }
 
 void interface_restore(struct domain *dom)
 {
 	for (unsigned i = 0; i < dom->live->nics->len; i++) {
-		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
-		struct network_port_request request;
-		const struct network_port *port = NULL;
-		char lower[IFNAMSIZ];
 		g_autoptr(GError) error = NULL;
-		if (nic->port) {
-			fill_request(dom, nic, &request);
-			request.device = nic->target && macvtap_lower(nic->target, lower) ? lower : NULL;
-			port = network_port_open(dom->all->daemon->networks, &request, &error);
-		}
-		if (port)
-			replug(dom, nic, &port->plug);
-		if (!error && nic->target)
-			rates_set(dom->all->daemon, nic->target,
-				  bandwidth_of(nic, port ? &port->plug : NULL), &error);
-		if (error)
+		if (!restore(dom, dom->live->nics->pdata[i], &error))
 			log_warning("domain '%s': %s", dom->name, error->message);
 	}
 }

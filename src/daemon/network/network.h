@@ -109,6 +109,10 @@ struct network_port_request {
 	const uint8_t *owner_uuid;
 	uint8_t mac[6];
 	uint8_t uuid[16];            /* all zero: a new one is made up */
+	/* What the interface says itself, which goes before the network's word; any may be NULL. */
+	const struct conf_vlan *vlan;
+	const struct conf_virtualport *virtualport;
+	const struct conf_bandwidth *bandwidth;
 	const char *device;          /* of a pool of interfaces: the one that it has; NULL: it gets one */
 };
 /*
@@ -117,6 +121,8 @@ struct network_port_request {
  */
 struct network_port *network_port_open(struct networks *networks,
 				       const struct network_port_request *request, GError **error);
+/* By the text of its UUID, in any network; NULL: none. */
+const struct network_port *network_port_find(struct networks *networks, const char *uuid);
 /* Of the ports that an owner has in any network only `uuids` stay. */
 void network_ports_keep(struct networks *networks, const uint8_t owner[16], const char *const *uuids);
 

@@ -15,15 +15,29 @@ void network_plug_clear(struct network_plug *plug)
 	memset(plug, 0, sizeof(*plug));
 }
 
-/* The portgroup has the last word where it says something. */
-static void apply_group(struct network_plug *plug, const struct conf_network *conf,
-			const struct conf_portgroup *group)
+static bool says_limits(const struct conf_bandwidth *bandwidth)
 {
-	plug->vlan = group && group->vlan.count ? group->vlan : conf->vlan;
-	conf_virtualport_copy(&plug->virtualport, group && group->virtualport.present ? &group->virtualport
-										      : &conf->virtualport);
-	if (group)
+	return bandwidth && (bandwidth->has_inbound || bandwidth->has_outbound);
+}
+
+/* The interface goes before the portgroup, and that before the network, where they say something. */
+static bool apply_settings(struct network_plug *plug, const struct conf_network *conf,
+			   const struct conf_portgroup *group, const struct network_port_request *request,
+			   GError **error)
+{
+	const struct conf_virtualport *levels[] = {
+		request->virtualport, group ? &group->virtualport : NULL, &conf->virtualport};
+	plug->vlan = request->vlan && request->vlan->count ? *request->vlan
+		     : group && group->vlan.count	   ? group->vlan : conf->vlan;
+	if (says_limits(request->bandwidth))
+		plug->bandwidth = *request->bandwidth;
+	else if (group)
 		plug->bandwidth = group->bandwidth;
+	for (unsigned i = 0; i < G_N_ELEMENTS(levels); i++) {
+		if (levels[i] && !conf_virtualport_merge(&plug->virtualport, levels[i], error))
+			return false;
+	}
+	return true;
 }
 
 /* Interfaces of a pool that guests share are given in turn. */
@@ -60,8 +74,9 @@ static const char *free_device(const struct network *network, GError **error)
 }
 
 static bool make_plug(struct network *network, const struct conf_portgroup *group,
-		      const char *device, struct network_plug *plug, GError **error)
+		      const struct network_port_request *request, struct network_plug *plug, GError **error)
 {
+	const char *device = request->device;
 	const struct conf_network *conf = network->live;
 	const char *link = conf->bridge;
 	plug->kind = NETWORK_PLUG_BRIDGE;
@@ -77,14 +92,27 @@ static bool make_plug(struct network *network, const struct conf_portgroup *grou
 	plug->link = g_strdup(link);
 	plug->mtu = conf->mtu;
 	plug->isolated = conf->isolated;
-	apply_group(plug, conf, group);
-	return true;
+	return apply_settings(plug, conf, group, request, error);
+}
+
+static void choose_uuid(struct network_port *port, const struct network_port_request *request)
+{
+	static const uint8_t none[16];
+	memcpy(port->uuid, request->uuid, sizeof(port->uuid));
+	if (memcmp(port->uuid, none, sizeof(none)) == 0) {
+		g_autofree char *text = g_uuid_string_random();
+		conf_uuid_parse(text, port->uuid, NULL);
+	}
+	conf_uuid_format(port->uuid, port->uuid_text);
+	/* Where nobody has named the port to the switch, its own UUID does, which outlives the daemon. */
+	struct conf_virtualport *virtualport = &port->plug.virtualport;
+	if (conf_virtualport_is_ovs(virtualport) && !virtualport->interfaceid)
+		virtualport->interfaceid = g_strdup(port->uuid_text);
 }
 
 struct network_port *network_port_open(struct networks *networks,
 				       const struct network_port_request *request, GError **error)
 {
-	static const uint8_t none[16];
 	struct network *network = network_by_name(networks, request->network);
 	if (!network) {
 		virt_error(error, VIRT_FROM_NETWORK, VIRT_NO_NETWORK, "no network with matching name '%s'",
@@ -100,21 +128,28 @@ struct network_port *network_port_open(struct networks *networks,
 		return NULL;
 	}
 	struct network_plug plug = {0};
-	if (!make_plug(network, group, request->device, &plug, error))
+	if (!make_plug(network, group, request, &plug, error)) {
+		network_plug_clear(&plug);
 		return NULL;
-	struct network_port *port = g_new0(struct network_port, 1);
-	memcpy(port->uuid, request->uuid, sizeof(port->uuid));
-	if (memcmp(port->uuid, none, sizeof(none)) == 0) {
-		g_autofree char *text = g_uuid_string_random();
-		conf_uuid_parse(text, port->uuid, NULL);
 	}
-	conf_uuid_format(port->uuid, port->uuid_text);
+	struct network_port *port = g_new0(struct network_port, 1);
 	port->plug = plug;
+	choose_uuid(port, request);
 	port->owner_name = g_strdup(request->owner_name);
 	memcpy(port->owner_uuid, request->owner_uuid, sizeof(port->owner_uuid));
 	memcpy(port->mac, request->mac, sizeof(port->mac));
-	port->group = g_strdup(group ? group->name : NULL);
+	port->group = g_strdup(request->group);
 	g_hash_table_replace(network->ports, port->uuid_text, port);
+	return port;
+}
+
+const struct network_port *network_port_find(struct networks *networks, const char *uuid)
+{
+	GHashTableIter iter;
+	void *network, *port = NULL;
+	g_hash_table_iter_init(&iter, networks->by_uuid);
+	while (!port && g_hash_table_iter_next(&iter, NULL, &network))
+		port = g_hash_table_lookup(((struct network *)network)->ports, uuid);
 	return port;
 }
 

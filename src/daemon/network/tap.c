@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "daemon/network/netlink.h"
+#include "daemon/network/ovs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,15 +68,31 @@ static bool set_mtu(const struct tap_request *request, const char *name, GError 
 	return !mtu || netlink_link_set_mtu(name, mtu, error);
 }
 
-static bool plug_in(const struct network_plug *plug, const char *name, GError **error)
+static bool plug_into_ovs(const struct tap_request *request, const char *name, GError **error)
 {
+	const struct network_plug *plug = request->plug;
+	char mac[MAC_TEXT_SIZE];
+	const struct ovs_port port = {
+		.bridge = plug->link, .device = name, .owner = request->owner,
+		.interfaceid = plug->virtualport.interfaceid, .profileid = plug->virtualport.profileid,
+		.mac = mac_format(request->guest_mac, mac), .vlan = &plug->vlan,
+	};
+	return ovs_plug(request->ovs_socket, &port, error);
+}
+
+bool tap_plug_in(const struct tap_request *request, const char *name, GError **error)
+{
+	const struct network_plug *plug = request->plug;
 	struct netlink_link bridge;
+	if (conf_virtualport_is_ovs(&plug->virtualport))
+		return plug_into_ovs(request, name, error);
 	if (!netlink_link_get(plug->link, &bridge, error))
 		return false;
 	if (strcmp(bridge.kind, "bridge") != 0)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "'%s' is no bridge of the kernel: one is made by ip link add %s type bridge",
-				 plug->link, plug->link);
+				 "'%s' is no bridge of the kernel: one is made by ip link add %s type bridge; "
+				 "one of Open vSwitch needs <virtualport type='openvswitch'/>", plug->link,
+				 plug->link);
 	return netlink_link_set_master(name, plug->link, error) &&
 	       (!plug->isolated || netlink_port_set_isolated(name, true, error));
 }
@@ -90,7 +107,7 @@ int tap_open(const struct tap_request *request, char name[IFNAMSIZ], GError **er
 	if (request->existing)
 		return fd_steal(&fd);
 	if (set_mac(request, name, error) && set_mtu(request, name, error) &&
-	    (!request->plug || plug_in(request->plug, name, error)) && netlink_link_set_up(name, true, error))
+	    (!request->plug || tap_plug_in(request, name, error)) && netlink_link_set_up(name, true, error))
 		return fd_steal(&fd);
 	return -1;
 }

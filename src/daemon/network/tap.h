@@ -11,14 +11,17 @@ struct tap_request {
 	bool existing;       /* it is there already, and somebody else's: only opened */
 	uint8_t guest_mac[6];
 	unsigned mtu;        /* 0: the bridge's, or the kernel's */
-	/* Where it is plugged in; NULL: nowhere. Only NETWORK_PLUG_BRIDGE with a bridge of the kernel's. */
+	/* Where it is plugged in; NULL: nowhere. Only NETWORK_PLUG_BRIDGE. */
 	const struct network_plug *plug;
+	const char *ovs_socket, *owner; /* for a plug of Open vSwitch; owner: the guest's UUID, as text */
 	/* What is to be done between making it and plugging it in, before any packet; or NULL. */
 	bool (*prepare)(void *opaque, const char *name, GError **error);
 	void *opaque;
 };
+/* Plug an existing device in as tap_open() does. */
+bool tap_plug_in(const struct tap_request *request, const char *name, GError **error);
 /*
  * Make it, plug it in, and switch it on. The descriptor is the caller's; -1 with *error set. The
- * device's name goes into `name`. It asks the kernel only: any thread.
+ * device's name goes into `name`. It asks the kernel, and for Open vSwitch its database: any thread.
  */
 int tap_open(const struct tap_request *request, char name[IFNAMSIZ], GError **error);

@@ -7,6 +7,7 @@ import signal
 import sys
 
 import ether
+import netspace
 from private import Daemon
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
@@ -34,9 +35,18 @@ def devices():
     return re.findall(r"(macvtap\d+|mine)@", ether.ip("link"))
 
 
+def shaped(device):
+    return netspace.run("tc", "-d", "-s", "class", "show", "dev", device)
+
+
+def policed(device):
+    return netspace.run("nft", "list", "table", "netdev", f"berth-rate-{device}", check=False)
+
+
 def check_refusals(daemon):
     for more, words in (("<filterref filter='clean-traffic'/>", "<filterref>"),
-                        ("<bandwidth><inbound average='1'/></bandwidth>", "<bandwidth>")):
+                        ("<vlan><tag id='5'/></vlan>", "vlan tag not supported"),
+                        ("<virtualport type='openvswitch'/>", "<virtualport> element unsupported")):
         result = define(daemon, CARD.format(mac=MAC, dev="low0", mode="bridge", more=more), check=False)
         assert result.returncode and words in result.stdout, result.stdout
     define(daemon, CARD.format(mac=MAC, dev="low7", mode="bridge", more=""))
@@ -84,8 +94,9 @@ def check_pool(daemon):
     daemon.virsh("destroy", "1")
     daemon.stop(signal.SIGKILL)
     daemon.start()
-    for more, words in (("<filterref filter='clean-traffic'/>", "<filterref>"),
-                        ("<bandwidth><inbound average='1'/></bandwidth>", "<bandwidth>"),
+    for more, words in (("<filterref filter='clean-traffic'/>", "filterref"),
+                        ("<bandwidth><inbound average='2' floor='1'/></bandwidth>", "floor"),
+                        ("<vlan><tag id='5'/></vlan>", "<vlan>"),
                         ("<port isolated='yes'/>", "isolated")):
         with_xml(daemon, FROM_POOL.format(name="3", more=more), "define")
         result = daemon.virsh("start", "3", check=False)
@@ -95,8 +106,10 @@ def check_pool(daemon):
         result = with_xml(daemon, card, "update-device", "2", "--live", check=False)
         assert result.returncode and (words in result.stdout or "can be changed" in result.stdout), result.stdout
     assert len(devices()) == 1
-    result = daemon.virsh("domiftune", "2", devices()[0], "--inbound", "5", "--live", check=False)
-    assert result.returncode and "<bandwidth>" in result.stdout, result.stdout
+    # What the guest sends is shaped, what it receives dropped: the device is the guest's, not the host's.
+    device = devices()[0]
+    daemon.virsh("domiftune", "2", device, "--inbound", "5", "--outbound", "1000", "--live")
+    assert "rate 8192Kbit" in shaped(device) and "5 kbytes/second" in policed(device), policed(device)
     daemon.virsh("start", "1", "--paused")
     for name in ("1", "2"):
         daemon.virsh("destroy", name)
@@ -107,6 +120,7 @@ def check_pool(daemon):
 def check_packets(daemon, outside, kernel, initrd):
     define(daemon, CARD.format(mac=MAC, dev="low0", mode="bridge", more=""), kernel=kernel, initrd=initrd)
     daemon.virsh("start", "vm")
+    daemon.virsh("domiftune", "vm", MAC, "--inbound", "1,1,1", "--outbound", "1000", "--live")
     assert devices() == ["macvtap0"] and "macvtap0" in daemon.said("dumpxml", "vm")
     console = ["script", "-qfec", f"virsh -c '{daemon.uri()}' console vm --force", "/dev/null"]
     with testlib.Guest(console) as guest:
@@ -117,6 +131,10 @@ def check_packets(daemon, outside, kernel, initrd):
         assert "5 packets received" in guest.run("ping -c 5 10.9.0.1", 60)
         sources = {frame[6:12] for frame in outside.read()}
         assert ether.mac(MAC) in sources, sources
+        # Its frames have been in the queue, and what is too much for it does not arrive.
+        assert not re.search(r"Sent 0 bytes", shaped("macvtap0")), shaped("macvtap0")
+        outside.send(ether.ethernet("02:00:00:00:00:01", MAC, 0x88b5, b"x" * 1400), 20)
+        daemon.wait(lambda: re.search(r"counter packets [1-9]\d* bytes", policed("macvtap0")), "frames dropped")
     daemon.virsh("destroy", "vm")
     assert not devices() and "macvtap" not in daemon.said("dumpxml", "vm")
 

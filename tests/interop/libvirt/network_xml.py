@@ -27,7 +27,10 @@ WRONG = [
     ("<forward mode='nat'/>", "needs an <ip>"),
     ("<forward mode='bridge'/>", "needs <bridge name=...> or <interface dev=...>"),
     ("<forward mode='bridge'/><bridge name='b'/>" + IP.format(""), "<ip> is not possible"),
-    ("<vlan><tag id='5'/></vlan>", "<vlan> is not possible"),
+    ("<vlan><tag id='5'/></vlan>", "whose type doesn't support vlan configuration"),
+    ("<forward mode='bridge'/><bridge name='b'/><vlan><tag id='5'/></vlan>",
+     "whose type doesn't support vlan configuration"),
+    ("<portgroup name='p'><virtualport type='openvswitch'/></portgroup>", "<virtualport> of a portgroup"),
     ("<virtualport type='802.1Qbh'/>", "does not support type='802.1Qbh'"),
     (IP.format("<dhcp><range start='10.0.1.2' end='10.0.1.9'/></dhcp>"), "10.0.1.2 is not in the network"),
     (IP.format("<dhcp><range start='10.0.0.9' end='10.0.0.2'/></dhcp>"), "its end is before its start"),
@@ -95,7 +98,7 @@ BAD_UPDATES = [
     ("FORWARD_INTERFACE", "<interface dev='eth1'/>", "only one <interface> is possible"),
     ("IP_DHCP_HOST", "<host mac='52:54:00:00:00:01' ip='10.0.0.9' colour='red'/>", "the attribute 'colour'"),
     ("DNS_TXT", "<txt name='a' value='b'><c/></txt>", "does not support <c> in <txt>"),
-    ("PORTGROUP", "<portgroup name='p'><vlan><tag id='1'/></vlan></portgroup>", "<vlan> or <virtualport>"),
+    ("PORTGROUP", "<portgroup name='p'><vlan><tag id='1'/></vlan></portgroup>", "support vlan configuration"),
     ("DNS_SRV", "<txt name='a' value='b'/>", "expecting <srv>"),
 ]
 

@@ -11,12 +11,21 @@ import tempfile
 import time
 
 LIMIT = 60
+# Guests without a log daemon, and as who runs the test.
+QEMU_CONF = """stdio_handler = "file"
+security_driver = "none"
+user = "root"
+group = "root"
+cgroup_controllers = []
+"""
 SETUP = """
 mount --make-rprivate /
 for folder in /run /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do mount -t tmpfs none $folder; done
 mkdir -p /run/libvirt
 mount -t sysfs none /sys
 mount --bind {top}/filters /etc/libvirt/nwfilter
+mount -t tmpfs none /etc/libvirt/qemu
+mount --bind {top}/qemu.conf /etc/libvirt/qemu.conf
 exec /usr/sbin/libvirtd -f {top}/conf -p {top}/pid
 """
 
@@ -29,6 +38,8 @@ class Libvirtd:
         subprocess.run(["cp", "-r", "/usr/share/libvirt/nwfilter", f"{self.top}/filters"], check=True)
         with open(f"{self.top}/conf", "w") as file:
             file.write(f'unix_sock_dir = "{self.top}/s"\nauth_unix_rw = "none"\n')
+        with open(f"{self.top}/qemu.conf", "w") as file:
+            file.write(QEMU_CONF)
         with open(f"{self.top}/log", "w") as log:
             self.process = subprocess.Popen(
                 ["unshare", "-m", "sh", "-ec", SETUP.format(top=self.top)], stdout=log, stderr=log,
