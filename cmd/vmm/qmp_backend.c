@@ -26,6 +26,8 @@ static json_t *run_netdev_add(void *opaque, const json_t *args, GError **error)
 	/* A back end takes all descriptors that it is given, or none. */
 	bool good = item && fds_resolve(vmm, item->props, "fd", taken, error) &&
 		    fds_resolve(vmm, item->props, "fds", taken, error) &&
+		    fds_resolve(vmm, item->props, "vhostfd", taken, error) &&
+		    fds_resolve(vmm, item->props, "vhostfds", taken, error) &&
 		    backends_add_net(&vmm->backends, item, error);
 	for (unsigned i = 0; !good && i < taken->len; i++)
 		close(g_array_index(taken, int, i));

@@ -15,6 +15,7 @@
 
 struct aio_loop;
 struct net_backend;
+struct vhost_ops;
 
 /* virtio 1.2, 5.1.6: precedes each packet when the back end was told to use it. */
 #define NET_VNET_HEADER_SIZE 12
@@ -32,7 +33,8 @@ struct net_receiver {
 	bool (*receive)(void *opaque, unsigned queue, const struct iovec *iov, unsigned count);
 	/* send() would take packets again after it returned false. */
 	void (*writable)(void *opaque, unsigned queue);
-	void (*link_changed)(void *opaque, bool up); /* may be NULL */
+	/* The cable, or who serves the rings, came or went. May be NULL. */
+	void (*link_changed)(void *opaque, bool up);
 	void *opaque;
 };
 
@@ -52,6 +54,8 @@ struct net_backend_ops {
 	uint32_t (*offloads)(struct net_backend *net);
 	/* Agree on packets that carry a 12-byte virtio-net header, and on these offloads. */
 	bool (*set_vnet)(struct net_backend *net, bool header, uint32_t offloads);
+	/* The device uses only its first `count` queues: packets come only to these. May be NULL. */
+	void (*set_queues)(struct net_backend *net, unsigned count);
 	void (*start)(struct net_backend *net);
 	void (*stop)(struct net_backend *net);
 	void (*free)(struct net_backend *net);
@@ -61,6 +65,8 @@ struct net_backend_ops {
 
 struct net_backend {
 	const struct net_backend_ops *ops;
+	const struct vhost_ops *vhost; /* net/vhost.h; NULL: packets go by send() and the receiver */
+	void *vhost_opaque;
 	char *id;
 	struct aio_loop *loop;
 	bool link_up;

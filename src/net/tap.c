@@ -8,7 +8,9 @@
 #include "aio/loop.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "net/internal.h"
+#include "net/vhost_net.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +33,7 @@ struct tap_queue {
 	int fd;
 	struct aio_watch *watch;
 	bool read_wanted, write_wanted;
+	bool detached;  /* the kernel gives it no packets */
 	size_t held; /* a packet was read that the guest had no room for */
 	uint8_t packet[TAP_PACKET];
 };
@@ -40,6 +43,7 @@ struct tap_net {
 	struct net_receiver receiver;
 	char name[IFNAMSIZ];
 	char *downscript;
+	struct vhost_net *vhost; /* the kernel moves the packets; or NULL */
 	bool vnet_header, header_on, running;
 	unsigned queue_count;
 	struct tap_queue *queues[TAP_QUEUES];
@@ -49,7 +53,8 @@ static void queue_ready(void *opaque, int fd, uint32_t events);
 
 static void update_watch(struct tap_queue *q)
 {
-	uint32_t events = q->tap->running ? (q->read_wanted ? POLLIN : 0) |
+	bool ours = q->tap->running && !q->tap->vhost;
+	uint32_t events = ours ? (q->read_wanted ? POLLIN : 0) |
 						    (q->write_wanted ? POLLOUT : 0) : 0;
 	if (q->watch && events) {
 		aio_watch_modify(q->watch, events);
@@ -182,6 +187,24 @@ static bool tap_set_vnet(struct net_backend *net, bool header, uint32_t offloads
 	return true;
 }
 
+/* The kernel spreads packets over the queues that are attached: over those that the guest fills. */
+static void tap_set_queues(struct net_backend *net, unsigned count)
+{
+	struct tap_net *tap = (struct tap_net *)net;
+	for (unsigned i = 0; tap->queue_count > 1 && i < tap->queue_count; i++) {
+		struct tap_queue *q = tap->queues[i];
+		bool detached = i >= count;
+		struct ifreq request = {.ifr_flags = detached ? IFF_DETACH_QUEUE : IFF_ATTACH_QUEUE};
+		if (detached == q->detached)
+			continue;
+		if (ioctl(q->fd, TUNSETQUEUE, &request) < 0)
+			log_warning("tap interface %s: cannot switch queue %u %s: %s", tap->name, i,
+				    detached ? "off" : "on", g_strerror(errno));
+		else
+			q->detached = detached;
+	}
+}
+
 static void set_running(struct tap_net *tap, bool running)
 {
 	tap->running = running;
@@ -218,9 +241,10 @@ static void tap_free(struct net_backend *net)
 {
 	struct tap_net *tap = (struct tap_net *)net;
 	set_running(tap, false);
+	vhost_net_free(tap->vhost);
 	run_script(tap->downscript, tap->name, NULL);
 	for (unsigned i = 0; i < tap->queue_count; i++) {
-		close(tap->queues[i]->fd);
+		fd_clear(&tap->queues[i]->fd);
 		g_free(tap->queues[i]);
 	}
 	g_free(tap->downscript);
@@ -230,8 +254,9 @@ static void tap_free(struct net_backend *net)
 static char *tap_describe(struct net_backend *net)
 {
 	struct tap_net *tap = (struct tap_net *)net;
-	return g_strdup_printf("tap interface %s, %u queue%s, header %s", tap->name, tap->queue_count,
-			       tap->queue_count == 1 ? "" : "s", tap->header_on ? "on" : "off");
+	return g_strdup_printf("tap interface %s, %u queue%s, header %s%s", tap->name, tap->queue_count,
+			       tap->queue_count == 1 ? "" : "s", tap->header_on ? "on" : "off",
+			       tap->vhost ? ", vhost" : "");
 }
 
 static const struct net_backend_ops tap_ops = {
@@ -243,6 +268,7 @@ static const struct net_backend_ops tap_ops = {
 	.receive_ready = tap_receive_ready,
 	.offloads = tap_offloads,
 	.set_vnet = tap_set_vnet,
+	.set_queues = tap_set_queues,
 	.start = tap_start,
 	.stop = tap_stop,
 	.free = tap_free,
@@ -316,6 +342,14 @@ static bool adopt_queues(struct tap_net *tap, const char *list, GError **error)
 	return true;
 }
 
+/* They are the caller's again: returns false. */
+static bool give_back_queues(struct tap_net *tap)
+{
+	for (unsigned i = 0; i < tap->queue_count; i++)
+		tap->queues[i]->fd = -1;
+	return false;
+}
+
 static struct tap_net *tap_new(struct aio_loop *loop)
 {
 	struct tap_net *tap = g_new0(struct tap_net, 1);
@@ -336,15 +370,47 @@ static bool set_name(struct tap_net *tap, const char *name, GError **error)
 	return true;
 }
 
-static bool refuse_vhost(const struct args *args, GError **error)
+/*
+ * vhost=on: the kernel serves the rings if it can, and else this program does, unless vhostforce=on.
+ * vhostfd=, vhostfds=: /dev/vhost-net as the caller has opened it, once for each queue.
+ */
+static bool open_vhost(struct tap_net *tap, const struct args *args, GError **error)
 {
-	bool vhost = false;
-	if (!args_bool(args, "vhost", &vhost, error))
+	const char *fds = args_string(args, "vhostfds"), *fd = args_string(args, "vhostfd");
+	bool force = false, on = false;
+	g_autoptr(GError) reason = NULL;
+	int queues[TAP_QUEUES];
+	if (!args_bool(args, "vhostforce", &force, error))
 		return false;
-	if (vhost)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "%s, vhost=on: vhost-net is not supported yet: leave it out",
+	on = force || fd || fds;
+	if (!args_bool(args, "vhost", &on, error))
+		return false;
+	if (!on && (fd || fds || force))
+		return error_set(error, BERTH_ERR_INVALID, "%s: vhost=off goes with no other vhost option",
 				 args->what);
+	if (!on)
+		return true;
+	for (unsigned i = 0; i < tap->queue_count; i++)
+		queues[i] = tap->queues[i]->fd;
+	tap->vhost = vhost_net_open(&tap->net, queues, tap->queue_count, tap->vnet_header,
+				    fds ? fds : fd, &reason);
+	if (!tap->vhost && (force || fd || fds)) {
+		g_propagate_prefixed_error(error, g_steal_pointer(&reason), "%s: ", args->what);
+		return false;
+	}
+	if (!tap->vhost)
+		log_warning("%s, vhost=on: %s; packets take the longer way", args->what, reason->message);
+	return true;
+}
+
+static bool open_queues(struct tap_net *tap, const char *name, unsigned queues, GError **error)
+{
+	if (!set_name(tap, name ? name : "tap%d", error))
+		return false;
+	while (tap->queue_count < queues) {
+		if (!open_queue(tap, queues > 1, error))
+			return false;
+	}
 	return true;
 }
 
@@ -353,17 +419,14 @@ static bool tap_open(struct tap_net *tap, const struct args *args, GError **erro
 	uint64_t queues = 1;
 	const char *name = args_string(args, "ifname"), *fds = args_string(args, "fds");
 	const char *fd = args_string(args, "fd");
-	if (!refuse_vhost(args, error) || !args_bool(args, "vnet_hdr", &tap->vnet_header, error) ||
+	if (!args_bool(args, "vnet_hdr", &tap->vnet_header, error) ||
 	    !args_number(args, "queues", 1, TAP_QUEUES, &queues, error))
 		return false;
 	if (fd || fds)
-		return adopt_queues(tap, fd ? fd : fds, error);
-	if (!set_name(tap, name ? name : "tap%d", error))
+		return adopt_queues(tap, fd ? fd : fds, error) &&
+		       (open_vhost(tap, args, error) || give_back_queues(tap));
+	if (!open_queues(tap, name, queues, error) || !open_vhost(tap, args, error))
 		return false;
-	while (tap->queue_count < queues) {
-		if (!open_queue(tap, queues > 1, error))
-			return false;
-	}
 	tap->downscript = g_strdup(args_string(args, "downscript"));
 	return run_script(args_string(args, "script"), tap->name, error);
 }
@@ -414,7 +477,8 @@ static struct net_backend *bridge_create(const struct args *args, struct aio_loo
 }
 
 static const char *const tap_options[] = {"ifname", "fd",       "fds",    "script", "downscript",
-					  "queues", "vnet_hdr", "vhost", NULL};
+					  "queues", "vnet_hdr", "vhost", "vhostfd", "vhostfds",
+					  "vhostforce", NULL};
 static const char *const bridge_options[] = {"br", NULL};
 
 const struct net_kind net_kind_tap = {

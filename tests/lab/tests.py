@@ -17,11 +17,13 @@ KVMCLOCK = "grep -q kvm-clock /sys/devices/system/clocksource/clocksource0/avail
 KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 "
 
 
-def boot(name, options, kernel="cloud", run=KVMCLOCK, check="", cpus=1, limit=300):
-    """berth-vmm boots a stock kernel to init, runs `run` in it and powers off."""
+def boot(name, options, kernel="cloud", run=KVMCLOCK, before="", check="", cpus=1,
+         limit=300):
+    """After `before`, berth-vmm boots a stock kernel to init, runs `run` in it and powers off."""
     return Test(name, [VMM, f"kernel:{kernel}"] + SEABIOS, limit, f"""
         dd if=/dev/urandom of=/tmp/disk bs=64k count=64 2>/dev/null
         sum=$(md5sum </tmp/disk | cut -d' ' -f1)
+        {before}
         vmm {options} -smp {cpus} -kernel $LAB/kernels/{kernel}/vmlinuz \\
             -initrd $LAB/kernels/{kernel}/initramfs.cpio.gz \\
             -append "{KERNEL_ARGUMENTS} berth.run={run.replace(',', '%%').replace(' ', ',')}"
@@ -63,6 +65,19 @@ TESTS = [
     boot("virtio-mmio", "-accel kvm -M microvm -drive file=/tmp/disk,if=none,id=d,format=raw "
          "-device virtio-blk-device,drive=d", run="md5sum /dev/vda",
          check="grep -q $sum /tmp/out || fail 'the disk reads wrong'"),
+    # The kernel's thread moves the packets, also after the driver has taken its rings down and up again.
+    boot("vhost-net", "-accel kvm -M q35 -netdev tap,id=n,ifname=tap0,script=/tmp/up,queues=2,vhost=on,"
+         "vhostforce=on -device virtio-net-pci,netdev=n,mq=on", kernel="generic", cpus=2,
+         run="up() { ip link set eth0 up; ip addr add 10.9.0.2/24 dev eth0; ping -c 2 10.9.0.1; }; "
+             "up && dd if=/dev/urandom of=/f bs=64k count=64 && nc 10.9.0.1 5000 </f >/g && "
+             "cmp /f /g && rmmod virtio_net && modprobe virtio_net && up",
+         before="""
+        modprobe vhost_net
+        modprobe tun
+        printf '%s\\n' '#!/bin/sh' 'ip addr add 10.9.0.1/24 dev $1' 'ip link set $1 up' >/tmp/up
+        chmod +x /tmp/up
+        (nc -l -p 5000 -e cat; ps >/tmp/ps) & """, check="""
+        grep -q '\\[vhost-' /tmp/ps || fail "the kernel did not serve the rings" """),
     # -no-reboot: the guest's reset, by whatever way its kernel finds, ends the VMM.
     *[Test("reboot-" + board, [VMM, "kernel:cloud"] + SEABIOS, 300, f"""
         vmm -accel kvm -M {board} -kernel $LAB/kernels/cloud/vmlinuz \\

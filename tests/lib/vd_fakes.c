@@ -168,8 +168,14 @@ static bool net_set_vnet(struct net_backend *net, bool header, uint32_t offloads
 	return true;
 }
 
+static const struct net_receiver *net_receiver(struct net_backend *net)
+{
+	return &fake(net)->receiver;
+}
+
 static const struct net_backend_ops fake_net_ops = {
-	.type = "fake", .queues = net_queues, .set_receiver = net_set_receiver, .send = net_send,
+	.type = "fake", .queues = net_queues, .set_receiver = net_set_receiver, .receiver = net_receiver,
+	.send = net_send,
 	.receive_ready = net_receive_ready, .offloads = net_offloads, .set_vnet = net_set_vnet,
 };
 

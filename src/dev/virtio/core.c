@@ -65,6 +65,7 @@ bool virtio_attach_transport(struct virtio_device *vdev, const struct virtio_tra
 		vdev->offered |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	if (vdev->allow_queue_reset)
 		vdev->offered |= VIRTIO_BIT(VIRTIO_F_RING_RESET);
+	vdev->offered &= ~vdev->withheld;
 	return true;
 }
 
@@ -100,6 +101,30 @@ bool virtq_ready(const struct virtqueue *vq)
 	       !atomic_load_explicit(&vdev->broken, memory_order_relaxed);
 }
 
+static void write_eventfd(int fd)
+{
+	uint64_t one = 1;
+	ssize_t written;
+	do {
+		written = write(fd, &one, sizeof(one));
+	} while (written < 0 && errno == EINTR);
+	/* EAGAIN: the counter is full, so the reader has been woken as it is. */
+}
+
+void virtq_kick_later(struct virtqueue *vq)
+{
+	write_eventfd(vq->doorbell);
+}
+
+/* Queues may be served no longer: whoever serves them elsewhere must hear of it. */
+static void tell_servers(struct virtio_device *vdev)
+{
+	for (unsigned i = 0; i < vdev->queue_count; i++) {
+		if (virtq_is_elsewhere(vdev->queues[i]))
+			virtq_kick_later(vdev->queues[i]);
+	}
+}
+
 void virtio_broken(struct virtio_device *vdev, const char *format, ...)
 {
 	/* The first fault tells the story; what follows from it does not. */
@@ -111,20 +136,11 @@ void virtio_broken(struct virtio_device *vdev, const char *format, ...)
 	va_end(args);
 	log_guest_fault("%s%s%s: %s; the device needs a reset", vdev->type->name,
 			vdev->owner->id ? " " : "", vdev->owner->id ? vdev->owner->id : "", text);
+	tell_servers(vdev);
 	uint8_t before = atomic_fetch_or(&vdev->status, VIRTIO_STATUS_NEEDS_RESET);
 	/* 2.1.2: after DRIVER_OK the driver is told by a configuration interrupt. */
 	if (before & VIRTIO_STATUS_DRIVER_OK)
 		vdev->transport->notify_config(vdev);
-}
-
-void virtq_kick_later(struct virtqueue *vq)
-{
-	uint64_t one = 1;
-	ssize_t written;
-	do {
-		written = write(vq->doorbell, &one, sizeof(one));
-	} while (written < 0 && errno == EINTR);
-	/* EAGAIN: the counter is full, so the loop has been woken as it is. */
 }
 
 /* Under vdev->lock, every queue off: the state that 2.1.2 asks for. */
@@ -181,7 +197,7 @@ void virtq_service(struct virtqueue *vq)
 		if (!vq->inflight)
 			virtq_settle(vq);
 	}
-	if (virtq_ready(vq))
+	if (virtq_ready(vq) || virtq_is_elsewhere(vq))
 		vdev->type->kick(vdev, vq);
 }
 
@@ -357,8 +373,12 @@ void virtio_stop(struct virtio_device *vdev)
 
 void virtio_set_dma(struct virtio_device *vdev, bool on)
 {
-	if (atomic_exchange(&vdev->dma, on) == on || !on)
+	if (atomic_exchange(&vdev->dma, on) == on)
 		return;
+	if (!on) {
+		tell_servers(vdev);
+		return;
+	}
 	for (unsigned i = 0; i < vdev->queue_count; i++)
 		virtq_kick_later(vdev->queues[i]);
 }
@@ -516,15 +536,19 @@ static void queue_rung(void *opaque)
 
 void virtio_queue_doorbell(struct virtio_device *vdev, unsigned n, struct space_doorbell *doorbell)
 {
-	doorbell->fd = vdev->queues[n]->doorbell;
-	doorbell->ring = queue_rung;
-	doorbell->opaque = vdev->queues[n];
+	struct virtqueue *vq = vdev->queues[n];
+	bool elsewhere = virtq_is_elsewhere(vq);
+	doorbell->fd = elsewhere ? vq->server_kick : vq->doorbell;
+	doorbell->ring = elsewhere ? NULL : queue_rung;
+	doorbell->opaque = vq;
 }
 
 void virtio_queue_ring(struct virtio_device *vdev, unsigned n)
 {
-	if (n < vdev->queue_count)
-		virtq_kick_later(vdev->queues[n]);
+	if (n >= vdev->queue_count)
+		return;
+	struct virtqueue *vq = vdev->queues[n];
+	write_eventfd(virtq_is_elsewhere(vq) ? vq->server_kick : vq->doorbell);
 }
 
 /* ---- Queues as devices see them ---- */

@@ -33,6 +33,8 @@ void net_agree(struct virtio_net *net)
 		{NET_F_GUEST_TSO6, NET_OFFLOAD_TSO6}, {NET_F_GUEST_ECN, NET_OFFLOAD_ECN},
 	};
 	net->vnet_stale = false;
+	if (net->backend->ops->set_queues)
+		net->backend->ops->set_queues(net->backend, net->current_pairs);
 	if (!net->vnet)
 		return;
 	uint32_t offloads = 0;
@@ -46,6 +48,10 @@ void net_agree(struct virtio_net *net)
 static void net_link_changed(void *opaque, bool up)
 {
 	struct virtio_net *net = opaque;
+	if (net->vhost_rings) {
+		net_vhost_update(net);
+		up = up && net->backend->vhost->ready(net->backend);
+	}
 	if (atomic_exchange(&net->link_up, up) == up)
 		return;
 	/* 5.1.6.5.4: after the link came back the guest should make itself known. */
@@ -76,7 +82,9 @@ static void net_kick(struct virtio_device *vdev, struct virtqueue *vq)
 	unsigned n = virtq_index(vq);
 	if (net->vnet_stale)
 		net_agree(net);
-	if (is_control(net, n)) {
+	if (net->vhost_rings && n < 2 * net->pairs) {
+		net_vhost_update(net);
+	} else if (is_control(net, n)) {
 		net_ctrl_kick(net, vq);
 	} else if (n >= 2 * net->pairs) {
 		return; /* the control queue of a driver that does not know it */
@@ -92,7 +100,11 @@ static void net_drop(struct virtio_device *vdev, struct virtqueue *vq)
 {
 	struct virtio_net *net = (struct virtio_net *)vdev;
 	unsigned n = virtq_index(vq);
-	if (n < 2 * net->pairs && n & 1)
+	if (n >= 2 * net->pairs)
+		return;
+	if (net->vhost_rings)
+		net_vhost_drop(net, n);
+	else if (n & 1)
 		net_tx_drop(net, n / 2);
 }
 
@@ -102,9 +114,11 @@ static uint64_t net_features(struct virtio_device *vdev)
 {
 	const struct virtio_net *net = (struct virtio_net *)vdev;
 	uint32_t gives = net->backend_offloads;
-	bool take_csum = net->csum && (!net->vnet || gives & NET_OFFLOAD_CSUM);
+	/* Who does the work that the back end does not: net_tx.c. */
+	bool here = !net->vnet && !net->vhost_rings;
+	bool take_csum = net->csum && (here || gives & NET_OFFLOAD_CSUM);
 	bool cut = take_csum && net->gso;
-	bool give_csum = net->guest_csum && (!net->vnet || gives & NET_OFFLOAD_CSUM);
+	bool give_csum = net->guest_csum && (here || gives & NET_OFFLOAD_CSUM);
 	bool give4 = give_csum && net->guest_tso4 && gives & NET_OFFLOAD_TSO4;
 	bool give6 = give_csum && net->guest_tso6 && gives & NET_OFFLOAD_TSO6;
 	const struct {
@@ -113,9 +127,9 @@ static uint64_t net_features(struct virtio_device *vdev)
 	} list[] = {
 		{NET_F_MAC, true},
 		{NET_F_CSUM, take_csum},
-		{NET_F_HOST_TSO4, cut && net->host_tso4 && (!net->vnet || gives & NET_OFFLOAD_TSO4)},
-		{NET_F_HOST_TSO6, cut && net->host_tso6 && (!net->vnet || gives & NET_OFFLOAD_TSO6)},
-		{NET_F_HOST_ECN, cut && net->host_ecn && (!net->vnet || gives & NET_OFFLOAD_ECN)},
+		{NET_F_HOST_TSO4, cut && net->host_tso4 && (here || gives & NET_OFFLOAD_TSO4)},
+		{NET_F_HOST_TSO6, cut && net->host_tso6 && (here || gives & NET_OFFLOAD_TSO6)},
+		{NET_F_HOST_ECN, cut && net->host_ecn && (here || gives & NET_OFFLOAD_ECN)},
 		{NET_F_GUEST_CSUM, give_csum},
 		{NET_F_GUEST_TSO4, give4},
 		{NET_F_GUEST_TSO6, give6},
@@ -144,6 +158,7 @@ static uint64_t net_features(struct virtio_device *vdev)
 /* 5.1.3.1: what asks for what. */
 static bool net_features_ok(struct virtio_device *vdev, uint64_t accepted)
 {
+	const struct virtio_net *net = (struct virtio_net *)vdev;
 	static const struct {
 		unsigned feature, a, b; /* needs a or b */
 	} needs[] = {
@@ -164,7 +179,9 @@ static bool net_features_ok(struct virtio_device *vdev, uint64_t accepted)
 		if (accepted >> needs[i].feature & 1 && !(accepted & either))
 			return false;
 	}
-	return true;
+	/* The control queue would be in the place of a ring whose doorbells go to the server. */
+	return !net->vhost_rings || net->pairs == 1 || accepted & VIRTIO_BIT(NET_F_MQ) ||
+	       !(accepted & VIRTIO_BIT(NET_F_CTRL_VQ));
 }
 
 static void net_read_config(struct virtio_device *vdev, uint8_t *config)
@@ -264,7 +281,10 @@ static bool net_create(struct virtio_device *vdev, GError **error)
 	}
 	if (net->ctrl_vq && !virtio_add_queue(vdev, 64, backend->loop, error))
 		return false;
-	atomic_store(&net->link_up, backend->link_up);
+	if (backend->vhost && !net_vhost_open(net, error))
+		return false;
+	atomic_store(&net->link_up,
+		     backend->link_up && (!backend->vhost || backend->vhost->ready(backend)));
 	net_reset(vdev);
 	struct net_receiver receiver = {
 		.can_receive = net_rx_can_receive, .receive = net_rx_receive,
@@ -272,6 +292,14 @@ static bool net_create(struct virtio_device *vdev, GError **error)
 	};
 	backend->ops->set_receiver(backend, &receiver);
 	return true;
+}
+
+/* The VM pauses: a server elsewhere must pause with it. */
+static void net_stop(struct virtio_device *vdev)
+{
+	struct virtio_net *net = (struct virtio_net *)vdev;
+	if (net->vhost_rings)
+		net_vhost_update(net);
 }
 
 static void net_destroy(struct virtio_device *vdev)
@@ -282,6 +310,7 @@ static void net_destroy(struct virtio_device *vdev)
 	for (unsigned i = 0; net->tx && i < net->pairs; i++)
 		g_free(net->tx[i].flat);
 	g_clear_pointer(&net->tx, g_free);
+	g_clear_pointer(&net->vhost_rings, g_free);
 	g_clear_pointer(&net->rx_chains, g_free);
 	g_clear_pointer(&net->rx_written, g_free);
 }
@@ -292,6 +321,7 @@ const struct virtio_type virtio_net_type = {
 	.pci_class = 0x020000,
 	.config_size = CONFIG_SIZE,
 	.create = net_create,
+	.stop = net_stop,
 	.destroy = net_destroy,
 	.features = net_features,
 	.features_ok = net_features_ok,

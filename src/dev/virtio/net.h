@@ -19,6 +19,12 @@ struct net_tx {
 	uint8_t *flat;         /* the packet in one piece, NET_PACKET_MAX bytes */
 };
 
+/* A ring that the back end serves. */
+struct net_vhost_ring {
+	bool started;
+	uint16_t base;         /* while it is not: where to go on */
+};
+
 struct virtio_net {
 	struct virtio_device vdev;
 	/* Properties. */
@@ -50,6 +56,8 @@ struct virtio_net {
 		uint8_t table[VIRTIO_NET_MAC_TABLE][6]; /* unicast first */
 		uint32_t vlans[4096 / 32];
 	} filter;
+	struct net_vhost_ring *vhost_rings; /* two a pair; NULL: the rings are served here */
+	bool vhost_prepared;   /* the server knows the guest's memory */
 	struct net_tx *tx;
 	struct virtq_chain **rx_chains; /* of one packet; rx_queue_size entries */
 	uint32_t *rx_written;

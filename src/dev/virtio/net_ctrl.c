@@ -156,6 +156,9 @@ static bool ctrl_mq(struct virtio_net *net, uint8_t command, const struct virtq_
 	if (!pairs || pairs > net->pairs)
 		return false;
 	net->current_pairs = pairs;
+	net_agree(net);
+	if (net->vhost_rings)
+		net_vhost_update(net);
 	for (unsigned i = 0; i < pairs; i++)
 		virtq_kick_later(net_rx_queue(net, i));
 	return true;

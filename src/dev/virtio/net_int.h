@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dev/virtio/net.h"
+#include "net/vhost.h"
 
 enum {
 	NET_F_CSUM = 0, NET_F_GUEST_CSUM = 1, NET_F_CTRL_GUEST_OFFLOADS = 2, NET_F_MTU = 3,
@@ -37,5 +38,11 @@ void net_ctrl_kick(struct virtio_net *net, struct virtqueue *vq);
 void net_filter_reset(struct virtio_net *net);
 /* Does the guest want this packet? `frame` has at least 14 bytes, or 18 if it is tagged. */
 bool net_filter_accepts(const struct virtio_net *net, const uint8_t *frame, size_t length);
-/* Tell the back end which offloads the guest takes now. */
+/* Tell the back end which offloads and how many pairs the guest uses now. */
 void net_agree(struct virtio_net *net);
+/* net_vhost.c: after the queues were added, if the back end serves them. */
+bool net_vhost_open(struct virtio_net *net, GError **error);
+/* Begin or end what has become due. */
+void net_vhost_update(struct virtio_net *net);
+/* Queue n goes down. */
+void net_vhost_drop(struct virtio_net *net, unsigned n);

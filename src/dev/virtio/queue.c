@@ -44,10 +44,27 @@ static void watch_add(void *opaque)
 	vq->watch = aio_watch_add(vq->loop, vq->doorbell, POLLIN, doorbell_ready, vq);
 }
 
+/* The server elsewhere has used buffers, and the driver wants to hear of it. */
+static void call_ready(void *opaque, int fd, uint32_t events)
+{
+	struct virtqueue *vq = opaque;
+	uint64_t count;
+	if (read(fd, &count, sizeof(count)) == sizeof(count) && virtio_is_up(vq->vdev))
+		vq->vdev->transport->notify(vq->vdev, vq->index);
+}
+
+static void call_watch_add(void *opaque)
+{
+	struct virtqueue *vq = opaque;
+	vq->call_watch = aio_watch_add(vq->loop, vq->server_call, POLLIN, call_ready, vq);
+}
+
 static void watch_remove(void *opaque)
 {
 	struct virtqueue *vq = opaque;
 	aio_watch_remove(vq->watch);
+	if (vq->call_watch)
+		aio_watch_remove(vq->call_watch);
 }
 
 /* Watches belong to their loop's thread; the VM's main loop is the caller's. */
@@ -66,6 +83,7 @@ bool virtq_init(struct virtqueue *vq, struct virtio_device *vdev, unsigned index
 	vq->index = index;
 	vq->max_size = vq->size = size;
 	vq->loop = loop;
+	vq->server_kick = vq->server_call = -1;
 	vq->doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (vq->doorbell < 0)
 		return error_set_errno(error, errno, "cannot create a doorbell for %s",
@@ -96,11 +114,39 @@ bool virtq_init(struct virtqueue *vq, struct virtio_device *vdev, unsigned index
 	return true;
 }
 
+bool virtq_serve_elsewhere(struct virtqueue *vq, GError **error)
+{
+	vq->server_kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	vq->server_call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (vq->server_kick < 0 || vq->server_call < 0)
+		return error_set_errno(error, errno, "cannot create the eventfds of a queue of %s",
+				       vq->vdev->type->name);
+	on_loop(vq, call_watch_add);
+	return true;
+}
+
+struct virtq_layout virtq_layout(const struct virtqueue *vq)
+{
+	g_assert(vq->ring == &virtq_split_ops);
+	return (struct virtq_layout){
+		.size = vq->size,
+		.host = {vq->area[VIRTQ_DESC].host, vq->area[VIRTQ_DRIVER].host, vq->area[VIRTQ_DEVICE].host},
+		.kick = vq->server_kick, .call = vq->server_call};
+}
+
+uint16_t virtq_used_index(const struct virtqueue *vq)
+{
+	/* 2.7.8: flags, then idx. */
+	return virtq_load16_acquire(vq->area[VIRTQ_DEVICE].host + 2);
+}
+
 void virtq_free(struct virtqueue *vq)
 {
 	if (vq->watch)
 		on_loop(vq, watch_remove);
 	fd_clear(&vq->doorbell);
+	fd_clear(&vq->server_kick);
+	fd_clear(&vq->server_call);
 	if (vq->arena)
 		munmap(vq->arena, vq->arena_size);
 	g_free(vq->chains);

@@ -123,6 +123,7 @@ struct virtio_device {
 	pthread_cond_t settled;            /* a queue went off, or a reset was completed */
 	_Atomic uint8_t status;
 	uint64_t offered, accepted;
+	uint64_t withheld;                 /* never offered: set by the type's create */
 	_Atomic uint32_t generation;       /* of the configuration space */
 	uint8_t config[VIRTIO_CONFIG_MAX];
 	unsigned queue_count;
@@ -190,6 +191,25 @@ bool virtq_enable_kicks(struct virtqueue *vq);
 void virtq_disable_kicks(struct virtqueue *vq);
 /* Have `kick` called again soon, as if the driver had rung. Any thread. */
 void virtq_kick_later(struct virtqueue *vq);
+
+/* ---- Queues that somebody else serves (vhost) ---- */
+
+/*
+ * From create on, the driver's doorbells go to an eventfd for the server, and no chain is ever popped
+ * here. The type's kick is then called whenever virtq_ready() may have changed, and drop when the
+ * queue goes down: it has the server begin or end. What the server writes to the call eventfd
+ * interrupts the driver.
+ */
+bool virtq_serve_elsewhere(struct virtqueue *vq, GError **error);
+/* The ring of a queue that is enabled and was activated; rings are split. */
+struct virtq_layout {
+	unsigned size;
+	void *host[3];     /* by enum virtq_address */
+	int kick, call;    /* eventfds; they stay the queue's */
+};
+struct virtq_layout virtq_layout(const struct virtqueue *vq);
+/* How many chains have been used, by the ring itself. */
+uint16_t virtq_used_index(const struct virtqueue *vq);
 
 /* Copy between chain memory and a buffer, at an offset; short counts at the end. */
 size_t virtq_read(const struct virtq_chain *chain, uint64_t offset, void *buffer, size_t length);

@@ -55,6 +55,8 @@ struct virtqueue {
 	struct aio_loop *loop;
 	struct aio_watch *watch;
 	int doorbell;
+	int server_kick, server_call;     /* of a server elsewhere; or -1 */
+	struct aio_watch *call_watch;
 	_Atomic int state; /* enum virtq_state */
 
 	/* Set by the driver, under vdev->lock; fixed while enabled. */
@@ -142,3 +144,7 @@ void virtq_settle(struct virtqueue *vq);
 bool virtq_init(struct virtqueue *vq, struct virtio_device *vdev, unsigned index, unsigned size,
 		struct aio_loop *loop, GError **error);
 void virtq_free(struct virtqueue *vq);
+static inline bool virtq_is_elsewhere(const struct virtqueue *vq)
+{
+	return vq->server_kick >= 0;
+}
