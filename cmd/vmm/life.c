@@ -32,6 +32,8 @@ void life_quit(struct vmm *vmm, const char *reason, int exit_code)
 
 bool life_resume(struct vmm *vmm, GError **error)
 {
+	if (dump_is_active(vmm))
+		return error_set(error, BERTH_ERR_BUSY, "the memory is being dumped: wait for its end, DUMP_COMPLETED");
 	switch (vmm->vm->state) {
 	case VM_STATE_SHUTDOWN:
 	case VM_STATE_INTERNAL_ERROR:

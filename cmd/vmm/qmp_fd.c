@@ -14,8 +14,7 @@ static void close_fd(void *opaque)
 	close(GPOINTER_TO_INT(opaque) - 1);
 }
 
-/* -1: there is none of this name. */
-static int steal(struct vmm *vmm, const char *name)
+int fds_take(struct vmm *vmm, const char *name)
 {
 	void *key, *value;
 	if (!vmm->fds || !g_hash_table_steal_extended(vmm->fds, name, &key, &value))
@@ -65,7 +64,7 @@ bool fds_resolve(struct vmm *vmm, struct keyval *props, const char *key, GArray 
 	g_autoptr(GString) numbers = g_string_new(NULL);
 	for (char **name = names; *name; name++) {
 		bool number = g_ascii_isdigit(**name);
-		int fd = number ? 0 : steal(vmm, *name);
+		int fd = number ? 0 : fds_take(vmm, *name);
 		if (fd < 0)
 			return error_set(error, BERTH_ERR_NOT_FOUND,
 					 "File descriptor named '%s' not found: pass it with getfd", *name);

@@ -246,7 +246,7 @@ static const struct qmp_type types[] = {
 	{"CommandInfo", "name:str"},
 	{"StatusInfo", "running:bool singlestep:bool status:RunState"},
 	{"RunState", "=prelaunch running paused shutdown io-error internal-error guest-panicked "
-		     "suspended"},
+		     "suspended save-vm"},
 	{"NameInfo", "name?:str"},
 	{"UuidInfo", "UUID:str"},
 	{"KvmInfo", "enabled:bool present:bool"},

@@ -34,6 +34,7 @@ struct vmm {
 	bool quitting;
 	struct aio_timer key_timer; /* releases held_keys */
 	GByteArray *held_keys;
+	struct vmm_dump *dump; /* qmp_dump.c: under way, or the last one; or NULL */
 	GHashTable *fds;  /* getfd: name to descriptor + 1; NULL until there is one */
 	bool was_running; /* for the STOP and RESUME events */
 };
@@ -100,8 +101,9 @@ extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
 	qmp_backend_table, qmp_block_table, qmp_job_table,
 	qmp_chain_table, qmp_copy_table, qmp_bitmap_table, qmp_transaction_table, qmp_export_table,
 	qmp_limits_table, qmp_image_table,
-	qmp_key_table, qmp_memory_table, qmp_probe_table, qmp_fd_table;
-extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[];
+	qmp_key_table, qmp_memory_table, qmp_dump_table, qmp_probe_table, qmp_fd_table;
+extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[],
+	hmp_dump_commands[];
 /* The state of vCPU `index`, to be freed with free(). */
 struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);
@@ -112,7 +114,12 @@ void device_events_connect(struct vmm *vmm);
  * getfd has kept. They are the caller's from then on, also after a failure: `taken` (of int) gets them.
  */
 bool fds_resolve(struct vmm *vmm, struct keyval *props, const char *key, GArray *taken, GError **error);
+/* A descriptor that getfd has kept, which becomes the caller's; -1: there is none of this name. */
+int fds_take(struct vmm *vmm, const char *name);
 void fds_clear(struct vmm *vmm);
+/* qmp_dump.c: end a dump that is under way. */
+void dump_clear(struct vmm *vmm);
+bool dump_is_active(const struct vmm *vmm);
 /* keys.c: let go of what send-key holds. */
 void keys_clear(struct vmm *vmm);
 /* Turn what a device reports into events. */

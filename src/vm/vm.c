@@ -23,6 +23,7 @@ const char *vm_state_name(enum vm_state state)
 		[VM_STATE_INTERNAL_ERROR] = "internal-error",
 		[VM_STATE_GUEST_PANICKED] = "guest-panicked",
 		[VM_STATE_SUSPENDED] = "suspended",
+		[VM_STATE_SAVE_VM] = "save-vm",
 	};
 	return names[state];
 }

@@ -29,6 +29,7 @@ enum vm_state {
 	VM_STATE_INTERNAL_ERROR,
 	VM_STATE_GUEST_PANICKED,
 	VM_STATE_SUSPENDED,
+	VM_STATE_SAVE_VM, /* paused while the memory is dumped */
 };
 
 /* What a device or a vCPU asks of the main loop. */
