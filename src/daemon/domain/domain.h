@@ -16,7 +16,7 @@
 
 enum domain_state { DOMAIN_RUNNING = 1, DOMAIN_PAUSED = 3, DOMAIN_SHUTDOWN = 4, DOMAIN_SHUTOFF = 5 };
 enum domain_reason {
-	RUNNING_BOOTED = 1, RUNNING_UNPAUSED = 5, PAUSED_USER = 1, PAUSED_IOERROR = 5,
+	RUNNING_BOOTED = 1, RUNNING_UNPAUSED = 5, PAUSED_USER = 1, PAUSED_DUMP = 4, PAUSED_IOERROR = 5,
 	PAUSED_CRASHED = 10, PAUSED_STARTING = 11,
 	SHUTOFF_UNKNOWN = 0, SHUTOFF_SHUTDOWN = 1, SHUTOFF_DESTROYED = 2, SHUTOFF_CRASHED = 3,
 	SHUTOFF_FAILED = 6,
@@ -54,6 +54,7 @@ struct domain {
 	bool autostart;
 	GPtrArray *snapshots;           /* struct conf_snapshot: snapshot.h */
 	char *current_snapshot;         /* or NULL */
+	struct core_dump *dump;         /* under way: serve_dump.c */
 	GSList *consoles;               /* struct console: console.c */
 	unsigned pins;                  /* in use: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */
@@ -146,6 +147,8 @@ bool job_needs_stopped(struct domain_job *job);
 void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused);
 /* Kill: it ends within a second, even if it hangs. `call` is answered then; it may be NULL. */
 void vmm_destroy(struct domain *dom, struct rpc_call *call);
+/* Kill it as if it had crashed; the call, or NULL, is answered likewise. */
+void vmm_crash(struct domain *dom, struct rpc_call *call);
 /* Run a QMP command and end the job with its answer: nothing, or the error. */
 void vmm_command(struct domain_job *job, const char *command);
 /* Find the VMM of a former daemon by its files; false if there is none. */

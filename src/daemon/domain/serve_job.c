@@ -6,7 +6,9 @@
 #include "daemon/domain/agent_call.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/disk_source.h"
+#include "daemon/domain/dump.h"
 #include "daemon/domain/notify.h"
+#include "daemon/domain/params.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/qemu.h"
 #include "daemon/rpc/serve.h"
@@ -302,21 +304,57 @@ void serve_connect_domain_xml_to_native(
 
 /* --- Long jobs ------------------------------------------------------------------------------- */
 
-/* Saving and migration, which are such jobs, are not there: nothing of the kind is ever under way. */
+/* Saving and migration, which are such jobs, are not there. */
+enum { JOB_NONE = 0, JOB_UNBOUNDED = 2 };
+
 void serve_domain_get_job_info(struct rpc_call *call,
 			       const struct remote_domain_get_job_info_args *args)
 {
-	if (domain_find(call, &args->dom))
-		rpc_call_reply(call, &(struct remote_domain_get_job_info_ret){.type = 0});
+	struct domain *dom = domain_find(call, &args->dom);
+	struct remote_domain_get_job_info_ret ret = {.type = JOB_NONE};
+	if (!dom)
+		return;
+	if (dom->dump) {
+		struct dump_progress now;
+		dump_progress(dom, &now);
+		ret = (struct remote_domain_get_job_info_ret){
+			.type = JOB_UNBOUNDED, .time_elapsed = now.elapsed_ms, .data_total = now.total,
+			.data_processed = now.done, .data_remaining = now.total - now.done,
+			.mem_total = now.total, .mem_processed = now.done,
+			.mem_remaining = now.total - now.done};
+	}
+	rpc_call_reply(call, &ret);
+}
+
+static struct params dump_stats(struct rpc_call *call, const struct domain *dom)
+{
+	enum { OPERATION_DUMP = 8 };
+	struct params params = {.arena = rpc_call_arena(call)};
+	struct dump_progress now;
+	dump_progress(dom, &now);
+	params_add_int(&params, "operation", OPERATION_DUMP);
+	params_add_ullong(&params, "time_elapsed", now.elapsed_ms);
+	params_add_ullong(&params, "memory_total", now.total);
+	params_add_ullong(&params, "memory_processed", now.done);
+	params_add_ullong(&params, "memory_remaining", now.total - now.done);
+	return params;
 }
 
 void serve_domain_get_job_stats(struct rpc_call *call,
 				const struct remote_domain_get_job_stats_args *args)
 {
 	enum { COMPLETED = 1, KEEP_COMPLETED = 2 };
-	if (domain_find(call, &args->dom) &&
-	    rpc_call_check_flags(call, args->flags, COMPLETED | KEEP_COMPLETED))
-		rpc_call_reply(call, &(struct remote_domain_get_job_stats_ret){.type = 0});
+	struct domain *dom = domain_find(call, &args->dom);
+	struct remote_domain_get_job_stats_ret ret = {.type = JOB_NONE};
+	if (!dom || !rpc_call_check_flags(call, args->flags, COMPLETED | KEEP_COMPLETED))
+		return;
+	if (dom->dump && !(args->flags & COMPLETED)) {
+		struct params params = dump_stats(call, dom);
+		ret.type = JOB_UNBOUNDED;
+		ret.params.items = params.items;
+		ret.params.count = params.count;
+	}
+	rpc_call_reply(call, &ret);
 }
 
 static void abort_job(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
@@ -326,7 +364,8 @@ static void abort_job(struct rpc_call *call, const struct remote_domain *wire, u
 	GError *error = NULL;
 	if (!dom || !rpc_call_check_flags(call, flags, POSTCOPY) || !domain_runs(call, dom))
 		return;
-	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "no job is active on the domain");
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "%s",
+		   dom->dump ? "cannot abort memory-only dump" : "no job is active on the domain");
 	rpc_call_fail(call, error);
 }
 

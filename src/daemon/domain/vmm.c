@@ -13,6 +13,7 @@
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/disk_source.h"
+#include "daemon/domain/dump.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/notify.h"
@@ -102,9 +103,9 @@ static void ended(struct vmm *vmm)
 	struct domain *dom = vmm->dom;
 	/* While its disks are still known: the VMM knows the lock that keeps it out, not whose it is. */
 	g_autofree char *rival = vmm->job ? images_other_user(dom) : NULL;
-	dom->reason = vmm->destroyed ? SHUTOFF_DESTROYED : vmm->failed || vmm->job ? SHUTOFF_FAILED
+	dom->reason = vmm->crashed ? SHUTOFF_CRASHED : vmm->destroyed ? SHUTOFF_DESTROYED : vmm->failed || vmm->job ? SHUTOFF_FAILED
 		: vmm->was_shutdown ? SHUTOFF_SHUTDOWN : SHUTOFF_CRASHED;
-	int detail = vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
+	int detail = vmm->crashed ? STOPPED_CRASHED : vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
 		: vmm->was_shutdown ? STOPPED_SHUTDOWN : STOPPED_CRASHED;
 	cgroup_remove(dom);
 	dom->state = DOMAIN_SHUTOFF;
@@ -164,6 +165,12 @@ void vmm_destroy(struct domain *dom, struct rpc_call *call)
 	if (call)
 		g_ptr_array_add(vmm->destroyers, call);
 	kill_soon(vmm);
+}
+
+void vmm_crash(struct domain *dom, struct rpc_call *call)
+{
+	dom->vmm->crashed = true;
+	vmm_destroy(dom, call);
 }
 
 /* --- Events --------------------------------------------------------------------------------- */
@@ -555,6 +562,7 @@ bool vmm_attach(struct domain *dom)
 	if (connect_qmp(vmm)) {
 		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
+		dump_recall(dom);
 		vcpus_settle(dom);
 		disk_now_refresh_all(dom);
 	} else {

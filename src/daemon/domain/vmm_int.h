@@ -18,7 +18,7 @@ struct vmm {
 	struct aio_timer timer;       /* connecting, or killing */
 	int64_t deadline_ns;          /* of connecting */
 	struct domain_job *job;       /* that starts it */
-	bool start_paused, destroyed, was_shutdown, failed;
+	bool start_paused, destroyed, crashed, was_shutdown, failed;
 	GError *cause;                /* why we gave it up, if not by its own words */
 	pid_t *threads;               /* of the vCPUs, ended by 0 */
 	bool *plugged;                /* which of them came while it ran */

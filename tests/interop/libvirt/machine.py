@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A running guest whose memory is dumped and looked at, that gets keys, and sleeps."""
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+import event_loop
+import libvirt
+from private import Daemon
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
+import guest as testlib  # noqa: E402
+
+COVERS = """
+DOMAIN_CORE_DUMP DOMAIN_CORE_DUMP_WITH_FORMAT DOMAIN_GET_JOB_INFO DOMAIN_GET_JOB_STATS
+"""
+
+XML = """<domain type='qemu'>
+  <name>live</name>
+  <memory unit='MiB'>256</memory><vcpu>2</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
+    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,button</cmdline></os>
+  <features><acpi/><apic/></features>
+  <on_crash>destroy</on_crash>
+  <devices><memballoon model='none'/><serial type='pty'/><console type='pty'/></devices>
+</domain>"""
+
+
+def console(daemon, name):
+    """virsh's console, on a terminal of its own."""
+    return testlib.Guest(["script", "-qfec", f"virsh -c '{daemon.uri()}' console {name} --force",
+                          "/dev/null"])
+
+
+class Events:
+    """What a python3-libvirt client hears of the domain's life."""
+
+    def __init__(self, daemon):
+        self.seen = []
+        self.conn = libvirt.open(daemon.uri())
+        self.conn.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+            lambda c, dom, event, detail, _: self.seen.append((event, detail)), None)
+
+    def take(self, daemon, *wanted):
+        """Exactly those come, in this order."""
+        daemon.wait(lambda: len(self.seen) >= len(wanted), f"events {wanted}; there are {self.seen}")
+        assert self.seen[:len(wanted)] == list(wanted), self.seen
+        del self.seen[:len(wanted)]
+
+
+PAUSED = (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
+RESUMED = (libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
+
+
+def check_job(dom, path):
+    """Another client sees the job, which takes as long as the reader of a pipe wants."""
+    os.mkfifo(path)
+    # The daemon does not wait for a reader.
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    worker = threading.Thread(target=dom.coreDump, args=(path, libvirt.VIR_DUMP_MEMORY_ONLY))
+    worker.start()
+    with open(reader, "rb") as pipe:
+        select.select([pipe], [], [], 60)
+        os.set_blocking(reader, True)
+        head = pipe.read(1 << 20)
+        stats = dom.jobStats()
+        info = dom.jobInfo()
+        assert stats["type"] == libvirt.VIR_DOMAIN_JOB_UNBOUNDED, stats
+        assert stats["operation"] == libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP, stats
+        assert info[0] == libvirt.VIR_DOMAIN_JOB_UNBOUNDED and info[6] >= info[7], info
+        try:
+            dom.abortJob()
+            raise AssertionError("a dump was aborted")
+        except libvirt.libvirtError as error:
+            assert "cannot abort memory-only dump" in str(error), error
+        assert dom.state() == [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_DUMP], dom.state()
+        length = len(head)
+        while piece := pipe.read(1 << 20):
+            length += len(piece)
+    worker.join()
+    assert head[:4] == b"\x7fELF" and length > 250 << 20, length
+    assert dom.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE
+    os.unlink(path)
+
+
+def check_dump(daemon, guest, events):
+    dom = events.conn.lookupByName("live")
+    path = os.path.join(daemon.top, "core")
+    guest.run("word=rare; echo $word-marker-$word >/tmp/marker", 60)
+    check_job(dom, os.path.join(daemon.top, "pipe"))
+    events.take(daemon, PAUSED, RESUMED)
+    # The guest goes on, and stands still again while it is dumped by the VMM alone.
+    guest.run("true", 60)
+    assert "dumped to" in daemon.said("dump", "live", path, "--memory-only", "--live", "--verbose")
+    events.take(daemon, PAUSED, RESUMED)
+    with open(path, "rb") as file:
+        assert b"rare-marker-rare" in file.read()
+    text = subprocess.run(["readelf", "-hn", path], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert "CORE (Core file)" in text and text.count("NT_PRSTATUS") == 2, text
+    daemon.virsh("dump", "live", path, "--memory-only", "--format", "kdump-zlib")
+    with open(path, "rb") as file:
+        subprocess.run(["makedumpfile", "-R", path + ".plain"], check=True, stdin=file,
+                       stdout=subprocess.DEVNULL)
+    events.take(daemon, PAUSED, RESUMED)
+    daemon.virsh("suspend", "live")
+    daemon.virsh("dump", "live", path, "--memory-only", "--bypass-cache")
+    assert daemon.said("domstate", "live", "--reason") == "paused (user)"
+    daemon.virsh("resume", "live")
+    events.take(daemon, PAUSED, RESUMED)
+    guest.run("true", 60)
+    for words, more in (("whole machine's state", ()),
+                        ("unsupported dumpformat 'kdump-lzo'", ("--memory-only", "--format", "kdump-lzo")),
+                        ("mutually exclusive", ("--memory-only", "--crash", "--live"))):
+        said = daemon.virsh("dump", "live", path, *more, check=False)
+        assert said.returncode != 0 and words in said.stdout, said
+    said = daemon.virsh("dump", "live", "/dev/full", "--memory-only", check=False)
+    assert said.returncode != 0 and "could not write '/dev/full'" in said.stdout, said.stdout
+    assert os.path.exists("/dev/full")
+    events.take(daemon, PAUSED, RESUMED)
+
+
+def check_killed(daemon, guest, path):
+    """A daemon stops the guest for a dump and is killed: with the next one the guest goes on."""
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    client = subprocess.Popen(["virsh", "-c", daemon.uri(), "dump", "live", path, "--memory-only"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    select.select([reader], [], [], 60)
+    daemon.stop(signal.SIGKILL)
+    client.wait(60)
+    daemon.start()
+    daemon.wait(lambda: daemon.said("domstate", "live") == "paused", "the next daemon finds it paused")
+    os.close(reader)
+    daemon.wait(lambda: daemon.said("domstate", "live") == "running", "it goes on")
+
+
+def check_crash(daemon, events):
+    path = os.path.join(daemon.top, "crash")
+    daemon.virsh("dump", "live", path, "--memory-only", "--crash")
+    assert daemon.said("domstate", "live", "--reason") == "shut off (crashed)"
+    assert os.path.getsize(path) > 250 << 20
+    events.take(daemon, PAUSED, (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED))
+
+
+def main():
+    kernel, initrd = testlib.kernel("generic")
+    with Daemon() as daemon:
+        path = os.path.join(daemon.top, "live.xml")
+        with open(path, "w") as file:
+            file.write(XML.format(kernel=kernel, initrd=initrd))
+        daemon.virsh("define", path)
+        daemon.virsh("start", "live")
+        event_loop.begin()
+        events = Events(daemon)
+        with console(daemon, "live") as guest:
+            guest.expect("guest# ", 300)
+            guest.send("stty -echo\n")
+            guest.run("true", 60)
+            check_dump(daemon, guest, events)
+        events.conn.close()
+        check_killed(daemon, guest, os.path.join(daemon.top, "unread"))
+        events = Events(daemon)
+        check_crash(daemon, events)
+        missing = set(COVERS.split()) - daemon.called()
+        assert not missing, f"not called: {missing}"
+
+
+main()
