@@ -277,8 +277,10 @@ static bool check(uint32_t flags, uint32_t format, GError **error)
 	static const struct {
 		const char *a, *b;
 		uint32_t flags;
-	} exclusive[] = {{"crash", "live", DUMP_CRASH | DUMP_LIVE}, {"crash", "reset", DUMP_CRASH | DUMP_RESET},
-			 {"live", "reset", DUMP_LIVE | DUMP_RESET}};
+	} exclusive[] = {
+		{"crash", "live", DUMP_CRASH | DUMP_LIVE}, {"crash", "reset", DUMP_CRASH | DUMP_RESET},
+		{"live", "reset", DUMP_LIVE | DUMP_RESET},
+	};
 	static const char *const refused[] = {[2] = "kdump-lzo", [3] = "kdump-snappy", [4] = "win-dmp"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(exclusive); i++) {
 		if ((flags & exclusive[i].flags) == exclusive[i].flags)
@@ -297,8 +299,8 @@ static bool check(uint32_t flags, uint32_t format, GError **error)
 				  "unsupported dumpformat '%s': use elf or kdump-zlib", refused[format]);
 	return flags & DUMP_MEMORY_ONLY ||
 	       virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-			  "a dump of the whole machine's state is not supported: dump its memory and registers "
-			  "with the flag memory-only");
+			  "a dump of the whole machine's state is not supported: dump its memory and "
+			  "registers with the flag memory-only");
 }
 
 static void dump(struct rpc_call *call, const struct remote_domain *wire, const char *path, uint32_t format,

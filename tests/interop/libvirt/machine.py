@@ -18,6 +18,7 @@ import guest as testlib  # noqa: E402
 
 COVERS = """
 DOMAIN_CORE_DUMP DOMAIN_CORE_DUMP_WITH_FORMAT DOMAIN_GET_JOB_INFO DOMAIN_GET_JOB_STATS
+DOMAIN_SEND_KEY DOMAIN_INJECT_NMI
 """
 
 XML = """<domain type='qemu'>
@@ -126,6 +127,31 @@ def check_dump(daemon, guest, events):
     events.take(daemon, PAUSED, RESUMED)
 
 
+def check_keys(daemon, guest, dom):
+    """What is typed comes to the guest's text console, in whatever codes it is given."""
+    guest.send("exec 3</dev/tty1; echo wait''s; head -n 1 <&3\n")
+    guest.expect("waits", 60)
+    typed = ((libvirt.VIR_KEYCODE_SET_LINUX, 48, "b"), (libvirt.VIR_KEYCODE_SET_USB, 0x08, "e"),
+             (libvirt.VIR_KEYCODE_SET_WIN32, 0x52, "r"), (libvirt.VIR_KEYCODE_SET_OSX, 17, "t"),
+             (libvirt.VIR_KEYCODE_SET_ATSET2, 0x33, "h"), (libvirt.VIR_KEYCODE_SET_XT_KBD, 0x135, "/"),
+             (libvirt.VIR_KEYCODE_SET_ATSET3, 0x16, "1"), (libvirt.VIR_KEYCODE_SET_QNUM, 0x03, "2"))
+    for codeset, code, _ in typed:
+        dom.sendKey(codeset, 1, [code], 1, 0)
+    daemon.virsh("send-key", "live", "--holdtime", "20", "KEY_LEFTSHIFT", "KEY_X")
+    daemon.virsh("send-key", "live", "--codeset", "atset1", "0xe01c")
+    guest.expect("".join(letter for _, _, letter in typed) + "X", 60)
+    guest.expect("guest# ", 60)
+    for words, arguments in (("cannot translate keycode 999 of usb codeset", ("--codeset", "usb", "999")),
+                             ("at most", ("--holdtime", "70000", "KEY_A"))):
+        said = daemon.virsh("send-key", "live", *arguments, check=False)
+        assert said.returncode != 0 and words in said.stdout, said.stdout
+    said = daemon.virsh("screenshot", "live", os.path.join(daemon.top, "shot"), check=False)
+    assert "no screens to take screenshot from" in said.stdout, said.stdout
+    daemon.virsh("inject-nmi", "live")
+    guest.run("n=0; until dmesg | grep -q NMI || [ $n = 30 ]; do n=$((n + 1)); sleep 1; done; "
+              "dmesg | grep -q 'NMI received'", 60)
+
+
 def check_killed(daemon, guest, path):
     """A daemon stops the guest for a dump and is killed: with the next one the guest goes on."""
     os.mkfifo(path)
@@ -164,6 +190,7 @@ def main():
             guest.send("stty -echo\n")
             guest.run("true", 60)
             check_dump(daemon, guest, events)
+            check_keys(daemon, guest, events.conn.lookupByName("live"))
         events.conn.close()
         check_killed(daemon, guest, os.path.join(daemon.top, "unread"))
         events = Events(daemon)
