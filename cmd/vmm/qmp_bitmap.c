@@ -159,14 +159,23 @@ bool qmp_do_bitmap_merge(struct vmm *vmm, const json_t *args, struct qmp_undo *u
 	return true;
 }
 
-static bool remove_bitmap(struct vmm *vmm, const json_t *args, GError **error)
+static void undo_remove(struct qmp_undo *undo)
+{
+	struct block_dirty *bitmap = g_steal_pointer(&undo->removed);
+	bitmap->name = g_steal_pointer(&undo->removed_name);
+}
+
+bool qmp_do_bitmap_remove(struct vmm *vmm, const json_t *args, struct qmp_undo *undo, GError **error)
 {
 	struct block_dirty *bitmap = find_bitmap(vmm, args, error);
 	if (!bitmap)
 		return false;
 	if (!bitmap->inconsistent && !block_dirty_check_usable(bitmap, error))
 		return false;
-	block_dirty_free(bitmap);
+	/* Actions before this one may know it, and have to take back what they did. */
+	undo->removed_name = g_steal_pointer(&bitmap->name);
+	undo->removed = bitmap;
+	undo->run = undo_remove;
 	return true;
 }
 
@@ -199,8 +208,7 @@ static json_t *run_merge(void *opaque, const json_t *args, GError **error)
 
 static json_t *run_remove(void *opaque, const json_t *args, GError **error)
 {
-	remove_bitmap(opaque, args, error);
-	return NULL;
+	return qmp_run_action(qmp_do_bitmap_remove, opaque, args, error);
 }
 
 static const struct qmp_command commands[] = {

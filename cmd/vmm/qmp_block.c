@@ -3,6 +3,7 @@
 #include "vmm.h"
 
 #include "base/error.h"
+#include "block/core/dirty.h"
 #include "block/core/driver.h"
 #include "block/core/graph.h"
 #include "block/core/image.h"
@@ -36,6 +37,26 @@ static json_t *describe_image(struct block_node *node, bool flat)
 	return info;
 }
 
+/* Those with a name; NULL: there are none. */
+static json_t *describe_bitmaps(const struct block_node *node)
+{
+	json_t *list = NULL;
+	for (const struct block_dirty *dirty = node->dirty; dirty; dirty = dirty->next) {
+		if (!dirty->name)
+			continue;
+		json_t *entry = json_pack(
+			"{s:s, s:I, s:I, s:b, s:b, s:b}", "name", dirty->name, "granularity",
+			(json_int_t)1 << dirty->shift, "count",
+			(json_int_t)MIN(dirty->count << dirty->shift, node->size), "recording",
+			(int)dirty->enabled, "busy", (int)(dirty->busy > 0), "persistent", (int)dirty->persistent);
+		if (dirty->inconsistent)
+			json_object_set_new(entry, "inconsistent", json_true());
+		list = list ? list : json_array();
+		json_array_append_new(list, entry);
+	}
+	return list;
+}
+
 /* BlockDeviceInfo; `root` (or NULL) is what a device has it by. */
 static json_t *describe_node(struct block_node *node, const struct block_node *root, bool flat)
 {
@@ -56,6 +77,9 @@ static json_t *describe_node(struct block_node *node, const struct block_node *r
 		json_object_set_new(info, "node-name", json_string(name));
 	if (block_backing_name(node))
 		json_object_set_new(info, "backing_file", json_string(block_backing_name(node)));
+	json_t *bitmaps = describe_bitmaps(node);
+	if (bitmaps)
+		json_object_set_new(info, "dirty-bitmaps", bitmaps);
 	return info;
 }
 
@@ -358,7 +382,9 @@ static const struct qmp_type types[] = {
 			    "iops_rd_max?:int iops_wr_max?:int bps_max_length?:int "
 			    "bps_rd_max_length?:int bps_wr_max_length?:int iops_max_length?:int "
 			    "iops_rd_max_length?:int iops_wr_max_length?:int iops_size?:int group?:str "
-			    "cache:BlockdevCacheInfo image:ImageInfo"},
+			    "cache:BlockdevCacheInfo image:ImageInfo dirty-bitmaps?:[BlockDirtyInfo]"},
+	{"BlockDirtyInfo", "name?:str count:int granularity:int recording:bool busy:bool persistent:bool "
+			   "inconsistent?:bool"},
 	{"BlockdevCacheInfo", "writeback:bool direct:bool no-flush:bool"},
 	{"ImageInfo", "filename:str format:str dirty-flag?:bool virtual-size:size"},
 	{"BlockStats", "device?:str qdev?:str node-name?:str stats:BlockDeviceStats "

@@ -21,6 +21,8 @@ struct qmp_undo {
 	struct vmm *vmm;
 	struct block_node *node, *overlay;  /* references */
 	struct block_dirty *bitmap, *saved; /* saved: owned */
+	struct block_dirty *removed;        /* owned, without its name until that is certain */
+	char *removed_name;
 	bool was_enabled, was_readonly;
 	char *job; /* id */
 	struct block_job_group *group; /* of the transaction: for the job that an action begins; or NULL */
@@ -45,7 +47,7 @@ void qmp_undo_clear(struct qmp_undo *undo);
 typedef bool qmp_action(struct vmm *vmm, const json_t *args, struct qmp_undo *undo, GError **error);
 qmp_action qmp_do_snapshot, qmp_do_snapshot_sync, qmp_do_drive_backup, qmp_do_blockdev_backup;
 qmp_action qmp_do_bitmap_add, qmp_do_bitmap_clear, qmp_do_bitmap_enable, qmp_do_bitmap_disable,
-	qmp_do_bitmap_merge;
+	qmp_do_bitmap_merge, qmp_do_bitmap_remove;
 /* An action by itself. Returns NULL, as a command's handler does. */
 json_t *qmp_run_action(qmp_action *action, struct vmm *vmm, const json_t *args, GError **error);
 

@@ -33,6 +33,7 @@ static const struct {
 	{"block-dirty-bitmap-enable", QMP_BITMAP_ARGS, qmp_do_bitmap_enable},
 	{"block-dirty-bitmap-disable", QMP_BITMAP_ARGS, qmp_do_bitmap_disable},
 	{"block-dirty-bitmap-merge", QMP_BITMAP_MERGE_ARGS, qmp_do_bitmap_merge},
+	{"block-dirty-bitmap-remove", QMP_BITMAP_ARGS, qmp_do_bitmap_remove},
 };
 
 static bool run_action(struct vmm *vmm, const json_t *action, struct qmp_undo *undo, GError **error)
@@ -82,6 +83,8 @@ static json_t *run_transaction(void *opaque, const json_t *args, GError **error)
 void qmp_undo_clear(struct qmp_undo *undo)
 {
 	block_dirty_free(undo->saved);
+	block_dirty_free(undo->removed);
+	g_free(undo->removed_name);
 	block_close(undo->node);
 	block_close(undo->overlay);
 	g_free(undo->job);

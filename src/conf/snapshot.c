@@ -2,13 +2,9 @@
 #include "conf/snapshot.h"
 
 #include "base/error.h"
-#include "base/units.h"
 #include "conf/grammar.h"
-#include "conf/storage.h"
 
 #include <string.h>
-
-enum { NAME_MAX_BYTES = 200 }; /* it is part of a file's name */
 
 static const char *const rows[] = {
 	"domainsnapshot",
@@ -48,10 +44,8 @@ void conf_snapshot_free(struct conf_snapshot *snapshot)
 {
 	if (!snapshot)
 		return;
-	char *const texts[] = {snapshot->name, snapshot->description, snapshot->parent, snapshot->state,
-			       snapshot->domain};
-	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
-		g_free(texts[i]);
+	conf_moment_clear(&snapshot->moment);
+	g_free(snapshot->state);
 	g_ptr_array_unref(snapshot->disks);
 	g_free(snapshot);
 }
@@ -93,42 +87,16 @@ static bool read_disk(struct conf_snapshot *snapshot, const xmlNode *node, GErro
 	       conf_domain_error(error, BERTH_ERR_INVALID, node, "'%s' is no absolute path", disk->file);
 }
 
-static bool read_name(struct conf_snapshot *snapshot, const xmlNode *root, GError **error)
-{
-	snapshot->name = xml_child_text(root, "name");
-	if (!snapshot->name)
-		snapshot->name = g_strdup_printf("%" G_GINT64_FORMAT, g_get_real_time() / G_USEC_PER_SEC);
-	const char *name = snapshot->name;
-	if (*name && *name != '.' && !strchr(name, '/') && conf_text_is_plain(name) &&
-	    strlen(name) <= NAME_MAX_BYTES)
-		return true;
-	return conf_domain_error(error, BERTH_ERR_INVALID, root,
-				 "a snapshot's name has no '/' and no control characters, does not begin with "
-				 "'.' and has at most %d bytes", NAME_MAX_BYTES);
-}
-
 static bool read_all(struct conf_snapshot *snapshot, const xmlNode *root, GError **error)
 {
 	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), NULL, 0};
-	g_autofree char *created = xml_child_text(root, "creationTime");
-	uint64_t seconds = 0;
 	if (!xml_is(root, "domainsnapshot"))
 		return conf_domain_error(error, BERTH_ERR_INVALID, root, "domainsnapshot is expected");
-	if (!conf_grammar_check(&grammar, root, error) || !read_name(snapshot, root, error) ||
+	if (!conf_grammar_check(&grammar, root, error) ||
+	    !conf_moment_read(&snapshot->moment, root, "snapshot", error) ||
 	    !read_place(xml_child(root, "memory"), &snapshot->memory, error))
 		return false;
-	if (created && !units_parse_number(created, 0, INT64_MAX, &seconds, NULL))
-		return conf_domain_error(error, BERTH_ERR_INVALID, root, "creationTime is no number");
-	snapshot->created = seconds;
-	snapshot->description = xml_child_text(root, "description");
 	snapshot->state = xml_child_text(root, "state");
-	const xmlNode *parent = xml_child(root, "parent"), *domain = xml_child(root, "domain");
-	snapshot->parent = parent ? xml_child_text(parent, "name") : NULL;
-	if (domain) {
-		struct xml_writer w = xml_writer_new();
-		xml_tree(&w, domain);
-		snapshot->domain = xml_writer_take(&w);
-	}
 	xml_for_each(disk, xml_child(root, "disks"), "disk") {
 		if (!read_disk(snapshot, disk, error))
 			return false;
@@ -166,19 +134,8 @@ static void format_disk(struct xml_writer *w, const struct conf_snapshot_disk *d
 char *conf_snapshot_format(const struct conf_snapshot *snapshot)
 {
 	struct xml_writer w = xml_writer_new();
-	g_autofree char *created = g_strdup_printf("%" G_GINT64_FORMAT, snapshot->created);
 	xml_open(&w, "domainsnapshot", NULL);
-	xml_leaf(&w, "name", snapshot->name, NULL);
-	if (snapshot->description)
-		xml_leaf(&w, "description", snapshot->description, NULL);
-	if (snapshot->state)
-		xml_leaf(&w, "state", snapshot->state, NULL);
-	if (snapshot->parent) {
-		xml_open(&w, "parent", NULL);
-		xml_leaf(&w, "name", snapshot->parent, NULL);
-		xml_close(&w, "parent");
-	}
-	xml_leaf(&w, "creationTime", created, NULL);
+	conf_moment_format(&snapshot->moment, snapshot->state, &w);
 	if (snapshot->memory)
 		xml_empty(&w, "memory", "snapshot", places[snapshot->memory], NULL);
 	if (snapshot->disks->len)
@@ -187,10 +144,7 @@ char *conf_snapshot_format(const struct conf_snapshot *snapshot)
 		format_disk(&w, snapshot->disks->pdata[i]);
 	if (snapshot->disks->len)
 		xml_close(&w, "disks");
-	g_autoptr(xmlDoc) domain =
-		snapshot->domain ? xml_parse(snapshot->domain, "domain_definition", NULL) : NULL;
-	if (domain)
-		xml_tree(&w, xmlDocGetRootElement(domain));
+	conf_moment_format_domain(&snapshot->moment, &w);
 	xml_close(&w, "domainsnapshot");
 	return xml_writer_take(&w);
 }
@@ -235,7 +189,7 @@ static bool align_disk(struct conf_snapshot *snapshot, const struct conf_domain_
 				 "cannot generate external snapshot name for disk '%s' on a block device: give "
 				 "its <source file=...>", disk->target);
 	if (!said->file)
-		said->file = choose_file(disk, snapshot->name);
+		said->file = choose_file(disk, snapshot->moment.name);
 	if (!said->format)
 		said->format = g_strdup("qcow2");
 	return strcmp(said->format, "qcow2") == 0 ||

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "conf/domain.h"
+#include "conf/moment.h"
 
 enum conf_snapshot_where {
 	CONF_SNAPSHOT_DEFAULT, CONF_SNAPSHOT_NONE, CONF_SNAPSHOT_INTERNAL, CONF_SNAPSHOT_EXTERNAL,
@@ -16,13 +17,10 @@ struct conf_snapshot_disk {
 };
 
 struct conf_snapshot {
-	char *name;
-	char *description, *parent; /* or NULL */
-	char *state;                /* shutoff, disk-snapshot...; NULL: the client did not say */
-	int64_t created;            /* seconds since 1970; 0: not said */
+	struct conf_moment moment; /* the first member */
+	char *state;               /* shutoff, disk-snapshot...; NULL: the client did not say */
 	enum conf_snapshot_where memory;
-	GPtrArray *disks;           /* struct conf_snapshot_disk */
-	char *domain;               /* its document then, or NULL */
+	GPtrArray *disks;          /* struct conf_snapshot_disk */
 };
 
 /* Errors name element and line. `name` may be missing: it is the time then. Free with the function below. */

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	g_autofree char *written = conf_snapshot_format(snapshot);
 	struct conf_snapshot *again = conf_snapshot_parse(written, NULL);
-	assert(again && strcmp(again->name, snapshot->name) == 0);
+	assert(again && strcmp(again->moment.name, snapshot->moment.name) == 0);
 	assert(again->disks->len == snapshot->disks->len && again->memory == snapshot->memory);
 	conf_snapshot_free(again);
 	conf_snapshot_free(snapshot);

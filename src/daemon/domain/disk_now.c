@@ -32,7 +32,8 @@ bool disk_now_find(const json_t *list, const char *alias, struct disk_now *now)
 			.is_node = !device || !*device,
 			.file = json_string_value(json_object_get(in, "file")),
 			.format = json_string_value(json_object_get(in, "drv")),
-			.backing = json_string_value(json_object_get(in, "backing_file"))};
+			.backing = json_string_value(json_object_get(in, "backing_file")),
+			.bitmaps = json_object_get(in, "dirty-bitmaps")};
 		now->node = json_string_value(json_object_get(in, "node-name"));
 		now->name = now->is_node ? now->node : device;
 		return now->node && now->file && now->format;

@@ -52,8 +52,7 @@ struct domain {
 	uint64_t balloon_kib;           /* what the guest has kept; 0: all */
 	int id;                         /* -1: not running */
 	bool autostart;
-	GPtrArray *snapshots;           /* struct conf_snapshot: snapshot.h */
-	char *current_snapshot;         /* or NULL */
+	struct moments *snapshots, *checkpoints; /* moment.h */
 	struct core_dump *dump;         /* under way: serve_dump.c */
 	GSList *consoles;               /* struct console: console.c */
 	unsigned pins;                  /* in use: not to be freed */

@@ -3,6 +3,7 @@
 #include "daemon/domain/domain.h"
 
 #include "base/log.h"
+#include "daemon/domain/checkpoint.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/snapshot.h"
@@ -20,7 +21,8 @@ static void domain_free(struct domain *dom)
 	domain_drop_jobs(dom);
 	conf_domain_free(dom->definition);
 	conf_domain_free(dom->live);
-	snapshots_free(dom);
+	moments_free(dom->snapshots);
+	moments_free(dom->checkpoints);
 	g_free(dom->name);
 	g_free(dom);
 }
@@ -35,7 +37,8 @@ struct domain *domain_add(struct domains *domains, const struct conf_domain *con
 	dom->state = DOMAIN_SHUTOFF;
 	dom->id = -1;
 	g_queue_init(&dom->jobs);
-	snapshots_load(dom);
+	dom->snapshots = moments_load(dom, &snapshot_kind);
+	dom->checkpoints = moments_load(dom, &checkpoint_kind);
 	g_hash_table_insert(domains->by_uuid, dom->uuid_text, dom);
 	g_hash_table_insert(domains->by_name, dom->name, dom);
 	return dom;
@@ -64,7 +67,8 @@ void domain_remove(struct domain *dom)
 	g_hash_table_remove(dom->all->by_uuid, dom->uuid_text);
 	g_hash_table_remove(dom->all->by_name, dom->name);
 	dom->removed = true;
-	snapshots_forget(dom);
+	moments_forget(dom, dom->snapshots);
+	moments_forget(dom, dom->checkpoints);
 	domain_fail_waiting(dom);
 }
 
@@ -263,7 +267,7 @@ static void autostart(struct domains *domains)
 
 struct domains *domains_new(struct daemon *daemon, GError **error)
 {
-	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", "nvram",
+	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", "checkpoints", "nvram",
 					     NULL};
 	if (!store_make_folders(daemon, folders, error))
 		return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is said about a domain, its name, and its memory. */
 #include "daemon/domain/domain.h"
+#include "daemon/domain/moment.h"
 
 #include "daemon/domain/change.h"
 #include "daemon/domain/notify.h"
@@ -203,9 +204,12 @@ static bool edit_name(xmlNode *root, void *opaque, GError **error)
 	if (dom->vmm)
 		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
 				  "cannot rename active domain");
-	if (dom->snapshots->len)
+	if (dom->snapshots->list->len)
 		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
 				  "cannot rename domain with snapshots");
+	if (dom->checkpoints->list->len)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
+				  "cannot rename domain with checkpoints");
 	renaming->reserved = domain_reserve_name(renaming->dom, renaming->name);
 	if (!renaming->reserved)
 		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "daemon/domain/agent_call.h"
+#include "daemon/domain/moment.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/serve.h"
 
@@ -154,16 +155,19 @@ static void submit(struct rpc_call *call, const struct remote_domain *wire,
 /* UEFI variables go or stay as the caller says, who must say it. */
 static void undefine(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
 {
-	enum { SNAPSHOTS_METADATA = 2, NVRAM = 4, KEEP_NVRAM = 8 };
+	enum { SNAPSHOTS_METADATA = 2, NVRAM = 4, KEEP_NVRAM = 8, CHECKPOINTS_METADATA = 16 };
 	struct domain *dom = domain_find(call, wire);
 	GError *error = NULL;
 	if (!dom)
 		return;
 	g_autofree char *nvram =
 		dom->definition ? nvram_file(dom->all->daemon, dom->definition) : NULL;
-	if (dom->snapshots->len && !dom->vmm && !(flags & SNAPSHOTS_METADATA))
+	if (dom->snapshots->list->len && !dom->vmm && !(flags & SNAPSHOTS_METADATA))
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
-			   "cannot delete inactive domain with %u snapshots", dom->snapshots->len);
+			   "cannot delete inactive domain with %u snapshots", dom->snapshots->list->len);
+	else if (dom->checkpoints->list->len && !dom->vmm && !(flags & CHECKPOINTS_METADATA))
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
+			   "cannot delete inactive domain with %u checkpoints", dom->checkpoints->list->len);
 	else if (flags & NVRAM && flags & KEEP_NVRAM)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
 			   "cannot both keep and delete nvram");
@@ -181,7 +185,7 @@ void serve_domain_undefine(struct rpc_call *call, const struct remote_domain_und
 	undefine(call, &args->dom, 0);
 }
 
-/* There are no saved memory or checkpoints that the other flags could mean. */
+/* There is no saved memory that the other flags could mean. */
 void serve_domain_undefine_flags(struct rpc_call *call,
 				 const struct remote_domain_undefine_flags_args *args)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The calls about many domains, and who wants to hear of them. */
-#include "daemon/domain/domain.h"
+#include "daemon/domain/moment.h"
 #include "daemon/domain/stats.h"
 
 #include "daemon/rpc/serve.h"
@@ -28,8 +28,8 @@ static bool matches(const struct domain *dom, uint32_t flags)
 	       rpc_list_passes(flags, LIST_PERSISTENT, LIST_TRANSIENT, dom->definition) &&
 	       rpc_list_passes(flags, LIST_AUTOSTART, LIST_NO_AUTOSTART, dom->autostart) &&
 	       rpc_list_passes(flags, LIST_SAVED, LIST_NOT_SAVED, false) &&
-	       rpc_list_passes(flags, LIST_SNAPSHOT, LIST_NO_SNAPSHOT, dom->snapshots->len) &&
-	       rpc_list_passes(flags, LIST_CHECKPOINT, LIST_NO_CHECKPOINT, false) &&
+	       rpc_list_passes(flags, LIST_SNAPSHOT, LIST_NO_SNAPSHOT, dom->snapshots->list->len) &&
+	       rpc_list_passes(flags, LIST_CHECKPOINT, LIST_NO_CHECKPOINT, dom->checkpoints->list->len) &&
 	       (!(flags & states) || flags & state);
 }
 

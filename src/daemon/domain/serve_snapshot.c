@@ -6,10 +6,10 @@
 
 #include <string.h>
 
+/* 1024 asks for parents before children, which is always so. */
 enum {
-	LIST_ROOTS = 1, LIST_DESCENDANTS = 1, LIST_METADATA = 2, LIST_LEAVES = 4, LIST_NO_LEAVES = 8,
-	LIST_NO_METADATA = 16, LIST_INACTIVE = 32, LIST_ACTIVE = 64, LIST_DISK_ONLY = 128,
-	LIST_INTERNAL = 256, LIST_EXTERNAL = 512, LIST_TOPOLOGICAL = 1024, LIST_ALL = 2047,
+	LIST_METADATA = 2, LIST_NO_METADATA = 16, LIST_INACTIVE = 32, LIST_ACTIVE = 64, LIST_DISK_ONLY = 128,
+	LIST_INTERNAL = 256, LIST_EXTERNAL = 512, LIST_ALL = 2047,
 };
 
 static void not_found(struct rpc_call *call, const char *format, const char *name)
@@ -40,30 +40,6 @@ static struct remote_snapshot wire_of(const struct domain *dom, const char *name
 
 /* --- Lists ---------------------------------------------------------------------------------- */
 
-static bool has_children(const struct domain *dom, const char *name)
-{
-	for (unsigned i = 0; i < dom->snapshots->len; i++) {
-		const struct conf_snapshot *one = dom->snapshots->pdata[i];
-		if (g_strcmp0(one->parent, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Is it below `root` (NULL: anywhere)? A document that names itself as its own ancestor ends nothing. */
-static bool is_below(const struct domain *dom, const struct conf_snapshot *snapshot, const char *root,
-		     bool deep)
-{
-	if (!root)
-		return deep || !snapshot_find(dom, snapshot->parent);
-	for (unsigned depth = 0; snapshot && depth <= dom->snapshots->len; depth++) {
-		if (g_strcmp0(snapshot->parent, root) == 0)
-			return true;
-		snapshot = deep ? snapshot_find(dom, snapshot->parent) : NULL;
-	}
-	return false;
-}
-
 static bool is_external(const struct conf_snapshot *snapshot)
 {
 	for (unsigned i = 0; i < snapshot->disks->len; i++) {
@@ -74,17 +50,16 @@ static bool is_external(const struct conf_snapshot *snapshot)
 	return snapshot->memory == CONF_SNAPSHOT_EXTERNAL;
 }
 
-/* Each group of flags chooses, if it has any set. */
-static bool passes(const struct domain *dom, const struct conf_snapshot *snapshot, uint32_t flags)
+/* Each group of flags chooses, if it has any set; moments_select() knows the others. */
+static bool passes(const struct conf_snapshot *snapshot, uint32_t flags)
 {
-	bool leaf = !has_children(dom, snapshot->name), external = is_external(snapshot);
+	bool external = is_external(snapshot);
 	bool off = g_strcmp0(snapshot->state, "shutoff") == 0;
 	bool disk_only = g_strcmp0(snapshot->state, "disk-snapshot") == 0;
 	const struct {
 		uint32_t all, its;
 	} groups[] = {
 		{LIST_METADATA | LIST_NO_METADATA, LIST_METADATA},
-		{LIST_LEAVES | LIST_NO_LEAVES, leaf ? LIST_LEAVES : LIST_NO_LEAVES},
 		{LIST_INACTIVE | LIST_ACTIVE | LIST_DISK_ONLY,
 		 disk_only ? LIST_DISK_ONLY : off ? LIST_INACTIVE : LIST_ACTIVE},
 		{LIST_INTERNAL | LIST_EXTERNAL, external ? LIST_EXTERNAL : LIST_INTERNAL},
@@ -99,13 +74,12 @@ static bool passes(const struct domain *dom, const struct conf_snapshot *snapsho
 /* Names (char *, the snapshots' own) of those of the domain or, with `root`, below that one. */
 static GPtrArray *select_names(const struct domain *dom, const char *root, uint32_t flags)
 {
+	g_autoptr(GPtrArray) chosen = moments_select(dom->snapshots, root, flags);
 	GPtrArray *names = g_ptr_array_new();
-	/* The first bit means the opposite for a domain: only those without a parent. */
-	bool deep = root ? flags & LIST_DESCENDANTS : !(flags & LIST_ROOTS);
-	for (unsigned i = 0; i < dom->snapshots->len; i++) {
-		const struct conf_snapshot *snapshot = dom->snapshots->pdata[i];
-		if (is_below(dom, snapshot, root, deep) && passes(dom, snapshot, flags))
-			g_ptr_array_add(names, snapshot->name);
+	for (unsigned i = 0; i < chosen->len; i++) {
+		const struct conf_snapshot *snapshot = chosen->pdata[i];
+		if (passes(snapshot, flags))
+			g_ptr_array_add(names, snapshot->moment.name);
 	}
 	return names;
 }
@@ -201,7 +175,7 @@ void serve_domain_snapshot_lookup_by_name(struct rpc_call *call,
 	const struct conf_snapshot *snapshot = snapshot_find(dom, args->name);
 	if (snapshot)
 		rpc_call_reply(call, &(struct remote_domain_snapshot_lookup_by_name_ret){
-					     wire_of(dom, snapshot->name)});
+					     wire_of(dom, snapshot->moment.name)});
 	else
 		not_found(call, not_matching, args->name);
 }
@@ -212,7 +186,7 @@ void serve_domain_has_current_snapshot(struct rpc_call *call,
 	struct domain *dom = domain_find(call, &args->dom);
 	if (dom && rpc_call_check_flags(call, args->flags, 0))
 		rpc_call_reply(call, &(struct remote_domain_has_current_snapshot_ret){
-					     dom->current_snapshot != NULL});
+					     dom->snapshots->current != NULL});
 }
 
 void serve_domain_snapshot_current(struct rpc_call *call,
@@ -222,9 +196,9 @@ void serve_domain_snapshot_current(struct rpc_call *call,
 	GError *error = NULL;
 	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
 		return;
-	if (dom->current_snapshot) {
+	if (dom->snapshots->current) {
 		rpc_call_reply(call, &(struct remote_domain_snapshot_current_ret){
-					     wire_of(dom, dom->current_snapshot)});
+					     wire_of(dom, dom->snapshots->current)});
 		return;
 	}
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_NO_SNAPSHOT, "the domain does not have a current snapshot");
@@ -237,7 +211,7 @@ void serve_domain_snapshot_is_current(struct rpc_call *call,
 	struct domain *dom;
 	if (find(call, &args->snap, &dom) && rpc_call_check_flags(call, args->flags, 0))
 		rpc_call_reply(call, &(struct remote_domain_snapshot_is_current_ret){
-					     g_strcmp0(dom->current_snapshot, args->snap.name) == 0});
+					     g_strcmp0(dom->snapshots->current, args->snap.name) == 0});
 }
 
 /* What is not in our files we do not know of. */
@@ -256,11 +230,11 @@ void serve_domain_snapshot_get_parent(struct rpc_call *call,
 	const struct conf_snapshot *snapshot = find(call, &args->snap, &dom);
 	if (!snapshot || !rpc_call_check_flags(call, args->flags, 0))
 		return;
-	if (snapshot_find(dom, snapshot->parent))
+	if (snapshot_find(dom, snapshot->moment.parent))
 		rpc_call_reply(call, &(struct remote_domain_snapshot_get_parent_ret){
-					     wire_of(dom, snapshot->parent)});
+					     wire_of(dom, snapshot->moment.parent)});
 	else
-		not_found(call, "there is no parent of snapshot", snapshot->name);
+		not_found(call, "there is no parent of snapshot", snapshot->moment.name);
 }
 
 void serve_domain_snapshot_get_xml_desc(struct rpc_call *call,

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/checkpoint.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/snapshot.h"
@@ -13,6 +14,7 @@
 
 #include "daemon/rpc/serve.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -37,6 +39,11 @@ static void making_free(void *opaque)
 	g_free(making);
 }
 
+static struct moment_work *files_only(const struct domain_job *job)
+{
+	return moment_work_new(job->dom, job->dom->snapshots, MOMENT_FILES_ONLY, NULL);
+}
+
 /* --- What is written down ----------------------------------------------------------------------- */
 
 static void on_written(void *opaque, const GError *error)
@@ -52,29 +59,29 @@ static void on_written(void *opaque, const GError *error)
 	}
 	/* The next daemon would not know it either. */
 	if (known && !(making->flags & CREATE_NO_METADATA))
-		snapshot_remove(job->dom, known);
+		moments_remove(job->dom->snapshots, &known->moment);
 	job_fail(job, g_error_copy(error));
 }
 
 /* The snapshot becomes known, and the current one; `work` is what is still to be done before. */
-static void write_metadata(struct domain_job *job, struct snapshot_work *work)
+static void write_metadata(struct domain_job *job, struct moment_work *work)
 {
 	struct making *making = job->data;
 	struct domain *dom = job->dom;
 	bool redefined = making->flags & CREATE_REDEFINE;
 	if (making->flags & CREATE_NO_METADATA) {
-		snapshot_work_run(work, on_written, job);
+		moment_work_run(work, on_written, job);
 		return;
 	}
 	if (!redefined) {
-		g_free(making->snapshot->parent);
-		making->snapshot->parent = g_strdup(dom->current_snapshot);
+		g_free(making->snapshot->moment.parent);
+		making->snapshot->moment.parent = g_strdup(dom->snapshots->current);
 	}
-	snapshot_add(dom, g_steal_pointer(&making->snapshot));
+	moments_add(dom->snapshots, &g_steal_pointer(&making->snapshot)->moment);
 	if (!redefined || making->flags & CREATE_CURRENT)
-		snapshot_set_current(dom, making->name);
-	snapshot_work_add_metadata(work, making->name);
-	snapshot_work_run(work, on_written, job);
+		moments_set_current(dom->snapshots, making->name);
+	moment_work_add_metadata(work, making->name);
+	moment_work_run(work, on_written, job);
 }
 
 /* --- Documents ------------------------------------------------------------------------------- */
@@ -112,7 +119,7 @@ static struct conf_domain *with_overlays(struct domain_job *job, const struct co
 }
 
 /* The definition with the overlays in it is one of the files to be written. */
-static bool replace_definition(struct domain_job *job, struct snapshot_work *work, GError **error)
+static bool replace_definition(struct domain_job *job, struct moment_work *work, GError **error)
 {
 	struct domain *dom = job->dom;
 	if (!dom->definition)
@@ -122,7 +129,7 @@ static bool replace_definition(struct domain_job *job, struct snapshot_work *wor
 		return false;
 	g_autofree char *path = store_path(dom->all->daemon, "domains", dom->uuid_text, ".xml");
 	g_autofree char *xml = conf_domain_format(job->conf, -1);
-	snapshot_work_add_file(work, path, xml);
+	moment_work_add_file(work, path, xml);
 	return true;
 }
 
@@ -130,7 +137,6 @@ static void on_documents_written(void *opaque, const GError *error)
 {
 	struct domain_job *job = opaque;
 	struct domain *dom = job->dom;
-	const struct making *making = job->data;
 	if (error) {
 		job_fail(job, g_error_copy(error));
 		return;
@@ -140,7 +146,7 @@ static void on_documents_written(void *opaque, const GError *error)
 		dom->definition = g_steal_pointer(&job->conf);
 		conf_domain_compact(dom->definition);
 	}
-	write_metadata(job, snapshot_work_new(dom, SNAPSHOT_FILES_ONLY, making->snapshot->name));
+	write_metadata(job, files_only(job));
 }
 
 /* --- Of a running domain ------------------------------------------------------------------------ */
@@ -179,18 +185,18 @@ static void update_documents(struct domain_job *job)
 		job_fail(job, error);
 		return;
 	}
-	struct snapshot_work *work = snapshot_work_new(dom, SNAPSHOT_FILES_ONLY, making->snapshot->name);
+	struct moment_work *work = files_only(job);
 	struct conf_domain *live = NULL;
 	/* First the definition, which is compared with what runs. */
 	if (!replace_definition(job, work, &error) || !(live = with_overlays(job, dom->live, true, &error))) {
-		snapshot_work_free(work);
+		moment_work_free(work);
 		job_fail(job, error);
 		return;
 	}
 	conf_domain_free(dom->live);
 	dom->live = live;
 	vmm_save_live(dom);
-	snapshot_work_run(work, on_documents_written, job);
+	moment_work_run(work, on_documents_written, job);
 }
 
 static void on_thawed(void *opaque, json_t *result, const GError *error)
@@ -216,6 +222,20 @@ static void on_taken(void *opaque, json_t *result, const GError *error)
 		update_documents(job);
 }
 
+/* Its node gets a name by which the transaction can go on with the bitmaps of checkpoints. */
+static void add_overlay(const struct making *making, const struct conf_snapshot_disk *disk,
+			const struct disk_now *now, json_t *actions)
+{
+	g_autofree char *node = g_strdup_printf("overlay-%s-%" PRIx64, disk->name, g_get_real_time());
+	json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:s, s:s, s:s}}", "type",
+						 "blockdev-snapshot-sync", "data",
+						 now->is_node ? "node-name" : "device", now->name, "snapshot-file",
+						 disk->file, "snapshot-node-name", node, "format", disk->format,
+						 "mode", making->flags & CREATE_REUSE ? "existing"
+										      : "absolute-paths"));
+	checkpoint_carry_over(now, node, actions);
+}
+
 /* All of them or none. */
 static void on_blocks(void *opaque, json_t *result, const GError *error)
 {
@@ -235,12 +255,7 @@ static void on_blocks(void *opaque, json_t *result, const GError *error)
 				   "the VMM does not know the disk '%s'", disk->name);
 			break;
 		}
-		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:s, s:s}}", "type",
-							 "blockdev-snapshot-sync", "data",
-							 now.is_node ? "node-name" : "device", now.name,
-							 "snapshot-file", disk->file, "format", disk->format,
-							 "mode", making->flags & CREATE_REUSE ? "existing"
-											      : "absolute-paths"));
+		add_overlay(making, disk, &now, actions);
 	}
 	if (error || missing || !give_overlays(job, &missing))
 		on_taken(job, NULL, error ? error : missing);
@@ -279,20 +294,20 @@ static void take_stopped(struct domain_job *job)
 	const struct making *making = job->data;
 	struct domain *dom = job->dom;
 	bool overlays = making->flags & CREATE_DISK_ONLY;
-	struct snapshot_work *work = snapshot_work_new(dom, overlays ? SNAPSHOT_OVERLAY : SNAPSHOT_CREATE,
-						       making->snapshot->name);
+	struct moment_work *work =
+		moment_work_new(dom, dom->snapshots, overlays ? MOMENT_OVERLAY : MOMENT_CREATE, making->name);
 	GError *error = NULL;
 	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
 		const struct conf_snapshot_disk *disk = making->snapshot->disks->pdata[i];
 		const struct conf_domain_disk *its = conf_domain_find_disk(dom->definition, disk->name);
 		if (disk->where != CONF_SNAPSHOT_NONE && !(making->flags & CREATE_REUSE))
-			snapshot_work_add_image(work, its->file, its->format, disk->file);
+			moment_work_add_image(work, its->file, its->format, disk->file);
 	}
 	if (!overlays || replace_definition(job, work, &error)) {
-		snapshot_work_run(work, on_documents_written, job);
+		moment_work_run(work, on_documents_written, job);
 		return;
 	}
-	snapshot_work_free(work);
+	moment_work_free(work);
 	job_fail(job, error);
 }
 
@@ -344,9 +359,9 @@ static bool prepare(struct domain *dom, struct making *making, GError **error)
 		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
 	if (!dom->definition && !dom->vmm)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "the domain is gone");
-	if (snapshot_find(dom, snapshot->name))
+	if (snapshot_find(dom, snapshot->moment.name))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-				  "domain snapshot %s already exists", snapshot->name);
+				  "domain snapshot %s already exists", snapshot->moment.name);
 	if (!conf_snapshot_align(snapshot, domain_conf(dom),
 				 disk_only ? CONF_SNAPSHOT_EXTERNAL : CONF_SNAPSHOT_INTERNAL, &cause))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED, "%s", cause->message);
@@ -354,29 +369,12 @@ static bool prepare(struct domain *dom, struct making *making, GError **error)
 		return false;
 	g_free(snapshot->state);
 	snapshot->state = g_strdup(dom->vmm ? "disk-snapshot" : "shutoff");
-	snapshot->created = g_get_real_time() / G_USEC_PER_SEC;
+	snapshot->moment.created = g_get_real_time() / G_USEC_PER_SEC;
 	snapshot->memory = CONF_SNAPSHOT_NONE;
-	g_free(snapshot->domain);
-	snapshot->domain = dom->definition ? conf_domain_format(dom->definition, -1)
+	g_free(snapshot->moment.domain);
+	snapshot->moment.domain = dom->definition ? conf_domain_format(dom->definition, -1)
 					   : conf_domain_format(dom->live, -1);
 	return true;
-}
-
-/* A known one, and not the snapshot itself, straight or over others. */
-static bool check_parent(const struct domain *dom, const struct conf_snapshot *snapshot, GError **error)
-{
-	const struct conf_snapshot *above = snapshot_find(dom, snapshot->parent);
-	if (!snapshot->parent)
-		return true;
-	if (!above && strcmp(snapshot->parent, snapshot->name) != 0)
-		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-				  "parent %s for snapshot %s not found", snapshot->parent, snapshot->name);
-	for (unsigned depth = 0; above && strcmp(above->name, snapshot->name) != 0 && above->parent &&
-				 depth < dom->snapshots->len; depth++)
-		above = snapshot_find(dom, above->parent);
-	return (above && strcmp(above->name, snapshot->name) != 0) ||
-	       virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "parent %s would create cycle to %s",
-			  snapshot->parent, snapshot->name);
 }
 
 /* A document that tells of a snapshot is as good as those that are made here. */
@@ -384,15 +382,15 @@ static bool check_redefined(const struct domain *dom, struct conf_snapshot *snap
 {
 	g_autoptr(GError) cause = NULL;
 	bool external = g_strcmp0(snapshot->state, "disk-snapshot") == 0;
-	if (!snapshot->domain || !snapshot->state)
+	if (!snapshot->moment.domain || !snapshot->state)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_XML_ERROR, "missing %s in snapshot",
-				  snapshot->domain ? "state" : "domain");
-	if (!check_parent(dom, snapshot, error))
+				  snapshot->moment.domain ? "state" : "domain");
+	if (!moments_check_parent(dom->snapshots, &snapshot->moment, error))
 		return false;
-	struct conf_domain *then = conf_domain_parse(snapshot->domain, false, &cause);
+	struct conf_domain *then = conf_domain_parse(snapshot->moment.domain, false, &cause);
 	if (then && memcmp(then->uuid, dom->uuid, sizeof(dom->uuid)) != 0)
 		error_set(&cause, BERTH_ERR_INVALID, "definition for snapshot %s must use uuid %s",
-			  snapshot->name, dom->uuid_text);
+			  snapshot->moment.name, dom->uuid_text);
 	else if (then)
 		conf_snapshot_align(snapshot, then, external ? CONF_SNAPSHOT_EXTERNAL : CONF_SNAPSHOT_INTERNAL,
 				    &cause);
@@ -406,7 +404,7 @@ static void run_create(struct domain_job *job)
 	GError *error = NULL;
 	if (making->flags & CREATE_REDEFINE) {
 		if (check_redefined(job->dom, making->snapshot, &error))
-			write_metadata(job, snapshot_work_new(job->dom, SNAPSHOT_FILES_ONLY, NULL));
+			write_metadata(job, files_only(job));
 		else
 			job_fail(job, error);
 		return;
@@ -440,7 +438,7 @@ void serve_domain_snapshot_create_xml(struct rpc_call *call,
 	}
 	struct making *making = g_new0(struct making, 1);
 	making->snapshot = snapshot;
-	making->name = g_strdup(snapshot->name);
+	making->name = g_strdup(snapshot->moment.name);
 	making->flags = args->flags;
 	struct domain_job *job = domain_submit(dom, call, run_create);
 	job->data = making;

@@ -29,14 +29,11 @@ static void fail_with(struct domain_job *job, enum virt_code code, const char *t
 static struct conf_snapshot *find(struct domain_job *job)
 {
 	const struct undoing *undoing = job->data;
-	struct conf_snapshot *snapshot = snapshot_find(job->dom, undoing->name);
 	GError *error = NULL;
-	if (snapshot)
-		return snapshot;
-	virt_error(&error, VIRT_FROM_QEMU, VIRT_NO_SNAPSHOT, "no domain snapshot with matching name '%s'",
-		   undoing->name);
-	job_fail(job, error);
-	return NULL;
+	struct conf_moment *moment = moments_need(job->dom->snapshots, undoing->name, &error);
+	if (!moment)
+		job_fail(job, error);
+	return (struct conf_snapshot *)moment;
 }
 
 static unsigned count(const struct conf_snapshot *snapshot, enum conf_snapshot_where where)
@@ -48,14 +45,14 @@ static unsigned count(const struct conf_snapshot *snapshot, enum conf_snapshot_w
 }
 
 /* The images of the definition that have the snapshot in them. */
-static void add_images(struct snapshot_work *work, const struct domain *dom,
+static void add_images(struct moment_work *work, const struct domain *dom,
 		       const struct conf_snapshot *snapshot)
 {
 	for (unsigned i = 0; i < snapshot->disks->len; i++) {
 		const struct conf_snapshot_disk *disk = snapshot->disks->pdata[i];
 		const struct conf_domain_disk *its = conf_domain_find_disk(dom->definition, disk->name);
 		if (disk->where == CONF_SNAPSHOT_INTERNAL && its && its->file)
-			snapshot_work_add_image(work, its->file, its->format, NULL);
+			moment_work_add_image(work, its->file, its->format, NULL);
 	}
 }
 
@@ -94,20 +91,15 @@ static void on_images_done(void *opaque, const GError *error)
 	struct conf_snapshot *snapshot = find(job);
 	if (!snapshot)
 		return;
-	struct snapshot_work *work = snapshot_work_new(job->dom, SNAPSHOT_FILES_ONLY, NULL);
-	g_autoptr(GPtrArray) children = g_ptr_array_new();
-	for (unsigned i = 0; i < job->dom->snapshots->len; i++) {
-		const struct conf_snapshot *child = job->dom->snapshots->pdata[i];
-		if (g_strcmp0(child->parent, snapshot->name) == 0)
-			g_ptr_array_add(children, child->name);
-	}
-	g_autofree char *name = g_strdup(snapshot->name);
-	snapshot_remove(job->dom, snapshot);
+	struct moment_work *work = moment_work_new(job->dom, job->dom->snapshots, MOMENT_FILES_ONLY, NULL);
+	g_autoptr(GPtrArray) children = moments_select(job->dom->snapshots, snapshot->moment.name, 0);
+	g_autofree char *name = g_strdup(snapshot->moment.name);
+	moments_remove(job->dom->snapshots, &snapshot->moment);
 	/* The children, whose parent is another one now, before the file is gone. */
 	for (unsigned i = 0; i < children->len; i++)
-		snapshot_work_add_metadata(work, children->pdata[i]);
-	snapshot_work_add_metadata(work, name);
-	snapshot_work_run(work, on_metadata_gone, job);
+		moment_work_add_metadata(work, ((struct conf_moment *)children->pdata[i])->name);
+	moment_work_add_metadata(work, name);
+	moment_work_run(work, on_metadata_gone, job);
 }
 
 static void run_delete(struct domain_job *job)
@@ -128,11 +120,12 @@ static void run_delete(struct domain_job *job)
 		fail_with(job, VIRT_OPERATION_UNSUPPORTED,
 			  "an internal snapshot of a running domain cannot be deleted yet: shut it down first");
 	} else {
-		struct snapshot_work *work = snapshot_work_new(
-			job->dom, images ? SNAPSHOT_DELETE : SNAPSHOT_FILES_ONLY, snapshot->name);
+		struct moment_work *work = moment_work_new(
+			job->dom, job->dom->snapshots, images ? MOMENT_DELETE : MOMENT_FILES_ONLY,
+			snapshot->moment.name);
 		if (images)
 			add_images(work, job->dom, snapshot);
-		snapshot_work_run(work, on_images_done, job);
+		moment_work_run(work, on_images_done, job);
 	}
 }
 
@@ -152,7 +145,7 @@ static void on_reverted(void *opaque, const GError *error)
 	struct undoing *undoing = job->data;
 	struct domain *dom = job->dom;
 	if (error) {
-		snapshot_set_current(dom, undoing->before);
+		moments_set_current(dom->snapshots, undoing->before);
 		job_fail(job, g_error_copy(error));
 		return;
 	}
@@ -171,7 +164,7 @@ static bool check_revert(const struct domain *dom, const struct conf_snapshot *s
 	if (dom->vmm)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "a running domain cannot go back to a snapshot yet: shut it down first");
-	if (!dom->definition || !snapshot->domain)
+	if (!dom->definition || !snapshot->moment.domain)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
 				  "the snapshot does not say what the domain was");
 	return !count(snapshot, CONF_SNAPSHOT_EXTERNAL) ||
@@ -189,7 +182,7 @@ static void run_revert(struct domain_job *job)
 		return;
 	/* What the document of then says is checked as anything else: a client may have written it. */
 	if (!check_revert(dom, snapshot, &error) ||
-	    !(job->conf = conf_domain_parse(snapshot->domain, false, &error))) {
+	    !(job->conf = conf_domain_parse(snapshot->moment.domain, false, &error))) {
 		job_fail(job, error);
 		return;
 	}
@@ -200,13 +193,13 @@ static void run_revert(struct domain_job *job)
 	}
 	g_autofree char *path = store_path(dom->all->daemon, "domains", dom->uuid_text, ".xml");
 	g_autofree char *xml = conf_domain_format(job->conf, -1);
-	struct snapshot_work *work = snapshot_work_new(dom, SNAPSHOT_APPLY, snapshot->name);
+	struct moment_work *work = moment_work_new(dom, dom->snapshots, MOMENT_APPLY, snapshot->moment.name);
 	add_images(work, dom, snapshot);
-	snapshot_work_add_file(work, path, xml);
-	undoing->before = g_strdup(dom->current_snapshot);
-	snapshot_set_current(dom, snapshot->name);
-	snapshot_work_add_metadata(work, snapshot->name);
-	snapshot_work_run(work, on_reverted, job);
+	moment_work_add_file(work, path, xml);
+	undoing->before = g_strdup(dom->snapshots->current);
+	moments_set_current(dom->snapshots, snapshot->moment.name);
+	moment_work_add_metadata(work, snapshot->moment.name);
+	moment_work_run(work, on_reverted, job);
 }
 
 void serve_domain_revert_to_snapshot(struct rpc_call *call,

@@ -16,6 +16,7 @@
 #include "daemon/domain/dump.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/moment.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/user.h"
 #include "daemon/domain/vcpus.h"
@@ -37,6 +38,7 @@ enum {
 	START_TIMEOUT_MS = 30000,
 	RECONNECT_MS = 200,
 	KILL_AFTER_MS = 300, /* between SIGTERM and SIGKILL */
+	KILL_WITH_BITMAPS_MS = 5000, /* the same for a VMM that has bitmaps to write into its images */
 };
 
 /* --- Files ---------------------------------------------------------------------------------- */
@@ -155,7 +157,8 @@ static void kill_soon(struct vmm *vmm)
 	send_signal(vmm, SIGTERM);
 	aio_timer_cancel(&vmm->timer);
 	vmm->timer.fn = on_kill;
-	aio_timer_arm(&vmm->timer, aio_now_ns() + KILL_AFTER_MS * INT64_C(1000000));
+	int64_t ms = vmm->dom->checkpoints->list->len ? KILL_WITH_BITMAPS_MS : KILL_AFTER_MS;
+	aio_timer_arm(&vmm->timer, aio_now_ns() + ms * INT64_C(1000000));
 }
 
 void vmm_destroy(struct domain *dom, struct rpc_call *call)

@@ -59,6 +59,9 @@ static const char *const prefixes[] = {
 	[VIRT_AGENT_UNRESPONSIVE] = "Guest agent is not responding: ",
 	[VIRT_ACCESS_DENIED] = "access denied: ",
 	[VIRT_STORAGE_VOL_EXIST] = "storage volume ",
+	[VIRT_NO_CHECKPOINT] = "Domain checkpoint not found: ",
+	[VIRT_NO_BACKUP] = "Domain backup job id not found: ",
+	[VIRT_CHECKPOINT_INCONSISTENT] = "checkpoint inconsistent: ",
 };
 
 static const char *prefix(enum virt_code code)

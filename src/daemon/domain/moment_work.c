@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What snapshots do to images that no VMM has open, and their files. On a thread of the pool. */
-#include "daemon/domain/snapshot.h"
+/* What moments do to images that no VMM has open, and their files. On a thread of the pool. */
+#include "daemon/domain/moment.h"
 
 #include "base/error.h"
 #include "block/core/image.h"
@@ -17,14 +17,15 @@ struct file {
 	char *path, *text;
 };
 
-struct snapshot_work {
+struct moment_work {
 	struct aio_job job;
 	struct domain *dom;
-	enum snapshot_action action;
+	struct moments *moments;
+	enum moment_action action;
 	char *name, *folder;
 	GPtrArray *images, *files;
 	GError *error;
-	snapshot_done_fn *done;
+	moment_done_fn *done;
 	void *opaque;
 };
 
@@ -47,19 +48,22 @@ static void file_free(void *opaque)
 	g_free(file);
 }
 
-struct snapshot_work *snapshot_work_new(struct domain *dom, enum snapshot_action action, const char *name)
+struct moment_work *moment_work_new(struct domain *dom, struct moments *moments, enum moment_action action,
+				    const char *name)
 {
-	struct snapshot_work *work = g_new0(struct snapshot_work, 1);
+	struct moment_work *work = g_new0(struct moment_work, 1);
 	work->dom = domain_pin(dom);
+	work->moments = moments;
 	work->action = action;
 	work->name = g_strdup(name);
-	work->folder = g_strdup_printf("%s/snapshots/%s", dom->all->daemon->state_dir, dom->uuid_text);
+	work->folder = g_strdup_printf("%s/%s/%s", dom->all->daemon->state_dir, moments->kind->folder,
+				       dom->uuid_text);
 	work->images = g_ptr_array_new_with_free_func(image_free);
 	work->files = g_ptr_array_new_with_free_func(file_free);
 	return work;
 }
 
-void snapshot_work_add_image(struct snapshot_work *work, const char *file, const char *format,
+void moment_work_add_image(struct moment_work *work, const char *file, const char *format,
 			     const char *overlay)
 {
 	struct image *image = g_new0(struct image, 1);
@@ -67,21 +71,21 @@ void snapshot_work_add_image(struct snapshot_work *work, const char *file, const
 	g_ptr_array_add(work->images, image);
 }
 
-void snapshot_work_add_file(struct snapshot_work *work, const char *path, const char *text)
+void moment_work_add_file(struct moment_work *work, const char *path, const char *text)
 {
 	struct file *file = g_new(struct file, 1);
 	*file = (struct file){g_strdup(path), g_strdup(text)};
 	g_ptr_array_add(work->files, file);
 }
 
-void snapshot_work_add_metadata(struct snapshot_work *work, const char *name)
+void moment_work_add_metadata(struct moment_work *work, const char *name)
 {
-	const struct conf_snapshot *snapshot = snapshot_find(work->dom, name);
+	const struct conf_moment *moment = moments_find(work->moments, name);
 	g_autofree char *path = g_strdup_printf("%s/%s.xml", work->folder, name);
 	g_autofree char *current = g_strdup_printf("%s/.current", work->folder);
-	g_autofree char *text = snapshot ? conf_snapshot_format(snapshot) : NULL;
-	snapshot_work_add_file(work, path, text);
-	snapshot_work_add_file(work, current, work->dom->current_snapshot);
+	g_autofree char *text = moment ? work->moments->kind->format(moment) : NULL;
+	moment_work_add_file(work, path, text);
+	moment_work_add_file(work, current, work->moments->current);
 }
 
 /* --- Images --------------------------------------------------------------------------------- */
@@ -101,10 +105,10 @@ static bool make_overlay(const struct image *image, struct aio_loop *loop, GErro
 	return good;
 }
 
-static bool change_image(const struct snapshot_work *work, enum snapshot_action action,
+static bool change_image(const struct moment_work *work, enum moment_action action,
 			 const struct image *image, struct aio_loop *loop, GError **error)
 {
-	if (action == SNAPSHOT_OVERLAY)
+	if (action == MOMENT_OVERLAY)
 		return make_overlay(image, loop, error);
 	const struct block_open_options options = {.filename = image->file, .format = image->format,
 						   .aio = BLOCK_AIO_THREADS};
@@ -115,26 +119,26 @@ static bool change_image(const struct snapshot_work *work, enum snapshot_action 
 	const struct block_snapshot snapshot = {
 		.name = work->name, .date_sec = now / G_USEC_PER_SEC,
 		.date_nsec = now % G_USEC_PER_SEC * 1000, .disk_size = block_size(node)};
-	bool good = action == SNAPSHOT_CREATE ? block_snapshot_create(node, &snapshot, error)
-		: action == SNAPSHOT_APPLY ? block_snapshot_apply(node, work->name, error)
+	bool good = action == MOMENT_CREATE ? block_snapshot_create(node, &snapshot, error)
+		: action == MOMENT_APPLY ? block_snapshot_apply(node, work->name, error)
 					   : block_snapshot_delete(node, work->name, error);
 	block_close(node);
 	return good;
 }
 
 /* What was made in some images, before another one failed, is taken back. */
-static void take_back(struct snapshot_work *work, struct aio_loop *loop)
+static void take_back(struct moment_work *work, struct aio_loop *loop)
 {
 	for (unsigned i = 0; i < work->images->len; i++) {
 		const struct image *image = work->images->pdata[i];
-		if (image->done && work->action == SNAPSHOT_OVERLAY)
+		if (image->done && work->action == MOMENT_OVERLAY)
 			unlink(image->overlay);
-		else if (image->done && work->action == SNAPSHOT_CREATE)
-			change_image(work, SNAPSHOT_DELETE, image, loop, NULL);
+		else if (image->done && work->action == MOMENT_CREATE)
+			change_image(work, MOMENT_DELETE, image, loop, NULL);
 	}
 }
 
-static bool change_images(struct snapshot_work *work, GError **error)
+static bool change_images(struct moment_work *work, GError **error)
 {
 	if (!work->images->len)
 		return true;
@@ -156,7 +160,7 @@ static bool change_images(struct snapshot_work *work, GError **error)
 
 static void work_on_thread(void *opaque)
 {
-	struct snapshot_work *work = opaque;
+	struct moment_work *work = opaque;
 	if (g_mkdir_with_parents(work->folder, 0700) < 0) {
 		error_set(&work->error, BERTH_ERR_IO, "cannot create the folder '%s'", work->folder);
 		return;
@@ -170,7 +174,7 @@ static void work_on_thread(void *opaque)
 	}
 }
 
-void snapshot_work_free(struct snapshot_work *work)
+void moment_work_free(struct moment_work *work)
 {
 	domain_unpin(work->dom);
 	g_clear_error(&work->error);
@@ -183,12 +187,12 @@ void snapshot_work_free(struct snapshot_work *work)
 
 static void finished(void *opaque)
 {
-	struct snapshot_work *work = opaque;
+	struct moment_work *work = opaque;
 	work->done(work->opaque, work->error);
-	snapshot_work_free(work);
+	moment_work_free(work);
 }
 
-void snapshot_work_run(struct snapshot_work *work, snapshot_done_fn *done, void *opaque)
+void moment_work_run(struct moment_work *work, moment_done_fn *done, void *opaque)
 {
 	struct daemon *daemon = work->dom->all->daemon;
 	work->done = done;

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/checkpoint.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+static struct conf_moment *parse(const char *text, GError **error)
+{
+	return (struct conf_moment *)conf_checkpoint_parse(text, false, error);
+}
+
+static char *format(const struct conf_moment *moment)
+{
+	return conf_checkpoint_format((const struct conf_checkpoint *)moment, true);
+}
+
+static void free_checkpoint(void *moment)
+{
+	conf_checkpoint_free(moment);
+}
+
+const struct moment_kind checkpoint_kind = {"checkpoints", "checkpoint", VIRT_NO_CHECKPOINT, parse, format,
+					    free_checkpoint};
+
+struct conf_checkpoint *checkpoint_find(const struct domain *dom, const char *name)
+{
+	return (struct conf_checkpoint *)moments_find(dom->checkpoints, name);
+}
+
+/* --- Making one ----------------------------------------------------------------------------- */
+
+static bool check_disk(const struct domain *dom, const struct conf_checkpoint *checkpoint,
+		       const struct conf_checkpoint_disk *disk, GError **error)
+{
+	const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
+	if (strcmp(disk->bitmap, checkpoint->moment.name) != 0)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				  "bitmap for disk '%s' must match checkpoint name '%s'", disk->name,
+				  checkpoint->moment.name);
+	return strcmp(its->format, "qcow2") == 0 ||
+	       virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+			  "checkpoint for disk %s unsupported for storage type %s", disk->name, its->format);
+}
+
+bool checkpoint_prepare(const struct domain *dom, struct conf_checkpoint *checkpoint, GError **error)
+{
+	g_autoptr(GError) cause = NULL;
+	struct conf_moment *moment = &checkpoint->moment;
+	if (checkpoint_find(dom, moment->name))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+				  "domain checkpoint %s already exists", moment->name);
+	if (!conf_checkpoint_align(checkpoint, dom->live, &cause))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED, "%s", cause->message);
+	for (unsigned i = 0; i < checkpoint->disks->len; i++) {
+		const struct conf_checkpoint_disk *disk = checkpoint->disks->pdata[i];
+		if (!disk->excluded && !check_disk(dom, checkpoint, disk, error))
+			return false;
+	}
+	moment->created = g_get_real_time() / G_USEC_PER_SEC;
+	g_free(moment->parent);
+	moment->parent = g_strdup(dom->checkpoints->current);
+	g_free(moment->domain);
+	moment->domain = conf_domain_format(domain_conf(dom), -1);
+	return true;
+}
+
+bool checkpoint_add_actions(const struct domain *dom, const struct conf_checkpoint *checkpoint,
+			    const json_t *blocks, json_t *actions, GError **error)
+{
+	for (unsigned i = 0; i < checkpoint->disks->len; i++) {
+		const struct conf_checkpoint_disk *disk = checkpoint->disks->pdata[i];
+		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
+		struct disk_now now;
+		if (disk->excluded)
+			continue;
+		if (!its || !disk_now_find(blocks, its->dev.alias, &now))
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+					  "the VMM does not know the disk '%s'", disk->name);
+		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:b}}", "type",
+							 "block-dirty-bitmap-add", "data", "node", now.node,
+							 "name", disk->bitmap, "persistent", 1));
+	}
+	return true;
+}
+
+void checkpoint_made(struct domain *dom, struct conf_checkpoint *checkpoint, struct moment_work *work)
+{
+	g_autofree char *name = g_strdup(checkpoint->moment.name);
+	moments_add(dom->checkpoints, &checkpoint->moment);
+	moments_set_current(dom->checkpoints, name);
+	moment_work_add_metadata(work, name);
+}
+
+/* --- Bitmaps -------------------------------------------------------------------------------- */
+
+static const json_t *find_bitmap(const json_t *bitmaps, const char *name)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach((json_t *)bitmaps, i, entry) {
+		if (g_strcmp0(json_string_value(json_object_get(entry, "name")), name) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/* Does it know of every write, and will the next VMM? */
+static bool is_whole(const json_t *bitmap)
+{
+	return bitmap && !json_is_true(json_object_get(bitmap, "inconsistent")) &&
+	       json_is_true(json_object_get(bitmap, "recording")) &&
+	       json_is_true(json_object_get(bitmap, "persistent"));
+}
+
+int64_t checkpoint_bitmap_size(const struct conf_domain_disk *disk, const json_t *blocks, const char *bitmap,
+			       GError **error)
+{
+	struct disk_now now;
+	const json_t *found = disk_now_find(blocks, disk->dev.alias, &now) ? find_bitmap(now.bitmaps, bitmap)
+									   : NULL;
+	if (is_whole(found))
+		return MAX(json_integer_value(json_object_get(found, "count")), 0);
+	virt_error(error, VIRT_FROM_QEMU, VIRT_CHECKPOINT_INCONSISTENT, "missing or broken bitmap '%s' for disk '%s'",
+		   bitmap, disk->target);
+	return -1;
+}
+
+void checkpoint_carry_over(const struct disk_now *now, const char *overlay, json_t *actions)
+{
+	size_t i;
+	json_t *bitmap;
+	json_array_foreach((json_t *)now->bitmaps, i, bitmap) {
+		const char *name = json_string_value(json_object_get(bitmap, "name"));
+		if (!name || !is_whole(bitmap))
+			continue;
+		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:b, s:O}}", "type",
+							 "block-dirty-bitmap-add", "data", "node", overlay,
+							 "name", name, "persistent", 1, "granularity",
+							 json_object_get(bitmap, "granularity")));
+		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:[{s:s, s:s}]}}", "type",
+							 "block-dirty-bitmap-merge", "data", "node", overlay,
+							 "target", name, "bitmaps", "node", now->node, "name",
+							 name));
+	}
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoints of domains: from each on a dirty bitmap in the images records what is written, so that a
+ * backup can have what has changed since. All bitmaps record at the same time: one is as good without those
+ * of other checkpoints.
+ */
+#pragma once
+
+#include "conf/checkpoint.h"
+#include "daemon/domain/disk_now.h"
+#include "daemon/domain/moment.h"
+
+extern const struct moment_kind checkpoint_kind;
+
+/* NULL: there is none of that name. */
+struct conf_checkpoint *checkpoint_find(const struct domain *dom, const char *name);
+/* Everything that can be known before the VMM is asked; parent, time and document are filled in. */
+bool checkpoint_prepare(const struct domain *dom, struct conf_checkpoint *checkpoint, GError **error);
+/*
+ * What a transaction does to make its bitmaps. `blocks` is the VMM's answer to query-block. Fails if a disk of
+ * the checkpoint is not there.
+ */
+bool checkpoint_add_actions(const struct domain *dom, const struct conf_checkpoint *checkpoint,
+			    const json_t *blocks, json_t *actions, GError **error);
+/* The bitmaps are there: it is taken, known, the current one, and `work` will write it. */
+void checkpoint_made(struct domain *dom, struct conf_checkpoint *checkpoint, struct moment_work *work);
+
+/*
+ * The bytes that a disk's bitmap says were written. -1 with *error set: there is none of that name, or it was
+ * not closed properly, so that it does not know all.
+ */
+int64_t checkpoint_bitmap_size(const struct conf_domain_disk *disk, const json_t *blocks, const char *bitmap,
+			       GError **error);
+/*
+ * A snapshot puts the image `overlay` over the one that the disk has `now`: what a transaction does that its
+ * bitmaps go on in there.
+ */
+void checkpoint_carry_over(const struct disk_now *now, const char *overlay, json_t *actions);
