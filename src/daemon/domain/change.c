@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/change.h"
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/images.h"
@@ -14,22 +12,7 @@
 /* As long as libvirt waits for a guest to give a device back before the call returns. */
 #define AWAIT_NS (INT64_C(5) * 1000000000)
 
-struct change_step {
-	const char *command, *undo;
-	json_t *args, *undo_args;
-	int fd; /* goes with the command; or -1 */
-};
-
 /* --- Life ----------------------------------------------------------------------------------- */
-
-static void step_free(void *opaque)
-{
-	struct change_step *step = opaque;
-	json_decref(step->args);
-	json_decref(step->undo_args);
-	fd_clear(&step->fd);
-	g_free(step);
-}
 
 struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void *opaque,
 				 GDestroyNotify free_opaque)
@@ -39,8 +22,8 @@ struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void
 	change->edit = edit;
 	change->opaque = opaque;
 	change->free_opaque = free_opaque;
-	change->steps = g_ptr_array_new_with_free_func(step_free);
-	change->cleanup = g_ptr_array_new_with_free_func(step_free);
+	change->steps = steps_new();
+	change->cleanup = steps_new_lenient();
 	change->await = g_ptr_array_new_with_free_func(g_free);
 	return change;
 }
@@ -50,8 +33,8 @@ static void change_free(void *opaque)
 	struct domain_change *change = opaque;
 	if (change->free_opaque)
 		change->free_opaque(change->opaque);
-	g_ptr_array_unref(change->steps);
-	g_ptr_array_unref(change->cleanup);
+	steps_free(change->steps);
+	steps_free(change->cleanup);
 	conf_domain_free(change->next);
 	g_clear_error(&change->error);
 	g_ptr_array_unref(change->await);
@@ -61,23 +44,17 @@ static void change_free(void *opaque)
 void change_add_step(struct domain_change *change, const char *command, json_t *args,
 		     const char *undo, json_t *undo_args)
 {
-	struct change_step *step = g_new(struct change_step, 1);
-	*step = (struct change_step){command, undo, args, undo_args, -1};
-	g_ptr_array_add(change->steps, step);
+	steps_add(change->steps, command, args, undo, undo_args);
 }
 
 void change_add_fd_step(struct domain_change *change, const char *name, int fd)
 {
-	struct change_step *step = g_new(struct change_step, 1);
-	*step = (struct change_step){"getfd", NULL, json_pack("{s:s}", "fdname", name), NULL, fd};
-	g_ptr_array_add(change->steps, step);
+	steps_add_fd(change->steps, name, fd);
 }
 
 void change_add_cleanup(struct domain_change *change, const char *command, json_t *args)
 {
-	struct change_step *step = g_new(struct change_step, 1);
-	*step = (struct change_step){command, NULL, args, NULL, -1};
-	g_ptr_array_add(change->cleanup, step);
+	steps_add(change->cleanup, command, args, NULL, NULL);
 }
 
 /* --- The documents --------------------------------------------------------------------------- */
@@ -162,41 +139,10 @@ static void finish(struct domain_job *job)
 	job_reply(job, change->ret);
 }
 
-static void on_undone(void *opaque, json_t *result, const GError *error);
-
-/* Backwards over what has been done. */
-static void undo(struct domain_job *job)
-{
-	struct domain_change *change = job->data;
-	while (change->done) {
-		const struct change_step *step = change->steps->pdata[--change->done];
-		if (!step->undo)
-			continue;
-		vmm_execute(job->dom, step->undo, json_incref(step->undo_args), on_undone, job);
-		return;
-	}
-	finish(job);
-}
-
-static void on_undone(void *opaque, json_t *result, const GError *error)
+static void on_cleaned(void *opaque, const GError *error)
 {
 	struct domain_job *job = opaque;
-	if (error)
-		log_warning("domain '%s': a change cannot be taken back: %s", job->dom->name,
-			    error->message);
-	undo(job);
-}
-
-static void on_cleaned(void *opaque, json_t *result, const GError *error);
-
-static void clean_up(struct domain_job *job)
-{
 	struct domain_change *change = job->data;
-	if (change->done < change->cleanup->len) {
-		const struct change_step *step = change->cleanup->pdata[change->done++];
-		vmm_execute(job->dom, step->command, json_incref(step->args), on_cleaned, job);
-		return;
-	}
 	if (job->dom->vmm && change->next) {
 		conf_domain_free(job->dom->live);
 		job->dom->live = g_steal_pointer(&change->next);
@@ -206,12 +152,10 @@ static void clean_up(struct domain_job *job)
 	apply_config(job);
 }
 
-static void on_cleaned(void *opaque, json_t *result, const GError *error)
+static void clean_up(struct domain_job *job)
 {
-	struct domain_job *job = opaque;
-	if (error)
-		log_warning("domain '%s': %s", job->dom->name, error->message);
-	clean_up(job);
+	struct domain_change *change = job->data;
+	steps_run(change->cleanup, job->dom, on_cleaned, job);
 }
 
 /* The guest keeps the device for now: the call returns, and the event does the rest. */
@@ -230,10 +174,15 @@ static void on_await_over(void *opaque)
 		apply_config(job);
 }
 
-static void steps_done(struct domain_job *job)
+static void on_steps(void *opaque, const GError *error)
 {
+	struct domain_job *job = opaque;
 	struct domain_change *change = job->data;
-	change->done = 0;
+	if (error) {
+		change->error = g_error_copy(error);
+		finish(job);
+		return;
+	}
 	if (!change->await->len || !change->live) {
 		clean_up(job);
 		return;
@@ -241,34 +190,6 @@ static void steps_done(struct domain_job *job)
 	change->waiting = true;
 	job->timer.fn = on_await_over;
 	aio_timer_arm(&job->timer, aio_now_ns() + AWAIT_NS);
-}
-
-static void on_step(void *opaque, json_t *result, const GError *error);
-
-static void run_step(struct domain_job *job)
-{
-	struct domain_change *change = job->data;
-	if (change->done == change->steps->len) {
-		steps_done(job);
-		return;
-	}
-	const struct change_step *step = change->steps->pdata[change->done];
-	vmm_execute_fd(job->dom, step->command, json_incref(step->args), step->fd, on_step, job);
-}
-
-static void on_step(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	struct domain_change *change = job->data;
-	if (!error) {
-		change->done++;
-		run_step(job);
-		return;
-	}
-	virt_error(&change->error, VIRT_FROM_QEMU, VIRT_INTERNAL,
-		   "unable to execute QEMU command '%s': %s",
-		   ((struct change_step *)change->steps->pdata[change->done])->command, error->message);
-	undo(job);
 }
 
 bool change_device_gone(struct domain *dom, const char *alias)
@@ -320,7 +241,7 @@ static void run_change(struct domain_job *job)
 {
 	struct domain_change *change = job->data;
 	if (prepare(job, change, &change->error))
-		run_step(job);
+		steps_run(change->steps, job->dom, on_steps, job);
 	else
 		finish(job);
 }

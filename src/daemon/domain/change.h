@@ -6,9 +6,7 @@
  */
 #pragma once
 
-#include "daemon/domain/domain.h"
-
-#include <jansson.h>
+#include "daemon/domain/steps.h"
 
 /* libvirt's flags; neither: what runs, or else the definition. */
 enum { CHANGE_LIVE = 1, CHANGE_CONFIG = 2 };
@@ -35,8 +33,7 @@ struct domain_change {
 	struct domain *dom;
 	bool live, config, waiting;
 	struct conf_domain *next;   /* the live document to be */
-	GPtrArray *steps, *cleanup; /* struct change_step */
-	unsigned done;
+	struct steps *steps, *cleanup;
 	GError *error;
 };
 
