@@ -211,14 +211,47 @@ fail:
 	return NULL;
 }
 
+/* What the file has is of no use any more (`discard`). */
+static void drop_contents(struct ram_block *block)
+{
+	if (block->discard && block->fd >= 0 && block->host)
+		madvise(block->host, block->size, MADV_REMOVE);
+}
+
+void ram_block_retire(struct ram_block *block)
+{
+	drop_contents(block);
+	/* Over the old mapping: there is no moment without memory. */
+	void *host = mmap(block->host, block->size, PROT_READ | PROT_WRITE,
+			  MAP_FIXED | MAP_NORESERVE | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (host == MAP_FAILED)
+		return; /* the host is out of mappings: the contents stay until the end */
+	fd_clear(&block->fd);
+}
+
+int ram_discard(struct ram_block *ram, uint64_t offset, uint64_t length)
+{
+	uint64_t end = align_down(offset + length, PAGE_SIZE);
+	offset = align_up(offset, PAGE_SIZE);
+	if (offset >= end)
+		return 0;
+	/* Shared memory must go from its file; a private mapping has only its own pages. */
+	if (ram->fd >= 0 && fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+				      end - offset) < 0)
+		return -errno;
+	if (madvise(ram->host + offset, end - offset, MADV_DONTNEED) < 0)
+		return -errno;
+	ram_note_write(ram, offset, end - offset);
+	return 0;
+}
+
 void ram_block_free(struct ram_block *block)
 {
 	if (!block)
 		return;
 	if (block->code_freed)
 		block->code_freed(block->code_opaque);
-	if (block->discard && block->fd >= 0 && block->host)
-		madvise(block->host, block->size, MADV_REMOVE);
+	drop_contents(block);
 	if (block->area)
 		munmap(block->area, block->area_size);
 	if (block->page_state != MAP_FAILED)

@@ -59,6 +59,17 @@ struct ram_options {
 struct ram_block *ram_block_new(const char *name, uint64_t size, const struct ram_options *options,
 				GError **error);
 void ram_block_free(struct ram_block *block);
+/*
+ * Give the contents back to the host but keep the addresses: `host` stays valid memory, zero-filled and
+ * private, so that who still holds a pointer into memory that was unplugged finds memory there. When
+ * the block is in no space any more. Main thread.
+ */
+void ram_block_retire(struct ram_block *block);
+/*
+ * Give whole pages back to the host; they read as zero afterwards. Parts of a page are left alone. 0 or
+ * -errno: huge pages cannot go piecemeal. Any thread.
+ */
+int ram_discard(struct ram_block *block, uint64_t offset, uint64_t length);
 
 /*
  * Dirty logging on the state bytes: start marks every page clean; take tells whether `page` was

@@ -11,10 +11,6 @@
 #include "base/log.h"
 #include "vm/vm.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-
 enum { F_MUST_TELL_HOST = 0, F_STATS_VQ = 1, F_DEFLATE_ON_OOM = 2, F_PAGE_POISON = 4, F_REPORTING = 5 };
 enum { CONFIG_NUM_PAGES = 0, CONFIG_ACTUAL = 4, CONFIG_POISON = 12, CONFIG_SIZE = 16 };
 
@@ -25,31 +21,13 @@ enum { CONFIG_NUM_PAGES = 0, CONFIG_ACTUAL = 4, CONFIG_POISON = 12, CONFIG_SIZE 
 
 /* ---- Giving memory back ---- */
 
-/* The bytes read as zero afterwards. Parts of a page are left alone. */
+/* Huge pages cannot go piecemeal. The guest loses nothing then, the host gains nothing. */
 static void discard(struct ram_block *ram, uint64_t offset, uint64_t length)
 {
-	uint64_t end = align_down(offset + length, PAGE_SIZE);
-	offset = align_up(offset, PAGE_SIZE);
-	if (offset >= end)
-		return;
-	/* Shared memory must go from its file; a private mapping has only its own pages. */
-	if (ram->fd >= 0 && fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-				      end - offset) < 0) {
-		/* Huge pages cannot go piecemeal. The guest loses nothing, the host gains nothing. */
-		static struct log_limit limit;
-		if (log_limit_allows(&limit, 1))
-			log_warning("virtio-balloon: cannot give back guest memory: %s",
-				    g_strerror(errno));
-		return;
-	}
-	if (madvise(ram->host + offset, end - offset, MADV_DONTNEED) < 0) {
-		static struct log_limit limit;
-		if (log_limit_allows(&limit, 1))
-			log_warning("virtio-balloon: cannot give back guest memory: %s",
-				    g_strerror(errno));
-		return;
-	}
-	ram_note_write(ram, offset, end - offset);
+	static struct log_limit limit;
+	int result = ram_discard(ram, offset, length);
+	if (result < 0 && log_limit_allows(&limit, 1))
+		log_warning("virtio-balloon: cannot give back guest memory: %s", g_strerror(-result));
 }
 
 /* A run of neighbouring pages, in guest page numbers. */
