@@ -17,6 +17,11 @@ static void stream_free(void *chr)
 	chardev_free(chr);
 }
 
+static void memory_free(void *ram)
+{
+	ram_block_free(ram);
+}
+
 static void object_free(void *object)
 {
 	conf_item_free(object);
@@ -29,6 +34,14 @@ void backends_init(struct backends *b, struct aio_loop *loop)
 	b->nets = g_ptr_array_new_with_free_func(net_free);
 	b->chardevs = g_ptr_array_new_with_free_func(stream_free);
 	b->objects = g_ptr_array_new_with_free_func(object_free);
+	b->memories = g_ptr_array_new_with_free_func(memory_free);
+	b->retired_memories = g_ptr_array_new_with_free_func(memory_free);
+}
+
+void backends_free_memory(struct backends *b)
+{
+	g_clear_pointer(&b->memories, g_ptr_array_unref);
+	g_clear_pointer(&b->retired_memories, g_ptr_array_unref);
 }
 
 void backends_clear(struct backends *b)
@@ -72,16 +85,28 @@ struct conf_item *backends_find_object(struct backends *b, const char *id)
 	return NULL;
 }
 
+struct ram_block *backends_find_memory(struct backends *b, const char *id)
+{
+	for (unsigned i = 0; i < b->memories->len; i++) {
+		struct ram_block *ram = b->memories->pdata[i];
+		if (strcmp(ram->name, id) == 0)
+			return ram;
+	}
+	return NULL;
+}
+
 static const char *nearest_id(struct backends *b, enum property_type type, const char *id)
 {
 	g_autoptr(GPtrArray) names = g_ptr_array_new();
 	const GPtrArray *list = type == PROPERTY_DRIVE  ? b->disks :
 				type == PROPERTY_NETDEV ? b->nets :
+				type == PROPERTY_MEMDEV ? b->memories :
 							  b->chardevs;
 	for (unsigned i = 0; i < list->len; i++) {
 		void *item = list->pdata[i];
 		g_ptr_array_add(names, type == PROPERTY_DRIVE  ? ((struct backend_disk *)item)->id :
 				       type == PROPERTY_NETDEV ? ((struct net_backend *)item)->id :
+				       type == PROPERTY_MEMDEV ? ((struct ram_block *)item)->name :
 								 (char *)chardev_id(item));
 	}
 	g_ptr_array_add(names, NULL);
@@ -107,6 +132,9 @@ static void *resolve(void *opaque, enum property_type type, const char *id, GErr
 	} else if (type == PROPERTY_CHARDEV) {
 		option = "-chardev";
 		found = backends_find_chardev(b, id);
+	} else if (type == PROPERTY_MEMDEV) {
+		option = "-object memory-backend-*";
+		found = backends_find_memory(b, id);
 	}
 	if (!found) {
 		const char *near = nearest_id(b, type, id);
@@ -129,7 +157,7 @@ struct device *backends_user(const GPtrArray *devices, const void *backend)
 		struct device *dev = devices->pdata[i];
 		for (const struct property *p = dev->class->properties; p && p->name; p++) {
 			bool reference = p->type == PROPERTY_DRIVE || p->type == PROPERTY_NETDEV ||
-					 p->type == PROPERTY_CHARDEV;
+					 p->type == PROPERTY_CHARDEV || p->type == PROPERTY_MEMDEV;
 			if (reference && *(void **)((char *)dev + p->offset) == backend)
 				return dev;
 		}
@@ -202,7 +230,7 @@ bool backends_open_stream(struct backends *b, const char *spec, const char *id,
 static const char *const object_help[] = {
 	"rng-random", "randomness of the host: filename=/dev/urandom or /dev/random",
 	"rng-builtin", "randomness of the host",
-	"memory-backend-ram", "guest RAM for -machine memory-backend=ID: size=, prealloc=, share=",
+	"memory-backend-ram", "guest RAM, for memory-backend= of -machine or memdev= of a device: size=, prealloc=, share=",
 	"memory-backend-memfd", "the same, and hugetlb=on, hugetlbsize=",
 	"secret", "a password: data= or file=, format=raw or base64",
 	"tls-creds-x509", "certificates for NBD: dir=, endpoint=client or server, verify-peer=",

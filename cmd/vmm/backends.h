@@ -10,6 +10,7 @@
 #include "conf/vm.h"
 #include "dev/core/device.h"
 #include "net/net.h"
+#include "vm/ram.h"
 
 #include <jansson.h>
 
@@ -32,15 +33,20 @@ struct backends {
 	GPtrArray *nets;     /* struct net_backend */
 	GPtrArray *chardevs; /* struct chardev */
 	GPtrArray *objects;  /* struct conf_item: checked, without state of their own */
+	/* What devices have plugged in: struct ram_block with the object's id as its name, and those
+	 * whose object is gone; a guest may have left pointers to them in its queues. */
+	GPtrArray *memories, *retired_memories;
 };
 
 void backends_init(struct backends *b, struct aio_loop *loop);
+/* After the devices are gone, before the VM is. */
+void backends_free_memory(struct backends *b);
 /* After the devices are gone. */
 void backends_clear(struct backends *b);
 /* Everything that `conf` names. */
 bool backends_open(struct backends *b, const struct conf_vm *conf, GError **error);
 
-/* The device that has `backend` (a node, network or stream) as a property, or NULL. */
+/* The device that has `backend` (a node, network, stream or memory) as a property, or NULL. */
 struct device *backends_user(const GPtrArray *devices, const void *backend);
 /* Another medium, or none (`conf` NULL), for the CD drive `dev`. Takes `conf`. */
 bool backends_change_medium(struct backends *b, struct backend_disk *disk, struct device *dev,
@@ -69,6 +75,7 @@ struct backend_disk *backends_find_disk(struct backends *b, const char *id);
 struct net_backend *backends_find_net(struct backends *b, const char *id);
 struct chardev *backends_find_chardev(struct backends *b, const char *id);
 struct conf_item *backends_find_object(struct backends *b, const char *id);
+struct ram_block *backends_find_memory(struct backends *b, const char *id);
 
 /* Takes `conf`; the id must be new. */
 bool backends_add_disk(struct backends *b, struct conf_drive *conf, GError **error);

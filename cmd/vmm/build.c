@@ -211,6 +211,8 @@ static bool describe_device(struct vmm *vmm, const struct conf_item *item,
 	auto_keyval props = keyval_copy(item->props);
 	drop_empty_drive(vmm, item, props);
 	bool good = check_objects(vmm, props, error);
+	if (good && keyval_get(props, "memdev"))
+		good = memory_open(vmm, keyval_get(props, "memdev"), error);
 	if (good && keyval_get(props, "fsdev"))
 		good = resolve_fsdev(vmm, props, error);
 	if (!good) {
@@ -372,6 +374,7 @@ bool vmm_build(struct vmm *vmm, GError **error)
 	vmm->monitor = monitor_server_new(vmm->loop, "Berth " BERTH_VERSION);
 	commands_register(vmm);
 	device_events_connect(vmm);
+	modules_connect(vmm);
 	return attach_monitors(vmm, error);
 }
 
@@ -388,6 +391,7 @@ void vmm_destroy(struct vmm *vmm)
 		vm_stop_vcpus(vmm->vm);
 	}
 	machine_free(vmm->machine);
+	backends_free_memory(&vmm->backends);
 	vm_free(vmm->vm);
 	cpu_model_free(vmm->cpu_model);
 	backends_clear(&vmm->backends);

@@ -8,7 +8,7 @@ static const struct qmp_table *const tables[] = {
 	&qmp_vm_table, &qmp_cpu_table, &qmp_backend_table, &qmp_device_table,
 	&qmp_key_table, &qmp_memory_table, &qmp_dump_table, &qmp_probe_table, &qmp_fd_table, &qmp_block_table,
 	&qmp_job_table, &qmp_chain_table, &qmp_copy_table, &qmp_bitmap_table, &qmp_transaction_table,
-	&qmp_export_table, &qmp_limits_table, &qmp_image_table,
+	&qmp_export_table, &qmp_limits_table, &qmp_image_table, &qmp_module_table,
 };
 static const struct hmp_command *const human[] = {hmp_vm_commands, hmp_device_commands, hmp_key_commands,
 						  hmp_dump_commands};
@@ -17,7 +17,7 @@ static void on_balloon(void *opaque, uint64_t actual)
 {
 	struct vmm *vmm = opaque;
 	monitor_emit(vmm->monitor, "BALLOON_CHANGE",
-		     json_pack("{s:I}", "actual", (json_int_t)(vmm->config.memory - actual)));
+		     json_pack("{s:I}", "actual", (json_int_t)(modules_memory(vmm) - actual)));
 }
 
 static void on_port(void *opaque, const char *id, bool open)
@@ -31,6 +31,7 @@ void commands_watch_device(struct vmm *vmm, struct device *dev)
 {
 	virtio_balloon_set_listener(dev, on_balloon, vmm);
 	virtio_serial_set_listener(dev, on_port, vmm);
+	modules_watch_device(vmm, dev);
 }
 
 void commands_register(struct vmm *vmm)

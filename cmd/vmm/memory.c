@@ -2,6 +2,7 @@
 /* Guest RAM: -m, -mem-path, -object memory-backend-* and -numa. */
 #include "vmm.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/units.h"
 
@@ -128,6 +129,50 @@ static bool use_machine_backend(struct vmm *vmm, const char *id, GError **error)
 	return true;
 }
 
+/* --- what devices plug in --------------------------------------------------------------------------- */
+
+static bool is_boot_memory(const struct vmm *vmm, const char *id)
+{
+	const struct conf_numa *numa = &vmm->conf->numa;
+	bool found = g_strcmp0(vmm->conf->machine.memory_backend, id) == 0;
+	for (unsigned i = 0; i < numa->node_count; i++)
+		found |= g_strcmp0(numa->nodes[i].memdev, id) == 0;
+	return found;
+}
+
+bool memory_in_use(const struct vmm *vmm, const char *id)
+{
+	const struct ram_block *ram = backends_find_memory((struct backends *)&vmm->backends, id);
+	return is_boot_memory(vmm, id) || (ram && backends_user(vmm->machine->devices, ram));
+}
+
+bool memory_open(struct vmm *vmm, const char *id, GError **error)
+{
+	struct ram_options options;
+	uint64_t size;
+	if (is_boot_memory(vmm, id))
+		return error_set(error, BERTH_ERR_BUSY, "can't use already busy memdev: %s", id);
+	if (backends_find_memory(&vmm->backends, id))
+		return true;
+	if (!describe_backend(vmm, "memdev=", id, &size, &options, error))
+		return false;
+	struct ram_block *ram = ram_block_new(id, size, &options, error);
+	if (ram)
+		g_ptr_array_add(vmm->backends.memories, ram);
+	return ram != NULL;
+}
+
+void memory_close(struct vmm *vmm, const char *id)
+{
+	GPtrArray *memories = vmm->backends.memories;
+	guint index;
+	struct ram_block *ram = backends_find_memory(&vmm->backends, id);
+	if (!ram || !g_ptr_array_find(memories, ram, &index))
+		return;
+	ram_block_retire(ram);
+	g_ptr_array_add(vmm->backends.retired_memories, g_ptr_array_steal_index(memories, index));
+}
+
 /* --- NUMA ------------------------------------------------------------------------------------------- */
 
 static bool use_node_backends(struct vmm *vmm, struct machine_node *nodes, GError **error)
@@ -215,7 +260,14 @@ bool memory_configure(struct vmm *vmm, GError **error)
 		return false;
 	if (config->memory % MIB)
 		config->memory = (config->memory + MIB - 1) / MIB * MIB;
-	return !conf->numa.node_count || configure_nodes(vmm, error);
+	if (conf->numa.node_count && !configure_nodes(vmm, error))
+		return false;
+	config->max_memory = align_up(MAX(conf->memory.maxmem, config->memory), MIB);
+	config->memory_slots = conf->memory.slots;
+	return !conf->memory.maxmem || config->memory <= conf->memory.maxmem ||
+	       error_set(error, BERTH_ERR_INVALID,
+			 "-m: maxmem= is less than the %" G_GUINT64_FORMAT " MiB that the guest has",
+			 config->memory / MIB);
 }
 
 /* What is only reserved (the software engine's caches) is locked page by page as it comes into use. */

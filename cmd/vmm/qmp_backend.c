@@ -200,12 +200,12 @@ static json_t *run_object_del(void *opaque, const json_t *args, GError **error)
 	struct vmm *vmm = opaque;
 	const char *id = json_string_value(json_object_get(args, "id"));
 	struct conf_item *object = backends_find_object(&vmm->backends, id);
-	const char *ram = vmm->conf->machine.memory_backend;
 	if (!object)
 		return qmp_error(error, QMP_ERROR_GENERIC, "object '%s' not found", id);
-	if (has_random_user(vmm, id) || (ram && strcmp(ram, id) == 0) ||
+	if (has_random_user(vmm, id) || memory_in_use(vmm, id) ||
 	    !disks_remove_throttle(&vmm->backends, id))
 		return qmp_error(error, QMP_ERROR_GENERIC, "object '%s' is in use", id);
+	memory_close(vmm, id);
 	block_object_remove(vmm->backends.graph, id); /* if it is of that kind */
 	g_ptr_array_remove(vmm->backends.objects, object);
 	return NULL;

@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "dev/pci/pci.h"
 #include "dev/virtio/devices.h"
+#include "dev/virtio/mem.h"
 
 #include <string.h>
 
@@ -48,13 +49,17 @@ static void emit_deleted(struct vmm *vmm, const char *id, const char *path)
 	monitor_emit(vmm->monitor, "DEVICE_DELETED", data);
 }
 
+char *device_path(const struct device *dev)
+{
+	return dev->id ? g_strdup_printf("/machine/peripheral/%s", dev->id) :
+			 g_strdup_printf("/machine/peripheral-anon/%s", dev->class->name);
+}
+
 /* A device goes: at once, or long after device_del, when the guest lets go of it. */
 static void device_removed(void *opaque, struct device *dev)
 {
 	struct vmm *vmm = opaque;
-	g_autofree char *path = dev->id ? g_strdup_printf("/machine/peripheral/%s", dev->id) :
-					  g_strdup_printf("/machine/peripheral-anon/%s",
-							  dev->class->name);
+	g_autofree char *path = device_path(dev);
 	emit_deleted(vmm, dev->id, path);
 }
 
@@ -83,7 +88,7 @@ static const char *type_name(enum property_type type)
 		[PROPERTY_STRING] = "str",    [PROPERTY_ENUM] = "str",
 		[PROPERTY_MAC] = "str",	      [PROPERTY_PCI_ADDR] = "str",
 		[PROPERTY_DRIVE] = "str",     [PROPERTY_NETDEV] = "str",
-		[PROPERTY_CHARDEV] = "str",
+		[PROPERTY_CHARDEV] = "str",   [PROPERTY_MEMDEV] = "link<memory-backend>",
 	};
 	return names[type];
 }
@@ -228,6 +233,12 @@ static json_t *run_qom_set(void *opaque, const json_t *args, GError **error)
 	struct virtio_balloon_stats stats;
 	if (!dev)
 		return NULL;
+	if (strcmp(name, "requested-size") == 0 && virtio_mem_of(dev)) {
+		if (!json_is_integer(value) || json_integer_value(value) < 0)
+			return qmp_error(error, QMP_ERROR_GENERIC, "requested-size must be a number of bytes");
+		virtio_mem_request(virtio_mem_of(dev), (uint64_t)json_integer_value(value), error);
+		return NULL;
+	}
 	if (strcmp(name, "guest-stats-polling-interval") != 0 ||
 	    !virtio_balloon_get_stats(dev, &stats))
 		return qmp_error(error, QMP_ERROR_GENERIC,

@@ -158,12 +158,8 @@ static json_t *run_set_action(void *opaque, const json_t *args, GError **error)
 static json_t *run_memory_summary(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
-	return json_pack("{s:I}", "base-memory", (json_int_t)vmm->config.memory);
-}
-
-static json_t *run_memory_devices(void *opaque, const json_t *args, GError **error)
-{
-	return json_array();
+	return json_pack("{s:I, s:I}", "base-memory", (json_int_t)vmm->config.memory, "plugged-memory",
+			 (json_int_t)machine_memory_plugged(vmm->machine));
 }
 
 static json_t *run_iothreads(void *opaque, const json_t *args, GError **error)
@@ -197,7 +193,7 @@ static json_t *run_balloon(void *opaque, const json_t *args, GError **error)
 	if (wanted == 0)
 		return qmp_error(error, QMP_ERROR_GENERIC,
 				 "Parameter 'value' expects a size: the memory to leave the guest");
-	uint64_t memory = vmm->config.memory;
+	uint64_t memory = modules_memory(vmm);
 	virtio_balloon_set_target(balloon, wanted < memory ? memory - wanted : 0);
 	return NULL;
 }
@@ -209,7 +205,7 @@ static json_t *run_query_balloon(void *opaque, const json_t *args, GError **erro
 	if (!balloon)
 		return no_balloon(error);
 	return json_pack("{s:I}", "actual",
-			 (json_int_t)(vmm->config.memory - virtio_balloon_actual(balloon)));
+			 (json_int_t)(modules_memory(vmm) - virtio_balloon_actual(balloon)));
 }
 
 static const struct qmp_command commands[] = {
@@ -233,7 +229,6 @@ static const struct qmp_command commands[] = {
 	{"set-action", "reboot?:RebootAction shutdown?:ShutdownAction panic?:PanicAction "
 		       "watchdog?:WatchdogAction", NULL, run_set_action},
 	{"query-memory-size-summary", NULL, "MemoryInfo", run_memory_summary},
-	{"query-memory-devices", NULL, "[any]", run_memory_devices},
 	{"query-iothreads", NULL, "[any]", run_iothreads},
 	{"balloon", "value:size", NULL, run_balloon},
 	{"query-balloon", NULL, "BalloonInfo", run_query_balloon},

@@ -61,6 +61,18 @@ json_t *cpu_place(const struct vm *vm, unsigned index);
 bool memory_configure(struct vmm *vmm, GError **error);
 /* -overcommit mem-lock: after the machine has its memory. */
 bool memory_lock(const struct vmm *vmm, GError **error);
+/* Make the memory of -object `id` for a device to plug in; once made it stays until memory_close(). */
+bool memory_open(struct vmm *vmm, const char *id, GError **error);
+/* The object goes: its memory, if it has been made, is given back to the host. Nobody uses it. */
+void memory_close(struct vmm *vmm, const char *id);
+/* Does the machine or a device have the memory of -object `id`? */
+bool memory_in_use(const struct vmm *vmm, const char *id);
+
+/* --- qmp_module.c: memory that is plugged in ----------------------------------------------------------- */
+/* What a balloon may take: the memory at power-on and the modules. Bytes. */
+uint64_t modules_memory(const struct vmm *vmm);
+void modules_watch_device(struct vmm *vmm, struct device *dev);
+void modules_connect(struct vmm *vmm);
 
 /* --- accel.c ------------------------------------------------------------------------------------ */
 /* NULL-ended. */
@@ -100,7 +112,7 @@ bool show(const struct options *o, GError **error);
 extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
 	qmp_backend_table, qmp_block_table, qmp_job_table,
 	qmp_chain_table, qmp_copy_table, qmp_bitmap_table, qmp_transaction_table, qmp_export_table,
-	qmp_limits_table, qmp_image_table,
+	qmp_limits_table, qmp_image_table, qmp_module_table,
 	qmp_key_table, qmp_memory_table, qmp_dump_table, qmp_probe_table, qmp_fd_table;
 extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[],
 	hmp_dump_commands[];
@@ -109,6 +121,8 @@ struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **er
 void commands_register(struct vmm *vmm);
 /* Tell of devices that go. */
 void device_events_connect(struct vmm *vmm);
+/* Its name in QMP. g_free(). */
+char *device_path(const struct device *dev);
 /*
  * qmp_fd.c: in `props`, replace the names that `key` (fd, fds) has by the numbers of the descriptors that
  * getfd has kept. They are the caller's from then on, also after a failure: `taken` (of int) gets them.

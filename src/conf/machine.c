@@ -194,8 +194,8 @@ bool conf_smp_complete(struct conf_smp *smp, GError **error)
 
 const struct keyval_field conf_memory_fields[] = {
 	{"size", KEYVAL_SIZE, FIELD(conf_memory, size), MIB, .help = "guest RAM, in MiB or with K, M, G"},
-	{"slots", KEYVAL_UINT, FIELD(conf_memory, slots), 0, 256, .help = "hotplug slots (0 only)"},
-	{"maxmem", KEYVAL_SIZE, FIELD(conf_memory, maxmem), MIB, .help = "the same as size"},
+	{"slots", KEYVAL_UINT, FIELD(conf_memory, slots), 0, 256, .help = "how many pc-dimm there may be"},
+	{"maxmem", KEYVAL_SIZE, FIELD(conf_memory, maxmem), MIB, .help = "guest RAM with all that may be plugged in"},
 	{NULL},
 };
 
@@ -203,9 +203,11 @@ bool conf_memory_merge(struct conf_memory *memory, const char *text, GError **er
 {
 	if (!merge(conf_memory_fields, memory, "-m", "size", text, error))
 		return false;
-	if (memory->slots || (memory->maxmem && memory->maxmem != memory->size))
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "-m: memory hotplug is not supported yet: leave out slots and maxmem");
+	if (memory->slots && memory->maxmem <= memory->size)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "-m: slots= needs a maxmem= above the size: what may be plugged in");
+	if (memory->maxmem && memory->maxmem < memory->size)
+		return error_set(error, BERTH_ERR_INVALID, "-m: maxmem= is less than the size");
 	if (memory->size == 0)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "-m: a guest needs memory: write a size, as in -m 512M");

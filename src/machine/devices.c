@@ -2,6 +2,7 @@
 /* The device classes that -device knows, and how instances of them come into the machine. */
 #include "base/error.h"
 #include "base/units.h"
+#include "dev/chips/dimm.h"
 #include "dev/chips/isa.h"
 #include "dev/pci/bridge.h"
 #include "dev/storage/ahci.h"
@@ -16,6 +17,7 @@ static const struct device_class *const classes[] = {
 	&isa_debugcon_class,
 	&isa_pvpanic_class,
 	&isa_serial_class,
+	&pc_dimm_class,
 	&pcie_root_port_class,
 	&virtconsole,
 	&virtio_9p_device,
@@ -24,6 +26,7 @@ static const struct device_class *const classes[] = {
 	&virtio_balloon_pci,
 	&virtio_blk_device,
 	&virtio_blk_pci,
+	&virtio_mem_pci,
 	&virtio_net_device,
 	&virtio_net_pci,
 	&virtio_rng_device,
@@ -178,17 +181,25 @@ static struct machine_bus *find_bus(struct machine *m, const struct device_class
 	return NULL;
 }
 
-/* Create, and put on its bus if that is PCI: at `devfn` if it is not negative. */
-static bool realize(struct device *dev, int devfn, GError **error)
+static bool attach(struct device *dev, int devfn, GError **error)
 {
 	struct pci_device *pci = (struct pci_device *)dev;
-	if (!device_realize(dev, error))
-		return false;
 	/* Some classes choose their place themselves. */
 	if (!is_pci(dev->class) || pci->bus)
 		return true;
 	return devfn < 0 ? pci_bus_attach(dev->bus, pci, error) :
 			   pci_bus_attach_at(dev->bus, pci, devfn, error);
+}
+
+/* Create, and put on its bus if that is PCI: at `devfn` if it is not negative. */
+static bool realize(struct machine *m, struct device *dev, int devfn, GError **error)
+{
+	if (!device_realize(dev, error) || !machine_memory_place(m, dev, error))
+		return false;
+	if (attach(dev, devfn, error))
+		return true;
+	machine_memory_remove(m, dev);
+	return false;
 }
 
 struct device *machine_add_own(struct machine *m, const struct device_class *class, void *bus,
@@ -199,7 +210,7 @@ struct device *machine_add_own(struct machine *m, const struct device_class *cla
 	dev->bus = bus;
 	if (prepare)
 		prepare(m, dev);
-	if (!realize(dev, devfn, error)) {
+	if (!realize(m, dev, devfn, error)) {
 		device_free(dev);
 		return NULL;
 	}
@@ -294,7 +305,7 @@ struct device *machine_add_device(struct machine *m, const struct machine_device
 	}
 	struct device *dev = device_new(class, spec->id, m->vm);
 	dev->bus = bus->bus;
-	if (!set_properties(m, dev, spec, error) || !realize(dev, -1, error)) {
+	if (!set_properties(m, dev, spec, error) || !realize(m, dev, -1, error)) {
 		device_free(dev);
 		return NULL;
 	}
@@ -317,6 +328,7 @@ void machine_take_device(struct machine *m, struct device *dev)
 		device_stop(dev);
 	if (is_pci(dev->class))
 		pci_bus_detach(dev->bus, (struct pci_device *)dev);
+	machine_memory_remove(m, dev);
 	remove_buses_of(m, dev);
 	g_ptr_array_remove(m->devices, dev);
 	if (m->removed)
@@ -341,8 +353,12 @@ bool machine_remove_device(struct machine *m, const char *id, GError **error)
 	if (!dev)
 		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no device with the id '%s'",
 				 id);
+	if (!machine_memory_check_remove(dev, error))
+		return false;
 	if (is_pci(dev->class))
 		return machine_hotplug_request(m, dev, bus_name(m, dev->bus), error);
+	if (pc_dimm_of(dev))
+		return machine_memory_request(m, dev, error);
 	machine_take_device(m, dev);
 	return true;
 }

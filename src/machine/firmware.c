@@ -74,7 +74,9 @@ static bool add_memory_map(struct machine *m, GError **error)
 	add_range(map, 0, m->low_ram, MACHINE_E820_RAM);
 	add_range(map, LAYOUT_HIGH_RAM, m->high_ram, MACHINE_E820_RAM);
 	uint8_t end[8];
-	le64_store(end, LAYOUT_HIGH_RAM + m->high_ram);
+	uint64_t modules, module_size;
+	machine_memory_window(m, &modules, &module_size);
+	le64_store(end, module_size ? modules + module_size : LAYOUT_HIGH_RAM + m->high_ram);
 	return fw_cfg_add_file(m->fw_cfg, "etc/e820", map->data, map->len, error) &&
 	       fw_cfg_add_file(m->fw_cfg, "etc/reserved-memory-end", end, sizeof(end), error);
 }

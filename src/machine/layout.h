@@ -69,6 +69,9 @@
 #define Q35_SLOTS_GPE       1     /* raised when they have something to tell */
 #define Q35_CPUS_PORT       0xcd8 /* the same for processors */
 #define Q35_CPUS_GPE        2
+#define Q35_MEMORY_PORT     0xa00 /* memory modules: 24 ports, see chips/acpi_memory.h */
+#define Q35_MEMORY_GPE      3
+#define Q35_MODULE_ALIGN    (128 * MIB) /* modules begin at a multiple: Linux takes no less */
 #define Q35_PVPANIC_PORT    0x505
 
 /* --- microvm ---------------------------------------------------------------------------------- */

@@ -71,6 +71,7 @@ static void reset_devices(void *opaque)
 	machine_tables_reset(m);
 	machine_hotplug_reset(m);
 	machine_cpus_reset(m);
+	machine_memory_reset(m);
 	m->ops->reset(m);
 	for (unsigned i = 0; i < m->devices->len; i++)
 		device_reset(m->devices->pdata[i]);
@@ -107,6 +108,13 @@ static void boot_entry_free(void *opaque)
 	g_free(entry);
 }
 
+static bool check_memory(const struct machine *m, GError **error)
+{
+	return m->memory || m->config->max_memory <= m->config->memory ||
+	       error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			 "-m maxmem=: memory can be plugged into -machine q35 with ACPI only");
+}
+
 struct machine *machine_new(const struct machine_config *config, struct vm *vm, GError **error)
 {
 	const struct machine_ops *ops = machine_find(config->board, error);
@@ -125,7 +133,7 @@ struct machine *machine_new(const struct machine_config *config, struct vm *vm, 
 	m->boot_order = g_ptr_array_new_with_free_func(boot_entry_free);
 	m->buses = g_array_new(FALSE, TRUE, sizeof(struct machine_bus));
 	g_array_set_clear_func(m->buses, bus_clear);
-	bool ok = ops->create(m, error);
+	bool ok = ops->create(m, error) && check_memory(m, error);
 	for (unsigned i = 0; ok && i < config->device_count; i++)
 		ok = machine_add_device(m, &config->devices[i], error) != NULL;
 	ok = ok && vm_create_vcpus(vm, error) && ops->finish(m, error);
@@ -161,6 +169,7 @@ void machine_free(struct machine *m)
 	}
 	machine_hotplug_free(m);
 	machine_cpus_free(m);
+	machine_memory_free(m);
 	m->ops->destroy(m);
 	m->vm->irq_hooks = (struct vm_irq_hooks){0};
 	machine_direct_free(m);

@@ -25,6 +25,7 @@ struct loader;
 struct machine;
 struct machine_direct;
 struct machine_hotplug;
+struct machine_memory;
 struct machine_tables;
 struct pci_bus;
 
@@ -76,6 +77,8 @@ struct machine_config {
 	bool uuid_set;
 
 	uint64_t memory;         /* bytes; a multiple of 1 MiB */
+	uint64_t max_memory;     /* with what may be plugged in; 0: as `memory` */
+	unsigned memory_slots;   /* for pc-dimm */
 	struct ram_options ram;  /* -mem-path, -mem-prealloc, memory backends */
 	const struct machine_node *nodes; /* their sizes add up to `memory` */
 	unsigned node_count;              /* 0: no NUMA */
@@ -174,12 +177,15 @@ struct machine {
 	GArray *buses;           /* struct machine_bus: what -device can plug into */
 	struct machine_hotplug *hotplug; /* hotplug.c, or NULL */
 	struct machine_cpus *cpus;       /* cpus.c, or NULL: no processor comes or goes */
+	struct machine_memory *memory;   /* memory.c, or NULL: no memory is plugged in */
 	bool complete;           /* what is added from now on is hot-plugged */
 	/* A device is about to be freed: on request, by the guest or at a reset. May be NULL. */
 	void (*removed)(void *opaque, struct device *dev);
 	/* The guest has given back the processor; `id` may be NULL. May be NULL. */
 	void (*cpu_removed)(void *opaque, unsigned index, const char *id);
-	void *removed_opaque;
+	/* The guest says how it went with a memory module (ACPI 6.4, 6.3.5). May be NULL. */
+	void (*memory_reported)(void *opaque, struct device *dev, uint32_t event, uint32_t status);
+	void *removed_opaque; /* for all three */
 };
 
 /* "pcie.0" of type "PCI": a device of that class->bus gets `bus` as its dev->bus. */
@@ -233,6 +239,11 @@ bool machine_cpu_request(struct machine *m, unsigned index, GError **error);
 int machine_find_cpu(const struct machine *m, const char *id);
 /* Its id, or NULL. */
 const char *machine_cpu_id(const struct machine *m, unsigned index);
+
+/* --- memory.c -------------------------------------------------------------------------------- */
+
+/* The bytes that modules (pc-dimm) and virtio-mem devices have plugged in. */
+uint64_t machine_memory_plugged(const struct machine *m);
 
 /* --- devices.c ------------------------------------------------------------------------------- */
 

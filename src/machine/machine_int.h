@@ -22,7 +22,7 @@ enum { MACHINE_E820_RAM = 1, MACHINE_E820_RESERVED = 2, MACHINE_E820_ACPI = 3 };
 bool machine_ram_create(struct machine *m, uint64_t threshold, uint64_t low_max, bool hole,
 			GError **error);
 void machine_ram_free(struct machine *m);
-/* Append where each node's memory is: struct acpi_numa_memory. */
+/* Append where each node's memory is: struct acpi_numa_memory. Without nodes, all is in node 0. */
 void machine_ram_nodes(const struct machine *m, GArray *ranges);
 
 /* --- devices.c ----------------------------------------------------------------------------------- */
@@ -64,6 +64,25 @@ void machine_cpus_free(struct machine *m);
 void machine_cpus_reset(struct machine *m);
 /* How many are plugged in. */
 unsigned machine_cpus_present(const struct machine *m);
+
+/* --- memory.c: memory comes and goes ---------------------------------------------------------------- */
+/*
+ * Reserve addresses for config->max_memory; event() raises Q35_MEMORY_GPE. Without this call there is
+ * no hot plug.
+ */
+bool machine_memory_create(struct machine *m, void (*event)(void *opaque), void *opaque, GError **error);
+void machine_memory_free(struct machine *m);
+void machine_memory_reset(struct machine *m);
+/* Where modules may be; both 0: nowhere. */
+void machine_memory_window(const struct machine *m, uint64_t *base, uint64_t *size);
+/* Give a device that brings memory its place, and the guest the memory. Others are not touched. */
+bool machine_memory_place(struct machine *m, struct device *dev, GError **error);
+/* Take its memory out of the guest's reach: the device goes. */
+void machine_memory_remove(struct machine *m, struct device *dev);
+/* Ask the guest for a module. */
+bool machine_memory_request(struct machine *m, struct device *dev, GError **error);
+/* Can the device go? A virtio-mem that has something plugged in cannot. */
+bool machine_memory_check_remove(struct device *dev, GError **error);
 
 /* --- firmware.c ---------------------------------------------------------------------------------- */
 /*

@@ -262,6 +262,11 @@ static void cpus_event(void *opaque)
 	acpi_pm_gpe(((struct q35 *)opaque)->pm, Q35_CPUS_GPE);
 }
 
+static void memory_event(void *opaque)
+{
+	acpi_pm_gpe(((struct q35 *)opaque)->pm, Q35_MEMORY_GPE);
+}
+
 static bool create_pci(struct q35 *q, GError **error)
 {
 	struct machine *m = q->m;
@@ -380,6 +385,8 @@ static void describe_acpi(struct machine *m, struct acpi_config *c)
 	for (unsigned i = 0; i < m->devices->len; i++)
 		c->pvpanic |= ((struct device *)m->devices->pdata[i])->class == &isa_pvpanic_class;
 	c->slot_count = machine_hotplug_describe(m, c->slots);
+	machine_memory_window(m, &c->module_base, &c->module_size);
+	c->module_slots = c->module_size ? m->config->memory_slots : 0;
 	c->pm_base = q35_pm_base(m);
 	/* Before firmware has run, the tables are only measured. */
 	if (!c->pm_base)
@@ -438,7 +445,8 @@ static bool q35_create(struct machine *m, GError **error)
 				 "-machine hpet=on is not supported with the interrupt controllers in "
 				 "the kernel: add kernel-irqchip=split or leave it out");
 	return create_timers(q) && create_isa(q, error) && create_flash(q, error) &&
-	       machine_firmware_load(m, "bios-256k.bin", error) && create_pci(q, error);
+	       machine_firmware_load(m, "bios-256k.bin", error) && create_pci(q, error) &&
+	       (!machine_switch_on(c->acpi, true) || machine_memory_create(m, memory_event, q, error));
 }
 
 static void q35_reset(struct machine *m)
@@ -525,7 +533,9 @@ void q35_firmware_setup(struct machine *m)
 void q35_pci_window64(struct machine *m, uint64_t *base, uint64_t *end)
 {
 	unsigned bits = m->vm->config.phys_bits ? m->vm->config.phys_bits : 40;
-	uint64_t start = align_up(LAYOUT_HIGH_RAM + m->high_ram, GIB);
+	uint64_t modules, module_size;
+	machine_memory_window(m, &modules, &module_size);
+	uint64_t start = module_size ? modules + module_size : align_up(LAYOUT_HIGH_RAM + m->high_ram, GIB);
 	uint64_t limit = UINT64_C(1) << MIN(bits, 46);
 	/* All the rest: SeaBIOS places 64-bit BARs right above RAM, OVMF near the top. */
 	*base = start < limit ? start : 0;

@@ -124,11 +124,12 @@ void machine_ram_free(struct machine *m)
 
 void machine_ram_nodes(const struct machine *m, GArray *ranges)
 {
+	const struct machine_config *c = m->config;
 	struct part parts[3];
 	unsigned count = list_parts(m, parts);
 	uint64_t offset = 0;
-	for (unsigned n = 0; n < m->config->node_count; n++) {
-		uint64_t size = m->config->nodes[n].memory;
+	for (unsigned n = 0; n < MAX(c->node_count, 1); n++) {
+		uint64_t size = c->node_count ? c->nodes[n].memory : c->memory;
 		for (unsigned i = 0; i < count; i++) {
 			struct part p = clip(&parts[i], offset, size);
 			struct acpi_numa_memory range = {p.address, p.size, n};

@@ -37,7 +37,8 @@ struct acpi_tables *machine_acpi_build(struct machine *m, machine_acpi_fn *descr
 		.apic_ids = (const uint32_t *)apic_ids->data,
 		.cpus_present = m->cpus ? present : NULL,
 		.cpu_count = apic_ids->len,
-		.numa_nodes = m->config->node_count,
+		/* A guest plugs memory into a node: it needs one. */
+		.numa_nodes = m->memory ? MAX(m->config->node_count, 1) : m->config->node_count,
 		.numa_memory = (const struct acpi_numa_memory *)memory->data,
 		.numa_memory_count = memory->len,
 		.cpu_nodes = m->config->cpu_nodes,

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "dev/virtio/pci.h"
 
 #include <string.h>
 
@@ -24,7 +25,8 @@ static void start(struct fuzz *f, uint64_t features)
 	struct vd_machine *m = f->vd.m;
 	m->next_page = 0x100000;
 	/* The status poll would wait for requests that only an event can end. */
-	virtio_reset(((struct virtio_mmio *)f->vd.dev)->vdev);
+	virtio_reset(f->vd.pci ? ((struct virtio_pci *)f->vd.dev)->vdev :
+				 ((struct virtio_mmio *)f->vd.dev)->vdev);
 	if (!vd_negotiate(&f->vd, features))
 		return;
 	for (unsigned i = 0; i < f->target->queues; i++)

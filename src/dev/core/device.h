@@ -37,6 +37,7 @@ enum property_type {
 	PROPERTY_DRIVE,  /* struct block_node *: by -drive id or -blockdev node-name */
 	PROPERTY_NETDEV, /* struct net_backend *: by -netdev id */
 	PROPERTY_CHARDEV,/* struct chardev *: by -chardev id */
+	PROPERTY_MEMDEV, /* struct ram_block *: by the id of a -object memory-backend-*, its name */
 };
 
 struct property {
@@ -79,7 +80,7 @@ struct device {
 	bool created;
 };
 
-/* Looks up back ends by id for PROPERTY_DRIVE, _NETDEV and _CHARDEV. Implemented by machine/. */
+/* Looks up back ends by id for PROPERTY_DRIVE, _NETDEV, _CHARDEV and _MEMDEV. Implemented by machine/. */
 struct device_resolver {
 	void *(*find)(void *opaque, enum property_type type, const char *id, GError **error);
 	void *opaque;

@@ -125,6 +125,7 @@ bool property_parse(const struct property *p, struct device *dev, const char *va
 	case PROPERTY_DRIVE:
 	case PROPERTY_NETDEV:
 	case PROPERTY_CHARDEV:
+	case PROPERTY_MEMDEV:
 		return parse_reference(at, p->type, value, resolver, error);
 	}
 	g_assert_not_reached();
@@ -161,6 +162,7 @@ char *property_format(const struct property *p, const struct device *dev)
 	case PROPERTY_DRIVE:
 	case PROPERTY_NETDEV:
 	case PROPERTY_CHARDEV:
+	case PROPERTY_MEMDEV:
 		return NULL; /* the back end knows its id; this table does not */
 	}
 	g_assert_not_reached();
@@ -175,7 +177,7 @@ void property_describe(const struct property *p, GString *text)
 		[PROPERTY_STRING] = "str",         [PROPERTY_ENUM] = "enum",
 		[PROPERTY_MAC] = "MAC address",    [PROPERTY_PCI_ADDR] = "PCI address",
 		[PROPERTY_DRIVE] = "drive id",     [PROPERTY_NETDEV] = "netdev id",
-		[PROPERTY_CHARDEV] = "chardev id",
+		[PROPERTY_CHARDEV] = "chardev id", [PROPERTY_MEMDEV] = "memory backend id",
 	};
 	g_string_append_printf(text, "  %s=<%s>", p->name, types[p->type]);
 	if (p->help)

@@ -8,6 +8,7 @@
 #include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
+#include "dev/virtio/mem.h"
 #include "dev/virtio/mmio.h"
 #include "dev/virtio/net.h"
 #include "dev/virtio/p9.h"
@@ -61,6 +62,8 @@ BOTH(virtio_serial, "virtio-serial", "virtio-serial", "controller of console por
      VIRTIO_SERIAL_PROPERTIES)
 BOTH(virtio_balloon, "virtio-balloon", "virtio-balloon", "memory balloon", "misc",
      VIRTIO_BALLOON_PROPERTIES)
+PCI_CLASS(virtio_mem, "virtio-mem", NULL, "memory that grows and shrinks (PCI)", "misc",
+	  VIRTIO_MEM_PROPERTIES)
 BOTH(virtio_vsock, "virtio-vsock", "virtio-vsock", "sockets between host and guest", "misc",
      VIRTIO_VSOCK_PROPERTIES)
 BOTH(virtio_9p, "virtio-9p", "virtio-9p", "folder of the host", "storage", VIRTIO_9P_PROPERTIES)
@@ -86,6 +89,11 @@ void *virtio_serial_bus(struct device *dev)
 struct virtio_balloon *virtio_balloon_of(struct device *dev)
 {
 	return INNER_OF(virtio_balloon, dev);
+}
+
+struct virtio_mem *virtio_mem_of(struct device *dev)
+{
+	return dev->class == &virtio_mem_pci ? &((struct virtio_mem_pci_instance *)dev)->dev : NULL;
 }
 
 bool virtio_blk_resized(struct device *dev)

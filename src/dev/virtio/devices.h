@@ -8,7 +8,7 @@ struct chardev;
 
 /* On "PCI": dev->bus is a struct pci_bus. */
 extern const struct device_class virtio_blk_pci, virtio_net_pci, virtio_rng_pci, virtio_serial_pci,
-	virtio_balloon_pci, virtio_vsock_pci, virtio_9p_pci;
+	virtio_balloon_pci, virtio_mem_pci, virtio_vsock_pci, virtio_9p_pci;
 /* On "virtio-bus": dev->bus is a struct virtio_mmio_bus. */
 extern const struct device_class virtio_blk_device, virtio_net_device, virtio_rng_device,
 	virtio_serial_device, virtio_balloon_device, virtio_vsock_device, virtio_9p_device;

@@ -49,6 +49,10 @@ struct acpi_config {
 	struct acpi_slot slots[ACPI_PCI_SLOTS_MAX];
 	unsigned slot_count;
 
+	/* Memory that may be plugged in, and where: [base, base + size). size 0: none. */
+	uint64_t module_base, module_size;
+	unsigned module_slots;
+
 	bool hpet;
 	bool rtc, keyboard; /* keyboard: i8042 with mouse */
 	bool vga;

@@ -57,5 +57,7 @@ void acpi_dsdt_slots(struct aml *a, const struct acpi_config *c);
 /* Processors that come and go: what they share, and what is in the device of processor `n`. */
 void acpi_dsdt_cpu_slots(struct aml *a, const struct acpi_config *c);
 void acpi_dsdt_cpu_slot(struct aml *a, const struct acpi_config *c, unsigned n);
+/* Memory modules that come and go. */
+void acpi_dsdt_memory(struct aml *a, const struct acpi_config *c);
 /* One _PRT package: pin `pin` of `slot` goes to `link`. */
 void acpi_dsdt_route(struct aml *a, unsigned slot, unsigned pin, const char *link);

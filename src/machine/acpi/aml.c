@@ -20,6 +20,9 @@ enum {
 	OP_DUAL_NAME = 0x2e,
 	OP_MULTI_NAME = 0x2f,
 	OP_EXTENDED = 0x5b,
+	OP_EXT_MUTEX = 0x01,
+	OP_EXT_ACQUIRE = 0x23,
+	OP_EXT_RELEASE = 0x27,
 	OP_EXT_REGION = 0x80,
 	OP_EXT_FIELD = 0x81,
 	OP_EXT_DEVICE = 0x82,
@@ -268,6 +271,29 @@ void aml_begin_resources(struct aml *a)
 {
 	put(a, OP_BUFFER, 1);
 	begin(a, true);
+}
+
+void aml_mutex(struct aml *a, const char *name)
+{
+	put(a, OP_EXTENDED, 1);
+	put(a, OP_EXT_MUTEX, 1);
+	aml_path(a, name);
+	put(a, 0, 1); /* sync level */
+}
+
+void aml_acquire(struct aml *a, const char *mutex)
+{
+	put(a, OP_EXTENDED, 1);
+	put(a, OP_EXT_ACQUIRE, 1);
+	aml_path(a, mutex);
+	put(a, 0xffff, 2); /* no timeout */
+}
+
+void aml_release(struct aml *a, const char *mutex)
+{
+	put(a, OP_EXTENDED, 1);
+	put(a, OP_EXT_RELEASE, 1);
+	aml_path(a, mutex);
 }
 
 void aml_region(struct aml *a, const char *name, enum aml_space space, uint64_t base,

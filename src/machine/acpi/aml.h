@@ -28,17 +28,21 @@ struct aml {
 enum aml_op {
 	AML_STORE = 0x70, /* source, target */
 	AML_ADD = 0x72,   /* operand, operand, target; so are the next ones */
+	AML_SUBTRACT = 0x74,
 	AML_SHIFT_LEFT = 0x79,
 	AML_SHIFT_RIGHT = 0x7a,
 	AML_AND = 0x7b,
 	AML_OR = 0x7d,
+	AML_INCREMENT = 0x75, /* target */
 	AML_NOTIFY = 0x86, /* object, value */
 	AML_CREATE_DWORD_FIELD = 0x8a, /* buffer, byte index, name */
+	AML_CREATE_QWORD_FIELD = 0x8f, /* the same */
 	AML_LAND = 0x90,
 	AML_LOR = 0x91,
 	AML_LNOT = 0x92,
 	AML_LEQUAL = 0x93,
 	AML_LGREATER = 0x94,
+	AML_LLESS = 0x95,
 	AML_RETURN = 0xa4,
 	AML_NO_TARGET = 0x00,
 };
@@ -73,6 +77,10 @@ void aml_begin_package(struct aml *a, unsigned elements);
 /* A buffer that holds resource descriptors; aml_end() writes its end tag. */
 void aml_begin_resources(struct aml *a);
 void aml_end(struct aml *a);
+
+void aml_mutex(struct aml *a, const char *name);
+void aml_acquire(struct aml *a, const char *mutex); /* waits without a limit */
+void aml_release(struct aml *a, const char *mutex);
 
 void aml_region(struct aml *a, const char *name, enum aml_space space, uint64_t base,
 		uint64_t length);

@@ -318,6 +318,8 @@ void acpi_dsdt_q35(struct aml *a, const struct acpi_config *c)
 	acpi_dsdt_slots(a, c);
 	if (c->cpus_present)
 		acpi_dsdt_cpu_slots(a, c);
+	if (c->module_slots)
+		acpi_dsdt_memory(a, c);
 	if (c->s3)
 		sleep_state(a, "\\_S3", Q35_S3_TYPE);
 	if (c->s4)

@@ -92,6 +92,22 @@ uint32_t acpi_madt(struct acpi_tables *t, const struct acpi_config *c)
 	return madt;
 }
 
+enum { SRAT_ENABLED = 1 << 0, SRAT_HOT_PLUGGABLE = 1 << 1 };
+
+/* ACPI 6.4, table 5.53. */
+static void srat_memory(GByteArray *b, const struct acpi_numa_memory *m, uint32_t flags)
+{
+	acpi_put(b, 1, 1);
+	acpi_put(b, 40, 1);
+	acpi_put(b, m->node, 4);
+	acpi_put(b, 0, 2);
+	acpi_put(b, m->base, 8);
+	acpi_put(b, m->size, 8);
+	acpi_put(b, 0, 4);
+	acpi_put(b, flags, 4);
+	acpi_put(b, 0, 8);
+}
+
 uint32_t acpi_srat(struct acpi_tables *t, const struct acpi_config *c)
 {
 	uint32_t srat = acpi_table_begin(t, "SRAT", 3);
@@ -119,18 +135,12 @@ uint32_t acpi_srat(struct acpi_tables *t, const struct acpi_config *c)
 			acpi_put(b, 0, 8);
 		}
 	}
-	for (unsigned i = 0; i < c->numa_memory_count; i++) {
-		const struct acpi_numa_memory *m = &c->numa_memory[i];
-		acpi_put(b, 1, 1);
-		acpi_put(b, 40, 1);
-		acpi_put(b, m->node, 4);
-		acpi_put(b, 0, 2);
-		acpi_put(b, m->base, 8);
-		acpi_put(b, m->size, 8);
-		acpi_put(b, 0, 4);
-		acpi_put(b, 1, 4);
-		acpi_put(b, 0, 8);
-	}
+	for (unsigned i = 0; i < c->numa_memory_count; i++)
+		srat_memory(b, &c->numa_memory[i], SRAT_ENABLED);
+	/* Where modules may come; each says in its _PXM to which node it belongs. */
+	const struct acpi_numa_memory modules = {c->module_base, c->module_size, c->numa_nodes - 1};
+	if (modules.size)
+		srat_memory(b, &modules, SRAT_ENABLED | SRAT_HOT_PLUGGABLE);
 	acpi_table_end(t, srat);
 	return srat;
 }

@@ -148,8 +148,8 @@ static void test_errors(void)
 			    "serial console"},
 		{"-m lots", "-m: size: 'lots' is not a size: write a number and a unit, as in 512M or "
 			    "20G"},
-		{"-m 512,slots=2,maxmem=1G", "-m: memory hotplug is not supported yet: leave out "
-					     "slots and maxmem"},
+		{"-m 512,slots=2", "-m: slots= needs a maxmem= above the size: what may be plugged in"},
+		{"-m 512,maxmem=256", "-m: maxmem= is less than the size"},
 		{"-machine q35,acip=off", "-machine has no property 'acip': did you mean 'acpi'?"},
 		{"-machine usb=on",
 		 "-machine: usb: it is not supported: there are no USB controllers yet"},

@@ -2,6 +2,7 @@
 /* ACPI tables against the specification's structure, and iasl's disassembler where it is installed. */
 #include "machine/acpi/acpi.h"
 #include "machine/acpi/aml.h"
+#include "dev/chips/acpi_memory.h"
 #include "machine/layout.h"
 
 #include "base/bytes.h"
@@ -227,6 +228,30 @@ static void test_numa(void)
 	check_all(&c, present);
 }
 
+/* Memory modules: iasl compiles their methods, and SRAT has the range where they may come. */
+static void test_modules(void)
+{
+	static const char *const present[] = {"SRAT", "SLIT", NULL};
+	static const struct acpi_numa_memory memory[] = {{0, GIB, 0}};
+	struct acpi_config c = q35_config();
+	c.numa_nodes = 1;
+	c.numa_memory = memory;
+	c.numa_memory_count = G_N_ELEMENTS(memory);
+	c.module_base = UINT64_C(1) << 32;
+	c.module_size = 4 * GIB;
+	c.module_slots = ACPI_MEMORY_SLOTS_MAX;
+	check_all(&c, present);
+
+	struct acpi_tables *t = acpi_build(&c);
+	acpi_place(t, TABLES_AT, RSDP_AT);
+	const uint8_t *srat = find(t, "SRAT"), *last = srat + le32_load(srat + 4) - 40;
+	g_assert_cmpuint(last[0], ==, 1);
+	g_assert_cmphex(le64_load(last + 8), ==, c.module_base);
+	g_assert_cmphex(le64_load(last + 16), ==, c.module_size);
+	g_assert_cmpuint(le32_load(last + 28), ==, 3); /* enabled, hot-pluggable */
+	acpi_tables_free(t);
+}
+
 /* A CPU that is not plugged in can be brought online (ACPI 6.4, table 5.22). */
 static void test_absent_cpus(void)
 {
@@ -329,6 +354,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/acpi/q35", test_q35);
 	g_test_add_func("/acpi/microvm", test_microvm);
 	g_test_add_func("/acpi/numa", test_numa);
+	g_test_add_func("/acpi/modules", test_modules);
 	g_test_add_func("/acpi/absent-cpus", test_absent_cpus);
 	g_test_add_func("/acpi/many-cpus", test_many_cpus);
 	g_test_add_func("/acpi/script", test_script);

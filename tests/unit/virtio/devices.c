@@ -3,6 +3,8 @@
 #include "dev/virtio/devices.h"
 
 #include "base/bytes.h"
+#include "base/units.h"
+#include "dev/virtio/mem.h"
 #include "vd_fakes.h"
 #include "vdriver.h"
 
@@ -364,6 +366,97 @@ static void test_balloon(void)
 	vd_machine_free(&m);
 }
 
+/* ---- Memory ---- */
+
+static void *find_memory(void *opaque, enum property_type type, const char *id, GError **error)
+{
+	g_assert_cmpint(type, ==, PROPERTY_MEMDEV);
+	return opaque;
+}
+
+struct memory {
+	struct vd_machine m;
+	struct vd vd;
+	struct vdq vq;
+	uint64_t page;
+};
+
+enum { MEM_ACK, MEM_NACK, MEM_BUSY, MEM_ERROR };
+#define MEM_BASE (UINT64_C(1) << 32)
+
+/* What the device answers; of a state, 16 and the state if it is an ACK. */
+static unsigned memory_ask(struct memory *t, unsigned type, uint64_t address, unsigned blocks)
+{
+	uint8_t *request = t->m.mem + t->page, *response = request + 64;
+	memset(request, 0xee, 128);
+	le16_store(request, type);
+	le64_store(request + 8, address);
+	le16_store(request + 16, blocks);
+	struct vd_buffer chain[] = {{t->page, 24}, {t->page + 64, 10, true}};
+	g_assert_cmpuint(vdq_request(&t->vq, chain, 2), ==, 10);
+	unsigned result = le16_load(response);
+	return type == 3 && result == MEM_ACK ? 16 + le16_load(response + 8) : result;
+}
+
+static void test_memory(void)
+{
+	enum { PLUG, UNPLUG, UNPLUG_ALL, STATE };
+	static const char *const properties[] = {"memdev", "m", "block-size", "1M", "requested-size", "8M",
+						 NULL};
+	struct memory t;
+	g_autoptr(GError) error = NULL;
+	struct ram_block *ram = ram_block_new("m", 512 * MIB, NULL, NULL);
+	struct device_resolver resolver = {find_memory, ram};
+	vd_machine_init(&t.m);
+	vd_open(&t.vd, &t.m, &virtio_mem_pci, &resolver, properties);
+	struct virtio_mem *mem = virtio_mem_of(t.vd.dev);
+	mem->address = MEM_BASE;
+	g_assert_true(vd_negotiate(&t.vd, ALL));
+	vdq_open(&t.vq, &t.vd, 0, 16);
+	vd_driver_ok(&t.vd);
+	t.page = vd_alloc(&t.m, 4096);
+	/* A guest reaches little more than what it shall have. */
+	g_assert_cmpuint(vd_config(&t.vd, 32, 8), ==, 264 * MIB);
+
+	g_assert_cmpuint(memory_ask(&t, PLUG, MEM_BASE, 4), ==, MEM_ACK);
+	g_assert_cmpuint(memory_ask(&t, PLUG, MEM_BASE + 3 * MIB, 1), ==, MEM_ERROR);
+	g_assert_cmpuint(memory_ask(&t, PLUG, MEM_BASE + 4 * MIB, 5), ==, MEM_NACK);
+	g_assert_cmpuint(memory_ask(&t, PLUG, MEM_BASE + 263 * MIB, 2), ==, MEM_ERROR);
+	g_assert_cmpuint(memory_ask(&t, PLUG, MEM_BASE + 4096, 1), ==, MEM_ERROR);
+	g_assert_cmpuint(memory_ask(&t, PLUG, MEM_BASE + 4 * MIB, 0), ==, MEM_ERROR);
+	g_assert_cmpuint(memory_ask(&t, PLUG, 0, 1), ==, MEM_ERROR);
+	g_assert_cmpuint(memory_ask(&t, PLUG, UINT64_MAX - MIB + 1, 2), ==, MEM_ERROR);
+	g_assert_cmpuint(memory_ask(&t, 77, MEM_BASE, 1), ==, MEM_ERROR);
+	g_assert_cmpuint(memory_ask(&t, STATE, MEM_BASE, 4), ==, 16);
+	g_assert_cmpuint(memory_ask(&t, STATE, MEM_BASE + 4 * MIB, 4), ==, 17);
+	g_assert_cmpuint(memory_ask(&t, STATE, MEM_BASE, 8), ==, 18);
+
+	/* What is plugged out is gone. */
+	memset(ram->host, 0x55, 4 * MIB);
+	g_assert_cmpuint(memory_ask(&t, UNPLUG, MEM_BASE + MIB, 2), ==, MEM_ACK);
+	g_assert_cmpuint(memory_ask(&t, UNPLUG, MEM_BASE + MIB, 3), ==, MEM_ERROR);
+	g_assert_cmphex(ram->host[0], ==, 0x55);
+	g_assert_cmphex(ram->host[MIB], ==, 0);
+	g_assert_cmphex(ram->host[3 * MIB - 1], ==, 0);
+	g_assert_cmphex(ram->host[3 * MIB], ==, 0x55);
+	g_assert_cmpuint(vd_config(&t.vd, 40, 8), ==, 2 * MIB);
+	g_assert_true(virtio_mem_request(mem, 0, NULL));
+	g_assert_cmpuint(vd_config(&t.vd, 32, 8), ==, 4 * MIB);
+	g_assert_false(virtio_mem_request(mem, 4096, &error));
+	g_assert_cmpuint(memory_ask(&t, UNPLUG_ALL, 0, 0), ==, MEM_ACK);
+	g_assert_cmphex(ram->host[3 * MIB], ==, 0);
+	g_assert_cmpuint(vd_config(&t.vd, 40, 8), ==, 0);
+
+	struct vd_buffer small[] = {{t.page, 23}, {t.page + 64, 10, true}};
+	vdq_add(&t.vq, small, 2, 0);
+	vdq_kick(&t.vq);
+	vd_pump(&t.m, 3, NULL);
+	g_assert_true(vd_status(&t.vd) & VIRTIO_STATUS_NEEDS_RESET);
+	vd_close(&t.vd);
+	ram_block_free(ram);
+	vd_machine_free(&t.m);
+}
+
 /* ---- Console ---- */
 
 static void note_open(void *opaque, const char *id, bool open)
@@ -496,6 +589,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/virtio/disk/busy", test_disk_busy);
 	g_test_add_func("/virtio/rng", test_rng);
 	g_test_add_func("/virtio/balloon", test_balloon);
+	g_test_add_func("/virtio/memory", test_memory);
 	g_test_add_func("/virtio/console", test_console);
 	return g_test_run();
 }
