@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "create.h"
+#include "target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,12 +162,8 @@ static bool create_target(struct convert *c)
 					 "process using the image [%s]?", c->target_name, c->out_format,
 					 c->target_name);
 	}
-	if (block_create_in(c->env.graph, c->target_name, c->out_format, size, c->options, c->env.loop, &error)) {
-		img_target_watch(c->target_name);
-		return true;
-	}
-	return !img_fail("%s: error while converting %s: %s", c->target_name, c->out_format,
-			 error->message);
+	return target_create(&c->env, c->target_name, c->out_format, size, c->options, &error) ||
+	       !img_fail("%s: error while converting %s: %s", c->target_name, c->out_format, error->message);
 }
 
 /* What the target's own description says about how it wants to be written. */
@@ -211,7 +208,10 @@ static bool open_target(struct convert *c)
 			 (c->target_opts ? IMAGE_OPTS_NAME : IMAGE_PLAIN_NAME);
 	c->target = image_open(&c->env, name, c->target_opts ? NULL : c->out_format,
 			       c->cache ? c->cache : "unsafe", flags);
-	if (!c->target || !learn_target(c))
+	if (!c->target)
+		return false;
+	target_opened(c->target);
+	if (!learn_target(c))
 		return false;
 	uint64_t size = block_size(c->target);
 	if (c->no_create && size < total_size(c))
@@ -297,10 +297,10 @@ static bool convert(struct convert *c, bool has_options)
 	g_free(c->sources);
 	block_close(c->target);
 	if (ok) {
-		img_target_keep();
+		target_keep();
 		progress_end(&c->progress);
 	} else {
-		img_target_remove();
+		target_remove(&c->env);
 	}
 	return ok;
 }

@@ -6,6 +6,7 @@
  * chunks go on; compressed chunks are written as they come, because compressing is the work.
  */
 #include "convert.h"
+#include "target.h"
 
 #include "aio/loop.h"
 #include "aio/pool.h"
@@ -97,6 +98,8 @@ static bool look(struct copy *copy, struct chunk *chunk)
 static bool take(struct copy *copy, struct chunk *chunk)
 {
 	FIBER_LOCK_SCOPE(&copy->cursor_lock);
+	if (target_interrupted() && !copy->failure)
+		copy->failure = g_strdup("interrupted: removing what was copied");
 	if (copy->failure || copy->cursor >= copy->total)
 		return false;
 	*chunk = (struct chunk){.offset = copy->cursor};
@@ -207,9 +210,10 @@ static void keep_rate(struct copy *copy)
 	if (!copy->rate)
 		return;
 	int64_t due = copy->started_us + (int64_t)((double)copy->done * 1e6 / copy->rate);
-	int64_t now = g_get_monotonic_time();
-	if (due > now)
-		g_usleep(due - now); /* nothing else waits in this process */
+	int64_t now;
+	/* Nothing else waits in this process; in pieces, so that Ctrl-C need not wait. */
+	while ((now = g_get_monotonic_time()) < due && !target_interrupted())
+		g_usleep(MIN(due - now, 100 * 1000));
 }
 
 /* The chunk, by the kernel. False: to be copied here, or there was a failure. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* berth-img create: a new image, and what create and convert share of making one. */
 #include "create.h"
+#include "target.h"
 
 #include "base/units.h"
 
@@ -133,8 +134,10 @@ static int create(struct image_env *env, const char *name, const char *format, j
 		print_formatting(name, format, options, size);
 	if (g_str_equal(format, "qcow2") && backing_format && !backing)
 		return img_fail("%s: Backing format cannot be used without backing file", name);
-	if (block_create_in(env->graph, name, format, size, options, env->loop, &error))
+	if (target_create(env, name, format, size, options, &error)) {
+		target_keep();
 		return EXIT_SUCCESS;
+	}
 	/* Scripts look for qemu-img's "Could not create". */
 	bool plain = g_str_has_prefix(error->message, "cannot create ");
 	return img_fail("%s: %s%s", name, plain ? "Could not create " : "",

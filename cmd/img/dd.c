@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* berth-img dd: copy a part of an image, with dd's operands. */
-#include "image.h"
+#include "target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static bool copy(struct block_node *from, struct block_node *to, uint64_t start,
 	/* Large steps are as good as small ones: only the result counts. */
 	uint64_t step = MAX(block, 1 << 20) / block * block;
 	g_autofree uint8_t *bytes = g_malloc(step);
-	for (uint64_t at = start; at < end; at += step) {
+	for (uint64_t at = start; at < end && !target_interrupted(); at += step) {
 		g_autoptr(GError) error = NULL;
 		uint64_t n = MIN(step, end - at);
 		if (!block_read_sync(from, at, bytes, n, &error)) {
@@ -55,7 +55,7 @@ static bool copy(struct block_node *from, struct block_node *to, uint64_t start,
 			return false;
 		}
 	}
-	return true;
+	return !target_interrupted();
 }
 
 static int dd(struct image_env *env, const struct operands *operands, const char *format,
@@ -74,19 +74,22 @@ static int dd(struct image_env *env, const struct operands *operands, const char
 		img_fail("%s: cannot skip to specified offset", operands->input);
 	uint64_t length = start > size ? 0 : size - start;
 	json_t *options = json_object();
-	bool made = block_create_in(env->graph, operands->output, out_format, length, options, env->loop, &error);
+	bool made = target_create(env, operands->output, out_format, length, options, &error);
 	json_decref(options);
 	if (!made)
 		return img_fail("%s: error while creating output image of type '%s': %s", operands->output,
 				out_format, error->message);
-	img_target_watch(operands->output);
-	auto_node to = image_open(env, operands->output, out_format, NULL, IMAGE_WRITE | IMAGE_PLAIN_NAME);
-	if (!to || !copy(from, to, start, start > size ? start : size, operands->block)) {
-		img_target_remove();
-		return EXIT_FAILURE;
-	}
-	img_target_keep();
-	return EXIT_SUCCESS;
+	struct block_node *to = image_open(env, operands->output, out_format, NULL,
+					   IMAGE_WRITE | IMAGE_PLAIN_NAME);
+	if (to)
+		target_opened(to);
+	bool good = to && copy(from, to, start, start > size ? start : size, operands->block);
+	block_close(to);
+	if (good)
+		target_keep();
+	else
+		target_remove(env);
+	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(int argc, char **argv)

@@ -32,15 +32,6 @@ bool img_size(const char *text, const char *what, uint64_t *bytes);
 /* In [min, max]; the same with a range. */
 bool img_size_in(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *bytes);
 
-/* --- signals and half-made targets (target.c) ----------------------------------------------------- */
-
-/* Remove `path` if SIGINT, SIGTERM or SIGHUP comes, or img_target_forget() does not. */
-void img_target_watch(const char *path);
-/* The file is complete. */
-void img_target_keep(void);
-/* Something failed: remove what was begun. */
-void img_target_remove(void);
-
 /* --- shared output (info.c) ------------------------------------------------------------------------ */
 
 /* The table of snapshot -l and info, from objects as in ImageInfo's "snapshots". */

@@ -159,6 +159,36 @@ bool block_create_in(struct block_graph *graph, const char *filename, const char
 	return good;
 }
 
+char *block_local_path(const char *filename)
+{
+	char *path = NULL;
+	find_protocol(filename, &path, NULL);
+	return path;
+}
+
+static void run_remove(void *opaque)
+{
+	struct create_call *call = opaque;
+	call->ok = call->create.driver->remove(&call->create, call->error);
+}
+
+bool block_remove(struct block_graph *graph, const char *filename, struct aio_loop *loop, GError **error)
+{
+	g_autofree char *path = NULL;
+	const struct block_driver *driver = find_protocol(filename, &path, error);
+	struct create_call call = {.error = error, .create = {.driver = driver, .filename = filename,
+							      .loop = loop, .graph = graph}};
+	if (!driver)
+		return false;
+	if (path)
+		return unlink(path) == 0 || error_set_errno(error, errno, "cannot remove '%s'", path);
+	if (!driver->remove)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "a volume of '%s' was there before",
+				 driver->name);
+	fiber_run(loop, run_remove, &call);
+	return call.ok;
+}
+
 static bool empty_file(struct block_node *file, const struct block_driver *driver, GError **error)
 {
 	if (file->readonly)

@@ -113,6 +113,8 @@ struct block_driver {
 	const struct block_option *create_options, *amend_options; /* end with name == NULL */
 	bool create_bare;
 	bool (*create)(const struct block_create *create, GError **error);
+	/* Protocols: take away what create() has made. `what` has no file, size or options. */
+	bool (*remove)(const struct block_create *what, GError **error);
 	/* Bytes that an image of `source` (or of `size` if NULL) would need. Fills `measure`. */
 	bool (*measure)(struct block_node *source, uint64_t size, json_t *options,
 			struct block_measure *measure, GError **error);

@@ -397,3 +397,11 @@ bool block_snapshot_view(struct block_node *node, const char *id, const char *na
 	struct call call = {.run = run_snapshot_view, .text = id, .text2 = name, .error = error};
 	return dispatch(node, &call);
 }
+
+GPtrArray *block_extent_files(const struct block_node *node)
+{
+	GPtrArray *names = g_ptr_array_new();
+	for (unsigned i = 0; node->extra && i < node->extra->len; i++)
+		g_ptr_array_add(names, ((struct block_node *)node->extra->pdata[i])->filename);
+	return names;
+}

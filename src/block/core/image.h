@@ -139,6 +139,9 @@ bool block_bitmap(struct block_node *node, const struct block_bitmap_op *op, GEr
 /* Can the image keep bitmaps when it is closed? */
 bool block_can_keep_bitmaps(struct block_node *node, GError **error);
 
+/* Names of further files that the image consists of (a VMDK image's extents), the node's; free the array. */
+GPtrArray *block_extent_files(const struct block_node *node);
+
 /* --- create ----------------------------------------------------------------------------------------*/
 
 /*
@@ -150,6 +153,13 @@ bool block_create(const char *filename, const char *format, uint64_t size, const
 /* The same, with secrets out of `graph`. */
 bool block_create_in(struct block_graph *graph, const char *filename, const char *format,
 		     uint64_t size, const json_t *options, struct aio_loop *loop, GError **error);
+/*
+ * Take away what block_create() has made under this name: of the file system, or of a server that can be
+ * asked to. Not a volume that was there before (NBD, iSCSI): that is an error.
+ */
+bool block_remove(struct block_graph *graph, const char *filename, struct aio_loop *loop, GError **error);
+/* The path in the file system that block_create() would make this under; NULL: on a server, or none. */
+char *block_local_path(const char *filename);
 /* Make an image in `file`, which is open, may be written and is not in use; it is emptied. */
 bool block_create_on(struct block_node *file, const char *format, uint64_t size, const json_t *options,
 		     GError **error);

@@ -172,24 +172,30 @@ def test_words():
 
 
 def test_interrupted():
-    """A half-made target does not stay behind, and the signal is what a shell sees."""
+    """A half-made target does not stay behind, nor its extents; one that was there does. The signal is
+    what a shell sees."""
     with temporary_folder() as folder:
         run(THEIRS, "create", "-q", "-f", "raw", "big", "64M", cwd=folder)
         run("qemu-io", "-f", "raw", "-c", "write -P 1 0 64M", "big", cwd=folder)
-        target = os.path.join(folder, "target.vdi")
-        for number, name in ((signal.SIGINT, target), (signal.SIGTERM, "file:" + target)):
-            process = subprocess.Popen([ours(), "convert", "-r", "4M", "-f", "raw", "-O", "vdi", "big",
-                                        name], cwd=folder)
+        target, there = (os.path.join(folder, name) for name in ("target.vdi", "there"))
+        extent = os.path.join(folder, "t-f001.vmdk")
+        run(ours(), "create", "-q", "-f", "raw", there, "64M")
+        for number, data, words in ((signal.SIGINT, target, ["-O", "vdi", "big", target]),
+                                    (signal.SIGTERM, target, ["-O", "vdi", "big", "file:" + target]),
+                                    (signal.SIGHUP, extent, ["-O", "vmdk", "-o",
+                                                             "subformat=twoGbMaxExtentFlat", "big", "t.vmdk"]),
+                                    (signal.SIGINT, there, ["-n", "-O", "raw", "big", there])):
+            process = subprocess.Popen([ours(), "convert", "-r", "4M", "-f", "raw", *words], cwd=folder)
             deadline = time.monotonic() + 20
-            while not (os.path.exists(target) and os.path.getsize(target) > 2 << 20):
+            while not (os.path.exists(data) and os.stat(data).st_blocks > 4096):
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise Failed("the conversion did not begin, or ended early")
                 time.sleep(0.01)
             process.send_signal(number)
             if process.wait(20) != -number:
                 raise Failed(f"after signal {number} the status was {process.returncode}")
-            if os.path.exists(target):
-                raise Failed(f"after signal {number} the target is still there")
+            if sorted(os.listdir(folder)) != ["big", "there"]:
+                raise Failed(f"convert {words}, signal {number}: {os.listdir(folder)} is left")
 
 
 def test_progress():

@@ -114,6 +114,19 @@ def check_creation(url, behind, folder, fetch=lambda: None, remove=None):
             raise Failed(f"{url}: what was made is no 32 MiB of zeroes")
 
 
+def check_interrupt(url, is_there, folder):
+    """Who is interrupted leaves nothing on the server, and dies of the signal."""
+    raw = os.path.join(folder, "odd")
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen([ours(), "convert", "-r", "200k", "-f", "raw", "-O", "raw", raw, url],
+                              stderr=subprocess.PIPE, text=True) as copy:
+            until(lambda: is_there() or copy.poll() is not None, url)
+            copy.send_signal(sign)
+            said = copy.communicate(timeout=60)[1]
+        if copy.returncode != -sign or is_there() or "interrupted" not in said:
+            raise Failed(f"{url}: interrupted, status {copy.returncode}, is there: {is_there()}: {said}")
+
+
 def check_writable(url, behind, folder, fetch=lambda: None, remove=lambda: None):
     """`url` is a raw file of 32 MiB, whose bytes are in `behind`, perhaps only after fetch()."""
     raw = os.path.join(folder, "random")
@@ -180,6 +193,7 @@ def ssh():
         refused("takes none of your keys", "info", base + "?host_key_check=no")
         subprocess.run(["ssh-add", "-q", place("user")], check=True)
         check_creation(f"{base}?host_key_check=no", place("disk"), folder)
+        check_interrupt(f"{base}-2?host_key_check=no", lambda: os.path.exists(place("disk-2")), folder)
         refused("Could not create 'ssh:.*No such file", "create", "-f", "raw",
                 base.replace("disk", "none/disk") + "?host_key_check=no", "1M")
         refused("known_hosts", "info", base)
@@ -265,11 +279,13 @@ def nfs():
         until(lambda: run(ours(), "create", "-f", "raw", url + "-first", MIB, status=None).status == 0,
               "the export")
         check_creation(url, disk, folder)
+        check_interrupt(url + "-2", lambda: os.path.exists(disk + "-2"), folder)
         refused("Could not create 'nfs:.*(NOENT|ACCES)", "create", "-f", "raw",
                 f"nfs://127.0.0.1{export}/none/x", "1M")
         check_writable(url, disk, folder)
         version4 = "nfs://127.0.0.1/export/disk-4?version=4&nfsport=2049"
         check_creation(version4, disk + "-4", folder)
+        check_interrupt(version4.replace("disk-4", "disk-5"), lambda: os.path.exists(disk + "-5"), folder)
         check_writable(version4, disk + "-4", folder)
         # Out of order and at the same time: each connection has files open of its own.
         raw = os.path.join(folder, "random")
@@ -419,6 +435,8 @@ def rbd_cluster():
         def remove():
             run("timeout", "60", "rbd", "-c", conf, "--no-progress", "rm", "p/disk")
         check_creation(url, behind, folder, fetch, remove)
+        check_interrupt(f"rbd:p/other:conf={conf}", lambda: "other" in run(
+            "timeout", "60", "rbd", "-c", conf, "ls", "p").out.split(), folder)
         check_writable(url, behind, folder, fetch, remove)
         run(ours(), "create", "-q", "-f", "rbd", "-o", "cluster_size=1M", f"rbd:p/small:conf={conf}", MIB)
         if "order 20" not in run("timeout", "60", "rbd", "-c", conf, "info", "p/small").out:

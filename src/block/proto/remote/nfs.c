@@ -22,7 +22,7 @@
 
 #define NFS_FUNCTIONS(F)                                                                           \
 	F(nfs_init_context) F(nfs_destroy_context) F(nfs_parse_url_dir) F(nfs_destroy_url)         \
-	F(nfs_mount) F(nfs_open) F(nfs_creat) F(nfs_close) F(nfs_pread) F(nfs_pwrite) F(nfs_fsync)              \
+	F(nfs_mount) F(nfs_open) F(nfs_creat) F(nfs_unlink) F(nfs_close) F(nfs_pread) F(nfs_pwrite) F(nfs_fsync) \
 	F(nfs_fstat64) F(nfs_ftruncate) F(nfs_get_error) F(nfs_set_uid) F(nfs_set_gid)             \
 	F(nfs_set_tcp_syncnt) F(nfs_set_readahead) F(nfs_set_pagecache) F(nfs_set_debug)           \
 	F(nfs_set_timeout) F(nfs4_set_client_name)
@@ -163,6 +163,16 @@ static bool link_create(struct remote_node *remote, const struct block_create *c
 	bool good = link && ((make_empty(link, node->file) &&
 			      nfs.nfs_ftruncate(link->context, link->file, create->size) == 0) ||
 			     explain(link, error));
+	if (link)
+		link_disconnect(link);
+	return good;
+}
+
+static bool link_remove(struct remote_node *remote, GError **error)
+{
+	struct nfs_node *node = (struct nfs_node *)remote;
+	struct nfs_link *link = mount_export(node, error);
+	bool good = link && (nfs.nfs_unlink(link->context, node->file) == 0 || explain(link, error));
 	if (link)
 		link_disconnect(link);
 	return good;
@@ -316,6 +326,7 @@ static const struct remote_ops nfs_ops = {
 	.name = nfs_name,
 	.clear = nfs_clear,
 	.create = link_create,
+	.remove = link_remove,
 	.grows = true,
 	REMOTE_LINK_OPS,
 	.resize = link_resize,

@@ -18,7 +18,8 @@
 	F(rados_create) F(rados_conf_read_file) F(rados_conf_set) F(rados_connect)                 \
 	F(rados_shutdown) F(rados_ioctx_create) F(rados_ioctx_set_namespace)                       \
 	F(rados_ioctx_destroy) F(rbd_open) F(rbd_open_read_only) F(rbd_close) F(rbd_get_size)      \
-	F(rbd_read) F(rbd_write) F(rbd_flush) F(rbd_discard) F(rbd_write_zeroes) F(rbd_resize) F(rbd_create)
+	F(rbd_read) F(rbd_write) F(rbd_flush) F(rbd_discard) F(rbd_write_zeroes) F(rbd_resize) F(rbd_create) \
+	F(rbd_remove)
 
 LIBRARY(rbd, RBD_FUNCTIONS, .package = "librbd1", .files = {"librbd.so.1"})
 
@@ -144,6 +145,16 @@ static bool link_create(struct remote_node *remote, const struct block_create *c
 	return link && (rc == 0 || error_set_errno(error, -rc, "image '%s'%s", n->image,
 						   rc == -EEXIST ? " (convert -n writes into one that is "
 								   "there, 'rbd rm' removes it)" : ""));
+}
+
+static bool link_remove(struct remote_node *remote, GError **error)
+{
+	struct rbd_node *n = (struct rbd_node *)remote;
+	struct rbd_link *link = connect_to_pool(n, error);
+	int rc = link ? rbd.rbd_remove(link->pool, n->image) : 0;
+	if (link)
+		link_disconnect(link);
+	return link && (rc == 0 || error_set_errno(error, -rc, "image '%s'", n->image));
 }
 
 static bool link_describe(struct remote_node *remote, void *connection, GError **error)
@@ -351,6 +362,7 @@ static const struct remote_ops rbd_ops = {
 	.name = rbd_name,
 	.clear = rbd_clear,
 	.create = link_create,
+	.remove = link_remove,
 	.shared = true,
 	.grows = true,
 	REMOTE_LINK_OPS,

@@ -190,6 +190,13 @@ static void create_work(void *opaque)
 		     ops->create(call->remote, call->create, call->error);
 }
 
+static void remove_work(void *opaque)
+{
+	struct life_call *call = opaque;
+	const struct remote_ops *ops = call->remote->ops;
+	call->good = library_load(ops->library, call->error) && ops->remove(call->remote, call->error);
+}
+
 /* Free all but the node. */
 static void leave(struct remote_node *remote)
 {
@@ -243,31 +250,45 @@ void remote_close(struct block_node *node)
 	leave((struct remote_node *)node);
 }
 
-/* A node that nobody sees has the options that the name says. */
-bool remote_create(const struct block_create *create, GError **error)
+/* Work for a name and not for an open node: a node that nobody sees has the options that it says. */
+static bool work_by_name(const struct block_create *what, void (*fn)(void *opaque), const char *verb,
+			 GError **error)
 {
-	const struct block_open_options options = {.graph = create->graph};
-	json_t *dict = block_parse_filename(create->filename, error);
+	const struct block_open_options options = {.graph = what->graph};
+	json_t *dict = block_parse_filename(what->filename, error);
 	if (!dict)
 		return false;
-	struct block_node *node = g_malloc0(create->driver->node_size);
-	block_node_init(node, create->driver, &options, create->loop);
+	struct block_node *node = g_malloc0(what->driver->node_size);
+	block_node_init(node, what->driver, &options, what->loop);
 	struct remote_node *remote = (struct remote_node *)node;
-	struct life_call call = {.remote = remote, .create = create, .error = error};
+	struct life_call call = {.remote = remote, .create = what, .error = error};
 	json_object_del(dict, "driver");
 	if (enter(remote, dict, error)) {
-		call.good = block_refuse_rest(dict, create->driver->name, error) &&
-			    (create->driver->create_options ||
-			     block_refuse_rest(create->options, create->driver->name, error));
+		call.good = block_refuse_rest(dict, what->driver->name, error);
 		if (call.good)
-			fiber_on_pool(remote->pool, create->loop, create_work, &call);
+			fiber_on_pool(remote->pool, what->loop, fn, &call);
 		if (!call.good)
-			g_prefix_error(error, "cannot create '%s': ", node->filename);
+			g_prefix_error(error, "cannot %s '%s': ", verb, node->filename);
 		leave(remote);
 	}
 	block_node_free(node);
 	json_decref(dict);
 	return call.good;
+}
+
+bool remote_create(const struct block_create *create, GError **error)
+{
+	if (!create->driver->create_options &&
+	    !block_refuse_rest(create->options, create->driver->name, error)) {
+		g_prefix_error(error, "cannot create '%s': ", create->filename);
+		return false;
+	}
+	return work_by_name(create, create_work, "create", error);
+}
+
+bool remote_remove(const struct block_create *what, GError **error)
+{
+	return work_by_name(what, remove_work, "remove", error);
 }
 
 bool remote_take_secret_bytes(struct block_node *node, json_t *dict, const char *key, GBytes **secret,

@@ -28,6 +28,8 @@ struct remote_ops {
 	void (*clear)(struct remote_node *remote);
 	/* Make what the options name, empty, of create->size bytes. NULL: it must be there. */
 	bool (*create)(struct remote_node *remote, const struct block_create *create, GError **error);
+	/* Take that away; set where create() is. */
+	bool (*remove)(struct remote_node *remote, GError **error);
 	bool shared; /* one connection serves all threads */
 	bool grows;  /* a write behind the end makes the file longer */
 	void *(*connect)(struct remote_node *remote, GError **error);
@@ -64,14 +66,16 @@ void remote_close(struct block_node *node);
 int remote_perform(struct block_node *node, struct block_request *request);
 bool remote_resize(struct block_node *node, uint64_t size, GError **error);
 bool remote_create(const struct block_create *create, GError **error);
+bool remote_remove(const struct block_create *what, GError **error);
 
 /* What all such drivers have; those that can say more do so behind it. */
 #define REMOTE_DRIVER(scheme, node_type, ops)                                                      \
 	.name = scheme, .kind = BLOCK_PROTOCOL, .node_size = sizeof(struct node_type),             \
 	.prefix = scheme, .family = ops, .open = remote_open, .close = remote_close,               \
 	.perform = remote_perform
-/* Those whose servers make and resize files. */
-#define REMOTE_FILES .resize = remote_resize, .create_bare = true, .create = remote_create
+/* Those whose servers make, resize and remove files. */
+#define REMOTE_FILES                                                                               \
+	.resize = remote_resize, .create_bare = true, .create = remote_create, .remove = remote_remove
 
 /* Text of the secret that `key` names, or NULL if there is no such key. */
 bool remote_take_secret(struct block_node *node, json_t *dict, const char *key, char **secret,

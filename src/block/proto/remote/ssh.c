@@ -26,7 +26,7 @@
 	F(ssh_userauth_publickey_auto) F(ssh_options_parse_config) F(sftp_new) F(sftp_free)        \
 	F(sftp_init) F(sftp_open) F(sftp_close) F(sftp_fstat) F(sftp_attributes_free)              \
 	F(sftp_seek64) F(sftp_read) F(sftp_write) F(sftp_fsync) F(sftp_setstat)                    \
-	F(sftp_get_error) F(sftp_extension_supported)
+	F(sftp_get_error) F(sftp_extension_supported) F(sftp_unlink)
 
 LIBRARY(ssh, SSH_FUNCTIONS, .package = "libssh-4", .files = {"libssh.so.4", "libssh-gcrypt.so.4"})
 
@@ -141,12 +141,25 @@ static bool log_in(struct ssh_node *node, struct ssh_link *link, GError **error)
 			 "the server takes none of your keys: add one with ssh-add");
 }
 
+/* Logged in, with no file open. */
+static struct ssh_link *connect_to_server(struct ssh_node *node, GError **error)
+{
+	struct ssh_link *link = g_new0(struct ssh_link, 1);
+	link->session = ssh.ssh_new();
+	bool good = log_in(node, link, error);
+	if (good) {
+		link->sftp = ssh.sftp_new(link->session);
+		good = (link->sftp && ssh.sftp_init(link->sftp) == 0) || explain(link, "no SFTP", error);
+	}
+	if (good)
+		return link;
+	link_disconnect(link);
+	return NULL;
+}
+
 /* `flags` as of open(2). */
 static bool open_file(struct ssh_node *node, struct ssh_link *link, int flags, GError **error)
 {
-	link->sftp = ssh.sftp_new(link->session);
-	if (!link->sftp || ssh.sftp_init(link->sftp) < 0)
-		return explain(link, "no SFTP", error);
 	link->file = ssh.sftp_open(link->sftp, node->path, flags, 0644);
 	link->can_fsync = ssh.sftp_extension_supported(link->sftp, "fsync@openssh.com", "1");
 	link->path = g_strdup(node->path);
@@ -155,9 +168,8 @@ static bool open_file(struct ssh_node *node, struct ssh_link *link, int flags, G
 
 static struct ssh_link *connect_and_open(struct ssh_node *node, int flags, GError **error)
 {
-	struct ssh_link *link = g_new0(struct ssh_link, 1);
-	link->session = ssh.ssh_new();
-	if (log_in(node, link, error) && open_file(node, link, flags, error))
+	struct ssh_link *link = connect_to_server(node, error);
+	if (!link || open_file(node, link, flags, error))
 		return link;
 	link_disconnect(link);
 	return NULL;
@@ -253,6 +265,17 @@ static bool link_create(struct remote_node *remote, const struct block_create *c
 		connect_and_open((struct ssh_node *)remote, O_RDWR | O_CREAT | O_TRUNC, error);
 	bool good = link && (link_resize(link, create->size) == 0 ||
 			     explain(link, "cannot give the file its size", error));
+	if (link)
+		link_disconnect(link);
+	return good;
+}
+
+static bool link_remove(struct remote_node *remote, GError **error)
+{
+	struct ssh_node *node = (struct ssh_node *)remote;
+	struct ssh_link *link = connect_to_server(node, error);
+	bool good = link && (ssh.sftp_unlink(link->sftp, node->path) == 0 ||
+			     explain(link, "cannot remove the file", error));
 	if (link)
 		link_disconnect(link);
 	return good;
@@ -371,6 +394,7 @@ static const struct remote_ops ssh_ops = {
 	.name = ssh_name,
 	.clear = ssh_clear,
 	.create = link_create,
+	.remove = link_remove,
 	.grows = true,
 	REMOTE_LINK_OPS,
 	.resize = link_resize,
