@@ -76,6 +76,15 @@ static void refer(struct checker *c, uint64_t offset, uint64_t length)
 	}
 }
 
+/* Bits that the format has no meaning for: whoever set them meant something that we do not know. */
+static void check_reserved(struct checker *c, const char *table, uint64_t entry, uint64_t reserved)
+{
+	if (!(entry & reserved))
+		return;
+	report(c, "ERROR found %s entry with reserved bits set: %" G_GINT64_MODIFIER "x", table, entry);
+	c->result->corruptions++;
+}
+
 static void refer_entry(struct checker *c, uint64_t entry, bool active)
 {
 	struct qcow2_node *q = c->q;
@@ -90,6 +99,7 @@ static void refer_entry(struct checker *c, uint64_t entry, bool active)
 		}
 		return;
 	}
+	check_reserved(c, "L2", entry, QCOW2_RESERVED_L2 | (q->extended ? QCOW2_ZERO : 0));
 	if (!offset && !(q->external && entry & QCOW2_COPIED))
 		return;
 	if (active) {
@@ -129,6 +139,7 @@ static int refer_l1(struct checker *c, const uint64_t *l1, uint32_t size, bool a
 	g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	for (uint32_t i = 0; i < size; i++) {
 		uint64_t table = l1[i] & QCOW2_OFFSET;
+		check_reserved(c, "L1", l1[i], QCOW2_RESERVED_L1);
 		if (!table)
 			continue;
 		bool twice = g_hash_table_contains(seen, &table);
@@ -177,6 +188,10 @@ static int refer_bitmaps(struct checker *c)
 	if (!ext || ext->length < 24 || !(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
 		return 0;
 	uint64_t size = be64_load(ext->data + 8), offset = be64_load(ext->data + 16);
+	if (q->bitmaps_error) {
+		report(c, "ERROR bitmaps: %s", q->bitmaps_error);
+		c->result->corruptions++;
+	}
 	if (size > 1024 * 65536)
 		return -EINVAL;
 	g_autofree uint8_t *b = g_malloc(size + 1);

@@ -116,6 +116,7 @@ static void free_memory(struct qcow2_node *q)
 	g_free(q->reftable);
 	g_free(q->zeroes);
 	g_free(q->data_file_name);
+	g_free(q->bitmaps_error);
 }
 
 static void qcow2_close(struct block_node *node)
@@ -247,8 +248,9 @@ static bool open_tables(struct qcow2_node *q, json_t *dict, GError **error)
 		node->readonly = true;
 	if (node->options.check_later) {
 		/* What is wrong with them is for the check to say. */
-		if (node->readonly)
-			qcow2_bitmaps_load(q, NULL);
+		g_autoptr(GError) wrong = NULL;
+		if (node->readonly && !qcow2_bitmaps_load(q, &wrong))
+			q->bitmaps_error = g_strdup(wrong->message);
 		return true;
 	}
 	return qcow2_bitmaps_load(q, error) && (node->readonly || prepare_writing(q, error));

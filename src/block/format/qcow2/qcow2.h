@@ -27,6 +27,7 @@
 #define QCOW2_ZERO       (UINT64_C(1) << 0)
 #define QCOW2_OFFSET     UINT64_C(0x00fffffffffffe00)
 #define QCOW2_RESERVED_L1 (~(QCOW2_COPIED | QCOW2_OFFSET))
+#define QCOW2_RESERVED_L2 (QCOW2_RESERVED_L1 & ~(QCOW2_COMPRESSED | QCOW2_ZERO))
 
 enum {
 	QCOW2_INCOMPAT_DIRTY = 1 << 0, QCOW2_INCOMPAT_CORRUPT = 1 << 1,
@@ -142,6 +143,7 @@ struct qcow2_node {
 	uint8_t *zeroes; /* one cluster, or 64 KiB if that is less */
 	bool dirty_marked, corrupt;
 	bool bitmaps_loaded; /* so they are to be written back */
+	char *bitmaps_error; /* of an image opened to be checked; or NULL */
 };
 
 static inline struct qcow2_node *qcow2_of(struct block_node *node)
