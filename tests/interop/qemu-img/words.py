@@ -122,6 +122,8 @@ convert -l one -O raw a.vdi x
 convert -l snapshot.foo=1 -O raw a.vdi x
 convert -l one -O raw a.vdi a.vdi x
 bench -i foo a.vdi
+bench -i native a.vdi
+bench -n -t writeback a.vdi
 dd if=a.vdi
 dd foo=1
 dd bs=foo if=a of=b
