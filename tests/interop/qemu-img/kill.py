@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import struct
@@ -204,11 +205,22 @@ OPERATIONS = [["snapshot", "-c", "NAME", "top"], ["snapshot", "-a", "OLD", "top"
               ["rebase", "-u", "-b", "base", "-F", "qcow2", "top"]]
 
 
-def operations(count, folder, seed):
+def repair_version_2(folder, what):
+    """qemu-img accepts what was left, a copy of it here; we make a version 2 image of it again."""
+    shutil.copyfile(os.path.join(folder, "top"), os.path.join(folder, "copy"))
+    run(ours(), "check", "-q", "-r", "all", "top", cwd=folder)
+    if json.loads(run(THEIRS, "info", "--output=json", "top", cwd=folder).out)["format-specific"]["data"][
+            "compat"] != "0.10":
+        raise Failed(f"{what}: the image is not of version 2 any more")
+    return ["top", "copy", "base"]
+
+
+def operations(count, folder, seed, options):
     """An operation begins and is killed. The disk is what it was, or what the operation makes of it."""
     rng = random.Random(seed)
     run(ours(), "create", "-q", "-f", "qcow2", "base", "16M", cwd=folder)
-    run(ours(), "create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top", cwd=folder)
+    run(ours(), "create", "-q", "-f", "qcow2", *(["-o", options] if options else []), "-b", "base", "-F",
+        "qcow2", "top", cwd=folder)
     for turn in range(count):
         run("qemu-io", "-f", "qcow2", "-c", f"write -P {turn % 255 + 1} {rng.randrange(200) * 65536} 192k",
             "top", cwd=folder)
@@ -227,7 +239,7 @@ def operations(count, folder, seed):
         what = f"{' '.join(operation)}, seed {seed}, kill {turn}"
         for image in ("top", "base"):
             wait_unlocked(os.path.join(folder, image))
-        for image in ("top", "base"):
+        for image in repair_version_2(folder, what) if options else ["top", "base"]:
             checked = run(THEIRS, "check", "-q", "-r", "leaks", image, cwd=folder, status=None)
             if checked.status not in (0, 3):
                 raise Failed(f"{what}: {image}: {checked.out}{checked.err}")
@@ -241,12 +253,12 @@ def main():
     count = int(args.pop(0)) if args else 50
     seed = random.SystemRandom().randrange(1 << 30)
     failed = False
-    for kind in args or [*FORMATS, "operations"]:
+    for kind in args or [*FORMATS, "operations", "operations:compat=0.10"]:
         started = time.monotonic()
         try:
             with temporary_folder() as folder:
-                if kind == "operations":
-                    operations(count, folder, seed)
+                if kind.startswith("operations"):
+                    operations(count, folder, seed, kind.partition(":")[2])
                 else:
                     writer(kind, count, folder, seed)
             print(f"ok - {kind}: {count} kills ({time.monotonic() - started:.0f} s)", flush=True)

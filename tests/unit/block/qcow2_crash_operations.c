@@ -35,6 +35,7 @@ struct bench {
 	uint8_t *base; /* DISK_MAX bytes: the image that operations begin with */
 	uint64_t base_end;
 	bool encrypted;
+	const char *compat; /* NULL: version 3 */
 };
 
 static struct block_node *open_image(struct bench *b, bool readonly)
@@ -154,12 +155,15 @@ static const struct {
 	const char *name;
 	bool (*run)(struct block_node *node);
 	bool encrypted;
+	const char *compat;
 } operations[] = {
 	{"create-snapshot", create_snapshot}, {"apply-snapshot", apply_snapshot},
 	{"delete-snapshot", delete_snapshot}, {"grow", grow}, {"shrink", shrink},
 	{"refcount-width", widen_refcounts}, {"downgrade", downgrade},
 	{"create-snapshot-encrypted", create_snapshot, true}, {"add-key", add_key, true},
-	{"erase-key", replace_key, true},
+	{"erase-key", replace_key, true}, {"create-snapshot-v2", create_snapshot, false, "0.10"},
+	{"apply-snapshot-v2", apply_snapshot, false, "0.10"},
+	{"delete-snapshot-v2", delete_snapshot, false, "0.10"},
 };
 
 /* --- cuts ---------------------------------------------------------------------------------------------------*/
@@ -191,7 +195,7 @@ static void add_secret(struct bench *b, const char *id, const char *word)
 /* An image with two snapshots that share clusters with each other and with the disk. */
 static void make_base(struct bench *b)
 {
-	static const char *const plain[] = {"cluster_size", "4k", NULL};
+	const char *plain[] = {"cluster_size", "4k", b->compat ? "compat" : NULL, b->compat, NULL};
 	static const char *const encrypted[] = {"cluster_size", "4k", "encrypt.format", "luks",
 						"encrypt.key-secret", "s", "encrypt.iter-time", "1", NULL};
 	b->disk = disk_new(b->graph, b->loop, NULL, 0, 1);
@@ -242,6 +246,9 @@ static void inspect(struct bench *b, const struct picture *before, const struct 
 	write_some(node, 99);
 	disk_check_image(node);
 	block_close(node);
+	/* Whatever it was meanwhile, repaired and closed it is of its version. */
+	if (b->compat)
+		g_assert_cmpuint(be32_load(b->disk->now + 4), ==, 2);
 	struct picture later;
 	take_picture(b, &later);
 	g_assert_true(same_snapshots(&now, &later));
@@ -255,7 +262,7 @@ static void test_operation(gconstpointer data)
 	unsigned index = GPOINTER_TO_UINT(data);
 	const char *wish = g_getenv("BERTH_CRASHES");
 	uint32_t ways = wish ? atoi(wish) : 1;
-	struct bench b = {.encrypted = operations[index].encrypted};
+	struct bench b = {.encrypted = operations[index].encrypted, .compat = operations[index].compat};
 	struct picture before, after;
 	b.loop = aio_loop_new(NULL);
 	b.graph = block_graph_new(b.loop);

@@ -405,5 +405,7 @@ bool qcow2_check(struct block_node *node, struct block_check *check, GError **er
 	qcow2_thaw(q);
 	if (rc < 0)
 		check->check_errors++;
+	if (rc == 0 && clean && qcow2_extension_find(q, QCOW2_EXT_WAS_V2))
+		return qcow2_downgrade(q, NULL, error);
 	return rc == 0 || error_set_errno(error, -rc, "cannot check '%s'", node->filename);
 }

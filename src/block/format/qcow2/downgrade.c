@@ -3,6 +3,10 @@
  * From version 3 to 2, which has no feature bits and no way to say that a cluster reads as zeroes:
  * such clusters become unallocated, or hold zeroes. The image is a good one of version 3 until its
  * header, which is written last, says 2.
+ *
+ * And the dirty bit that version 2 does not have: while counts change, such an image is one of
+ * version 3, with an extension that says what it was, and whoever repairs it here makes it that again.
+ * (Readers ignore extensions that they do not know.)
  */
 #include "block/format/qcow2/qcow2.h"
 
@@ -150,10 +154,61 @@ bool qcow2_downgrade(struct qcow2_node *q, struct block_progress *progress, GErr
 		q->header.header_length = 72;
 		q->header.incompatible = q->header.compatible = q->header.autoclear = 0;
 		q->lazy = false;
+		qcow2_extension_set(q, QCOW2_EXT_WAS_V2, NULL, 0);
 		good = qcow2_header_write(q, error);
 	}
 	if (!good)
 		q->header = before;
 	qcow2_thaw(q);
 	return good;
+}
+
+/* --- the dirty bit ------------------------------------------------------------------------------------------*/
+
+/* A header goes to the disk at one moment if it is no longer than this. */
+#define SECTOR 512
+
+static bool fits_a_sector(const struct qcow2_node *q)
+{
+	size_t length;
+	g_autofree uint8_t *b = g_malloc0(q->cluster_size);
+	qcow2_header_encode(q, b, &length);
+	return length <= SECTOR;
+}
+
+static int change_version(struct qcow2_node *q, uint32_t version, uint64_t incompatible)
+{
+	struct qcow2_header before = q->header;
+	q->header.version = version;
+	q->header.incompatible = incompatible;
+	qcow2_extension_set(q, QCOW2_EXT_WAS_V2, version == 3 ? "" : NULL, 0);
+	/* The backing file's name moves: with a long one, a crash could leave half of the new header. */
+	bool fits = fits_a_sector(q);
+	if (fits && qcow2_header_write(q, NULL))
+		return 0;
+	q->header = before;
+	qcow2_extension_set(q, QCOW2_EXT_WAS_V2, version == 2 ? "" : NULL, 0);
+	return fits ? -EIO : 0;
+}
+
+int qcow2_dirty_begin(struct qcow2_node *q, bool *was_dirty)
+{
+	*was_dirty = q->header.incompatible & QCOW2_INCOMPAT_DIRTY;
+	if (*was_dirty)
+		return 0;
+	/*
+	 * Where that is not possible, counts that are too high after a crash, and flags that do not fit
+	 * them, are harmless; but a check calls them errors.
+	 */
+	return q->header.version < 3 ? change_version(q, 3, QCOW2_INCOMPAT_DIRTY)
+				     : qcow2_mark(q, q->header.incompatible | QCOW2_INCOMPAT_DIRTY);
+}
+
+int qcow2_dirty_end(struct qcow2_node *q, int rc, bool was_dirty)
+{
+	if (rc < 0 || was_dirty || !(q->header.incompatible & QCOW2_INCOMPAT_DIRTY))
+		return rc;
+	return qcow2_extension_find(q, QCOW2_EXT_WAS_V2)
+		       ? change_version(q, 2, 0)
+		       : qcow2_mark(q, q->header.incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY);
 }

@@ -221,7 +221,11 @@ static bool prepare_writing(struct qcow2_node *q, GError **error)
 		     !(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS);
 	if (stale)
 		qcow2_extension_set(q, QCOW2_EXT_BITMAPS, NULL, 0);
-	if (h->autoclear & ~keep || stale) {
+	/* It was repaired by somebody else, and may have become of version 3 for good. */
+	bool was_v2 = qcow2_extension_find(q, QCOW2_EXT_WAS_V2);
+	if (was_v2)
+		qcow2_extension_set(q, QCOW2_EXT_WAS_V2, NULL, 0);
+	if (h->autoclear & ~keep || stale || was_v2) {
 		h->autoclear &= keep;
 		if (!qcow2_header_write(q, error))
 			return false;

@@ -39,6 +39,7 @@ enum {
 enum {
 	QCOW2_EXT_END = 0, QCOW2_EXT_BACKING_FORMAT = 0xe2792aca, QCOW2_EXT_FEATURES = 0x6803f857,
 	QCOW2_EXT_CRYPTO = 0x0537be77, QCOW2_EXT_BITMAPS = 0x23852875, QCOW2_EXT_DATA_FILE = 0x44415441,
+	QCOW2_EXT_WAS_V2 = 0x42767732, /* ours: see downgrade.c */
 };
 
 enum { QCOW2_CRYPT_NONE, QCOW2_CRYPT_AES, QCOW2_CRYPT_LUKS };
@@ -276,6 +277,12 @@ int qcow2_bitmaps_store(struct qcow2_node *q);
 uint64_t qcow2_bitmaps_measure(const struct block_node *source, uint64_t cluster);
 json_t *qcow2_bitmaps_describe(const struct qcow2_node *q);
 bool qcow2_bitmap_can_keep(struct block_node *node, GError **error);
+
+/* --- downgrade.c ----------------------------------------------------------------------------------------*/
+/* Counts and flags change from here on: until the end, whoever opens the image repairs it first. */
+int qcow2_dirty_begin(struct qcow2_node *q, bool *was_dirty);
+/* `rc` is the change's result, and after a failure the mark stays. Returns it, or what else went wrong. */
+int qcow2_dirty_end(struct qcow2_node *q, int rc, bool was_dirty);
 
 /* --- operations on images (snapshot.c, check.c, create.c, amend.c, info.c) ----------------------------------*/
 bool qcow2_snapshots_load(struct qcow2_node *q, GError **error);

@@ -279,34 +279,15 @@ int qcow2_l1_replace(struct qcow2_node *q, uint64_t *table, uint32_t entries, ui
 	return 0;
 }
 
-/*
- * Counts and the flags that depend on them cannot change at one moment. Images of version 3 are
- * marked dirty meanwhile, so that whoever opens one after a crash puts them right first; without the
- * mark, counts too high and flags that do not fit them are harmless, but a check calls them errors.
- */
-static int begin_change(struct qcow2_node *q, bool *was_dirty)
-{
-	*was_dirty = q->header.incompatible & QCOW2_INCOMPAT_DIRTY;
-	return q->header.version < 3 || *was_dirty
-		       ? 0 : qcow2_mark(q, q->header.incompatible | QCOW2_INCOMPAT_DIRTY);
-}
-
-/* After a failure the mark stays. */
-static int end_change(struct qcow2_node *q, int rc, bool was_dirty)
-{
-	return rc < 0 || q->header.version < 3 || was_dirty
-		       ? rc : qcow2_mark(q, q->header.incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY);
-}
-
 /* Do `change` with requests held off. */
 static int make_change(struct qcow2_node *q, int (*change)(struct qcow2_node *q, const void *what),
 		       const void *what)
 {
 	bool was_dirty;
 	qcow2_freeze(q);
-	int rc = begin_change(q, &was_dirty);
+	int rc = qcow2_dirty_begin(q, &was_dirty);
 	rc = rc < 0 ? rc : change(q, what);
-	rc = end_change(q, rc, was_dirty);
+	rc = qcow2_dirty_end(q, rc, was_dirty);
 	qcow2_thaw(q);
 	return rc;
 }
