@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A node's io_uring. What is submitted goes to the kernel at the end of what the loop does now, in one
- * call however many requests that are; the sender of a plugged batch gives it away at once. Requests
- * that find the ring full wait in a list and go in as completions make room, in order.
+ * call however many requests that are; the sender of a plugged batch gives it away at once. When many are
+ * under way, a few wait for company. Requests that find the ring full wait in a list and go in as
+ * completions make room, in order.
  */
 #include "block/proto/file.h"
 
@@ -11,13 +12,14 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define RING_ENTRIES 128
+enum { RING_ENTRIES = 128, BUSY = 16, BATCH = 16 };
 
 struct file_uring {
 	struct io_uring ring;
 	struct aio_watch *watch;
 	struct aio_deferred flush;
 	unsigned in_kernel; /* also bounded, so that the completion ring cannot overflow */
+	unsigned slow;      /* of these, what is no transfer and may take long */
 	struct block_request *waiting, **waiting_end;
 };
 
@@ -44,6 +46,11 @@ static void prepare(struct file_node *file, struct io_uring_sqe *sqe, struct blo
 	io_uring_sqe_set_data(sqe, request);
 }
 
+static bool is_transfer(const struct block_request *request)
+{
+	return request->op == BLOCK_READ || request->op == BLOCK_WRITE;
+}
+
 /* True if it went into the ring. */
 static bool enqueue(struct file_node *file, struct block_request *request)
 {
@@ -54,13 +61,28 @@ static bool enqueue(struct file_node *file, struct block_request *request)
 		return false;
 	prepare(file, sqe, request);
 	uring->in_kernel++;
+	uring->slow += !is_transfer(request);
 	return true;
+}
+
+/*
+ * With BUSY transfers under way the disk has enough to do, and a few more of them go together with the
+ * next ones: each submission rings the disk's doorbell, which on a virtual disk is an exit to the host,
+ * and who sends one request at a time is answered one at a time. Every completion decides anew, so
+ * that nothing waits for long; where one of them might be long in coming, nothing waits.
+ */
+static bool can_wait(const struct file_uring *uring)
+{
+	unsigned ready = io_uring_sq_ready(&uring->ring);
+	return !uring->slow && ready < BATCH && uring->in_kernel >= BUSY + ready;
 }
 
 static void flush(void *opaque)
 {
 	struct file_node *file = opaque;
 	int rc;
+	if (can_wait(file->uring))
+		return;
 	do {
 		rc = io_uring_submit(&file->uring->ring);
 	} while (rc == -EINTR || rc == -EAGAIN || rc == -EBUSY);
@@ -142,9 +164,12 @@ static void ring_ready(void *opaque, int fd, uint32_t events)
 		int result = cqe->res;
 		io_uring_cqe_seen(&uring->ring, cqe);
 		uring->in_kernel--;
+		uring->slow -= !is_transfer(request);
 		finish(file, request, result);
 	}
 	enqueue_waiting(file);
+	if (!file->hold)
+		aio_defer(file->node.loop, &uring->flush);
 }
 
 void file_uring_create(struct file_node *file)
