@@ -306,6 +306,9 @@ static void file_close(struct block_node *node)
 	file_uring_destroy(file);
 	file_pool_destroy(file);
 	file_ahead_end(file);
+	/* The kernel takes a ring apart later, and until then it may hold the file, and so its locks. */
+	if (file->locked)
+		file_unlock(file->fd);
 	fd_clear(&file->fd);
 }
 
