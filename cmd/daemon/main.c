@@ -293,8 +293,8 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	/* Before the domains: those with autostart may have their disks in pools, and need networks. */
 	daemon->storage = storage_new(daemon, error);
 	daemon->secrets = daemon->storage ? secrets_new(daemon, error) : NULL;
-	daemon->networks = daemon->secrets ? networks_new(daemon, error) : NULL;
 	daemon->rates = rates_new(daemon);
+	daemon->networks = daemon->secrets ? networks_new(daemon, error) : NULL;
 	daemon->filters = daemon->networks ? filters_new(daemon, error) : NULL;
 	daemon->domains = daemon->filters ? domains_new(daemon, error) : NULL;
 	bool good = daemon->domains && serve(service, error);
@@ -306,8 +306,8 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	aio_loop_iterate(daemon->loop, 0);
 	domains_free(daemon->domains);
 	filters_free(daemon->filters);
-	rates_free(daemon->rates);
 	networks_free(daemon->networks);
+	rates_free(daemon->rates);
 	secrets_free(daemon->secrets);
 	nodedevs_free(daemon->nodedevs);
 	aio_loop_iterate(daemon->loop, 0);

@@ -177,11 +177,13 @@ static void write_rate(struct xml_writer *w, const char *name, const struct conf
 		  "floor", values[2] ? text[2] : NULL, "burst", values[3] ? text[3] : NULL, NULL);
 }
 
-void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *bandwidth)
+void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *bandwidth, unsigned class)
 {
+	char text[12];
 	if (!bandwidth->has_inbound && !bandwidth->has_outbound)
 		return;
-	xml_open(w, "bandwidth", NULL);
+	g_snprintf(text, sizeof(text), "%u", class);
+	xml_open(w, "bandwidth", "classID", class ? text : NULL, NULL);
 	if (bandwidth->has_inbound)
 		write_rate(w, "inbound", &bandwidth->inbound);
 	if (bandwidth->has_outbound)

@@ -36,7 +36,8 @@ struct conf_bandwidth {
 };
 
 bool conf_bandwidth_read(const xmlNode *parent, struct conf_bandwidth *bandwidth, GError **error);
-void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *bandwidth);
+/* `class` 0: not shown; of a port's queue otherwise. */
+void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *bandwidth, unsigned class);
 
 /* <virtualport>: what a switch other than the kernel's bridge wants to know of a port. */
 struct conf_virtualport {

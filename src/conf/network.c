@@ -138,6 +138,8 @@ static bool check_vlans(const struct conf_network *network, GError **error)
 
 static bool check_own(const struct conf_network *network, GError **error)
 {
+	if (network->bandwidth.inbound.floor)
+		return refuse(network, "a network's own floor", error);
 	if (network->virtualport.present)
 		return refuse(network, "<virtualport>", error);
 	unsigned v4_dhcp = 0, v6_dhcp = 0;
@@ -449,7 +451,7 @@ static void write_portgroup(struct xml_writer *w, const struct conf_portgroup *g
 		 "trustGuestRxFilters", conf_said_yes_no(group->says_trust, group->trusts_filters), NULL);
 	conf_vlan_write(w, &group->vlan);
 	conf_virtualport_write(w, &group->virtualport);
-	conf_bandwidth_write(w, &group->bandwidth);
+	conf_bandwidth_write(w, &group->bandwidth, 0);
 	xml_close(w, "portgroup");
 }
 
@@ -480,7 +482,7 @@ char *conf_network_format(const struct conf_network *network, unsigned connectio
 	write_bridge(&w, network);
 	conf_network_dns_write(&w, network);
 	conf_vlan_write(&w, &network->vlan);
-	conf_bandwidth_write(&w, &network->bandwidth);
+	conf_bandwidth_write(&w, &network->bandwidth, 0);
 	if (network->says_isolated)
 		xml_empty(&w, "port", "isolated", network->isolated ? "yes" : "no", NULL);
 	for (unsigned i = 0; i < network->ips->len; i++)

@@ -98,6 +98,8 @@ static bool set_limits(const struct domain *dom, const struct conf_domain_nic *n
 {
 	const struct conf_bandwidth *limits = plug ? &plug->bandwidth : &nic->bandwidth;
 	struct daemon *daemon = dom->all->daemon;
+	if (limits->inbound.floor && (!plug || !plug->own))
+		return refuse(nic, "floor", "outside of networks with a bridge of their own", error);
 	if (plug && conf_virtualport_is_ovs(&plug->virtualport))
 		return ovs_set_bandwidth(daemon->ovs_socket, device, dom->uuid_text, limits, error);
 	if (!plug || plug->kind != NETWORK_PLUG_DIRECT)
@@ -105,8 +107,6 @@ static bool set_limits(const struct domain *dom, const struct conf_domain_nic *n
 	const struct conf_bandwidth turned = {
 		.has_inbound = limits->has_outbound, .inbound = limits->outbound,
 		.has_outbound = limits->has_inbound, .outbound = limits->inbound};
-	if (limits->inbound.floor)
-		return refuse(nic, "floor", "of type direct", error);
 	return rates_set(daemon, device, &turned, error);
 }
 

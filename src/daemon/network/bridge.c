@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/network/dnsmasq.h"
 #include "daemon/network/netlink.h"
+#include "daemon/network/rate.h"
 #include "daemon/network/rules.h"
 
 #include <errno.h>
@@ -145,6 +146,7 @@ static bool finish(const struct conf_network *conf, const char *folder, struct n
 		   GError **error)
 {
 	return set_ipv6(conf, error) && add_addresses(conf, error) && add_routes(conf, error) &&
+	       rates_begin_bridge(conf->bridge, &conf->bandwidth, error) &&
 	       network_rules_load(conf, &host->listing, error) && forward_packets(conf, error) &&
 	       dnsmasq_start(conf, folder, &host->dnsmasq, error);
 }
@@ -160,6 +162,7 @@ bool network_up(const struct conf_network *conf, const char *folder, struct netw
 	if (finish(conf, folder, host, error))
 		return true;
 	network_down(conf, folder, NULL);
+	rates_end_bridge(conf->bridge, &conf->bandwidth);
 	g_clear_pointer(&host->listing, g_free);
 	return false;
 }

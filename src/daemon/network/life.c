@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/domain/store.h"
+#include "daemon/network/rate.h"
 #include "daemon/network/rules.h"
 
 #include <net/if.h>
@@ -80,6 +81,9 @@ void network_is_up(struct network *network, struct network_host *host)
 	g_free(network->listing);
 	network->listing = g_steal_pointer(&host->listing);
 	network_watch_dnsmasq(network, host->dnsmasq);
+	g_autoptr(GError) error = NULL;
+	if (!network_ports_share(network, &error))
+		log_warning("network '%s': %s", network->name, error->message);
 }
 
 /* What the work needs to know of a network that is to be active with job->conf. */
@@ -104,10 +108,6 @@ static bool begin_start(struct network_job *job, GError **error)
 		job->conf = conf_network_copy(network->definition);
 	if (!network_complete(network, job->conf, error))
 		return false;
-	if (job->conf->bandwidth.has_inbound || job->conf->bandwidth.has_outbound)
-		return virt_error(error, VIRT_FROM_NETWORK, VIRT_CONFIG_UNSUPPORTED,
-				  "network '%s': Berth does not limit a whole network's bandwidth: limit "
-				  "that of its interfaces", network->name);
 	take_places(job, job->conf);
 	return true;
 }
@@ -307,6 +307,7 @@ static void done_stop(struct network_job *job)
 	g_clear_pointer(&network->live, conf_network_free);
 	g_clear_pointer(&network->listing, g_free);
 	g_hash_table_remove_all(network->ports);
+	rates_sweep(network->all->daemon);
 	network_emit(network, NETWORK_STOPPED);
 	if (!network->definition)
 		network_remove(network);

@@ -84,6 +84,7 @@ enum network_plug_kind { NETWORK_PLUG_BRIDGE, NETWORK_PLUG_DIRECT };
 struct network_plug {
 	enum network_plug_kind kind;
 	char *link;         /* the bridge; DIRECT: the host's interface under the macvtap */
+	bool own;           /* the bridge is the network's own */
 	const char *mode;   /* DIRECT: bridge, private, vepa, passthrough */
 	unsigned mtu;       /* 0: the kernel's */
 	bool isolated;
@@ -92,6 +93,8 @@ struct network_plug {
 	struct conf_bandwidth bandwidth;
 };
 void network_plug_clear(struct network_plug *plug);
+/* The table of a network's ports, by the text of their UUIDs; it owns them. */
+GHashTable *network_ports_new(void);
 
 /* A guest's place in a network. */
 struct network_port {
@@ -101,6 +104,7 @@ struct network_port {
 	uint8_t owner_uuid[16];
 	uint8_t mac[6];
 	struct network_plug plug;
+	unsigned class; /* of the bridge's queue, if the port is sure of a bandwidth; 0: none */
 };
 
 struct network_port_request {
@@ -125,6 +129,9 @@ struct network_port *network_port_open(struct networks *networks,
 const struct network_port *network_port_find(struct networks *networks, const char *uuid);
 /* Of the ports that an owner has in any network only `uuids` stay. */
 void network_ports_keep(struct networks *networks, const uint8_t owner[16], const char *const *uuids);
+
+/* The limits of an active network's bridge, with what its ports are sure of (floor). */
+bool network_ports_share(struct network *network, GError **error);
 
 /* What a MAC address has leased in an active network: struct network_lease. Never NULL. */
 struct network_lease {

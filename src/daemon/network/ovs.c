@@ -170,10 +170,6 @@ static void add_queue_removal(json_t *operations, const char *device, const char
 bool ovs_set_bandwidth(const char *socket, const char *device, const char *owner,
 		       const struct conf_bandwidth *bandwidth, GError **error)
 {
-	if (bandwidth->inbound.floor)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "'%s': a guaranteed bandwidth (floor) is for networks with a bridge of their "
-				 "own, not for Open vSwitch", device);
 	json_t *operations = json_array();
 	json_array_append_new(operations, ovsdb_update("Port", by_name(device),
 						       json_pack("{s:o}", "qos", ovsdb_empty())));

@@ -25,7 +25,7 @@ bool ovs_is_plugged(const char *socket, const char *bridge, const char *device);
 bool ovs_set_vlan(const char *socket, const char *device, const struct conf_vlan *vlan, GError **error);
 /*
  * Exactly these limits from now on. The switch keeps them itself, as it takes queues away that it does not
- * know of. `floor` is refused.
+ * know of. `floor` has no effect.
  */
 bool ovs_set_bandwidth(const char *socket, const char *device, const char *owner,
 		       const struct conf_bandwidth *bandwidth, GError **error);

@@ -3,8 +3,12 @@
 #include "daemon/network/network.h"
 
 #include "base/error.h"
+#include "base/ip.h"
+#include "base/log.h"
 #include "conf/domain.h"
 #include "conf/vm.h"
+#include "daemon/network/htb.h"
+#include "daemon/network/rate.h"
 
 #include <string.h>
 
@@ -90,6 +94,7 @@ static bool make_plug(struct network *network, const struct conf_portgroup *grou
 	if (!link)
 		return false;
 	plug->link = g_strdup(link);
+	plug->own = conf_network_owns_bridge(conf);
 	plug->mtu = conf->mtu;
 	plug->isolated = conf->isolated;
 	return apply_settings(plug, conf, group, request, error);
@@ -108,6 +113,115 @@ static void choose_uuid(struct network_port *port, const struct network_port_req
 	struct conf_virtualport *virtualport = &port->plug.virtualport;
 	if (conf_virtualport_is_ovs(virtualport) && !virtualport->interfaceid)
 		virtualport->interfaceid = g_strdup(port->uuid_text);
+}
+
+/* --- Shares of a network's bandwidth ---------------------------------------------------------- */
+
+static bool has_class(const struct network *network, const char *except, unsigned class)
+{
+	GHashTableIter iter;
+	void *value;
+	g_hash_table_iter_init(&iter, network->ports);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct network_port *port = value;
+		if (port->class == class && strcmp(port->uuid_text, except) != 0)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t sum_floors(const struct network *network, const char *except)
+{
+	uint64_t sum = 0;
+	GHashTableIter iter;
+	void *value;
+	g_hash_table_iter_init(&iter, network->ports);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct network_port *port = value;
+		if (strcmp(port->uuid_text, except) != 0)
+			sum += port->plug.bandwidth.inbound.floor;
+	}
+	return sum;
+}
+
+/* More than the network has cannot be promised. A port that has a share keeps its class. */
+static bool choose_share(const struct network *network, struct network_port *port, GError **error)
+{
+	const struct conf_rate *limit = &network->live->bandwidth.inbound;
+	uint64_t floor = port->plug.bandwidth.inbound.floor;
+	const struct network_port *old = g_hash_table_lookup(network->ports, port->uuid_text);
+	char mac[MAC_TEXT_SIZE];
+	mac_format(port->mac, mac);
+	port->class = 0;
+	if (!floor)
+		return true;
+	if (!limit->average)
+		return virt_error(error, VIRT_FROM_NETWORK, VIRT_CONFIG_UNSUPPORTED,
+				  "Invalid use of 'floor' on interface with MAC address %s - network '%s' has "
+				  "no inbound QoS set", mac, network->name);
+	if (sum_floors(network, port->uuid_text) + floor > MAX(limit->peak, limit->average))
+		return virt_error(error, VIRT_FROM_NETWORK, VIRT_OPERATION_INVALID,
+				  "Cannot plug '%s' interface into '%s' because it would overcommit '%s' on "
+				  "network '%s'", mac, port->plug.link, limit->peak ? "peak" : "average",
+				  network->name);
+	port->class = old ? old->class : 0;
+	if (!port->class) {
+		port->class = HTB_FIRST_SHARE;
+		while (has_class(network, port->uuid_text, port->class))
+			port->class++;
+	}
+	return true;
+}
+
+bool network_ports_share(struct network *network, GError **error)
+{
+	const struct conf_bandwidth *bandwidth = &network->live->bandwidth;
+	g_autoptr(GArray) shares = g_array_new(FALSE, FALSE, sizeof(struct rate_share));
+	GHashTableIter iter;
+	void *value;
+	if (!says_limits(bandwidth))
+		return true;
+	g_hash_table_iter_init(&iter, network->ports);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct network_port *port = value;
+		struct rate_share share = {.class = port->class, .floor = port->plug.bandwidth.inbound.floor};
+		memcpy(share.mac, port->mac, sizeof(share.mac));
+		if (port->class)
+			g_array_append_val(shares, share);
+	}
+	return rates_set_bridge(network->all->daemon, network->live->bridge, bandwidth, shares, error);
+}
+
+/* --- Opening and closing ---------------------------------------------------------------------- */
+
+static void port_free(void *opaque)
+{
+	struct network_port *port = opaque;
+	g_free(port->owner_name);
+	g_free(port->group);
+	network_plug_clear(&port->plug);
+	g_free(port);
+}
+
+GHashTable *network_ports_new(void)
+{
+	return g_hash_table_new_full(g_str_hash, g_str_equal, NULL, port_free);
+}
+
+/* Into the table, instead of one of its UUID; it is taken. */
+static bool put(struct network *network, struct network_port *port, GError **error)
+{
+	if (!choose_share(network, port, error)) {
+		port_free(port);
+		return false;
+	}
+	const struct network_port *old = g_hash_table_lookup(network->ports, port->uuid_text);
+	bool shared = port->class || (old && old->class);
+	g_hash_table_replace(network->ports, port->uuid_text, port);
+	if (!shared || network_ports_share(network, error))
+		return true;
+	g_hash_table_remove(network->ports, port->uuid_text);
+	return false;
 }
 
 struct network_port *network_port_open(struct networks *networks,
@@ -139,8 +253,7 @@ struct network_port *network_port_open(struct networks *networks,
 	memcpy(port->owner_uuid, request->owner_uuid, sizeof(port->owner_uuid));
 	memcpy(port->mac, request->mac, sizeof(port->mac));
 	port->group = g_strdup(request->group);
-	g_hash_table_replace(network->ports, port->uuid_text, port);
-	return port;
+	return put(network, port, error) ? port : NULL;
 }
 
 const struct network_port *network_port_find(struct networks *networks, const char *uuid)
@@ -170,8 +283,13 @@ void network_ports_keep(struct networks *networks, const uint8_t owner[16], cons
 {
 	struct keeping keeping = {owner, uuids};
 	GHashTableIter iter;
-	void *network;
+	void *value;
 	g_hash_table_iter_init(&iter, networks->by_uuid);
-	while (g_hash_table_iter_next(&iter, NULL, &network))
-		g_hash_table_foreach_remove(((struct network *)network)->ports, is_over, &keeping);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		struct network *network = value;
+		g_autoptr(GError) error = NULL;
+		if (g_hash_table_foreach_remove(network->ports, is_over, &keeping) && network->live &&
+		    !network_ports_share(network, &error))
+			log_warning("network '%s': %s", network->name, error->message);
+	}
 }

@@ -2,109 +2,82 @@
 #include "daemon/network/rate.h"
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "base/log.h"
-#include "daemon/network/netlink.h"
+#include "daemon/network/htb.h"
 #include "daemon/network/nft.h"
 #include "daemon/network/nft_watch.h"
 
-#include <errno.h>
-#include <linux/pkt_sched.h>
-#include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <string.h>
 
 #define TABLE_PREFIX "berth-rate-"
-/* One class that all goes through. */
-#define QDISC_HANDLE TC_H_MAKE(1 << 16, 0)
-#define CLASS_HANDLE TC_H_MAKE(1 << 16, 1)
-enum { KIB = 1024, HTB_VERSION = 3, TICK_NS = 64, LEAST_BURST = 65536 };
+
+struct limits {
+	struct conf_bandwidth bandwidth;
+	GArray *shares; /* struct rate_share; NULL: of a port, not of a bridge */
+};
 
 struct rates {
 	struct daemon *daemon;
-	GHashTable *by_device;   /* to struct conf_bandwidth */
+	GHashTable *by_device;   /* to struct limits */
 	struct nft_watch *watch; /* NULL: nothing has been limited yet */
 };
 
-/* --- To the guest ----------------------------------------------------------------------------- */
-
-/* How long `burst` bytes take, in the kernel's ticks. */
-static uint32_t ticks(uint64_t burst, uint64_t rate)
+static void limits_free(void *opaque)
 {
-	double value = (double)burst * 1e9 / rate / TICK_NS;
-	return value > UINT32_MAX ? UINT32_MAX : value;
+	struct limits *limits = opaque;
+	if (limits->shares)
+		g_array_unref(limits->shares);
+	g_free(limits);
 }
 
-static int add_class(unsigned index, const struct conf_rate *limit)
+static bool has_table(const struct limits *limits)
 {
-	struct netlink_message m;
-	uint64_t rate = limit->average * KIB, peak = MAX(limit->peak * KIB, rate);
-	/* A packet of the host may have 64 KiB: a smaller burst would hold up every one. */
-	uint64_t burst = limit->burst ? limit->burst * KIB : MAX(rate / 100, LEAST_BURST);
-	const struct tcmsg body = {.tcm_family = AF_UNSPEC, .tcm_ifindex = index,
-				   .tcm_handle = CLASS_HANDLE, .tcm_parent = QDISC_HANDLE};
-	const struct tc_htb_opt options = {
-		.rate = {.rate = MIN(rate, UINT32_MAX), .linklayer = TC_LINKLAYER_ETHERNET},
-		.ceil = {.rate = MIN(peak, UINT32_MAX), .linklayer = TC_LINKLAYER_ETHERNET},
-		.buffer = ticks(burst, rate), .cbuffer = ticks(LEAST_BURST, peak),
-		.quantum = LEAST_BURST,
-	};
-	netlink_begin(&m, RTM_NEWTCLASS, NLM_F_CREATE, &body, sizeof(body));
-	netlink_put_text(&m, TCA_KIND, "htb");
-	size_t nest = netlink_nest(&m, TCA_OPTIONS);
-	netlink_put(&m, TCA_HTB_PARMS, &options, sizeof(options));
-	netlink_put(&m, TCA_HTB_RATE64, &rate, sizeof(rate));
-	netlink_put(&m, TCA_HTB_CEIL64, &peak, sizeof(peak));
-	netlink_end(&m, nest);
-	return netlink_send(&m);
+	return limits->bandwidth.outbound.average || (limits->shares && limits->shares->len);
 }
 
-static int add_qdisc(unsigned index)
+/* --- The table -------------------------------------------------------------------------------- */
+
+/* What comes from the device above its rate is dropped. */
+static void write_ingress(GString *text, const char *device, const struct conf_rate *limit)
 {
-	struct netlink_message m;
-	const struct tcmsg body = {.tcm_family = AF_UNSPEC, .tcm_ifindex = index,
-				   .tcm_handle = QDISC_HANDLE, .tcm_parent = TC_H_ROOT};
-	const struct tc_htb_glob options = {.version = HTB_VERSION, .rate2quantum = 10,
-					    .defcls = TC_H_MIN(CLASS_HANDLE)};
-	netlink_begin(&m, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &body, sizeof(body));
-	netlink_put_text(&m, TCA_KIND, "htb");
-	size_t nest = netlink_nest(&m, TCA_OPTIONS);
-	netlink_put(&m, TCA_HTB_INIT, &options, sizeof(options));
-	netlink_end(&m, nest);
-	int result = netlink_send(&m);
-	return result == EEXIST ? 0 : result;
+	g_string_append_printf(text,
+			       " chain out {\n  type filter hook ingress device \"%s\" priority -10; "
+			       "policy accept;\n  limit rate over %" G_GUINT64_FORMAT
+			       " kbytes/second burst %" G_GUINT64_FORMAT " kbytes counter drop\n }\n",
+			       device, limit->average, limit->burst ? limit->burst : limit->average);
 }
 
-static bool shape(const char *device, unsigned index, const struct conf_rate *limit, GError **error)
+/* The queue's class is that of the priority: which one a guest's share is, its MAC address says. */
+static void write_egress(GString *text, const char *device, const GArray *shares)
 {
-	int result = add_qdisc(index);
-	if (!result)
-		result = add_class(index, limit);
-	return !result || error_set_errno(error, result, "cannot limit what '%s' is sent", device);
+	char mac[MAC_TEXT_SIZE];
+	g_string_append_printf(text,
+			       " chain in {\n  type filter hook egress device \"%s\" priority 0; "
+			       "policy accept;\n  meta priority set ether daddr map {", device);
+	for (unsigned i = 0; i < shares->len; i++) {
+		const struct rate_share *share = &g_array_index(shares, struct rate_share, i);
+		g_string_append_printf(text, "%s %s : 1:%x", i ? "," : "", mac_format(share->mac, mac),
+				       share->class);
+	}
+	g_string_append(text, " }\n }\n");
 }
 
-/* That there is none is fine. */
-static void unshape(unsigned index)
-{
-	struct netlink_message m;
-	const struct tcmsg body = {.tcm_family = AF_UNSPEC, .tcm_ifindex = index,
-				   .tcm_handle = QDISC_HANDLE, .tcm_parent = TC_H_ROOT};
-	netlink_begin(&m, RTM_DELQDISC, 0, &body, sizeof(body));
-	netlink_send(&m);
-}
-
-/* --- From the guest --------------------------------------------------------------------------- */
-
-static bool police(const char *device, const struct conf_rate *limit, GError **error)
+/* Exactly what belongs to the limits; without them no table. */
+static bool load_table(const char *device, const struct limits *limits, GError **error)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
 	g_string_append_printf(text, "add table netdev " TABLE_PREFIX "%s\ndelete table netdev "
 				     TABLE_PREFIX "%s\n", device, device);
-	if (limit)
-		g_string_append_printf(text,
-				       "table netdev " TABLE_PREFIX "%s {\n chain out {\n"
-				       "  type filter hook ingress device \"%s\" priority -10; policy accept;\n"
-				       "  limit rate over %" G_GUINT64_FORMAT " kbytes/second burst %"
-				       G_GUINT64_FORMAT " kbytes counter drop\n }\n}\n", device, device,
-				       limit->average, limit->burst ? limit->burst : limit->average);
+	if (has_table(limits)) {
+		g_string_append_printf(text, "table netdev " TABLE_PREFIX "%s {\n", device);
+		if (limits->bandwidth.outbound.average)
+			write_ingress(text, device, &limits->bandwidth.outbound);
+		if (limits->shares && limits->shares->len)
+			write_egress(text, device, limits->shares);
+		g_string_append(text, "}\n");
+	}
 	if (nft_run(text->str, error))
 		return true;
 	g_prefix_error(error, "cannot limit what '%s' sends: ", device);
@@ -118,13 +91,66 @@ static void on_news(void *opaque, const struct nft_news *news)
 	void *device, *value;
 	g_hash_table_iter_init(&iter, rates->by_device);
 	while (g_hash_table_iter_next(&iter, &device, &value)) {
-		const struct conf_bandwidth *bandwidth = value;
+		const struct limits *limits = value;
 		g_autoptr(GError) error = NULL;
 		g_autofree char *table = g_strconcat(TABLE_PREFIX, device, NULL);
-		if (bandwidth->outbound.average && nft_news_gone(news, table) &&
-		    !police(device, &bandwidth->outbound, &error))
+		if (has_table(limits) && nft_news_gone(news, table) && !load_table(device, limits, &error))
 			log_warning("%s", error->message);
 	}
+}
+
+/* --- The queue -------------------------------------------------------------------------------- */
+
+static const struct rate_share *find_share(const GArray *shares, unsigned class)
+{
+	for (unsigned i = 0; i < shares->len; i++) {
+		const struct rate_share *share = &g_array_index(shares, struct rate_share, i);
+		if (share->class == class)
+			return share;
+	}
+	return NULL;
+}
+
+/* Of the average, what the guests' shares leave. */
+static uint64_t rest_of(const struct limits *limits)
+{
+	uint64_t taken = 0, average = limits->bandwidth.inbound.average;
+	for (unsigned i = 0; i < limits->shares->len; i++)
+		taken += g_array_index(limits->shares, struct rate_share, i).floor;
+	return average > taken ? average - taken : 1;
+}
+
+static bool put_shares(const char *device, const struct limits *limits, const GArray *old, GError **error)
+{
+	const struct conf_rate *limit = &limits->bandwidth.inbound;
+	for (unsigned i = 0; old && i < old->len; i++) {
+		unsigned class = g_array_index(old, struct rate_share, i).class;
+		if (!find_share(limits->shares, class))
+			htb_remove_share(device, class);
+	}
+	for (unsigned i = 0; i < limits->shares->len; i++) {
+		const struct rate_share *share = &g_array_index(limits->shares, struct rate_share, i);
+		if (!htb_add_share(device, share->class, share->floor, limit, error))
+			return false;
+	}
+	return true;
+}
+
+static bool queue(const char *device, const struct limits *limits, const struct limits *old, GError **error)
+{
+	const struct conf_rate *limit = &limits->bandwidth.inbound;
+	if (!limit->average) {
+		if (old && old->bandwidth.inbound.average)
+			htb_remove(device);
+		return true;
+	}
+	if (!limits->shares)
+		return htb_limit(device, limit, error);
+	/* Classes of a former daemon are not known. */
+	if (!old)
+		htb_remove(device);
+	return htb_share(device, limit, rest_of(limits), error) &&
+	       put_shares(device, limits, old ? old->shares : NULL, error);
 }
 
 /* --- Devices ---------------------------------------------------------------------------------- */
@@ -133,7 +159,7 @@ struct rates *rates_new(struct daemon *daemon)
 {
 	struct rates *rates = g_new0(struct rates, 1);
 	rates->daemon = daemon;
-	rates->by_device = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	rates->by_device = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, limits_free);
 	return rates;
 }
 
@@ -153,51 +179,77 @@ static bool begin_to_watch(struct rates *rates, GError **error)
 	return rates->watch != NULL;
 }
 
-static bool put(struct rates *rates, const char *device, const struct conf_bandwidth *bandwidth,
-		GError **error)
+static bool apply(struct rates *rates, const char *device, const struct limits *limits, GError **error)
 {
-	const struct conf_bandwidth *old = g_hash_table_lookup(rates->by_device, device);
-	unsigned index = if_nametoindex(device);
-	bool in = bandwidth->inbound.average, out = bandwidth->outbound.average;
-	if (!index)
+	const struct limits *old = g_hash_table_lookup(rates->by_device, device);
+	if (!if_nametoindex(device))
 		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no interface '%s' to limit", device);
-	if (bandwidth->inbound.floor)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "'%s': Berth does not support a guaranteed bandwidth (floor)", device);
-	if (in && !shape(device, index, &bandwidth->inbound, error))
+	if (!queue(device, limits, old, error))
 		return false;
-	if (!in && old && old->inbound.average)
-		unshape(index);
-	if (out)
-		return begin_to_watch(rates, error) && police(device, &bandwidth->outbound, error);
-	return !old || !old->outbound.average || police(device, NULL, error);
+	if (has_table(limits))
+		return begin_to_watch(rates, error) && load_table(device, limits, error);
+	return !old || !has_table(old) || load_table(device, limits, error);
+}
+
+/* `shares` is taken. */
+static bool set(struct rates *rates, const char *device, const struct conf_bandwidth *bandwidth,
+		GArray *shares, GError **error)
+{
+	struct limits *limits = g_new(struct limits, 1);
+	*limits = (struct limits){*bandwidth, shares};
+	bool good = apply(rates, device, limits, error);
+	if (good && (bandwidth->inbound.average || bandwidth->outbound.average)) {
+		g_hash_table_replace(rates->by_device, g_strdup(device), limits);
+		return true;
+	}
+	if (good)
+		g_hash_table_remove(rates->by_device, device);
+	limits_free(limits);
+	return good;
 }
 
 bool rates_set(struct daemon *daemon, const char *device, const struct conf_bandwidth *bandwidth,
 	       GError **error)
 {
-	struct rates *rates = daemon->rates;
-	if (!put(rates, device, bandwidth, error))
-		return false;
-	if (bandwidth->inbound.average || bandwidth->outbound.average)
-		g_hash_table_replace(rates->by_device, g_strdup(device),
-				     g_memdup2(bandwidth, sizeof(*bandwidth)));
-	else
-		g_hash_table_remove(rates->by_device, device);
-	return true;
+	return set(daemon->rates, device, bandwidth, NULL, error);
+}
+
+bool rates_set_bridge(struct daemon *daemon, const char *bridge, const struct conf_bandwidth *bandwidth,
+		      const GArray *shares, GError **error)
+{
+	GArray *copy = g_array_new(FALSE, FALSE, sizeof(struct rate_share));
+	if (shares)
+		g_array_append_vals(copy, shares->data, shares->len);
+	return set(daemon->rates, bridge, bandwidth, copy, error);
+}
+
+bool rates_begin_bridge(const char *bridge, const struct conf_bandwidth *bandwidth, GError **error)
+{
+	g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(struct rate_share));
+	const struct limits limits = {*bandwidth, none};
+	return queue(bridge, &limits, NULL, error) &&
+	       (!has_table(&limits) || load_table(bridge, &limits, error));
+}
+
+void rates_end_bridge(const char *bridge, const struct conf_bandwidth *bandwidth)
+{
+	static const struct limits none;
+	g_autoptr(GError) error = NULL;
+	if (bandwidth->outbound.average && !load_table(bridge, &none, &error))
+		log_warning("%s", error->message);
 }
 
 void rates_sweep(struct daemon *daemon)
 {
+	static const struct limits none;
 	GHashTableIter iter;
 	void *device, *value;
 	g_hash_table_iter_init(&iter, daemon->rates->by_device);
 	while (g_hash_table_iter_next(&iter, &device, &value)) {
-		const struct conf_bandwidth *bandwidth = value;
 		g_autoptr(GError) error = NULL;
 		if (if_nametoindex(device))
 			continue;
-		if (bandwidth->outbound.average && !police(device, NULL, &error))
+		if (has_table(value) && !load_table(device, &none, &error))
 			log_warning("%s", error->message);
 		g_hash_table_iter_remove(&iter);
 	}

@@ -14,15 +14,6 @@
 
 /* --- Networks --------------------------------------------------------------------------------- */
 
-static void port_free(void *opaque)
-{
-	struct network_port *port = opaque;
-	g_free(port->owner_name);
-	g_free(port->group);
-	network_plug_clear(&port->plug);
-	g_free(port);
-}
-
 static void put_into_tables(struct network *network)
 {
 	g_hash_table_insert(network->all->by_uuid, network->uuid_text, network);
@@ -37,7 +28,7 @@ struct network *network_add(struct networks *networks, const struct conf_network
 	memcpy(network->uuid, conf->uuid, sizeof(network->uuid));
 	conf_uuid_format(conf->uuid, network->uuid_text);
 	network->name = g_strdup(conf->name);
-	network->ports = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, port_free);
+	network->ports = network_ports_new();
 	network->dnsmasq = network_dnsmasq_new(network);
 	put_into_tables(network);
 	return network;

@@ -95,11 +95,11 @@ static char *format(const struct network_port *port)
 		xml_leaf(&w, "group", port->group, NULL);
 	xml_empty(&w, "mac", "address", mac_format(port->mac, mac), NULL);
 	conf_virtualport_write(&w, &plug->virtualport);
-	conf_bandwidth_write(&w, &plug->bandwidth);
+	conf_bandwidth_write(&w, &plug->bandwidth, port->class);
 	conf_vlan_write(&w, &plug->vlan);
 	if (plug->isolated)
 		xml_empty(&w, "port", "isolated", "yes", NULL);
-	xml_empty(&w, "plug", "type", bridge ? "bridge" : "direct", bridge ? "bridge" : "dev", plug->link,
+	xml_empty(&w, "plug", "type", plug->own ? "network" : bridge ? "bridge" : "direct", bridge ? "bridge" : "dev", plug->link,
 		  "mode", bridge ? NULL : plug->mode, NULL);
 	xml_close(&w, "networkport");
 	return xml_writer_take(&w);
