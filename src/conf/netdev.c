@@ -152,6 +152,14 @@ static bool read_rate(const xmlNode *node, struct conf_rate *rate, GError **erro
 	return true;
 }
 
+const struct conf_bandwidth_field conf_bandwidth_fields[CONF_BANDWIDTH_FIELDS] = {
+#define FIELD(side, what)                                                                          \
+	{#side "." #what, #side, #what, offsetof(struct conf_bandwidth, side.what)}
+	FIELD(inbound, average), FIELD(inbound, peak), FIELD(inbound, burst), FIELD(inbound, floor),
+	FIELD(outbound, average), FIELD(outbound, peak), FIELD(outbound, burst),
+#undef FIELD
+};
+
 bool conf_bandwidth_read(const xmlNode *parent, struct conf_bandwidth *bandwidth, GError **error)
 {
 	const xmlNode *node = xml_child(parent, "bandwidth");

@@ -35,6 +35,13 @@ struct conf_bandwidth {
 	struct conf_rate inbound, outbound; /* as the guests see it: inbound is what they receive */
 };
 
+/* libvirt's names for typed parameters of limits, and which attribute of which element each is. */
+struct conf_bandwidth_field {
+	const char *name, *element, *attribute;
+	size_t offset; /* in struct conf_bandwidth: a uint64_t */
+};
+enum { CONF_BANDWIDTH_FIELDS = 7 };
+extern const struct conf_bandwidth_field conf_bandwidth_fields[CONF_BANDWIDTH_FIELDS];
 bool conf_bandwidth_read(const xmlNode *parent, struct conf_bandwidth *bandwidth, GError **error);
 /* `class` 0: not shown; of a port's queue otherwise. */
 void conf_bandwidth_write(struct xml_writer *w, const struct conf_bandwidth *bandwidth, unsigned class);

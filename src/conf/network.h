@@ -132,6 +132,22 @@ const struct conf_portgroup *conf_network_portgroup(const struct conf_network *n
 						    const char *name);
 const char *conf_forward_name(enum conf_forward forward);
 
+/* --- Ports (network_port.c) ------------------------------------------------------------------- */
+
+struct conf_network_port {
+	uint8_t uuid[16], owner_uuid[16], mac[6];
+	char *owner_name, *group; /* group NULL: none */
+	char *link;               /* the bridge or interface that it has; NULL: it is to get one */
+	struct conf_virtualport virtualport;
+	struct conf_bandwidth bandwidth;
+	struct conf_vlan vlan;
+	bool isolated;
+};
+/* NULL with *error set. */
+struct conf_network_port *conf_network_port_parse(const char *text, GError **error);
+struct conf_network_port *conf_network_port_read(const xmlNode *root, GError **error);
+void conf_network_port_free(struct conf_network_port *port);
+
 /* --- Live changes (network_update.c) ---------------------------------------------------------- */
 
 /* libvirt's numbers. */

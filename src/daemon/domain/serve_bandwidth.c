@@ -9,22 +9,10 @@
 
 enum { STRING_OKAY = 4, FLAGS = CHANGE_LIVE | CHANGE_CONFIG };
 
-/* libvirt's names; which attribute of which element each is. */
-static const struct {
-	const char *name, *element, *attribute;
-	size_t offset; /* in struct conf_bandwidth */
-} fields[] = {
-#define FIELD(side, what)                                                                          \
-	{#side "." #what, #side, #what, offsetof(struct conf_bandwidth, side.what)}
-	FIELD(inbound, average), FIELD(inbound, peak), FIELD(inbound, burst), FIELD(inbound, floor),
-	FIELD(outbound, average), FIELD(outbound, peak), FIELD(outbound, burst),
-#undef FIELD
-};
-
 struct wish {
 	char *device; /* the tap's name, or the card's MAC address */
-	bool said[G_N_ELEMENTS(fields)];
-	uint32_t values[G_N_ELEMENTS(fields)];
+	bool said[CONF_BANDWIDTH_FIELDS];
+	uint32_t values[CONF_BANDWIDTH_FIELDS];
 };
 
 static void wish_free(void *opaque)
@@ -80,15 +68,15 @@ static bool edit_bandwidth(xmlNode *root, void *opaque, GError **error)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "cannot find interface '%s'",
 				  wish->device);
 	xmlNode *bandwidth = child_of(node, "bandwidth");
-	for (unsigned i = 0; i < G_N_ELEMENTS(fields); i++) {
-		const xmlChar *attribute = (const xmlChar *)fields[i].attribute;
+	for (unsigned i = 0; i < CONF_BANDWIDTH_FIELDS; i++) {
+		const xmlChar *attribute = (const xmlChar *)conf_bandwidth_fields[i].attribute;
 		if (!wish->said[i])
 			continue;
-		xmlNode *side = child_of(bandwidth, fields[i].element);
+		xmlNode *side = child_of(bandwidth, conf_bandwidth_fields[i].element);
 		g_autofree char *text = g_strdup_printf("%u", wish->values[i]);
 		if (wish->values[i])
 			xmlSetProp(side, attribute, (const xmlChar *)text);
-		else if (!strcmp(fields[i].attribute, "average"))
+		else if (!strcmp(conf_bandwidth_fields[i].attribute, "average"))
 			drop_node(side);
 		else
 			xmlUnsetProp(side, attribute);
@@ -119,9 +107,9 @@ static bool read_params(struct wish *wish, const struct xdr_param *params, unsig
 {
 	for (unsigned i = 0; i < count; i++) {
 		unsigned k = 0;
-		while (k < G_N_ELEMENTS(fields) && strcmp(fields[k].name, params[i].name) != 0)
+		while (k < CONF_BANDWIDTH_FIELDS && strcmp(conf_bandwidth_fields[k].name, params[i].name) != 0)
 			k++;
-		if (k == G_N_ELEMENTS(fields) || params[i].type != XDR_PARAM_UINT)
+		if (k == CONF_BANDWIDTH_FIELDS || params[i].type != XDR_PARAM_UINT)
 			return virt_error(error, VIRT_FROM_NONE, VIRT_INVALID_ARG,
 					  "parameter '%s' of an interface is not supported, or no number",
 					  params[i].name);
@@ -154,7 +142,7 @@ void serve_domain_get_interface_parameters(
 	struct rpc_call *call, const struct remote_domain_get_interface_parameters_args *args)
 {
 	struct domain *dom = domain_find(call, &args->dom);
-	struct remote_domain_get_interface_parameters_ret ret = {.nparams = G_N_ELEMENTS(fields)};
+	struct remote_domain_get_interface_parameters_ret ret = {.nparams = CONF_BANDWIDTH_FIELDS};
 	struct params list = {.arena = rpc_call_arena(call)};
 	GError *error = NULL;
 	bool live, config;
@@ -167,9 +155,9 @@ void serve_domain_get_interface_parameters(
 		rpc_call_fail(call, error);
 		return;
 	}
-	for (unsigned i = 0; i < G_N_ELEMENTS(fields) && (int)i < args->nparams; i++)
-		params_add_uint(&list, fields[i].name,
-				*(const uint64_t *)((const char *)&nic->bandwidth + fields[i].offset));
+	for (unsigned i = 0; i < CONF_BANDWIDTH_FIELDS && (int)i < args->nparams; i++)
+		params_add_uint(&list, conf_bandwidth_fields[i].name,
+				*(const uint64_t *)((const char *)&nic->bandwidth + conf_bandwidth_fields[i].offset));
 	ret.params.count = list.count;
 	ret.params.items = list.items;
 	rpc_call_reply(call, &ret);

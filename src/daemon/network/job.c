@@ -20,6 +20,7 @@ static void release(struct network_job *job)
 	conf_network_free(job->conf);
 	conf_network_free(job->live);
 	char *const texts[] = {job->path, job->text, job->also, job->mark, job->mark_text, job->folder,
+			       job->port,
 			       job->listing, job->host.listing};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);

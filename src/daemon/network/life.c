@@ -167,6 +167,7 @@ static bool work_repair(struct network_job *job, GError **error)
 static void done_resume(struct network_job *job)
 {
 	job->network->live = g_steal_pointer(&job->conf);
+	network_ports_load(job->network);
 	network_is_up(job->network, &job->host);
 }
 
@@ -178,6 +179,7 @@ static void undo_resume(struct network_job *job)
 {
 	if (job->conf->bridge && if_nametoindex(job->conf->bridge)) {
 		job->network->live = g_steal_pointer(&job->conf);
+		network_ports_load(job->network);
 		network_retry_dnsmasq(job->network);
 		return;
 	}
@@ -290,6 +292,7 @@ static bool begin_stop(struct network_job *job, GError **error)
 		return false;
 	job->conf = conf_network_copy(network->live);
 	job->mark = network_file_active(network);
+	job->also = network_file_ports(network);
 	job->folder = network_run_folder(network->all);
 	/* Its end is no accident. */
 	network_watch_dnsmasq(network, 0);
@@ -298,7 +301,8 @@ static bool begin_stop(struct network_job *job, GError **error)
 
 static bool work_stop(struct network_job *job, GError **error)
 {
-	return network_down(job->conf, job->folder, error) && store_write_now(job->mark, NULL, error);
+	return network_down(job->conf, job->folder, error) && store_write_now(job->also, NULL, error) &&
+	       store_write_now(job->mark, NULL, error);
 }
 
 static void done_stop(struct network_job *job)

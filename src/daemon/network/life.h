@@ -9,6 +9,7 @@
 #define NETWORK_AUTOSTART      "networks-autostart"
 #define NETWORK_ACTIVE         "networks-active"
 #define NETWORK_RUN            "networks-run"
+#define NETWORK_PORTS          "networks-ports"
 
 /* --- Jobs (job.c) ----------------------------------------------------------------------------- */
 
@@ -35,6 +36,7 @@ struct network_job {
 	char *also;                 /* another file to be removed */
 	char *mark, *mark_text;     /* the file that says that the network is active */
 	char *folder;               /* of dnsmasq's files */
+	char *port;                 /* UUID of one */
 	char *listing;              /* of the rules, as they should be */
 	bool flag;                  /* autostart; restart: as the job means it */
 	struct network_host host;
@@ -71,6 +73,17 @@ void network_check_rules(struct network *network);
 void network_stop(struct network *network, struct rpc_call *call);
 /* The state is known of: `host` is taken. */
 void network_is_up(struct network *network, struct network_host *host);
+
+/* --- Ports that clients have made (port_store.c) ---------------------------------------------- */
+
+char *network_file_ports(const struct network *network);
+/* What is to be in that file; NULL: there are none. g_free(). */
+char *network_ports_text(const struct network *network);
+/* What the file says of an active network. */
+void network_ports_load(struct network *network);
+/* The UUID of a new port, or NULL with *error set. */
+const char *network_port_make(struct network *network, const struct conf_network_port *conf, GError **error);
+void network_port_write(struct xml_writer *w, const struct network_port *port);
 
 /* --- Watching (watch.c) ----------------------------------------------------------------------- */
 

@@ -104,6 +104,7 @@ struct network_port {
 	uint8_t owner_uuid[16];
 	uint8_t mac[6];
 	struct network_plug plug;
+	bool external;  /* made by a client, not for a domain's interface */
 	unsigned class; /* of the bridge's queue, if the port is sure of a bandwidth; 0: none */
 };
 
@@ -117,6 +118,7 @@ struct network_port_request {
 	const struct conf_vlan *vlan;
 	const struct conf_virtualport *virtualport;
 	const struct conf_bandwidth *bandwidth;
+	bool isolated;
 	const char *device;          /* of a pool of interfaces: the one that it has; NULL: it gets one */
 };
 /*
@@ -125,8 +127,11 @@ struct network_port_request {
  */
 struct network_port *network_port_open(struct networks *networks,
 				       const struct network_port_request *request, GError **error);
-/* By the text of its UUID, in any network; NULL: none. */
-const struct network_port *network_port_find(struct networks *networks, const char *uuid);
+/* Out of the table, with what it was sure of. */
+void network_port_close(struct network *network, const char *uuid);
+/* Other limits for a port. */
+bool network_port_limit(struct network *network, struct network_port *port,
+			const struct conf_bandwidth *bandwidth, GError **error);
 /* Of the ports that an owner has in any network only `uuids` stay. */
 void network_ports_keep(struct networks *networks, const uint8_t owner[16], const char *const *uuids);
 

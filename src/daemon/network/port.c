@@ -96,7 +96,7 @@ static bool make_plug(struct network *network, const struct conf_portgroup *grou
 	plug->link = g_strdup(link);
 	plug->own = conf_network_owns_bridge(conf);
 	plug->mtu = conf->mtu;
-	plug->isolated = conf->isolated;
+	plug->isolated = conf->isolated || request->isolated;
 	return apply_settings(plug, conf, group, request, error);
 }
 
@@ -256,14 +256,28 @@ struct network_port *network_port_open(struct networks *networks,
 	return put(network, port, error) ? port : NULL;
 }
 
-const struct network_port *network_port_find(struct networks *networks, const char *uuid)
+void network_port_close(struct network *network, const char *uuid)
 {
-	GHashTableIter iter;
-	void *network, *port = NULL;
-	g_hash_table_iter_init(&iter, networks->by_uuid);
-	while (!port && g_hash_table_iter_next(&iter, NULL, &network))
-		port = g_hash_table_lookup(((struct network *)network)->ports, uuid);
-	return port;
+	const struct network_port *port = g_hash_table_lookup(network->ports, uuid);
+	g_autoptr(GError) error = NULL;
+	bool shared = port && port->class;
+	g_hash_table_remove(network->ports, uuid);
+	if (shared && !network_ports_share(network, &error))
+		log_warning("network '%s': %s", network->name, error->message);
+}
+
+bool network_port_limit(struct network *network, struct network_port *port,
+			const struct conf_bandwidth *bandwidth, GError **error)
+{
+	const struct conf_bandwidth old = port->plug.bandwidth;
+	unsigned class = port->class;
+	port->plug.bandwidth = *bandwidth;
+	if (choose_share(network, port, error) &&
+	    ((!class && !port->class) || network_ports_share(network, error)))
+		return true;
+	port->plug.bandwidth = old;
+	port->class = class;
+	return false;
 }
 
 struct keeping {
@@ -275,7 +289,7 @@ static gboolean is_over(void *key, void *value, void *opaque)
 {
 	const struct network_port *port = value;
 	const struct keeping *keeping = opaque;
-	return memcmp(port->owner_uuid, keeping->owner, sizeof(port->owner_uuid)) == 0 &&
+	return !port->external && memcmp(port->owner_uuid, keeping->owner, sizeof(port->owner_uuid)) == 0 &&
 	       !g_strv_contains(keeping->uuids, port->uuid_text);
 }
 

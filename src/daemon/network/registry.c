@@ -278,7 +278,7 @@ static void start_all(struct networks *networks)
 struct networks *networks_new(struct daemon *daemon, GError **error)
 {
 	static const char *const folders[] = {NETWORK_DEFINED_FOLDER, NETWORK_AUTOSTART, NETWORK_ACTIVE,
-					      NETWORK_RUN, NULL};
+					      NETWORK_RUN, NETWORK_PORTS, NULL};
 	g_autofree char *defined = store_path(daemon, NETWORK_DEFINED_FOLDER, "", "");
 	bool first = !g_file_test(defined, G_FILE_TEST_EXISTS);
 	if (!store_make_folders(daemon, folders, error))
