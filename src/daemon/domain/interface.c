@@ -367,11 +367,33 @@ static bool restore(const struct domain *dom, const struct conf_domain_nic *nic,
 	return set_limits(dom, nic, nic->target, plug, error);
 }
 
-void interface_restore(struct domain *dom)
+/* `network` NULL: all cards. */
+static void restore_cards(const struct domain *dom, const char *network)
 {
 	for (unsigned i = 0; i < dom->live->nics->len; i++) {
+		const struct conf_domain_nic *nic = dom->live->nics->pdata[i];
 		g_autoptr(GError) error = NULL;
-		if (!restore(dom, dom->live->nics->pdata[i], &error))
+		if ((!network || g_strcmp0(nic->network, network) == 0) && !restore(dom, nic, &error))
 			log_warning("domain '%s': %s", dom->name, error->message);
+	}
+}
+
+void interface_restore(struct domain *dom)
+{
+	restore_cards(dom, NULL);
+}
+
+void interface_network_is_up(struct daemon *daemon, const char *network)
+{
+	GHashTableIter iter;
+	void *value;
+	/* Before there are domains, they are restored themselves. */
+	if (!daemon->domains)
+		return;
+	g_hash_table_iter_init(&iter, daemon->domains->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct domain *dom = value;
+		if (dom->live && dom->vmm)
+			restore_cards(dom, network);
 	}
 }

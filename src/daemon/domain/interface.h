@@ -21,3 +21,5 @@ bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 void interface_release(struct domain *dom);
 /* A domain of a former daemon: its ports are known again, and its taps where they belong. */
 void interface_restore(struct domain *dom);
+/* A network is up, perhaps with a new bridge: running domains' cards are plugged into it again. */
+void interface_network_is_up(struct daemon *daemon, const char *network);

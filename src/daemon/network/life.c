@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/domain/interface.h"
 #include "daemon/domain/store.h"
 #include "daemon/network/rate.h"
 #include "daemon/network/rules.h"
@@ -128,6 +129,7 @@ static void done_start(struct network_job *job)
 	struct network *network = job->network;
 	network->live = g_steal_pointer(&job->conf);
 	network_is_up(network, &job->host);
+	interface_network_is_up(network->all->daemon, network->name);
 	network_emit(network, NETWORK_STARTED);
 	struct remote_network_create_xml_ret ret = {network_wire(network)};
 	if (job->call)
@@ -209,8 +211,10 @@ static bool begin_heal(struct network_job *job, GError **error)
 
 static void done_heal(struct network_job *job)
 {
-	if (job->network->live)
-		network_is_up(job->network, &job->host);
+	if (!job->network->live)
+		return;
+	network_is_up(job->network, &job->host);
+	interface_network_is_up(job->network->all->daemon, job->network->name);
 }
 
 /* dnsmasq does not come up: again, and later each time. */

@@ -72,6 +72,18 @@ def check_shares(daemon):
     assert classes("limbr")["3"][1] == "5734Kbit", classes("limbr")
 
 
+def check_again(daemon):
+    """A network that stops and starts has its guests again, with what they are sure of."""
+    before, devices = classes("limbr"), re.findall(r"vnet\d+", daemon.said("domiflist", "vm"))
+    daemon.virsh("net-destroy", "lim")
+    assert "limbr" not in ether.ip("link") and len(devices) == 2
+    daemon.virsh("net-start", "lim")
+    for device in devices:
+        assert "master limbr" in ether.ip("link", "show", device)
+    assert classes("limbr") == before, classes("limbr")
+    assert daemon.said("net-port-list", "lim").count("-") > 8
+
+
 def check_refusals(daemon):
     put(daemon, NETWORK.format(name="free", limits="<outbound average='9'/>", number=8), "net-define")
     daemon.virsh("net-start", "free")
@@ -115,6 +127,7 @@ def main():
     with Daemon() as daemon:
         check_network(daemon)
         check_shares(daemon)
+        check_again(daemon)
         check_refusals(daemon)
         ether.ip("link", "add", "guest0", "type", "veth", "peer", "name", "guest1")
         ether.ip("link", "set", "guest0", "master", "limbr")
