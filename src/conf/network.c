@@ -62,13 +62,8 @@ static const char *const rows[] = {
 	"network/options/option value",
 };
 
-static const struct conf_only_value only_values[] = {
-	{"network/bridge", "macTableManager", "kernel"},
-};
-
 static const struct conf_grammar grammar = {
 	.rows = rows, .row_count = G_N_ELEMENTS(rows),
-	.only = only_values, .only_count = G_N_ELEMENTS(only_values),
 };
 
 bool conf_network_check_part(const xmlNode *node, const char *parent, GError **error)
@@ -217,6 +212,22 @@ static bool read_identity(struct conf_network *network, const xmlNode *root, GEr
 	       conf_yes_no(root, "trustGuestRxFilters", &network->trusts_filters, error);
 }
 
+static const char *const mac_tables[] = {NULL, "kernel", "libvirt"};
+
+static bool read_mac_table(struct conf_network *network, const xmlNode *node, GError **error)
+{
+	g_autofree char *text = node ? xml_attribute(node, "macTableManager") : NULL;
+	if (!text)
+		return true;
+	for (unsigned i = 1; i < G_N_ELEMENTS(mac_tables); i++) {
+		if (strcmp(mac_tables[i], text) == 0)
+			network->mac_table = i;
+	}
+	return network->mac_table ||
+	       conf_element_error(error, BERTH_ERR_INVALID, node,
+				  "macTableManager='%s' must be 'kernel' or 'libvirt'", text);
+}
+
 static bool read_bridge(struct conf_network *network, const xmlNode *root, GError **error)
 {
 	const xmlNode *node = xml_child(root, "bridge"), *mac = xml_child(root, "mac");
@@ -234,7 +245,7 @@ static bool read_bridge(struct conf_network *network, const xmlNode *root, GErro
 		return conf_element_error(error, BERTH_ERR_INVALID, node,
 					  "'%s' is no name for a bridge: " CONF_DEVICE_NAME_RULE,
 					  network->bridge);
-	if ((node && !conf_number(node, "delay", 0, 30, &delay, error)) ||
+	if (!read_mac_table(network, node, error) || (node && !conf_number(node, "delay", 0, 30, &delay, error)) ||
 	    (mtu && !conf_number(mtu, "size", 68, 65535, &size, error)))
 		return false;
 	network->delay_s = delay;
@@ -432,9 +443,10 @@ static void write_bridge(struct xml_writer *w, const struct conf_network *networ
 	g_snprintf(text, sizeof(text), "%u", network->delay_s);
 	if (ours)
 		xml_empty(w, "bridge", "name", network->bridge, "stp", network->stp ? "on" : "off", "delay",
-			  text, NULL);
+			  text, "macTableManager", mac_tables[network->mac_table], NULL);
 	else if (network->bridge)
-		xml_empty(w, "bridge", "name", network->bridge, NULL);
+		xml_empty(w, "bridge", "name", network->bridge, "macTableManager",
+			  mac_tables[network->mac_table], NULL);
 	g_snprintf(text, sizeof(text), "%u", network->mtu);
 	if (network->mtu)
 		xml_empty(w, "mtu", "size", text, NULL);

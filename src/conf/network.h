@@ -98,6 +98,8 @@ struct conf_network {
 	char *bridge;             /* NULL: to be chosen */
 	bool stp;
 	unsigned delay_s, mtu;    /* mtu 0: the kernel's */
+	/* Who fills the bridge's table of MAC addresses; LIBVIRT: we do, from the guests' documents. */
+	enum { CONF_MACS_UNSAID, CONF_MACS_KERNEL, CONF_MACS_LIBVIRT } mac_table;
 	char *mac;                /* NULL: to be chosen */
 	char *domain;
 	bool domain_local, says_domain_local;

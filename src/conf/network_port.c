@@ -25,7 +25,7 @@ static const char *const rows[] = {
 	"networkport/vlan trunk",
 	"networkport/vlan/tag id nativeMode",
 	"networkport/port isolated",
-	"networkport/plug type bridge dev mode",
+	"networkport/plug type bridge dev mode macTableManager",
 };
 
 /* libvirt's words, so that scripts find them. */

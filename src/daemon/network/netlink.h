@@ -86,6 +86,8 @@ bool netlink_link_set_mac(const char *name, const uint8_t mac[6], GError **error
 bool netlink_link_set_master(const char *name, const char *master, GError **error);
 /* Of a bridge's port: it reaches only ports that are not isolated. */
 bool netlink_port_set_isolated(const char *name, bool isolated, GError **error);
+/* A bridge's port that neither learns nor is flooded: behind it is `mac`, and nobody else. */
+bool netlink_port_set_mac(const char *name, const uint8_t mac[6], GError **error);
 
 /* --- Addresses -------------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 
@@ -201,16 +202,44 @@ bool netlink_link_set_master(const char *name, const char *master, GError **erro
 					  name, master);
 }
 
+/* A change of a bridge's port; the attributes are inside *nest. */
+static bool begin_port(struct netlink_message *m, const char *name, size_t *nest, GError **error)
+{
+	if (!begin_change(m, name, error))
+		return false;
+	struct ifinfomsg *info = NLMSG_DATA(&m->header);
+	info->ifi_family = AF_BRIDGE;
+	info->ifi_index = if_nametoindex(name);
+	m->header.nlmsg_type = RTM_SETLINK;
+	*nest = netlink_nest(m, IFLA_PROTINFO);
+	return true;
+}
+
+bool netlink_port_set_mac(const char *name, const uint8_t mac[6], GError **error)
+{
+	struct netlink_message m;
+	size_t nest;
+	/* A static entry of the bridge (NTF_MASTER), not an address of its own (NUD_PERMANENT). */
+	const struct ndmsg entry = {.ndm_family = AF_BRIDGE, .ndm_ifindex = if_nametoindex(name),
+				    .ndm_state = NUD_NOARP | NUD_REACHABLE, .ndm_flags = NTF_MASTER};
+	if (!begin_port(&m, name, &nest, error))
+		return false;
+	netlink_put_u8(&m, IFLA_BRPORT_LEARNING, 0);
+	netlink_put_u8(&m, IFLA_BRPORT_UNICAST_FLOOD, 0);
+	netlink_end(&m, nest);
+	if (!finish(&m, "take what it has learnt from", name, error))
+		return false;
+	netlink_begin(&m, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &entry, sizeof(entry));
+	netlink_put(&m, NDA_LLADDR, mac, 6);
+	return finish(&m, "tell the bridge who is behind", name, error);
+}
+
 bool netlink_port_set_isolated(const char *name, bool isolated, GError **error)
 {
 	struct netlink_message m;
-	if (!begin_change(&m, name, error))
+	size_t nest;
+	if (!begin_port(&m, name, &nest, error))
 		return false;
-	struct ifinfomsg *info = NLMSG_DATA(&m.header);
-	info->ifi_family = AF_BRIDGE;
-	info->ifi_index = if_nametoindex(name);
-	m.header.nlmsg_type = RTM_SETLINK;
-	size_t nest = netlink_nest(&m, IFLA_PROTINFO);
 	netlink_put_u8(&m, IFLA_BRPORT_ISOLATED, isolated);
 	netlink_end(&m, nest);
 	return finish(&m, "isolate", name, error);

@@ -88,6 +88,7 @@ struct network_plug {
 	const char *mode;   /* DIRECT: bridge, private, vepa, passthrough */
 	unsigned mtu;       /* 0: the kernel's */
 	bool isolated;
+	bool manages_macs;  /* the bridge learns nothing from its ports, and is told where guests are */
 	struct conf_vlan vlan;
 	struct conf_virtualport virtualport; /* present and openvswitch: `link` is such a bridge */
 	struct conf_bandwidth bandwidth;

@@ -96,6 +96,7 @@ static bool make_plug(struct network *network, const struct conf_portgroup *grou
 	plug->link = g_strdup(link);
 	plug->own = conf_network_owns_bridge(conf);
 	plug->mtu = conf->mtu;
+	plug->manages_macs = conf->mac_table == CONF_MACS_LIBVIRT;
 	plug->isolated = conf->isolated || request->isolated;
 	return apply_settings(plug, conf, group, request, error);
 }

@@ -35,7 +35,8 @@ void network_port_write(struct xml_writer *w, const struct network_port *port)
 	if (plug->isolated)
 		xml_empty(w, "port", "isolated", "yes", NULL);
 	xml_empty(w, "plug", "type", plug->own ? "network" : bridge ? "bridge" : "direct",
-		  bridge ? "bridge" : "dev", plug->link, "mode", bridge ? NULL : plug->mode, NULL);
+		  bridge ? "bridge" : "dev", plug->link, "mode", bridge ? NULL : plug->mode,
+		  "macTableManager", plug->manages_macs ? "libvirt" : NULL, NULL);
 	xml_close(w, "networkport");
 }
 

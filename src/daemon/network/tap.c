@@ -94,6 +94,7 @@ bool tap_plug_in(const struct tap_request *request, const char *name, GError **e
 				 "one of Open vSwitch needs <virtualport type='openvswitch'/>", plug->link,
 				 plug->link);
 	return netlink_link_set_master(name, plug->link, error) &&
+	       (!plug->manages_macs || netlink_port_set_mac(name, request->guest_mac, error)) &&
 	       (!plug->isolated || netlink_port_set_isolated(name, true, error));
 }
 

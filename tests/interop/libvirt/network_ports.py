@@ -7,6 +7,7 @@ import signal
 
 import ether
 import libvirt
+import netspace
 from private import Daemon
 from real_libvirtd import Libvirtd
 
@@ -16,6 +17,10 @@ NETWORKS = ["""<network><name>net</name><bridge name='netbr'/><ip address='10.77
 <portgroup name='slow'><bandwidth><inbound average='100'/></bandwidth></portgroup></network>""",
             """<network><name>pool</name><forward mode='passthrough'><interface dev='low0'/></forward></network>""",
             """<network><name>seg</name><forward mode='bridge'/><bridge name='segbr'/></network>"""]
+DOMAIN = """<domain type='qemu'><name>vm</name><memory>65536</memory><os><type machine='q35'>hvm</type></os>
+<devices><interface type='network'><mac address='52:54:00:00:00:77'/><source network='told'/>
+<model type='virtio'/></interface></devices></domain>"""
+TOLD = "<network><name>told</name><bridge name='toldbr' stp='off' macTableManager='libvirt'/></network>"
 ID = "4c5fee07-738d-4c89-bf78-9d32e4d3260{}"
 OWNER = "<owner><name>me</name><uuid>190f03e2-cc32-4aad-b5f6-7e351c69b6e5</uuid></owner>"
 PORT = "<networkport><uuid>" + ID + "</uuid>" + OWNER + "<mac address='52:54:00:00:00:0{}'/>{}</networkport>"
@@ -81,6 +86,27 @@ def changes(conn):
     return result
 
 
+def check_told(daemon):
+    """A bridge whose MAC addresses are managed learns nothing from a guest's port, and is told who is there.
+    (libvirtd does so only on kernels with VLAN filtering, which it switches on.)"""
+    path = os.path.join(daemon.top, "x.xml")
+    for xml, command in ((TOLD, "net-create"), (DOMAIN, "define")):
+        with open(path, "w") as file:
+            file.write(xml)
+        daemon.virsh(command, path)
+    daemon.virsh("start", "vm", "--paused")
+    device = re.search(r"vnet\d+", daemon.said("domiflist", "vm")).group()
+    port = netspace.run("bridge", "-d", "link", "show", "dev", device)
+    assert " learning off" in port and " flood off" in port and "mcast_flood on" in port, port
+    assert "52:54:00:00:00:77 master toldbr" in netspace.run("bridge", "fdb", "show", "dev", device)
+    assert "macTableManager='libvirt'" in daemon.said("net-dumpxml", "told")
+    uuid = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", daemon.said("net-port-list", "told")).group()
+    assert "<plug type='network' bridge='toldbr' macTableManager='libvirt'/>" in \
+        daemon.said("net-port-dumpxml", "told", "--port", uuid)
+    daemon.virsh("destroy", "vm")
+    daemon.virsh("net-destroy", "told")
+
+
 def run(uri, function):
     conn = libvirt.open(uri)
     if function is outcomes:
@@ -122,6 +148,7 @@ def main():
         got = [run(daemon.uri(), outcomes), run(daemon.uri(), changes)]
         for ours, theirs in zip(got[0] + got[1], wanted[0] + wanted[1]):
             assert ours == theirs, f"{ours}\nlibvirt: {theirs}"
+        check_told(daemon)
         check_kept(daemon)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, missing

@@ -20,7 +20,7 @@ WRONG = [
     ("<forward mode='hostdev'/>", "does not support mode='hostdev'"),
     ("<forward mode='fly'/>", "does not support mode='fly'"),
     ("<bridge zone='public'/>", "does not support the attribute 'zone'"),
-    ("<bridge macTableManager='libvirt'/>", "macTableManager='libvirt', only 'kernel'"),
+    ("<bridge macTableManager='me'/>", "must be 'kernel' or 'libvirt'"),
     ("<bridge name='a name'/>", "'a name' is no name for a bridge"),
     ("<domain name='x' register='yes'/>", "does not support the attribute 'register'"),
     ("<colour/>", "does not support <colour> in <network>"),
