@@ -57,6 +57,15 @@ static void try_update(const char *text, uint8_t choice)
 	assert(again);
 }
 
+static void try_port(const char *text)
+{
+	g_autoptr(GError) error = NULL;
+	struct conf_network_port *port = conf_network_port_parse(text, &error);
+	assert(!port == !!error);
+	assert(!port || (port->owner_name && !(port->mac[0] & 1)));
+	conf_network_port_free(port);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size)
@@ -72,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_update(text, *data & 0x7f);
 	} else {
 		try_network(text);
+		try_port(text);
 	}
 	return 0;
 }
