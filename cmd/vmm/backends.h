@@ -55,6 +55,8 @@ bool backends_change_medium(struct backends *b, struct backend_disk *disk, struc
 /* --- disks.c ------------------------------------------------------------------------------------ */
 void disks_init(struct backends *b);
 void disks_clear(struct backends *b);
+/* The disk is out of the list before its images are closed, which takes a while: commands may come meanwhile. */
+void disks_remove(struct backends *b, struct backend_disk *disk);
 bool disks_add_object(struct backends *b, const struct conf_item *item, GError **error);
 bool disks_add_throttle(struct backends *b, const struct conf_item *item, GError **error);
 /* False: nodes use it. An id that is of no group is fine. */

@@ -77,6 +77,13 @@ bool disks_remove_throttle(struct backends *b, const char *id)
 	return !throttle_group_is_shared(group) && g_ptr_array_remove_index(b->throttles, place);
 }
 
+void disks_remove(struct backends *b, struct backend_disk *disk)
+{
+	guint place;
+	if (g_ptr_array_find(b->disks, disk, &place))
+		disk_free(g_ptr_array_steal_index(b->disks, place));
+}
+
 void disks_clear(struct backends *b)
 {
 	block_jobs_free(b->jobs);

@@ -206,7 +206,7 @@ static json_t *run_blockdev_del(void *opaque, const json_t *args, GError **error
 	unsigned own = disks_image(disk) == block_below_filters(disk->named) ? 2 : 1;
 	if (disk_user(vmm, disk) || disk->named->references > own || disk->named->job)
 		return qmp_error(error, QMP_ERROR_GENERIC, "Node %s is in use", name);
-	g_ptr_array_remove(vmm->backends.disks, disk);
+	disks_remove(&vmm->backends, disk);
 	return NULL;
 }
 

@@ -46,7 +46,8 @@ struct block_node *block_graph_find(struct block_graph *graph, const char *node_
 {
 	for (unsigned i = 0; graph && i < graph->nodes->len; i++) {
 		struct block_node *node = graph->nodes->pdata[i];
-		if (strcmp(node->node_name, node_name) == 0)
+		/* One that is being closed, which takes a while, is nobody's any more. */
+		if (node->references && strcmp(node->node_name, node_name) == 0)
 			return node;
 	}
 	return NULL;
