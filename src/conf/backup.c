@@ -97,12 +97,14 @@ static bool read_image(const struct conf_backup *backup, struct conf_backup_disk
 		return conf_domain_error(error, BERTH_ERR_INVALID, xml_child(node, other),
 					 "a backup of mode %s has a <%s>", backup->pull ? "pull" : "push", wanted);
 	if (type && strcmp(type, "file") != 0 && strcmp(type, "block") != 0)
-		return conf_domain_error(error, BERTH_ERR_INVALID, node, "unsupported disk backup type '%s'", type);
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "unsupported disk backup type '%s'",
+					 type);
 	disk->block = g_strcmp0(type, "block") == 0;
 	disk->file = conf_domain_child_attribute(node, wanted, disk->block ? "dev" : "file");
 	disk->format = conf_domain_child_attribute(node, "driver", "type");
 	if (disk->file && *disk->file != '/')
-		return conf_domain_error(error, BERTH_ERR_INVALID, node, "'%s' is no absolute path", disk->file);
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "'%s' is no absolute path",
+					 disk->file);
 	return (disk->file || !xml_child(node, wanted)) ||
 	       conf_domain_error(error, BERTH_ERR_INVALID, xml_child(node, wanted), "its %s is missing",
 				 disk->block ? "dev" : "file");
@@ -126,7 +128,8 @@ static bool read_disk(struct conf_backup *backup, const xmlNode *node, GError **
 	g_autofree char *wanted = xml_attribute(node, "backup"), *mode = xml_attribute(node, "backupmode");
 	disk->name = xml_attribute(node, "name");
 	if (!disk->name)
-		return conf_domain_error(error, BERTH_ERR_INVALID, node, "missing name from disk backup element");
+		return conf_domain_error(error, BERTH_ERR_INVALID, node,
+					 "missing name from disk backup element");
 	if (!CONF_DOMAIN_ONE_OF(node, "backup", wanted, error, "yes", "no") ||
 	    !CONF_DOMAIN_ONE_OF(node, "backupmode", mode, error, "full", "incremental"))
 		return false;
@@ -153,7 +156,8 @@ static bool read_all(struct conf_backup *backup, const xmlNode *root, bool inter
 	if (!conf_grammar_check(internal ? &own_grammar : &grammar, root, error))
 		return false;
 	if (mode && strcmp(mode, "push") != 0 && strcmp(mode, "pull") != 0)
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, root, "unknown backup mode '%s'", mode);
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, root, "unknown backup mode '%s'",
+					 mode);
 	backup->pull = g_strcmp0(mode, "pull") == 0;
 	backup->reuse = g_strcmp0(reuse, "yes") == 0;
 	backup->incremental = xml_child_text(root, "incremental");
@@ -195,7 +199,8 @@ static void format_disk(struct xml_writer *w, const struct conf_backup *backup,
 	if (disk->format)
 		xml_empty(w, "driver", "type", disk->format, NULL);
 	if (disk->file)
-		xml_empty(w, backup->pull ? "scratch" : "target", disk->block ? "dev" : "file", disk->file, NULL);
+		xml_empty(w, backup->pull ? "scratch" : "target", disk->block ? "dev" : "file", disk->file,
+			  NULL);
 	xml_close(w, "disk");
 }
 
@@ -230,10 +235,12 @@ static bool align_disk(const struct conf_backup *backup, struct conf_backup_disk
 	if (!conf_domain_disk_has_medium(disk))
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "disk '%s' has no media", said->name);
 	if (said->partial && !said->incremental && !backup->incremental)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "'incremental' backup mode of disk '%s' requires "
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "'incremental' backup mode of disk '%s' requires "
 				 "setting 'incremental' field for disk or backup", said->name);
 	if (!said->file && (disk->source.kind != CONF_SOURCE_FILE || said->block))
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED, "refusing to generate file name for disk '%s'",
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "refusing to generate file name for disk '%s'",
 				 said->name);
 	if (!said->file)
 		said->file = g_strdup_printf("%s.%s", disk->file, suffix);
@@ -266,7 +273,8 @@ static bool check_names(const struct conf_backup *backup, const struct conf_doma
 		if (!its || strcmp(its->target, disk->name) != 0)
 			return error_set(error, BERTH_ERR_NOT_SUPPORTED, "no disk named '%s'", disk->name);
 		if (find_said(backup, disk->name) != disk)
-			return error_set(error, BERTH_ERR_NOT_SUPPORTED, "disk '%s' specified twice", disk->name);
+			return error_set(error, BERTH_ERR_NOT_SUPPORTED, "disk '%s' specified twice",
+					 disk->name);
 	}
 	return domain->disks->len || error_set(error, BERTH_ERR_NOT_SUPPORTED,
 					       "domain must have at least one disk to perform backup");

@@ -30,8 +30,8 @@ struct conf_backup {
 };
 
 /*
- * Errors name element and line. `internal`: from the daemon's own file, with what only that has. Free with the
- * function below.
+ * Errors name element and line. `internal`: from the daemon's own file, with what only that has. Free with
+ * the function below.
  */
 struct conf_backup *conf_backup_parse(const char *text, bool internal, GError **error);
 void conf_backup_free(struct conf_backup *backup);

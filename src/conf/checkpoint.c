@@ -157,7 +157,8 @@ static bool align_disk(struct conf_checkpoint *checkpoint, const struct conf_dom
 	       error_set(error, BERTH_ERR_NOT_SUPPORTED, "disk '%s' is empty or readonly", said->name);
 }
 
-bool conf_checkpoint_align(struct conf_checkpoint *checkpoint, const struct conf_domain *domain, GError **error)
+bool conf_checkpoint_align(struct conf_checkpoint *checkpoint, const struct conf_domain *domain,
+			   GError **error)
 {
 	if (!domain->disks->len)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,

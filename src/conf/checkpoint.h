@@ -29,4 +29,5 @@ char *conf_checkpoint_format(const struct conf_checkpoint *checkpoint, bool doma
  * Every disk of `domain` gets its place in the list. If none is named, all that can be written to have a
  * bitmap, of the checkpoint's name; else only those that are named.
  */
-bool conf_checkpoint_align(struct conf_checkpoint *checkpoint, const struct conf_domain *domain, GError **error);
+bool conf_checkpoint_align(struct conf_checkpoint *checkpoint, const struct conf_domain *domain,
+			   GError **error);

@@ -69,7 +69,8 @@ void conf_moment_format(const struct conf_moment *moment, const char *state, str
 
 void conf_moment_format_domain(const struct conf_moment *moment, struct xml_writer *w)
 {
-	g_autoptr(xmlDoc) domain = moment->domain ? xml_parse(moment->domain, "domain_definition", NULL) : NULL;
+	g_autoptr(xmlDoc) domain = moment->domain ? xml_parse(moment->domain, "domain_definition",
+							      NULL) : NULL;
 	if (domain)
 		xml_tree(w, xmlDocGetRootElement(domain));
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What libvirt's XML says alike of snapshots and checkpoints: a moment of a domain, and its place in a tree. */
+/*
+ * What libvirt's XML says alike of snapshots and checkpoints: a moment of a domain, and its place in a tree.
+ */
 #pragma once
 
 #include "codec/xml.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/blockjob.h"
 
+#include "daemon/domain/backup.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/notify.h"
 
@@ -61,6 +62,8 @@ void block_job_event(struct domain *dom, const char *event, const json_t *data)
 	enum notify_block_job status = strcmp(event, "BLOCK_JOB_READY") == 0 ? BLOCK_JOB_IS_READY
 		: strcmp(event, "BLOCK_JOB_CANCELLED") == 0 ? BLOCK_JOB_IS_CANCELLED
 		: failed ? BLOCK_JOB_HAS_FAILED : BLOCK_JOB_IS_COMPLETED;
+	if (type == BLOCK_JOB_BACKUP)
+		backup_job_ended(dom, disk->target, status, data);
 	struct ended *ended = g_new(struct ended, 1);
 	*ended = (struct ended){domain_pin(dom), g_strdup(disk->target), g_strdup(disk->file), type, status};
 	/* Who hears that it is over may look at the document, which must be right by then. */

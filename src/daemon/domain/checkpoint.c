@@ -121,7 +121,8 @@ int64_t checkpoint_bitmap_size(const struct conf_domain_disk *disk, const json_t
 									   : NULL;
 	if (is_whole(found))
 		return MAX(json_integer_value(json_object_get(found, "count")), 0);
-	virt_error(error, VIRT_FROM_QEMU, VIRT_CHECKPOINT_INCONSISTENT, "missing or broken bitmap '%s' for disk '%s'",
+	virt_error(error, VIRT_FROM_QEMU, VIRT_CHECKPOINT_INCONSISTENT,
+		   "missing or broken bitmap '%s' for disk '%s'",
 		   bitmap, disk->target);
 	return -1;
 }

@@ -17,8 +17,8 @@ struct conf_checkpoint *checkpoint_find(const struct domain *dom, const char *na
 /* Everything that can be known before the VMM is asked; parent, time and document are filled in. */
 bool checkpoint_prepare(const struct domain *dom, struct conf_checkpoint *checkpoint, GError **error);
 /*
- * What a transaction does to make its bitmaps. `blocks` is the VMM's answer to query-block. Fails if a disk of
- * the checkpoint is not there.
+ * What a transaction does to make its bitmaps. `blocks` is the VMM's answer to query-block. Fails if a disk
+ * of the checkpoint is not there.
  */
 bool checkpoint_add_actions(const struct domain *dom, const struct conf_checkpoint *checkpoint,
 			    const json_t *blocks, json_t *actions, GError **error);

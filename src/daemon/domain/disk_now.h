@@ -15,6 +15,7 @@ struct disk_now {
 	const char *node;    /* the name of the node that is the image */
 	const char *file, *format;
 	const char *backing; /* or NULL */
+	uint64_t size;       /* bytes, as the guest sees it */
 	const json_t *bitmaps; /* dirty bitmaps with names: an array of BlockDirtyInfo, or NULL */
 };
 

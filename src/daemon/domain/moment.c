@@ -19,7 +19,8 @@ struct conf_moment *moments_need(const struct moments *moments, const char *name
 {
 	struct conf_moment *moment = moments_find(moments, name);
 	if (!moment)
-		virt_error(error, VIRT_FROM_QEMU, moments->kind->missing, "no domain %s with matching name '%s'",
+		virt_error(error, VIRT_FROM_QEMU, moments->kind->missing,
+			   "no domain %s with matching name '%s'",
 			   moments->kind->noun, name);
 	return moment;
 }

@@ -42,7 +42,10 @@ void moments_forget(const struct domain *dom, struct moments *moments);
 /* For one that a client tells of: its parent is a known one, and not itself, straight or over others. */
 bool moments_check_parent(const struct moments *moments, const struct conf_moment *moment, GError **error);
 
-/* libvirt's flags that both kinds have. The first means the opposite for a domain: only those without a parent. */
+/*
+ * libvirt's flags that both kinds have. The first means the opposite for a domain: only those without a
+ * parent.
+ */
 enum { MOMENTS_ROOTS = 1, MOMENTS_DESCENDANTS = 1, MOMENTS_LEAVES = 4, MOMENTS_NO_LEAVES = 8 };
 /*
  * Those (borrowed) of the domain or, with `root`, below that one, parents before their children. The caller

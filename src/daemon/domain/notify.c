@@ -12,7 +12,7 @@ enum {
 	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
 	ID_BLOCK_JOB = 8, ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13,
 	ID_DEVICE_REMOVED = 15, ID_BLOCK_JOB_2 = 16,
-	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24,
+	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_JOB_COMPLETED = 21, ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24,
 };
 
 static void emit(struct domain *dom, int id, enum remote_procedure procedure, const void *body,
@@ -79,6 +79,13 @@ void notify_block_job(struct domain *dom, const char *target, const char *file, 
 	struct remote_domain_event_block_job_2_args by_target = {
 		.dom = body.dom, .dst = (char *)target, .type = type, .status = status};
 	emit(dom, ID_BLOCK_JOB_2, REMOTE_DOMAIN_EVENT_BLOCK_JOB_2, &by_target, &by_target.callback);
+}
+
+void notify_job_completed(struct domain *dom, struct xdr_param *params, uint32_t count)
+{
+	struct remote_domain_event_callback_job_completed_args body = {
+		.dom = domain_wire(dom), .params = {count, params}};
+	emit(dom, ID_JOB_COMPLETED, REMOTE_DOMAIN_EVENT_CALLBACK_JOB_COMPLETED, &body, &body.callback);
 }
 
 void notify_threshold(struct domain *dom, const char *target, const char *file, uint64_t threshold,

@@ -2,6 +2,7 @@
 /* What a VMM tells, and what clients hear of it. */
 #pragma once
 
+#include "codec/xdr.h"
 #include "daemon/domain/domain.h"
 
 #include <jansson.h>
@@ -28,4 +29,6 @@ enum notify_block_job {
 };
 void notify_block_job(struct domain *dom, const char *target, const char *file, int type,
 		      enum notify_block_job status);
+/* A long job has ended; `params` are those of domjobinfo --completed. */
+void notify_job_completed(struct domain *dom, struct xdr_param *params, uint32_t count);
 void notify_media(struct domain *dom, const char *alias, const char *before, const char *after);

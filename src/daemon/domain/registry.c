@@ -3,6 +3,7 @@
 #include "daemon/domain/domain.h"
 
 #include "base/log.h"
+#include "daemon/domain/backup.h"
 #include "daemon/domain/checkpoint.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/interface.h"
@@ -21,6 +22,7 @@ static void domain_free(struct domain *dom)
 	domain_drop_jobs(dom);
 	conf_domain_free(dom->definition);
 	conf_domain_free(dom->live);
+	backup_forget(dom);
 	moments_free(dom->snapshots);
 	moments_free(dom->checkpoints);
 	g_free(dom->name);

@@ -34,7 +34,8 @@ static struct conf_checkpoint *find(struct rpc_call *call, const struct remote_d
 static struct remote_domain_checkpoint *wire_list(struct rpc_call *call, const struct domain *dom,
 						  const GPtrArray *chosen)
 {
-	struct remote_domain_checkpoint *list = arena_alloc(rpc_call_arena(call), chosen->len * sizeof(*list));
+	struct remote_domain_checkpoint *list = arena_alloc(rpc_call_arena(call),
+							    chosen->len * sizeof(*list));
 	for (unsigned i = 0; i < chosen->len; i++)
 		list[i] = wire_of(dom, ((const struct conf_moment *)chosen->pdata[i])->name);
 	return list;
@@ -124,7 +125,8 @@ static void set_sizes(const struct domain *dom, struct conf_checkpoint *checkpoi
 		struct conf_checkpoint_disk *disk = checkpoint->disks->pdata[i];
 		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
 		/* As libvirt: one whose bitmap is not whole has no size. */
-		disk->size = its && disk->bitmap ? checkpoint_bitmap_size(its, blocks, disk->bitmap, NULL) : -1;
+		disk->size = its && disk->bitmap ? checkpoint_bitmap_size(its, blocks, disk->bitmap,
+									  NULL) : -1;
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "daemon/domain/agent_call.h"
+#include "daemon/domain/backup.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/dump.h"
@@ -312,7 +313,7 @@ void serve_domain_get_job_info(struct rpc_call *call,
 {
 	struct domain *dom = domain_find(call, &args->dom);
 	struct remote_domain_get_job_info_ret ret = {.type = JOB_NONE};
-	if (!dom)
+	if (!dom || backup_reply_info(call, dom))
 		return;
 	if (dom->dump) {
 		struct dump_progress now;
@@ -346,7 +347,8 @@ void serve_domain_get_job_stats(struct rpc_call *call,
 	enum { COMPLETED = 1, KEEP_COMPLETED = 2 };
 	struct domain *dom = domain_find(call, &args->dom);
 	struct remote_domain_get_job_stats_ret ret = {.type = JOB_NONE};
-	if (!dom || !rpc_call_check_flags(call, args->flags, COMPLETED | KEEP_COMPLETED))
+	if (!dom || !rpc_call_check_flags(call, args->flags, COMPLETED | KEEP_COMPLETED) ||
+	    backup_reply_stats(call, dom, args->flags & COMPLETED, args->flags & KEEP_COMPLETED))
 		return;
 	if (dom->dump && !(args->flags & COMPLETED)) {
 		struct params params = dump_stats(call, dom);
@@ -362,7 +364,8 @@ static void abort_job(struct rpc_call *call, const struct remote_domain *wire, u
 	enum { POSTCOPY = 1 };
 	struct domain *dom = domain_find(call, wire);
 	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, flags, POSTCOPY) || !domain_runs(call, dom))
+	if (!dom || !rpc_call_check_flags(call, flags, POSTCOPY) || !domain_runs(call, dom) ||
+	    backup_abort(call, dom))
 		return;
 	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "%s",
 		   dom->dump ? "cannot abort memory-only dump" : "no job is active on the domain");

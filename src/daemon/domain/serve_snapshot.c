@@ -101,7 +101,8 @@ void serve_domain_snapshot_list_names(struct rpc_call *call,
 		return;
 	g_autoptr(GPtrArray) names = select_names(dom, NULL, args->flags);
 	rpc_call_reply(call, &(struct remote_domain_snapshot_list_names_ret){
-				     {MIN(names->len, (unsigned)MAX(args->maxnames, 0)), (char **)names->pdata}});
+				     {MIN(names->len, (unsigned)MAX(args->maxnames, 0)),
+				      (char **)names->pdata}});
 }
 
 void serve_domain_snapshot_num_children(struct rpc_call *call,
@@ -122,7 +123,8 @@ void serve_domain_snapshot_list_children_names(
 		return;
 	g_autoptr(GPtrArray) names = select_names(dom, args->snap.name, args->flags);
 	rpc_call_reply(call, &(struct remote_domain_snapshot_list_children_names_ret){
-				     {MIN(names->len, (unsigned)MAX(args->maxnames, 0)), (char **)names->pdata}});
+				     {MIN(names->len, (unsigned)MAX(args->maxnames, 0)),
+				      (char **)names->pdata}});
 }
 
 static struct remote_snapshot *wire_list(struct rpc_call *call, const struct domain *dom,

@@ -319,7 +319,8 @@ static bool check_files(const struct making *making, GError **error)
 	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
 		const struct conf_snapshot_disk *disk = making->snapshot->disks->pdata[i];
 		any |= disk->where != CONF_SNAPSHOT_NONE;
-		if (disk->where != CONF_SNAPSHOT_EXTERNAL || g_file_test(disk->file, G_FILE_TEST_EXISTS) == reuse)
+		if (disk->where != CONF_SNAPSHOT_EXTERNAL ||
+		    g_file_test(disk->file, G_FILE_TEST_EXISTS) == reuse)
 			continue;
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 				  reuse ? "the image '%s', which is to be used again, is not there"
@@ -392,7 +393,8 @@ static bool check_redefined(const struct domain *dom, struct conf_snapshot *snap
 		error_set(&cause, BERTH_ERR_INVALID, "definition for snapshot %s must use uuid %s",
 			  snapshot->moment.name, dom->uuid_text);
 	else if (then)
-		conf_snapshot_align(snapshot, then, external ? CONF_SNAPSHOT_EXTERNAL : CONF_SNAPSHOT_INTERNAL,
+		conf_snapshot_align(snapshot, then, external
+				    ? CONF_SNAPSHOT_EXTERNAL : CONF_SNAPSHOT_INTERNAL,
 				    &cause);
 	conf_domain_free(then);
 	return !cause || virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED, "%s", cause->message);

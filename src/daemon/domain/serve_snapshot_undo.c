@@ -188,7 +188,8 @@ static void run_revert(struct domain_job *job)
 	}
 	if (memcmp(job->conf->uuid, dom->uuid, sizeof(dom->uuid)) != 0 ||
 	    strcmp(job->conf->name, dom->name) != 0) {
-		fail_with(job, VIRT_OPERATION_INVALID, "the snapshot is of a domain with another name or uuid");
+		fail_with(job, VIRT_OPERATION_INVALID,
+			  "the snapshot is of a domain with another name or uuid");
 		return;
 	}
 	g_autofree char *path = store_path(dom->all->daemon, "domains", dom->uuid_text, ".xml");

@@ -85,7 +85,8 @@ static void on_undone(void *opaque, json_t *result, const GError *error)
 {
 	struct steps *steps = opaque;
 	if (error)
-		log_warning("domain '%s': a change cannot be taken back: %s", steps->dom->name, error->message);
+		log_warning("domain '%s': a change cannot be taken back: %s", steps->dom->name,
+			    error->message);
 	undo(steps);
 }
 
@@ -102,7 +103,8 @@ static void on_step(void *opaque, json_t *result, const GError *error)
 		run_next(steps);
 		return;
 	}
-	virt_error(&steps->error, VIRT_FROM_QEMU, VIRT_INTERNAL, "unable to execute QEMU command '%s': %s", command,
+	virt_error(&steps->error, VIRT_FROM_QEMU, VIRT_INTERNAL, "unable to execute QEMU command '%s': %s",
+		   command,
 		   error->message);
 	undo(steps);
 }

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/backup.h"
 #include "daemon/domain/cgroup.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_now.h"
@@ -113,6 +114,7 @@ static void ended(struct vmm *vmm)
 	dom->state = DOMAIN_SHUTOFF;
 	dom->id = -1;
 	dom->vmm = NULL;
+	backup_domain_ended(dom);
 	dom->balloon_kib = 0;
 	dom->stop_reason = 0;
 	dom->rebooting = false;
@@ -568,6 +570,7 @@ bool vmm_attach(struct domain *dom)
 		dump_recall(dom);
 		vcpus_settle(dom);
 		disk_now_refresh_all(dom);
+		backup_recall(dom);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */
 		give_up(vmm);

@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virsh's checkpoints, as qemu-img sees their bitmaps, while the disk is written to over NBD."""
+"""
+virsh's checkpoints and backups, as qemu-img and nbdinfo see them, while the disks are written to over NBD.
+"""
 import json
 import os
 import signal
 import subprocess
+import tempfile
 import xml.etree.ElementTree as ElementTree
+
+import event_loop
+import libvirt
 
 from private import Daemon
 
@@ -19,7 +25,8 @@ XML = """<domain type='qemu'><name>back</name>
 <disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk></devices></domain>"""
 COVERS = """DOMAIN_CHECKPOINT_CREATE_XML DOMAIN_CHECKPOINT_GET_XML_DESC DOMAIN_LIST_ALL_CHECKPOINTS
 DOMAIN_CHECKPOINT_LIST_ALL_CHILDREN DOMAIN_CHECKPOINT_LOOKUP_BY_NAME DOMAIN_CHECKPOINT_GET_PARENT
-DOMAIN_CHECKPOINT_DELETE"""
+DOMAIN_CHECKPOINT_DELETE DOMAIN_BACKUP_BEGIN DOMAIN_BACKUP_GET_XML_DESC DOMAIN_GET_JOB_STATS DOMAIN_ABORT_JOB"""
+SIZE, BLOCK = 8 << 20, 64 << 10
 NODES = {"one": "drive-virtio-disk0", "two": "drive-sata0-0-0"}
 
 
@@ -28,6 +35,14 @@ class Domain:
 
     def __init__(self, daemon):
         self.daemon = daemon
+        self.holds = {disk: bytearray(SIZE) for disk in NODES}  # what has been written
+        self.ended = []  # how backups ended: libvirt's parameters
+
+    def listen(self):
+        event_loop.begin()
+        self.conn = libvirt.open(self.daemon.uri())
+        self.conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
+                                         lambda c, dom, params, o: self.ended.append(params), None)
 
     def path(self, name):
         return os.path.join(self.daemon.top, name)
@@ -52,12 +67,30 @@ class Domain:
         self.export(disk)
         self.io(f"nbd+unix:///w?socket={socket}", f"write -q -P {pattern} {where * 64}k 64k")
         self.qmp("nbd-server-stop")
+        self.holds[disk][where * BLOCK:(where + 1) * BLOCK] = bytes([pattern]) * BLOCK
 
     def export(self, disk="one"):
         node = next(entry["inserted"]["node-name"] for entry in self.qmp("query-block")
                     if entry.get("qdev", "") == NODES[disk].removeprefix("drive-"))
         self.qmp("block-export-add", **{"type": "nbd", "id": "w", "name": "w", "node-name": node,
                                         "writable": True})
+
+    def begin(self, backup, checkpoint=None, words=None, *flags):
+        """backup-begin with these documents; it fails with `words` if there are any."""
+        files = []
+        for name, text in (("backup.xml", backup), ("checkpoint.xml", checkpoint)):
+            if text:
+                files.append(self.path(name))
+                with open(files[-1], "w") as file:
+                    file.write(text)
+        if words:
+            self.fails(words, "backup-begin", *files, *flags)
+        else:
+            self.virsh("backup-begin", *files, *flags)
+
+    def wait_end(self):
+        self.daemon.wait(lambda: self.ended, "the event of the backup's end")
+        return self.ended.pop(0)
 
     @staticmethod
     def io(image, command):
@@ -157,6 +190,98 @@ def check_delete(dom):
     dom.daemon.run("qemu-img", "check", "-q", dom.path("one.qcow2"))
 
 
+def raw(image, *options):
+    """The bytes of an image."""
+    with tempfile.NamedTemporaryFile() as file:
+        subprocess.run(["qemu-img", "convert", *options, "-O", "raw", image, file.name], check=True)
+        return file.read()
+
+
+def check_push(dom):
+    dom.begin("<domainbackup/>", None, "cannot perform disk backup for inactive domain")
+    dom.fails("no domain backup job present", "backup-dumpxml")
+    dom.virsh("start")
+    dom.listen()
+    full, part = dom.path("full.qcow2"), dom.path("part.qcow2")
+    dom.write(4, 10)
+    dom.write(5, 11, "two")
+    two = f"<disk name='sda'><target file='{dom.path('two.raw')}'/><driver type='raw'/></disk>"
+    dom.begin(f"<domainbackup><disks><disk name='vda'><target file='{full}'/></disk>{two}</disks></domainbackup>",
+              "<domaincheckpoint><name>p1</name></domaincheckpoint>")
+    end = dom.wait_end()
+    assert end["success"] and end["operation"] == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP, end
+    assert end["disk_total"] == end["disk_processed"] == 2 * SIZE, end
+    info = " ".join(dom.virsh("domjobinfo", "--completed", "--keep-completed").split())
+    assert "Job type: Completed Operation: Backup" in info, info
+    assert raw(full) == dom.holds["one"] and raw(dom.path("two.raw"), "-f", "raw") == dom.holds["two"]
+    assert dom.virsh("checkpoint-list", "--name").split() == ["c1", "p1"]
+    dom.begin("<domainbackup><incremental>p0</incremental></domainbackup>", None,
+              "Checkpoint 'p0' for incremental backup of disk 'vda' not found")
+    dom.begin(f"<domainbackup><disks><disk name='vda'><target file='{full}'/></disk></disks></domainbackup>", None,
+              "exists")
+    dom.begin("<domainbackup><server port='1'/></domainbackup>", None, "requires pull mode")
+    dom.begin("<domainbackup><disks><disk name='sdb'/></disks></domainbackup>", None, "has no media")
+    # What is written after the checkpoint is in the next backup, and nothing else.
+    dom.write(6, 20)
+    dom.begin(f"""<domainbackup><incremental>p1</incremental><disks><disk name='vda'><target file='{part}'/>
+              </disk></disks></domainbackup>""", "<domaincheckpoint><name>p2</name></domaincheckpoint>")
+    assert dom.wait_end()["disk_total"] == BLOCK
+    dom.daemon.run("qemu-img", "rebase", "-u", "-f", "qcow2", "-b", full, "-F", "qcow2", part)
+    assert raw(part) == dom.holds["one"]
+    extents = json.loads(subprocess.run(["qemu-img", "map", "--output=json", part], check=True,
+                                        stdout=subprocess.PIPE).stdout)
+    assert sum(extent["length"] for extent in extents if extent["depth"] == 0) == BLOCK, extents
+    assert (dom.size("p1"), dom.size("p2")) == (str(BLOCK), "0")
+
+
+def dirty(uri, bitmap):
+    """Where the bitmap says that something has changed: (offset, length)."""
+    said = json.loads(subprocess.run(["nbdinfo", "--json", f"--map=qemu:dirty-bitmap:{bitmap}", uri], check=True,
+                                     stdout=subprocess.PIPE).stdout)
+    return [(extent["offset"], extent["length"]) for extent in said if extent["type"] == 1]
+
+
+def check_pull(dom):
+    socket = dom.path("pull.sock")
+    scratch = dom.path("scratch.qcow2")
+    document = f"""<domainbackup mode='pull'><incremental>p1</incremental>
+        <server transport='unix' socket='{socket}'/><disks><disk name='vda' exportname='now'>
+        <scratch file='{scratch}'/></disk></disks></domainbackup>"""
+    # That it stays what it was while the guest writes is for the test of disks, which has a guest.
+    dom.begin(document, "<domaincheckpoint><name>p3</name></domaincheckpoint>")
+    then = dom.holds["one"]
+    dom.begin(document, None, "another backup job is already running")
+    uri = f"nbd+unix:///now?socket={socket}"
+    assert raw(uri, "-f", "raw") == then
+    dom.daemon.run("nbdcopy", uri, dom.path("pulled"))
+    with open(dom.path("pulled"), "rb") as file:
+        assert file.read() == then
+    assert dirty(uri, "backup-vda") == [(20 * BLOCK, BLOCK)]
+    info = " ".join(dom.virsh("domjobinfo").split())
+    assert "Job type: Unbounded Operation: Backup" in info, info
+    assert "Temporary disk space use" in info, info
+    # A later daemon goes on with it.
+    dom.daemon.stop(signal.SIGKILL)
+    dom.daemon.start()
+    dom.listen()
+    disk = ElementTree.fromstring(dom.virsh("backup-dumpxml")).find("disks/disk[@name='vda']")
+    assert (disk.get("exportname"), disk.get("exportbitmap"), disk.get("backupmode"), disk.get("incremental")) == (
+        "now", "backup-vda", "incremental", "p1"), disk.attrib
+    assert raw(uri, "-f", "raw") == then
+    dom.virsh("domjobabort")
+    assert dom.wait_end()["success"]
+    assert not os.path.exists(scratch)
+    assert dom.size("p3") == "0"
+    # It ends with the domain, too.
+    dom.begin("<domainbackup mode='pull'/>", None, "must specify TCP port")
+    dom.begin(f"<domainbackup mode='pull'><server transport='unix' socket='{socket}'/></domainbackup>")
+    made = [name for name in os.listdir(dom.daemon.top) if name.startswith(("one.qcow2.", "two.qcow2."))]
+    assert len(made) == 2, made
+    dom.virsh("destroy")
+    assert not dom.wait_end()["success"]
+    assert not any(os.path.exists(dom.path(name)) for name in made)
+
+
 def main():
     with Daemon() as daemon:
         dom = Domain(daemon)
@@ -169,6 +294,8 @@ def main():
         check_lasting(dom)
         check_redefine(dom)
         check_delete(dom)
+        check_push(dom)
+        check_pull(dom)
         dom.virsh("undefine", "--checkpoints-metadata")
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"

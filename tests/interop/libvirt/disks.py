@@ -230,6 +230,27 @@ def check_hot_plug(daemon, guest, folder, socket_path):
     daemon.virsh("detach-disk", "disks", "vdh", "--live")
 
 
+def check_backup(daemon, guest, certificates):
+    """What a backup of pull mode shows, over TLS, is the disk of the moment when it began, whatever the guest does."""
+    image, port = os.path.join(daemon.top, "fleece.qcow2"), free_port()
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, str(SIZE)], check=True)
+    daemon.virsh("attach-disk", "disks", image, "vdi", "--subdriver", "qcow2", "--live")
+    guest.run("n=0; until [ -e /dev/vdd ] || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done", 120)
+    guest.run("head -c 1048576 /dev/vda > /dev/vdd; sync", 120)
+    daemon.virsh("backup-begin", "disks", write(daemon, "pull.xml", f"""<domainbackup mode='pull'>
+        <server transport='tcp' tls='yes' name='localhost' port='{port}'/>
+        <disks><disk name='vdi'/></disks></domainbackup>"""))
+    guest.run("head -c 1048576 /dev/vdc > /dev/vdd; sync", 120)
+    copy = os.path.join(daemon.top, "fleece.raw")
+    subprocess.run(["nbdcopy", f"nbds://localhost:{port}/vdi?tls-certificates={certificates}", copy], check=True)
+    with open(copy, "rb") as file:
+        assert file.read() == data_of("unix")
+    daemon.virsh("domjobabort", "disks")
+    daemon.wait(lambda: daemon.virsh("backup-dumpxml", "disks", check=False).returncode, "the backup's end")
+    read_in(guest, "/dev/vdd", "volume")
+    daemon.virsh("detach-disk", "disks", "vdi", "--live")
+
+
 def check_restart(daemon):
     """What runs is as it was; what starts with the daemon finds its volume in a pool that starts too."""
     xml = XML.format(kernel="/nowhere", initrd="/nowhere", disks=disk("<source pool='pool' volume='plain'/>", "vda",
@@ -305,6 +326,7 @@ def main():
             check_sizes(daemon)
             check_refusals(daemon, luks)
             check_hot_plug(daemon, guest, daemon.top, sockets)
+            check_backup(daemon, guest, os.path.join(daemon.top, "tls"))
         check_restart(daemon)
         daemon.virsh("destroy", "disks")
 
