@@ -33,6 +33,7 @@ bool disk_now_find(const json_t *list, const char *alias, struct disk_now *now)
 			.file = json_string_value(json_object_get(in, "file")),
 			.format = json_string_value(json_object_get(in, "drv")),
 			.backing = json_string_value(json_object_get(in, "backing_file")),
+			.image = json_object_get(in, "image"),
 			.size = json_integer_value(json_object_get(json_object_get(in, "image"),
 								   "virtual-size")),
 			.bitmaps = json_object_get(in, "dirty-bitmaps")};

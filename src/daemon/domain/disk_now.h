@@ -16,6 +16,7 @@ struct disk_now {
 	const char *file, *format;
 	const char *backing; /* or NULL */
 	uint64_t size;       /* bytes, as the guest sees it */
+	const json_t *image; /* ImageInfo, with those below in "backing-image" */
 	const json_t *bitmaps; /* dirty bitmaps with names: an array of BlockDirtyInfo, or NULL */
 };
 

@@ -55,7 +55,8 @@ GPtrArray *moments_select(const struct moments *moments, const char *root, uint3
 
 /* --- Work (moment_work.c) --------------------------------------------------------------------- */
 
-enum moment_action { MOMENT_FILES_ONLY, MOMENT_CREATE, MOMENT_APPLY, MOMENT_DELETE, MOMENT_OVERLAY };
+enum moment_action { MOMENT_FILES_ONLY, MOMENT_CREATE, MOMENT_APPLY, MOMENT_DELETE, MOMENT_OVERLAY,
+		    MOMENT_RENEW, MOMENT_COMMIT };
 
 struct moment_work;
 typedef void moment_done_fn(void *opaque, const GError *error);
@@ -63,9 +64,14 @@ typedef void moment_done_fn(void *opaque, const GError *error);
 /* Of the moment with that name. */
 struct moment_work *moment_work_new(struct domain *dom, struct moments *moments, enum moment_action action,
 				    const char *name);
-/* An image to do it in or, for an overlay, the image that `overlay` lies on. */
+/*
+ * An image to do it in or, for an overlay, the image that `overlay` lies on; to renew one is to empty it.
+ */
 void moment_work_add_image(struct moment_work *work, const char *file, const char *format,
 			   const char *overlay);
+/* The image `file` lies on `overlay`, or is it: what that holds goes into `base`, which takes its place. */
+void moment_work_add_commit(struct moment_work *work, const char *file, const char *format,
+			    const char *overlay, const char *base);
 /* A file to be written after that, durably, or with NULL removed. */
 void moment_work_add_file(struct moment_work *work, const char *path, const char *text);
 /* Write what is known now of a moment, or that it is gone; and which is current. */

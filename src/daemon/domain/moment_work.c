@@ -3,13 +3,17 @@
 #include "daemon/domain/moment.h"
 
 #include "base/error.h"
+#include "block/core/graph.h"
 #include "block/core/image.h"
+#include "block/job/job.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 struct image {
-	char *file, *format, *overlay;
+	char *file, *format, *overlay, *base;
 	bool done;
 };
 
@@ -37,6 +41,7 @@ static void image_free(void *opaque)
 	g_free(image->file);
 	g_free(image->format);
 	g_free(image->overlay);
+	g_free(image->base);
 	g_free(image);
 }
 
@@ -71,6 +76,13 @@ void moment_work_add_image(struct moment_work *work, const char *file, const cha
 	g_ptr_array_add(work->images, image);
 }
 
+void moment_work_add_commit(struct moment_work *work, const char *file, const char *format,
+			    const char *overlay, const char *base)
+{
+	moment_work_add_image(work, file, format, overlay);
+	((struct image *)work->images->pdata[work->images->len - 1])->base = g_strdup(base);
+}
+
 void moment_work_add_file(struct moment_work *work, const char *path, const char *text)
 {
 	struct file *file = g_new(struct file, 1);
@@ -90,7 +102,7 @@ void moment_work_add_metadata(struct moment_work *work, const char *name)
 
 /* --- Images --------------------------------------------------------------------------------- */
 
-static bool make_overlay(const struct image *image, struct aio_loop *loop, GError **error)
+static bool make_overlay(const struct image *image, const char *path, struct aio_loop *loop, GError **error)
 {
 	const struct block_open_options options = {.filename = image->file, .format = image->format,
 						   .readonly = true, .aio = BLOCK_AIO_THREADS};
@@ -100,8 +112,87 @@ static bool make_overlay(const struct image *image, struct aio_loop *loop, GErro
 	uint64_t size = block_size(below);
 	block_close(below);
 	json_t *create = json_pack("{s:s, s:s}", "backing_file", image->file, "backing_fmt", image->format);
-	bool good = block_create(image->overlay, "qcow2", size, create, loop, error);
+	bool good = block_create(path, "qcow2", size, create, loop, error);
 	json_decref(create);
+	return good;
+}
+
+/* All of the old one, or nothing of it. */
+static bool renew_overlay(const struct image *image, struct aio_loop *loop, GError **error)
+{
+	g_autofree char *temporary = g_strconcat(image->overlay, ".new", NULL);
+	bool good = make_overlay(image, temporary, loop, error) &&
+		    (rename(temporary, image->overlay) == 0 ||
+		     error_set_errno(error, errno, "cannot replace '%s'", image->overlay));
+	if (!good)
+		unlink(temporary);
+	return good;
+}
+
+struct commit {
+	GError *error;
+	bool ended;
+};
+
+static void on_job(void *opaque, const struct block_job *job, enum block_job_event event,
+		   const char *operation, const char *action)
+{
+	struct commit *commit = opaque;
+	if (event == JOB_EVENT_READY)
+		block_job_complete((struct block_job *)job, &commit->error);
+	if (event != JOB_EVENT_COMPLETED && event != JOB_EVENT_CANCELLED)
+		return;
+	json_t *data = block_job_event_data(job);
+	const char *why = json_string_value(json_object_get(data, "error"));
+	commit->ended = true;
+	if (!commit->error && (why || event == JOB_EVENT_CANCELLED))
+		error_set(&commit->error, BERTH_ERR_IO, "%s", why ? why : "the commit was given up");
+	json_decref(data);
+}
+
+static struct block_node *find_below(struct block_node *node, const char *file, GError **error)
+{
+	g_autofree char *wanted = g_canonicalize_filename(file, NULL);
+	for (; node; node = block_below_filters(block_backing(node))) {
+		g_autofree char *its = g_canonicalize_filename(block_filename(node), NULL);
+		if (strcmp(its, wanted) == 0)
+			return node;
+	}
+	return (void *)error_set(error, BERTH_ERR_NOT_FOUND, "'%s' is not in its chain", file);
+}
+
+/* As the VMM would do it, by the same jobs. `root` is over the chain. */
+static bool commit_in_graph(const struct image *image, struct block_graph *graph, struct block_node *root,
+			    GError **error)
+{
+	struct block_commit_options options = {.job.id = "commit"};
+	struct commit commit = {0};
+	const struct block_jobs_owner owner = {on_job, &commit};
+	options.top = find_below(block_below_filters(root), image->overlay, error);
+	options.base = options.top ? find_below(block_backing(options.top), image->base, error) : NULL;
+	if (!options.base)
+		return false;
+	struct block_jobs *jobs = block_jobs_new(graph, &owner);
+	bool good = block_commit_start(jobs, &options, error);
+	while (good && !commit.ended)
+		aio_loop_iterate(block_graph_loop(graph), -1);
+	block_jobs_free(jobs);
+	if (commit.error)
+		g_propagate_error(error, commit.error);
+	return good && !commit.error;
+}
+
+static bool commit_overlay(const struct image *image, struct aio_loop *loop, GError **error)
+{
+	struct block_graph *graph = block_graph_new(loop);
+	const struct block_open_options options = {
+		.filename = image->file, .format = image->format, .graph = graph, .anonymous = true,
+		.aio = BLOCK_AIO_THREADS};
+	struct block_node *node = block_open(&options, loop, error);
+	struct block_node *root = node ? block_root_new(graph, node) : NULL;
+	bool good = root && commit_in_graph(image, graph, root, error);
+	block_close(root);
+	block_graph_free(graph);
 	return good;
 }
 
@@ -109,7 +200,11 @@ static bool change_image(const struct moment_work *work, enum moment_action acti
 			 const struct image *image, struct aio_loop *loop, GError **error)
 {
 	if (action == MOMENT_OVERLAY)
-		return make_overlay(image, loop, error);
+		return make_overlay(image, image->overlay, loop, error);
+	if (action == MOMENT_RENEW)
+		return renew_overlay(image, loop, error);
+	if (action == MOMENT_COMMIT)
+		return commit_overlay(image, loop, error);
 	const struct block_open_options options = {.filename = image->file, .format = image->format,
 						   .aio = BLOCK_AIO_THREADS};
 	struct block_node *node = block_open(&options, loop, error);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """virsh's snapshots: internal ones of a stopped domain, external ones of its disks; by qemu-img's eyes."""
+import json
 import os
 import signal
 import subprocess
@@ -34,6 +35,12 @@ def holds(path, pattern):
     done = subprocess.run(["qemu-io", "-U", "-r", "-f", "qcow2", "-c", f"read -P {pattern} 0 64k", path],
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode == 0 and "verification failed" not in done.stdout
+
+
+def backing(path):
+    info = json.loads(subprocess.run(["qemu-img", "info", "-U", "--output=json", path], check=True,
+                                     stdout=subprocess.PIPE).stdout)
+    return info["full-backing-filename"]
 
 
 def inside(path):
@@ -131,15 +138,61 @@ def check_external(daemon, path):
     assert daemon.said("snapshot-list", "snap", "--disk-only", "--name").split() == ["on"]
     assert daemon.said("snapshot-list", "snap", "--from", "second", "--descendants",
                        "--name").split() == ["off", "on"]
-    fails(daemon, "deletion of 2 external disk snapshots not supported yet", "snapshot-delete", "snap", "on")
     # The overlay is committed away again, and the snapshot forgotten.
     daemon.virsh("blockcommit", "snap", "vda", "--active", "--base", path("one.off"), "--pivot", "--wait")
     assert path("one.off") in daemon.said("domblklist", "snap")
     daemon.virsh("snapshot-delete", "snap", "on", "--metadata")
     daemon.virsh("destroy", "snap")
-    fails(daemon, "revert to external snapshot not supported yet", "snapshot-revert", "snap", "off")
     write(path("one.off"), 3)
     assert holds(path("one.off"), 3) and holds(path("one.qcow2"), 2)
+    daemon.virsh("snapshot-revert", "snap", "off")
+    assert holds(path("one.off"), 2) and path("one.off") in daemon.said("domblklist", "snap")
+    assert path("two.qcow2") in daemon.said("domblklist", "snap")
+
+
+def check_merge(daemon, path):
+    """External snapshots are deleted: what their overlays hold goes into the images below."""
+    write(path("one.off"), 4)
+    for name in ("e1", "e2", "e3"):
+        daemon.virsh("snapshot-create-as", "snap", name, "--disk-only", "--diskspec", "sda,snapshot=no")
+        write(path(f"one.{name}"), 5 + int(name[1]))
+    fails(daemon, "while there are snapshots after it", "snapshot-revert", "snap", "e1")
+    # The one in the middle and then the last one, of a domain that does not run.
+    daemon.virsh("snapshot-delete", "snap", "e2")
+    assert backing(path("one.e3")) == path("one.e1") and holds(path("one.e1"), 7)
+    assert not os.path.exists(path("one.e2")) and daemon.said("snapshot-parent", "snap", "e3") == "e1"
+    assert f"'{path('one.e1')}'" in daemon.said("snapshot-dumpxml", "snap", "e3").split("<domain ")[1]
+    daemon.virsh("snapshot-delete", "snap", "e3")
+    assert holds(path("one.e1"), 8) and path("one.e1") in daemon.said("domblklist", "snap")
+    assert not os.path.exists(path("one.e3")) and daemon.said("snapshot-current", "snap", "--name") == "e1"
+    # The same of one that runs.
+    daemon.virsh("snapshot-create-as", "snap", "e4", "--disk-only", "--diskspec", "sda,snapshot=no")
+    write(path("one.e4"), 9)
+    daemon.virsh("start", "snap")
+    daemon.virsh("snapshot-delete", "snap", "e1")
+    assert backing(path("one.e4")) == path("one.off")
+    daemon.virsh("snapshot-delete", "snap", "e4")
+    for source in ((), ("--inactive",)):
+        assert path("one.off") in daemon.said("domblklist", "snap", *source)
+    daemon.virsh("destroy", "snap")
+    assert holds(path("one.off"), 9) and holds(path("one.qcow2"), 2)
+    assert not os.path.exists(path("one.e1")) and not os.path.exists(path("one.e4"))
+    daemon.virsh("snapshot-delete", "snap", "off")
+    assert holds(path("one.qcow2"), 9) and path("one.qcow2") in daemon.said("domblklist", "snap")
+    for name in ("one.qcow2", "two.qcow2"):
+        daemon.run("qemu-img", "check", "-q", path(name))
+
+
+def check_children(daemon, path):
+    for name in ("i1", "i2", "i3"):
+        daemon.virsh("snapshot-create-as", "snap", name)
+    daemon.virsh("snapshot-delete", "snap", "i1", "--children-only")
+    assert daemon.said("snapshot-current", "snap", "--name") == "i1"
+    assert " i1 " in inside(path("one.qcow2")) and " i2 " not in inside(path("one.qcow2"))
+    daemon.virsh("snapshot-create-as", "snap", "e5", "--disk-only")
+    fails(daemon, "with children not supported", "snapshot-delete", "snap", "i1", "--children")
+    daemon.virsh("snapshot-delete", "snap", "i1", "--children", "--metadata")
+    assert "i1" not in daemon.said("snapshot-list", "snap", "--name").split()
 
 
 def main():
@@ -154,6 +207,8 @@ def main():
         daemon.virsh("define", path("snap.xml"))
         check_internal(daemon, path)
         check_external(daemon, path)
+        check_merge(daemon, path)
+        check_children(daemon, path)
         daemon.virsh("undefine", "snap", "--snapshots-metadata")
         assert not os.path.exists(path("state/snapshots/6dea22b3-1d52-d8f3-2516-782e98ab3fa0"))
         missing = set(COVERS.split()) - daemon.called()
