@@ -30,7 +30,7 @@ enum block_job_type block_job_parse(const char *name, const char **alias)
 
 struct ended {
 	struct domain *dom;
-	char *target, *file;
+	char *alias, *target, *file;
 	enum block_job_type type;
 	enum notify_block_job status;
 };
@@ -39,10 +39,21 @@ static void tell(void *opaque)
 {
 	struct ended *ended = opaque;
 	notify_block_job(ended->dom, ended->target, ended->file, ended->type, ended->status);
+	ended->dom->ended_jobs = g_slist_remove(ended->dom->ended_jobs, ended);
 	domain_unpin(ended->dom);
+	g_free(ended->alias);
 	g_free(ended->target);
 	g_free(ended->file);
 	g_free(ended);
+}
+
+bool block_job_is_untold(const struct domain *dom, const char *alias)
+{
+	for (const GSList *link = dom->ended_jobs; link; link = link->next) {
+		if (strcmp(((const struct ended *)link->data)->alias, alias) == 0)
+			return true;
+	}
+	return false;
 }
 
 void block_job_event(struct domain *dom, const char *event, const json_t *data)
@@ -65,10 +76,15 @@ void block_job_event(struct domain *dom, const char *event, const json_t *data)
 	if (type == BLOCK_JOB_BACKUP)
 		backup_job_ended(dom, disk->target, status, data);
 	struct ended *ended = g_new(struct ended, 1);
-	*ended = (struct ended){domain_pin(dom), g_strdup(disk->target), g_strdup(disk->file), type, status};
+	/* To old clients a server's disk has the name that it has there. */
+	const char *path = disk->file ? disk->file : disk->source.name;
+	*ended = (struct ended){domain_pin(dom), g_strdup(alias), g_strdup(disk->target),
+				g_strdup(path ? path : ""), type, status};
 	/* Who hears that it is over may look at the document, which must be right by then. */
-	if (status == BLOCK_JOB_IS_READY)
+	if (status == BLOCK_JOB_IS_READY) {
 		tell(ended);
-	else
+	} else {
+		dom->ended_jobs = g_slist_prepend(dom->ended_jobs, ended);
 		disk_now_refresh(dom, alias, NULL, tell, ended);
+	}
 }

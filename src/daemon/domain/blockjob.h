@@ -19,5 +19,7 @@ enum block_job_type {
 char *block_job_name(enum block_job_type type, const char *alias);
 /* The type, and the alias behind it in `name`; 0: this is none of ours. */
 enum block_job_type block_job_parse(const char *name, const char **alias);
+/* Has a job of that disk ended, and clients have not been told yet? */
+bool block_job_is_untold(const struct domain *dom, const char *alias);
 /* A QMP event BLOCK_JOB_READY, _COMPLETED or _CANCELLED; `data` is not trusted. */
 void block_job_event(struct domain *dom, const char *event, const json_t *data);

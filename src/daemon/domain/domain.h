@@ -56,6 +56,7 @@ struct domain {
 	struct core_dump *dump;         /* under way: serve_dump.c */
 	struct backup *backup;          /* under way, or NULL: backup.h */
 	struct backup_result *backup_result; /* of the last one, or NULL */
+	GSList *ended_jobs;             /* block jobs whose end clients have not heard of: blockjob.c */
 	GSList *consoles;               /* struct console: console.c */
 	unsigned pins;                  /* in use: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */

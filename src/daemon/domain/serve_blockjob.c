@@ -349,12 +349,15 @@ static const json_t *find_job(const json_t *list, const char *alias, enum block_
 	return NULL;
 }
 
-struct look {
+struct looking {
 	struct rpc_call *call;
 	struct domain *dom;
 	char *alias;
 	bool bytes;
+	struct aio_timer timer;
 };
+
+static void look(void *opaque);
 
 static uint64_t number(const json_t *entry, const char *key)
 {
@@ -364,18 +367,26 @@ static uint64_t number(const json_t *entry, const char *key)
 
 static void on_look(void *opaque, json_t *result, const GError *error)
 {
-	struct look *look = opaque;
+	struct looking *looking = opaque;
 	enum block_job_type type = 0;
-	const json_t *entry = error ? NULL : find_job(result, look->alias, &type);
+	const json_t *entry = error ? NULL : find_job(result, looking->alias, &type);
 	struct remote_domain_get_block_job_info_ret ret = {0};
+	/*
+	 * A client that sees that a job is gone may begin the next one, and must not take the end of the one
+	 * before for the end of that.
+	 */
+	if (!error && !entry && block_job_is_untold(looking->dom, looking->alias)) {
+		aio_timer_arm(&looking->timer, aio_now_ns() + POLL_NS);
+		return;
+	}
 	if (error)
-		fail_with(look->call, VIRT_OPERATION_FAILED, "%s", error->message);
+		fail_with(looking->call, VIRT_OPERATION_FAILED, "%s", error->message);
 	if (entry) {
 		bool unready = (type == BLOCK_JOB_COPY || type == BLOCK_JOB_ACTIVE_COMMIT) &&
 			       !json_is_true(json_object_get(entry, "ready"));
 		ret = (struct remote_domain_get_block_job_info_ret){
 			.found = 1, .type = type, .cur = number(entry, "offset"), .end = number(entry, "len"),
-			.bandwidth = number(entry, "speed") / (look->bytes ? 1 : MIB)};
+			.bandwidth = number(entry, "speed") / (looking->bytes ? 1 : MIB)};
 		/* To clients equal numbers say that it can be pivoted; a copy of nothing is 1 of 1. */
 		if (unready && ret.cur >= ret.end)
 			ret.cur = (ret.end = MAX(ret.end, 1)) - 1;
@@ -383,10 +394,16 @@ static void on_look(void *opaque, json_t *result, const GError *error)
 			ret.cur = ret.end = 1;
 	}
 	if (!error)
-		rpc_call_reply(look->call, &ret);
-	domain_unpin(look->dom);
-	g_free(look->alias);
-	g_free(look);
+		rpc_call_reply(looking->call, &ret);
+	domain_unpin(looking->dom);
+	g_free(looking->alias);
+	g_free(looking);
+}
+
+static void look(void *opaque)
+{
+	struct looking *looking = opaque;
+	vmm_execute(looking->dom, "query-block-jobs", NULL, on_look, looking);
 }
 
 void serve_domain_get_block_job_info(struct rpc_call *call,
@@ -397,9 +414,10 @@ void serve_domain_get_block_job_info(struct rpc_call *call,
 	const struct conf_domain_disk *disk = find(call, &args->dom, args->path, args->flags, BYTES, &dom);
 	if (!disk)
 		return;
-	struct look *look = g_new(struct look, 1);
-	*look = (struct look){call, domain_pin(dom), g_strdup(disk->dev.alias), args->flags & BYTES};
-	vmm_execute(dom, "query-block-jobs", NULL, on_look, look);
+	struct looking *looking = g_new(struct looking, 1);
+	*looking = (struct looking){call, domain_pin(dom), g_strdup(disk->dev.alias), args->flags & BYTES};
+	aio_timer_init(&looking->timer, dom->all->daemon->loop, look, looking);
+	look(looking);
 }
 
 /* --- Steering and ending ------------------------------------------------------------------------ */
