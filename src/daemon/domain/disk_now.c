@@ -101,6 +101,11 @@ void disk_now_edit(xmlNode *disk, const char *file, const char *format)
 	/* A volume's name is not that of the new image's. */
 	while (source->properties)
 		xmlRemoveProp(source->properties);
+	/* Nor are its server and how to log in there. */
+	for (xmlNode *child; (child = source->children ? source->children : xml_child(disk, "auth"));) {
+		xmlUnlinkNode(child);
+		xmlFreeNode(child);
+	}
 	xmlSetProp(source, (const xmlChar *)(block ? "dev" : "file"), (const xmlChar *)file);
 	xmlSetProp(disk, (const xmlChar *)"type", (const xmlChar *)(block ? "block" : "file"));
 	xmlSetProp(driver, (const xmlChar *)"type", (const xmlChar *)format);
@@ -135,10 +140,14 @@ static void refuse_image(struct refresh *refresh, const char *target, const char
 	refresh_free(refresh);
 }
 
-/* Jobs and snapshots change images in files only; LUKS below a raw image is a format to the VMM. */
+/*
+ * Jobs and snapshots put files in an image's place, whose names are paths, as those of servers' are not; LUKS
+ * below a raw image is a format to the VMM.
+ */
 static bool is_as_written(const struct conf_domain_disk *disk, const struct disk_now *now)
 {
-	return disk->source.kind == CONF_SOURCE_NETWORK || disk->source.encryption.given ||
+	return (disk->source.kind == CONF_SOURCE_NETWORK &&
+		*now->file != '/') || disk->source.encryption.given ||
 	       (g_strcmp0(disk->file, now->file) == 0 && strcmp(disk->format, now->format) == 0);
 }
 

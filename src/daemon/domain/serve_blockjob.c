@@ -18,6 +18,7 @@ struct block_op {
 	const char *command;
 	json_t *args;
 	bool pivot, async;
+	bool shallow; /* commit: into the next image below `top` */
 	char *job; /* the one found, to be ended */
 };
 
@@ -53,12 +54,12 @@ static const struct conf_domain_disk *find(struct rpc_call *call, const struct r
 	if (!*dom || !rpc_call_check_flags(call, flags, allowed) || !domain_runs(call, *dom))
 		return NULL;
 	const struct conf_domain_disk *disk = conf_domain_find_disk((*dom)->live, path);
-	if (disk && !disk->cdrom && (disk->source.kind == CONF_SOURCE_NETWORK || disk->source.encryption.given)) {
-		fail_with(call, VIRT_OPERATION_UNSUPPORTED, "block jobs of disk '%s' are not supported, as it is %s",
-			  disk->target, disk->source.encryption.given ? "encrypted" : "on a server");
+	if (disk && !disk->cdrom && disk->source.encryption.given) {
+		fail_with(call, VIRT_OPERATION_UNSUPPORTED,
+			  "block jobs of disk '%s' are not supported, as it is encrypted", disk->target);
 		return NULL;
 	}
-	if (disk && !disk->cdrom && disk->file)
+	if (disk && !disk->cdrom && conf_domain_disk_has_medium(disk))
 		return disk;
 	fail_with(call, VIRT_INVALID_ARG, "disk '%s' not found in domain", path);
 	return NULL;
@@ -107,15 +108,33 @@ static void on_begun(void *opaque, json_t *result, const GError *error)
 	job_fail(job, failure);
 }
 
+/* The image below the top of what is committed, as the base. */
+static bool choose_base(const struct block_op *op, const struct disk_now *now, GError **error)
+{
+	const char *top = json_string_value(json_object_get(op->args, "top"));
+	const json_t *image = now->image;
+	while (top && image && g_strcmp0(json_string_value(json_object_get(image, "filename")), top) != 0)
+		image = json_object_get(image, "backing-image");
+	const json_t *below = json_object_get(image, "backing-image");
+	if (!below)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+				  "top '%s' in chain for '%s' has no backing file", top ? top : now->file,
+				  op->target);
+	json_object_set(op->args, "base", json_object_get(below, "filename"));
+	return true;
+}
+
 static void on_disk(void *opaque, const struct disk_now *now, const GError *error)
 {
 	struct domain_job *job = opaque;
 	const struct block_op *op = job->data;
-	if (error) {
-		job_fail(job, g_error_copy(error));
+	GError *failure = error ? g_error_copy(error) : NULL;
+	if (!failure && op->shallow)
+		choose_base(op, now, &failure);
+	if (failure) {
+		job_fail(job, failure);
 		return;
 	}
-	GError *failure = NULL;
 	if (target_of(op) && !images_add(job->dom, target_of(op), makes_target(op), &failure)) {
 		job_fail(job, failure);
 		return;
@@ -141,17 +160,24 @@ static void submit(struct rpc_call *call, struct domain *dom, struct block_op *o
 }
 
 /* `args` are taken. */
-static void begin(struct rpc_call *call, struct domain *dom, const struct conf_domain_disk *disk,
-		  enum block_job_type type, const char *command, json_t *args)
+static struct block_op *beginning(const struct conf_domain_disk *disk, enum block_job_type type,
+				  const char *command, json_t *args)
 {
 	struct block_op *op = g_new0(struct block_op, 1);
 	g_autofree char *name = block_job_name(type, disk->dev.alias);
 	op->alias = g_strdup(disk->dev.alias);
+	op->target = g_strdup(disk->target);
 	op->type = type;
 	op->command = command;
 	op->args = args;
 	json_object_set_new(args, "job-id", json_string(name));
-	submit(call, dom, op, run_begin);
+	return op;
+}
+
+static void begin(struct rpc_call *call, struct domain *dom, const struct conf_domain_disk *disk,
+		  enum block_job_type type, const char *command, json_t *args)
+{
+	submit(call, dom, beginning(disk, type, command, args), run_begin);
 }
 
 /* --- Pull and commit -------------------------------------------------------------------------- */
@@ -196,16 +222,16 @@ void serve_domain_block_commit(struct rpc_call *call, const struct remote_domain
 		find(call, &args->dom, args->disk, args->flags, SHALLOW | ACTIVE | BYTES, &dom);
 	if (!disk || !is_path(call, args->top) || !is_path(call, args->base))
 		return;
-	bool active = !args->top || strcmp(args->top, disk->file) == 0;
+	bool active = !args->top || g_strcmp0(args->top, disk->file) == 0;
 	const char *base = args->base;
 	if (active && !(args->flags & ACTIVE)) {
 		fail_with(call, VIRT_INVALID_ARG, "commit of '%s' active layer requires active flag",
 			  disk->target);
 		return;
 	}
-	if (args->flags & SHALLOW) {
-		fail_with(call, VIRT_CONFIG_UNSUPPORTED,
-			  "a shallow commit is not supported: name the image below by its path as the base");
+	if (args->flags & SHALLOW && base) {
+		fail_with(call, VIRT_INVALID_ARG, "a shallow commit has its base already: '%s' cannot be it",
+			  base);
 		return;
 	}
 	json_t *command = json_object();
@@ -213,11 +239,14 @@ void serve_domain_block_commit(struct rpc_call *call, const struct remote_domain
 		json_object_set_new(command, "top", json_string(args->top));
 	if (base)
 		json_object_set_new(command, "base", json_string(base));
-	if (read_bandwidth(call, args->bandwidth, args->flags & BYTES, command))
-		begin(call, dom, disk, active ? BLOCK_JOB_ACTIVE_COMMIT : BLOCK_JOB_COMMIT, "block-commit",
-		      command);
-	else
+	if (!read_bandwidth(call, args->bandwidth, args->flags & BYTES, command)) {
 		json_decref(command);
+		return;
+	}
+	struct block_op *op = beginning(disk, active ? BLOCK_JOB_ACTIVE_COMMIT : BLOCK_JOB_COMMIT,
+					"block-commit", command);
+	op->shallow = args->flags & SHALLOW;
+	submit(call, dom, op, run_begin);
 }
 
 /* --- Copy ------------------------------------------------------------------------------------- */
@@ -304,7 +333,8 @@ static bool read_copy_params(struct rpc_call *call, const struct remote_domain_b
 		} else if (strcmp(param->name, "granularity") == 0 && param->type == XDR_PARAM_UINT) {
 			json_object_set_new(command, "granularity", json_integer(param->u));
 		} else {
-			fail_with(call, VIRT_ARGUMENT_UNSUPPORTED, "parameter '%s' not supported", param->name);
+			fail_with(call, VIRT_ARGUMENT_UNSUPPORTED, "parameter '%s' not supported",
+				  param->name);
 			return false;
 		}
 	}

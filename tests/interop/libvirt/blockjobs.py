@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """virsh's blkdeviotune, blockcopy, blockpull, blockcommit and blockjob, as qemu-img sees what is left."""
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,10 @@ XML = """<domain type='qemu'><name>jobs</name>
 <devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='{top}/top.qcow2'/>
 <target dev='vda' bus='virtio'/></disk>
 <disk type='file'><driver name='qemu' type='raw'/><source file='{top}/sata.raw'/>
-<target dev='sda' bus='sata'/></disk></devices></domain>"""
+<target dev='sda' bus='sata'/></disk>
+<disk type='network'><driver name='qemu' type='raw'/><source protocol='nbd' name='far'>
+<host transport='unix' socket='{top}/far.sock'/></source><target dev='vdb' bus='virtio'/></disk>
+</devices></domain>"""
 COVERS = """DOMAIN_BLOCK_PULL DOMAIN_BLOCK_REBASE DOMAIN_BLOCK_COMMIT DOMAIN_BLOCK_COPY
 DOMAIN_BLOCK_JOB_ABORT DOMAIN_GET_BLOCK_JOB_INFO DOMAIN_BLOCK_JOB_SET_SPEED DOMAIN_BLOCK_RESIZE
 DOMAIN_SET_BLOCK_IO_TUNE DOMAIN_GET_BLOCK_IO_TUNE"""
@@ -83,6 +87,16 @@ def check_copy(daemon, events, path):
     assert path("sata.qcow2") in daemon.said("domblklist", "jobs")
 
 
+def far_disk(daemon, path):
+    """An NBD server's process; it listens."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", "raw", path("far.raw"), "2M"], check=True)
+    subprocess.run(["qemu-io", "-f", "raw", "-c", "write -q -P 9 64k 1M", path("far.raw")], check=True)
+    server = subprocess.Popen(["qemu-nbd", "--persistent", "--shared=0", "-f", "raw", "-x", "far", "-k",
+                               path("far.sock"), path("far.raw")])
+    daemon.wait(lambda: os.path.exists(path("far.sock")), "the NBD server listens")
+    return server
+
+
 def throttle(daemon, device):
     """What the VMM says of the limits of the disk."""
     answer = json.loads(daemon.said("qemu-monitor-command", "jobs", '{"execute": "query-block"}'))
@@ -120,7 +134,8 @@ def check_chain(daemon, path):
     daemon.virsh("define", path("jobs.xml"))
     daemon.virsh("start", "jobs")
     fails(daemon, "active layer requires active flag", "blockcommit", "jobs", "vda")
-    daemon.virsh("blockcommit", "jobs", "vda", "--top", path("mid.qcow2"), "--base", path("base.raw"), "--wait")
+    fails(daemon, "has no backing file", "blockcommit", "jobs", "vda", "--top", path("base.raw"), "--shallow")
+    daemon.virsh("blockcommit", "jobs", "vda", "--top", path("mid.qcow2"), "--shallow", "--wait")
     assert "backing file: " + path("base.raw") in image_info(path("top.qcow2"))
     daemon.virsh("blockcommit", "jobs", "vda", "--active", "--pivot", "--wait")
     assert 'type="raw"' in daemon.said("dumpxml", "jobs", "--xpath", "//disk[1]/driver")
@@ -129,6 +144,16 @@ def check_chain(daemon, path):
     daemon.virsh("destroy", "jobs")
     daemon.run("qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", path("want.raw"), path("base.raw"))
     assert os.path.getsize(path("base.raw")) == 65 << 20
+
+
+def check_server(daemon, path):
+    """A disk that a server has comes home."""
+    fails(daemon, "unable to execute QEMU command", "blockcommit", "jobs", "vdb", "--active")
+    daemon.virsh("blockcopy", "jobs", "vdb", path("home.qcow2"), "--format", "qcow2", "--wait", "--pivot")
+    for source in ((), ("--inactive",)):
+        assert path("home.qcow2") in daemon.said("domblklist", "jobs", *source)
+    assert "network" not in daemon.said("dumpxml", "jobs", "--xpath", "//disk[3]")
+    daemon.run("qemu-img", "compare", "-U", "-q", "-f", "raw", path("far.raw"), path("home.qcow2"))
 
 
 def check_pull(daemon, events, path):
@@ -148,10 +173,11 @@ def check_pull(daemon, events, path):
 
 
 def main():
-    with Daemon() as daemon:
+    with Daemon() as daemon, contextlib.ExitStack() as stack:
         def path(name):
             return os.path.join(daemon.top, name)
         make_chain(daemon)
+        stack.callback(far_disk(daemon, path).kill)
         events = Events(daemon)
         with open(path("jobs.xml"), "w") as file:
             file.write(XML.format(top=daemon.top))
@@ -159,6 +185,7 @@ def main():
         daemon.virsh("start", "jobs")
         check_limits(daemon)
         check_copy(daemon, events, path)
+        check_server(daemon, path)
         check_chain(daemon, path)
         check_pull(daemon, events, path)
         missing = set(COVERS.split()) - daemon.called()
