@@ -88,6 +88,9 @@ struct engine_ops {
 	bool (*dirty_log_sync)(struct vm *vm, GError **error);
 	void (*dirty_log_stop)(struct vm *vm);
 
+	/* vm_expose_memory() was called. Main thread. May be NULL. */
+	void (*memory_exposed)(struct vm *vm);
+
 	/* One block of text for `info engine`. Free with g_free(). */
 	char *(*describe)(struct vm *vm);
 };

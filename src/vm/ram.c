@@ -195,6 +195,7 @@ struct ram_block *ram_block_new(const char *name, uint64_t size, const struct ra
 		goto fail;
 	advise(block, o);
 	block->discard = o->discard;
+	block->shared = o->share;
 	if (!apply_policy(block, o, error))
 		goto fail;
 	block->page_state = mmap(NULL, align_up(size >> PAGE_BITS, PAGE_SIZE), PROT_READ | PROT_WRITE,

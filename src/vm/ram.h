@@ -38,6 +38,7 @@ struct ram_block {
 	uint8_t *area; /* the reserved address space round `host`, with guard pages */
 	uint64_t area_size;
 	bool discard;
+	bool shared;   /* other processes may have it mapped too */
 };
 
 /* Where the host takes the pages from: mbind(2). */

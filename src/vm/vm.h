@@ -85,6 +85,7 @@ struct vm_config {
 	bool translate;          /* engines that can: translate hot code, not only interpret */
 	bool translate_strictly; /* with the flags right at every fault: for tests */
 	bool translate_verified; /* and all code checked for its ways to memory */
+	bool translate_locked;   /* with every LOCK prefix, also where vm_take_fences() stands in: for tests */
 	unsigned translate_after; /* how many times code has run before */
 	uint64_t translate_memory; /* bytes for all vCPUs' translated code; 0: the engine's choice */
 	bool perf_map; /* name translated code for perf(1) */
@@ -120,6 +121,7 @@ struct vm {
 	int64_t epoch_ns; /* CLOCK_MONOTONIC at power-on */
 	struct vm_clock clock;
 	_Atomic unsigned notices; /* on their way to the main thread */
+	bool takes_fences; /* vm_take_fences(). Before there is any thread but the main one */
 
 	/*
 	 * Set by machine/, called on the main thread with all vCPUs parked. reset_devices comes after
@@ -165,6 +167,23 @@ const char *vm_state_name(enum vm_state state);
  */
 void vm_quiesce(struct vm *vm);
 void vm_unquiesce(struct vm *vm);
+
+/*
+ * A handshake with the guest: it stores a word and then loads another, while a device stores that other
+ * one and then loads the first. Between its two a device calls vm_fence(), so that not both miss what
+ * the other has stored. Any thread.
+ *
+ * vm_take_fences(): from now on vm_fence() is enough even if the guest has no fence between its own
+ * two. For engines that execute the guest's locked instructions without LOCK. False: the host's kernel
+ * cannot do it. Main thread, before vCPUs run.
+ */
+void vm_fence(struct vm *vm);
+bool vm_take_fences(struct vm *vm);
+/*
+ * The host's kernel, or another process, is going to play a device's part in the guest's memory, and calls
+ * no vm_fence(). Main thread, before it begins.
+ */
+void vm_expose_memory(struct vm *vm);
 
 /* Reset now: parks the vCPUs, resets devices and vCPUs, goes on as before. Main thread. */
 void vm_reset(struct vm *vm, bool by_guest);

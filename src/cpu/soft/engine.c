@@ -199,10 +199,18 @@ static bool engine_features(struct cpu_features *allowed, GError **error)
 	return true;
 }
 
-static void memory_changed(void *opaque, const struct space_range *ranges, unsigned count)
+static bool has_shared_ram(const struct space_range *ranges, unsigned count)
 {
-	struct soft_engine *engine = opaque;
-	struct vm *vm = engine->vm;
+	for (unsigned n = 0; n < count; n++) {
+		if (ranges[n].ram && ranges[n].ram->shared)
+			return true;
+	}
+	return false;
+}
+
+/* That memory is not what it was. */
+static void tell_vcpus(struct vm *vm)
+{
 	for (unsigned n = 0; n < vm->vcpu_count; n++) {
 		struct soft_vcpu *c = soft_of(&vm->vcpus[n]);
 		if (!c)
@@ -213,6 +221,20 @@ static void memory_changed(void *opaque, const struct space_range *ranges, unsig
 		    pthread_equal(atomic_load(&c->blocks->runner), pthread_self()))
 			soft_memory_changed(c);
 	}
+}
+
+static void memory_changed(void *opaque, const struct space_range *ranges, unsigned count)
+{
+	struct soft_engine *engine = opaque;
+	if (has_shared_ram(ranges, count))
+		atomic_store(&engine->exposed, true);
+	tell_vcpus(engine->vm);
+}
+
+static void engine_memory_exposed(struct vm *vm)
+{
+	atomic_store(&engine_of(vm)->exposed, true);
+	tell_vcpus(vm);
 }
 
 static bool engine_vm_create(struct vm *vm, GError **error)
@@ -290,6 +312,14 @@ void soft_vcpu_use_huge_pages(struct soft_vcpu *c)
 	madvise(c->blocks->arena, c->blocks->size, MADV_HUGEPAGE);
 }
 
+/* The first vCPU is created when the board has mapped its RAM. */
+static void choose_locks(struct soft_engine *engine)
+{
+	const struct vm_config *config = &engine->vm->config;
+	engine->unlocked = config->vcpus == 1 && config->translate && !config->translate_locked &&
+			   !atomic_load(&engine->exposed) && vm_take_fences(engine->vm);
+}
+
 static bool engine_vcpu_create(struct vcpu *vcpu, GError **error)
 {
 	struct soft_vcpu *c = vcpu_map();
@@ -299,6 +329,8 @@ static bool engine_vcpu_create(struct vcpu *vcpu, GError **error)
 	c->vm = vcpu->vm;
 	c->engine = engine_of(vcpu->vm);
 	vcpu->engine_data = c;
+	if (vcpu->index == 0)
+		choose_locks(c->engine);
 	if (!interp_blocks_create(c, error) || !jit_create(c, error) || !soft_native_create(c, error) ||
 	    !soft_system_create(c, error)) {
 		engine_vcpu_destroy(vcpu);
@@ -358,8 +390,9 @@ static char *engine_describe(struct vm *vm)
 				       c->blocks->flushes, c->blocks->used >> 10);
 		jit_describe(c, text);
 	}
-	g_string_append_printf(text, "writes to code: %" G_GUINT64_FORMAT "\n",
-			       engine->code_writes);
+	g_string_append_printf(text, "writes to code: %" G_GUINT64_FORMAT "\nLOCK prefixes: %s\n",
+			       engine->code_writes,
+			       engine->unlocked && !engine->exposed ? "left out" : "kept");
 	return g_string_free(text, FALSE);
 }
 
@@ -435,5 +468,6 @@ const struct engine_ops soft_engine = {
 	.dirty_log_start = engine_dirty_log_start,
 	.dirty_log_sync = engine_dirty_log_sync,
 	.dirty_log_stop = engine_dirty_log_stop,
+	.memory_exposed = engine_memory_exposed,
 	.describe = engine_describe,
 };

@@ -46,6 +46,12 @@ struct soft_engine {
 	/* Writes are being logged: no TLB entry may let one pass (system/mmu.c). */
 	_Atomic bool dirty_log;
 	_Atomic uint64_t code_writes;
+	/*
+	 * Locked instructions are translated without LOCK: there is one vCPU, nobody outside this process
+	 * reaches its memory, and devices fence for both sides (vm_take_fences()).
+	 */
+	bool unlocked;
+	_Atomic bool exposed; /* somebody reaches it after all */
 	uint64_t tsc_epoch;       /* the host's TSC at vm->epoch_ns */
 	_Atomic uint32_t tsc_khz; /* 0: nobody has asked yet; soft_tsc_khz() */
 };

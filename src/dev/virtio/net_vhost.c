@@ -144,6 +144,7 @@ bool net_vhost_open(struct virtio_net *net, GError **error)
 	const struct vhost_ops *vhost = net->backend->vhost;
 	if (vhost->shared_memory && !memory_is_shared(net, error))
 		return false;
+	vm_expose_memory(net->vdev.vm);
 	/* Where the server goes on in a packed ring has a wrap counter too, which nothing here keeps. */
 	net->vdev.withheld = vhost->lacks(net->backend) | VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	net->vhost_rings = g_new0(struct net_vhost_ring, 2 * net->pairs);

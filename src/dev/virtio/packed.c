@@ -6,6 +6,8 @@
  */
 #include "dev/virtio/virtq_int.h"
 
+#include "vm/vm.h"
+
 enum { PACKED_F_AVAIL = 1 << 7, PACKED_F_USED = 1 << 15 };
 enum { EVENT_ENABLE = 0, EVENT_DISABLE = 1, EVENT_DESC = 2 };
 
@@ -110,7 +112,7 @@ static bool packed_wants_interrupt(struct virtqueue *vq)
 {
 	const uint8_t *event = vq->area[VIRTQ_DRIVER].host;
 	/* Used descriptors before the driver's wish: see split_wants_interrupt(). */
-	atomic_thread_fence(memory_order_seq_cst);
+	vm_fence(vq->vdev->vm);
 	/* Acquire: the driver writes the offset before the flags that make it valid. */
 	uint16_t flags = virtq_load16_acquire(event + EVENT_FLAGS) & 3;
 	if (flags != EVENT_DESC || !vq->event_idx)

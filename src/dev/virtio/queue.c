@@ -401,7 +401,7 @@ bool virtq_enable_kicks(struct virtqueue *vq)
 		return false;
 	vq->ring->set_kicks(vq, true);
 	/* Our wish must be visible before we look again; the driver does the reverse. */
-	atomic_thread_fence(memory_order_seq_cst);
+	vm_fence(vq->vdev->vm);
 	return vq->ring->available(vq);
 }
 

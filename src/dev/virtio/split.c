@@ -6,6 +6,8 @@
  */
 #include "dev/virtio/virtq_int.h"
 
+#include "vm/vm.h"
+
 enum { AVAIL_F_NO_INTERRUPT = 1, USED_F_NO_NOTIFY = 1 };
 
 /* Offsets in the available ring: flags, idx, ring[size], used_event. */
@@ -119,7 +121,7 @@ static bool split_wants_interrupt(struct virtqueue *vq)
 	 * The used index must be visible before the driver's wish is read: it writes its wish, then
 	 * looks at the index again. Only a full fence orders a store with a later load.
 	 */
-	atomic_thread_fence(memory_order_seq_cst);
+	vm_fence(vq->vdev->vm);
 	if (!vq->event_idx)
 		return !(virtq_load16(avail) & AVAIL_F_NO_INTERRUPT);
 	uint16_t used_event = virtq_load16(avail + AVAIL_RING(vq->size));

@@ -52,7 +52,8 @@ static bool create(struct diff_engine *e, GError **error)
 	struct vm_config config = { .engine = &soft_engine, .cpu_model = e->model, .vcpus = 1,
 				    .sockets = 1, .dies = 1, .cores = 1, .threads = 1,
 				    .translate = e->way->translated,
-				    .translate_strictly = !e->way->lax, .translate_verified = true, .translate_after = 1 };
+				    .translate_strictly = !e->way->lax, .translate_verified = true,
+				    .translate_locked = !e->way->lax, .translate_after = 1 };
 	e->vm = vm_new(&config, NULL, error);
 	if (!e->vm)
 		return false;

@@ -264,6 +264,9 @@ enum { JIT_W64 = 1 << 24, JIT_OPSIZE = 1 << 25, JIT_BYTE_REGS = 1 << 26, JIT_LOC
 void jit_op_rr(struct jit_emit *e, uint32_t op, unsigned reg, unsigned rm);
 void jit_op_rm(struct jit_emit *e, uint32_t op, unsigned reg, struct jit_at at);
 
+/* What of the guest's LOCK prefix the host's instruction gets: JIT_LOCK or 0. */
+uint32_t jit_lock_bit(const struct jit_emit *e, const struct x86_insn *x);
+
 static inline struct jit_at jit_field(size_t offset)
 {
 	return (struct jit_at){ .base = JIT_STATE, .index = JIT_NONE, .disp = (int32_t)offset };
@@ -481,6 +484,7 @@ struct jit {
 	bool host_adx; /* the host has ADCX and ADOX; guests always do */
 	bool strict; /* tests: flags are right at every fault */
 	bool verify; /* tests: every piece of code is checked */
+	bool unlocked; /* no LOCK: soft_engine.unlocked */
 	unsigned threshold;
 	struct jit_emit emit;
 	const struct jit_op *table[4][256][8]; /* by map, opcode, ModRM digit */

@@ -24,6 +24,11 @@ static bool is_high(const struct x86_insn *x, unsigned n, unsigned size)
 	return size == 1 && (n & ~3u) == 4 && !(x->prefixes & X86_PREFIX_REX);
 }
 
+uint32_t jit_lock_bit(const struct jit_emit *e, const struct x86_insn *x)
+{
+	return x->prefixes & X86_PREFIX_LOCK && !e->jit->unlocked ? JIT_LOCK : 0;
+}
+
 static uint32_t opcode_of(const struct x86_insn *x)
 {
 	static const uint32_t escape[4] = { 0, 0x0f00, 0x0f3800, 0x0f3a00 };
@@ -31,8 +36,9 @@ static uint32_t opcode_of(const struct x86_insn *x)
 }
 
 /* The operand-size bits and the prefixes that belong to the instruction. */
-static uint32_t opcode_bits(const struct jit_op *op, const struct x86_insn *x, bool high)
+static uint32_t opcode_bits(const struct jit_emit *e, const struct x86_insn *x, bool high)
 {
+	const struct jit_op *op = e->op;
 	unsigned reg = jit_size_of(x, op->reg_size), rm = jit_size_of(x, op->rm_size);
 	unsigned size = op->reg_size == JIT_SIZE_NONE ? rm : reg;
 	uint32_t bits = opcode_of(x);
@@ -44,9 +50,7 @@ static uint32_t opcode_bits(const struct jit_op *op, const struct x86_insn *x, b
 		bits |= JIT_BYTE_REGS;
 	if (x->map == X86_MAP_0F && x->prefixes & X86_PREFIX_REP)
 		bits |= JIT_F3;
-	if (x->prefixes & X86_PREFIX_LOCK)
-		bits |= JIT_LOCK;
-	return bits;
+	return bits | jit_lock_bit(e, x);
 }
 
 static void emit_immediate(struct jit_emit *e, const struct jit_op *op, const struct x86_insn *x)
@@ -112,7 +116,7 @@ static bool emit_register_form(struct jit_emit *e, const struct x86_insn *x)
 		rm = operand_begin(e, x->rm, op->rm, rm_size, rm_high, JIT_S1);
 	if (op->reg)
 		reg = operand_begin(e, x->reg, same ? JIT_RW : op->reg, reg_size, reg_high, JIT_S0);
-	uint32_t code = opcode_bits(op, x, reg_high || rm_high);
+	uint32_t code = opcode_bits(e, x, reg_high || rm_high);
 	if (in_place)
 		jit_op_rm(e, code, reg, JIT_GPR(x->rm));
 	else
@@ -138,7 +142,7 @@ static void emit_high_byte(struct jit_emit *e, const struct x86_insn *x, struct 
 		m->at = (struct jit_at){ m->free, JIT_NONE, 0, 0 };
 	}
 	jit_rorx(e, reg, reg, 8);
-	jit_op_rm(e, opcode_bits(e->op, x, false), reg, m->at);
+	jit_op_rm(e, opcode_bits(e, x, false), reg, m->at);
 	jit_rorx(e, reg, reg, 56);
 }
 
@@ -164,7 +168,7 @@ static bool emit_memory_form(struct jit_emit *e, const struct x86_insn *x)
 	unsigned reg = x->reg & 7;
 	if (op->reg)
 		reg = operand_begin(e, x->reg, op->reg, reg_size, false, m.free);
-	jit_op_rm(e, opcode_bits(op, x, false), reg, m.at);
+	jit_op_rm(e, opcode_bits(e, x, false), reg, m.at);
 	emit_immediate(e, op, x);
 	if (op->reg)
 		operand_end(e, x->reg, op->reg, false, reg);

@@ -76,6 +76,7 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 	jit->host_adx = host.word[CPU_WORD_7_0_EBX] & 1u << 19;
 	jit->strict = config->translate_strictly;
 	jit->verify = config->translate_verified;
+	jit->unlocked = c->engine->unlocked;
 	jit->threshold = config->translate_after;
 	struct jit_emit *e = &jit->emit;
 	e->jit = jit;
@@ -163,8 +164,14 @@ static struct jit_unit *find(struct soft_vcpu *c)
 
 void jit_stop(struct soft_vcpu *c)
 {
-	if (c->jit)
-		c->jit->stop = true;
+	if (!c->jit)
+		return;
+	c->jit->stop = true;
+	/* Others have come to reach the guest's memory: all is translated again, with LOCK. */
+	if (c->jit->unlocked && atomic_load(&c->engine->exposed)) {
+		c->jit->unlocked = false;
+		c->jit->full = true;
+	}
 }
 
 static uint8_t *writable(const struct soft_vcpu *c, const uint8_t *code)

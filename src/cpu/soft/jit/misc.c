@@ -61,8 +61,7 @@ static bool emit_bit_string(struct jit_emit *e, const struct x86_insn *x)
 		jit_op_rr(e, 0x83, 4, index); /* and */
 		jit_byte(e, size * 8 - 1);
 	}
-	if (x->prefixes & X86_PREFIX_LOCK)
-		op |= JIT_LOCK;
+	op |= jit_lock_bit(e, x);
 	jit_op_rm(e, op, index, (struct jit_at){ JIT_S0, JIT_NONE, 0, 0 });
 	jit_flags_written(e);
 	return true;
@@ -85,9 +84,7 @@ static bool emit_exchange_pair(struct jit_emit *e, const struct x86_insn *x)
 		jit_slow_jump(e, CC_NE);
 	}
 	jit_flags_need(e, m.free);
-	uint32_t op = 0x0fc7 | (wide ? JIT_W64 : 0);
-	if (x->prefixes & X86_PREFIX_LOCK)
-		op |= JIT_LOCK;
+	uint32_t op = 0x0fc7 | (wide ? JIT_W64 : 0) | jit_lock_bit(e, x);
 	jit_op_rm(e, op, 1, m.at);
 	jit_flags_written(e);
 	return true;
