@@ -417,8 +417,12 @@ static bool second_page_same(struct soft_vcpu *c, const struct block *b, uint64_
 	return soft_translate(c, next, SOFT_FETCH, &phys, &watched) == b->host2;
 }
 
-static struct block *page_search(struct soft_vcpu *c, const struct fetch *f, uint32_t mode)
+static struct block *search(struct soft_vcpu *c, const struct fetch *f, uint32_t mode)
 {
+	/* It is often only that the page was not in the first-level TLB. */
+	const struct block_slot *slot = &c->blocks->table[block_hash(f->host, mode)];
+	if (slot->key == block_key(f->host, mode))
+		return slot->block;
 	struct block_page *page = page_find(c->blocks, page_of(f->host));
 	if (!page)
 		return NULL;
@@ -458,7 +462,7 @@ struct block *interp_block_find(struct soft_vcpu *c, uint32_t mode)
 	f.host2 = NULL;
 	f.linear = c->long64 ? c->s.rip : (uint32_t)(c->s.seg[X86_CS].base + c->s.rip);
 	f.host = soft_translate(c, f.linear, SOFT_FETCH, &f.phys, &watched);
-	struct block *b = f.host ? page_search(c, &f, mode) : NULL;
+	struct block *b = f.host ? search(c, &f, mode) : NULL;
 	if (!b)
 		b = decode(c, &f, mode);
 	if (!fits_limit(c, b)) {
