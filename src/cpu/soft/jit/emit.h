@@ -162,6 +162,7 @@ struct jit_emit {
 	const struct soft_insn *insn;
 	const struct jit_op *op;
 	uint8_t *p, *end;
+	uint8_t nowhere[16]; /* what finds no room is written here: longer than any host instruction */
 	bool failed; /* out of room somewhere: the unit is thrown away */
 
 	bool flags_host, flags_mem;

@@ -14,7 +14,10 @@ void jit_bytes(struct jit_emit *e, const void *bytes, unsigned n)
 
 void jit_byte(struct jit_emit *e, uint8_t b)
 {
-	jit_bytes(e, &b, 1);
+	if (e->p == e->end)
+		e->failed = true;
+	else
+		*e->p++ = b;
 }
 
 void jit_u32(struct jit_emit *e, uint32_t v)
@@ -27,26 +30,47 @@ void jit_u64(struct jit_emit *e, uint64_t v)
 	jit_bytes(e, &v, 8);
 }
 
-/* What comes before ModRM. `rex` has R, X and B in place. */
-static void prefixes(struct jit_emit *e, uint32_t op, unsigned rex, bool force_rex)
+/* Where an instruction's bytes go: one look at the room that is left, since this is most of translating. */
+static inline uint8_t *begin(struct jit_emit *e)
+{
+	if ((size_t)(e->end - e->p) < sizeof(e->nowhere))
+		e->failed = true;
+	return e->failed ? e->nowhere : e->p;
+}
+
+static inline void finish(struct jit_emit *e, uint8_t *end)
+{
+	if (!e->failed)
+		e->p = end;
+}
+
+/* What comes before ModRM. `rex` has R, X and B in place. Returns where it goes on. */
+static inline uint8_t *prefixes(uint8_t *p, uint32_t op, unsigned rex, bool force_rex)
 {
 	if (op & JIT_LOCK)
-		jit_byte(e, 0xf0);
+		*p++ = 0xf0;
 	if (op & JIT_OPSIZE)
-		jit_byte(e, 0x66);
+		*p++ = 0x66;
 	if (op & JIT_F3)
-		jit_byte(e, 0xf3);
+		*p++ = 0xf3;
 	if (op & JIT_F2)
-		jit_byte(e, 0xf2);
+		*p++ = 0xf2;
 	if (op & JIT_W64)
 		rex |= 8;
 	if (rex || force_rex)
-		jit_byte(e, 0x40 | rex);
+		*p++ = 0x40 | rex;
 	if (op & 0xff0000)
-		jit_byte(e, op >> 16);
+		*p++ = op >> 16;
 	if (op & 0xff00)
-		jit_byte(e, op >> 8);
-	jit_byte(e, op);
+		*p++ = op >> 8;
+	*p++ = op;
+	return p;
+}
+
+static inline uint8_t *put_u32(uint8_t *p, uint32_t v)
+{
+	memcpy(p, &v, 4);
+	return p + 4;
 }
 
 /* JIT_BYTE_REGS: numbers 4-7 are SPL.. DIL, which need a REX. */
@@ -57,26 +81,29 @@ static bool needs_rex(uint32_t op, unsigned reg)
 
 void jit_op_rr(struct jit_emit *e, uint32_t op, unsigned reg, unsigned rm)
 {
-	prefixes(e, op, (reg & 8 ? 4 : 0) | (rm & 8 ? 1 : 0), needs_rex(op, reg) || needs_rex(op, rm));
-	jit_byte(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
+	uint8_t *p = prefixes(begin(e), op, (reg & 8 ? 4 : 0) | (rm & 8 ? 1 : 0),
+			      needs_rex(op, reg) || needs_rex(op, rm));
+	*p++ = 0xc0 | (reg & 7) << 3 | (rm & 7);
+	finish(e, p);
 }
 
 void jit_op_rm(struct jit_emit *e, uint32_t op, unsigned reg, struct jit_at at)
 {
 	bool indexed = at.index != JIT_NONE, sib = indexed || (at.base & 7) == 4;
-	prefixes(e, op,
-		 (reg & 8 ? 4 : 0) | (indexed && at.index & 8 ? 2 : 0) | (at.base & 8 ? 1 : 0),
-		 needs_rex(op, reg));
+	uint8_t *p = prefixes(begin(e), op,
+			      (reg & 8 ? 4 : 0) | (indexed && at.index & 8 ? 2 : 0) | (at.base & 8 ? 1 : 0),
+			      needs_rex(op, reg));
 	unsigned mod = at.disp == (int8_t)at.disp ? 1 : 2;
 	if (at.disp == 0 && (at.base & 7) != 5)
 		mod = 0;
-	jit_byte(e, mod << 6 | (reg & 7) << 3 | (sib ? 4 : at.base & 7));
+	*p++ = mod << 6 | (reg & 7) << 3 | (sib ? 4 : at.base & 7);
 	if (sib)
-		jit_byte(e, at.scale << 6 | (indexed ? at.index & 7 : 4) << 3 | (at.base & 7));
+		*p++ = at.scale << 6 | (indexed ? at.index & 7 : 4) << 3 | (at.base & 7);
 	if (mod == 1)
-		jit_byte(e, at.disp);
+		*p++ = at.disp;
 	else if (mod == 2)
-		jit_u32(e, at.disp);
+		p = put_u32(p, at.disp);
+	finish(e, p);
 }
 
 void jit_mov(struct jit_emit *e, unsigned to, unsigned from)
@@ -106,19 +133,24 @@ void jit_lea_word(struct jit_emit *e, unsigned to, struct jit_at at)
 
 void jit_const(struct jit_emit *e, unsigned to, uint64_t v)
 {
+	uint8_t *p = begin(e);
 	if (v == (uint32_t)v) {
 		if (to & 8)
-			jit_byte(e, 0x41);
-		jit_byte(e, 0xb8 | (to & 7));
-		jit_u32(e, v);
+			*p++ = 0x41;
+		*p++ = 0xb8 | (to & 7);
+		p = put_u32(p, v);
 	} else if ((int64_t)v == (int32_t)v) {
-		jit_op_rr(e, 0xc7 | JIT_W64, 0, to);
-		jit_u32(e, v);
+		*p++ = 0x48 | (to & 8 ? 1 : 0);
+		*p++ = 0xc7;
+		*p++ = 0xc0 | (to & 7);
+		p = put_u32(p, v);
 	} else {
-		jit_byte(e, 0x48 | (to & 8 ? 1 : 0));
-		jit_byte(e, 0xb8 | (to & 7));
-		jit_u64(e, v);
+		*p++ = 0x48 | (to & 8 ? 1 : 0);
+		*p++ = 0xb8 | (to & 7);
+		memcpy(p, &v, 8);
+		p += 8;
 	}
+	finish(e, p);
 }
 
 void jit_rorx(struct jit_emit *e, unsigned to, unsigned from, unsigned count)
@@ -131,17 +163,17 @@ void jit_rorx(struct jit_emit *e, unsigned to, unsigned from, unsigned count)
 
 uint8_t *jit_jump(struct jit_emit *e, unsigned cc)
 {
+	uint8_t *p = begin(e);
 	if (cc == JIT_CALL) {
-		jit_byte(e, 0xe8);
+		*p++ = 0xe8;
 	} else if (cc == JIT_ALWAYS) {
-		jit_byte(e, 0xe9);
+		*p++ = 0xe9;
 	} else {
-		jit_byte(e, 0x0f);
-		jit_byte(e, 0x80 | cc);
+		*p++ = 0x0f;
+		*p++ = 0x80 | cc;
 	}
-	uint8_t *rel32 = e->p;
-	jit_u32(e, 0);
-	return rel32;
+	finish(e, put_u32(p, 0));
+	return p;
 }
 
 void jit_bind(uint8_t *rel32, const uint8_t *target)
