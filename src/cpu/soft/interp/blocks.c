@@ -25,7 +25,6 @@ bool interp_blocks_create(struct soft_vcpu *c, GError **error)
 		return error_set_errno(error, errnum, "cannot map memory for decoded code");
 	}
 	pthread_mutex_init(&blocks->lock, NULL);
-	blocks->epoch = 1;
 	blocks->fetching.x.length = 1;
 	c->blocks = blocks;
 	return true;
@@ -143,7 +142,6 @@ void interp_blocks_drop_lines(struct soft_vcpu *c, const uint8_t *host_page, uin
 	scratch_drop(c);
 	if (!page)
 		return;
-	blocks->epoch++;
 	for (unsigned n = 0; n < BLOCK_PAGE_BUCKETS; n++)
 		bucket_drop(c, &page->bucket[n], lines);
 	if (lines & 1)
@@ -153,7 +151,6 @@ void interp_blocks_drop_lines(struct soft_vcpu *c, const uint8_t *host_page, uin
 static void drop_all(struct soft_vcpu *c)
 {
 	struct soft_blocks *blocks = c->blocks;
-	blocks->epoch++;
 	for (unsigned n = 0; n < 1 << BLOCK_PAGES_BITS; n++) {
 		for (struct block_page *page = blocks->pages[n]; page; page = page->next)
 			interp_blocks_drop_lines(c, page->host, BLOCK_ALL_LINES);

@@ -11,8 +11,7 @@
  *
  * Memory comes from one arena; nothing is freed singly. A dropped block cannot be found any more but
  * stays readable, because it may be the one that is running; the full arena is emptied as a whole,
- * between two blocks. Links between blocks carry the epoch in which they were made; dropping any
- * block begins a new one.
+ * between two blocks.
  */
 #pragma once
 
@@ -38,12 +37,11 @@ enum {
 struct block;
 
 /*
- * A direct jump's memory of where it went; valid in its epoch only, and if `far`, only while the TLB
- * maps the target's page to where the block is.
+ * A direct jump's memory of where it went, or NULL; valid until that block is dropped, and if `far`, only
+ * while the TLB maps the target's page to where the block is.
  */
 struct block_link {
 	struct block *to;
-	uint32_t epoch;
 	bool far;
 };
 
@@ -65,14 +63,15 @@ struct block {
 	uint32_t mode;
 	uint16_t size; /* bytes */
 	uint8_t count; /* instructions, without the end marker */
-	bool dropped;
 	uint64_t lines;      /* of the first page: what it and its units were made of, see soft_code_lines() */
 	struct block *next;  /* in its page's bucket */
 	struct block *next2; /* in the second page's list of crossers */
 	struct block_link link[2];
+	/* What every entry looks at is in the same cache line as the first instruction. */
 	struct jit_unit *unit[SOFT_JIT_TABLES]; /* translations, by TLB table */
 	soft_exec_fn *first_exec;               /* insns[0].exec is jit_exec_head: then its own */
 	uint16_t heat;
+	bool dropped;
 	struct soft_insn insns[]; /* count, then an end marker */
 };
 
@@ -94,7 +93,6 @@ struct block_stale {
 struct soft_blocks {
 	struct block_slot table[1 << BLOCK_TABLE_BITS];
 	struct block_page *pages[1 << BLOCK_PAGES_BITS];
-	uint32_t epoch;
 	const struct soft_insn *go; /* without tail calls: the instruction to run next */
 	uint8_t *arena;
 	size_t used, size;

@@ -32,8 +32,7 @@ static __attribute__((noinline)) struct block *link_find(struct soft_vcpu *c,
 	}
 	if (!b->host2) {
 		uint64_t pages = linear_of(c, target) ^ linear_of(c, c->block_rip);
-		*link_of(i, taken) = (struct block_link){ .to = b, .epoch = c->blocks->epoch,
-							  .far = (pages & ~PAGE_MASK) != 0 };
+		*link_of(i, taken) = (struct block_link){ .to = b, .far = (pages & ~PAGE_MASK) != 0 };
 	}
 	return b;
 }
@@ -49,7 +48,7 @@ ALWAYS_INLINE bool far_link_holds(struct soft_vcpu *c, const struct block *to, u
 		uint64_t target_ = (target);                                                       \
 		const struct block_link *link_ = link_of(i, taken);                                \
 		struct block *to_ = link_->to;                                                     \
-		if (soft_unlikely(link_->epoch != (c)->blocks->epoch ||                            \
+		if (soft_unlikely(!to_ || to_->dropped ||                                          \
 				  atomic_load_explicit(&(c)->pending, memory_order_relaxed) ||     \
 				  (link_->far && !far_link_holds(c, to_, target_)) ||              \
 				  (!(c)->long64 &&                                                 \
