@@ -49,7 +49,6 @@ enum {
 
 struct jit_link;
 
-/* The eight bytes before its code name the unit. */
 struct jit_unit {
 	const uint8_t *code; /* where to enter it */
 	struct block *block;

@@ -123,19 +123,9 @@ void jit_reset(struct soft_vcpu *c)
 
 /* --- finding and linking --------------------------------------------------------------------------*/
 
-static struct jit_unit *unit_of(const struct soft_vcpu *c, const uint8_t *code)
-{
-	struct jit_unit *u;
-	memcpy(&u, c->jit->write + (code - c->jit->exec) - sizeof(u), sizeof(u));
-	return u;
-}
-
 /* The unit at the host address, in the present mode. */
 static struct jit_unit *unit_at(struct soft_vcpu *c, const uint8_t *host)
 {
-	struct soft_entry *entry = &c->jit_entries[jit_side(c)][jit_entry_slot(host)];
-	if (entry->host == host)
-		return unit_of(c, entry->code);
 	uint32_t mode = (c->long64 ? X86_DECODE_64 : X86_DECODE_32) | BLOCK_MODE_VEX;
 	const struct block_slot *slot = &c->blocks->table[block_hash(host, mode)];
 	/* One that crosses looks at the second page itself. */
@@ -143,7 +133,7 @@ static struct jit_unit *unit_at(struct soft_vcpu *c, const uint8_t *host)
 	    !slot->block->unit[c->tlb_table])
 		return NULL;
 	struct jit_unit *u = slot->block->unit[c->tlb_table];
-	*entry = (struct soft_entry){ host, u->code };
+	c->jit_entries[jit_side(c)][jit_entry_slot(host)] = (struct soft_entry){ host, u->code };
 	return u;
 }
 

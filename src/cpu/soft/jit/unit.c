@@ -416,19 +416,18 @@ static struct jit_unit *make_code(struct soft_vcpu *c, struct jit_unit *u, bool 
 	jit_frame_find(e, plain);
 	jit_groups_find(e, plain);
 	jit_borrow_find(e);
-	jit_u64(e, (uintptr_t)u);
 	emit_unit(e);
 	if (e->failed)
 		return NULL;
-	u->code = jit->exec + jit->used + sizeof(u);
+	u->code = jit->exec + jit->used;
 	jit->used += (size_t)(e->p - start + 15) & ~(size_t)15;
 	jit->bytes += e->p - start;
 	jit->units++;
 	jit->insns += u->count;
 	if (soft_traces(c, VM_TRACE_OUT_ASM))
-		soft_trace_out(c, u->code, start + sizeof(u), (size_t)(e->p - start) - sizeof(u));
+		soft_trace_out(c, u->code, start, (size_t)(e->p - start));
 	if (jit->perf_map >= 0)
-		name_code(e, e->p - start - sizeof(u));
+		name_code(e, e->p - start);
 	return u;
 }
 
