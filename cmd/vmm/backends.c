@@ -167,14 +167,20 @@ struct device *backends_user(const GPtrArray *devices, const void *backend)
 
 /* --- networks, streams, objects ------------------------------------------------------------------- */
 
+static struct chardev *find_stream(void *opaque, const char *id, GError **error)
+{
+	return resolve(opaque, PROPERTY_CHARDEV, id, error);
+}
+
 bool backends_add_net(struct backends *b, const struct conf_item *item, GError **error)
 {
 	if (backends_find_net(b, item->id))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "there is a network '%s' already: rename one", item->id);
+	const struct net_host host = {b->loop, find_stream, b};
 	struct net_backend *net = net_backend_new(
 		item->type, item->id, (const char *const *)item->props->keys->pdata,
-		(const char *const *)item->props->values->pdata, b->loop, error);
+		(const char *const *)item->props->values->pdata, &host, error);
 	if (net)
 		g_ptr_array_add(b->nets, net);
 	return net != NULL;

@@ -270,6 +270,22 @@ size_t chardev_write(struct chardev *chr, const void *data, size_t length)
 	return taken;
 }
 
+bool chardev_send(struct chardev *chr, const void *data, size_t length, const int *fds, unsigned count)
+{
+	return chr->ops->send && chr->ops->send(chr, data, length, fds, count);
+}
+
+bool chardev_wait(struct chardev *chr, int timeout_ms)
+{
+	return chr->ops->wait && chr->ops->wait(chr, timeout_ms);
+}
+
+void chardev_hang_up(struct chardev *chr)
+{
+	if (chr->ops->hang_up)
+		chr->ops->hang_up(chr);
+}
+
 size_t chardev_wanted(struct chardev *chr)
 {
 	return chr->attached && chr->user.can_read ? chr->user.can_read(chr->user.opaque) : 0;

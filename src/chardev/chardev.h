@@ -57,6 +57,17 @@ bool chardev_is_open(const struct chardev *chr);
  * caller's; -1: none. One is kept until the next comes, or the peer is gone. On the stream's loop.
  */
 int chardev_take_fd(struct chardev *chr);
+/*
+ * For protocols between programs, on a socket; others fail. All on the stream's loop.
+ * chardev_send() sends all of it, with descriptors that stay the caller's, or nothing: false if the
+ * peer is gone or does not read. chardev_wait() waits until there is input, or until somebody connects,
+ * at most `timeout_ms`, and hands it to the user; false if there was none. chardev_hang_up() ends the
+ * connection as if the peer had.
+ */
+bool chardev_send(struct chardev *chr, const void *data, size_t length, const int *fds, unsigned count);
+bool chardev_wait(struct chardev *chr, int timeout_ms);
+void chardev_hang_up(struct chardev *chr);
+#define CHARDEV_SEND_FDS 16
 bool chardev_is_mux(const struct chardev *chr);
 
 /* Ctrl-a x on a mux: what the program does then. The default is nothing. Main thread. */

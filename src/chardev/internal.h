@@ -18,6 +18,10 @@ struct chardev_ops {
 	/* The user can take bytes again, or has come or gone: read on if so. Loop's thread. */
 	void (*update_input)(struct chardev *chr);
 	void (*free)(struct chardev *chr); /* with the object */
+	/* chardev_send() and so on; all NULL: no socket. */
+	bool (*send)(struct chardev *chr, const void *data, size_t length, const int *fds, unsigned count);
+	bool (*wait)(struct chardev *chr, int timeout_ms);
+	void (*hang_up)(struct chardev *chr);
 };
 
 extern const struct chardev_ops chardev_null, chardev_ringbuf, chardev_file, chardev_stdio,
@@ -80,3 +84,5 @@ void chardev_stream_destroy(struct chardev_stream *stream);
 /* Bytes to a stream that is not connected vanish, as on a serial line without a cable. */
 size_t chardev_stream_write(struct chardev_stream *stream, const void *data, size_t length);
 void chardev_stream_update_input(struct chardev_stream *stream);
+/* Read once, if the user wants bytes. Loop's thread. */
+void chardev_stream_input(struct chardev_stream *stream);

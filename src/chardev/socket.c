@@ -14,6 +14,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 struct socket_chardev {
@@ -214,6 +215,56 @@ static void socket_update_input(struct chardev *chr)
 	chardev_stream_update_input(&((struct socket_chardev *)chr)->stream);
 }
 
+static bool socket_send(struct chardev *chr, const void *data, size_t length, const int *fds, unsigned count)
+{
+	const struct socket_chardev *sock = (struct socket_chardev *)chr;
+	union {
+		char bytes[CMSG_SPACE(CHARDEV_SEND_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec iov = {(void *)data, length};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	g_assert(count <= CHARDEV_SEND_FDS);
+	if (sock->fd < 0 || (count && !sock->path))
+		return false;
+	if (count) {
+		message.msg_control = control.bytes;
+		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+	}
+	ssize_t n;
+	do {
+		n = sendmsg(sock->fd, &message, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n == (ssize_t)length;
+}
+
+static bool socket_wait(struct chardev *chr, int timeout_ms)
+{
+	struct socket_chardev *sock = (struct socket_chardev *)chr;
+	struct pollfd there = {.fd = sock->fd >= 0 ? sock->fd : sock->listener, .events = POLLIN};
+	if (there.fd < 0 || poll(&there, 1, timeout_ms) <= 0)
+		return false;
+	if (sock->fd < 0)
+		client_arrived(sock, sock->listener, POLLIN);
+	else
+		chardev_stream_input(&sock->stream);
+	return sock->fd >= 0;
+}
+
+static void socket_hang_up(struct chardev *chr)
+{
+	struct socket_chardev *sock = (struct socket_chardev *)chr;
+	if (sock->fd < 0)
+		return;
+	chardev_stream_close(&sock->stream);
+	socket_hangup(&sock->stream);
+}
+
 static const char *const socket_options[] = {
 	"path", "host", "port", "server", "wait", "nodelay", "reconnect", "telnet", "websocket", NULL,
 };
@@ -225,4 +276,7 @@ const struct chardev_ops chardev_socket = {
 	.write = socket_write,
 	.update_input = socket_update_input,
 	.free = socket_free,
+	.send = socket_send,
+	.wait = socket_wait,
+	.hang_up = socket_hang_up,
 };

@@ -21,7 +21,6 @@ void chardev_stream_init(struct chardev_stream *stream, struct chardev *chr,
 	pthread_mutex_init(&stream->lock, NULL);
 }
 
-static void input_ready(struct chardev_stream *stream);
 static void output_ready(struct chardev_stream *stream);
 
 static void fd_ready(void *opaque, int fd, uint32_t events)
@@ -30,7 +29,7 @@ static void fd_ready(void *opaque, int fd, uint32_t events)
 	if (fd == stream->out && events & (POLLOUT | POLLERR | POLLHUP))
 		output_ready(stream);
 	if (fd == stream->in && events & (POLLIN | POLLERR | POLLHUP))
-		input_ready(stream);
+		chardev_stream_input(stream);
 }
 
 /* A watch with no events is removed: a descriptor that hung up would report that for ever. */
@@ -107,7 +106,7 @@ static ssize_t receive(struct chardev_stream *stream, void *buffer, size_t lengt
 	return n;
 }
 
-static void input_ready(struct chardev_stream *stream)
+void chardev_stream_input(struct chardev_stream *stream)
 {
 	uint8_t buffer[4096];
 	size_t wanted = chardev_wanted(stream->chr);

@@ -9,7 +9,8 @@ struct net_kind {
 	const char *type, *help;
 	const char *const *options; /* NULL-terminated */
 	/* Returns the embedding object's `struct net_backend` without its id, or NULL. */
-	struct net_backend *(*create)(const struct args *args, struct aio_loop *loop, GError **error);
+	struct net_backend *(*create)(const struct args *args, const struct net_host *host,
+				      GError **error);
 };
 
-extern const struct net_kind net_kind_user, net_kind_tap, net_kind_bridge;
+extern const struct net_kind net_kind_user, net_kind_tap, net_kind_bridge, net_kind_vhost_user;

@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 
-static const struct net_kind *const kinds[] = {&net_kind_user, &net_kind_tap, &net_kind_bridge};
+static const struct net_kind *const kinds[] = {&net_kind_user, &net_kind_tap, &net_kind_bridge,
+					     &net_kind_vhost_user};
 
 const struct net_type *net_types(void)
 {
@@ -33,7 +34,8 @@ static const struct net_kind *find_kind(const char *type, GError **error)
 }
 
 struct net_backend *net_backend_new(const char *type, const char *id, const char *const *keys,
-				    const char *const *values, struct aio_loop *loop, GError **error)
+				    const char *const *values, const struct net_host *host,
+				    GError **error)
 {
 	const struct net_kind *kind = find_kind(type, error);
 	if (!kind)
@@ -42,11 +44,11 @@ struct net_backend *net_backend_new(const char *type, const char *id, const char
 	struct args args = {what, keys, values};
 	if (!args_check(&args, kind->options, error))
 		return NULL;
-	struct net_backend *net = kind->create(&args, loop, error);
+	struct net_backend *net = kind->create(&args, host, error);
 	if (!net)
 		return NULL;
 	net->id = g_strdup(id);
-	net->loop = loop;
+	net->loop = host->loop;
 	net->link_up = true;
 	return net;
 }

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 struct aio_loop;
+struct chardev;
 struct net_backend;
 struct vhost_ops;
 
@@ -72,9 +73,18 @@ struct net_backend {
 	bool link_up;
 };
 
+/* What a back end may need of the program that it is in. */
+struct net_host {
+	struct aio_loop *loop;
+	/* The stream with that id, borrowed, or NULL with *error set. NULL: there are no streams. */
+	struct chardev *(*find_chardev)(void *opaque, const char *id, GError **error);
+	void *opaque;
+};
+
 /* One key=value list as in -netdev TYPE,id=..,k=v. `keys` and `values` are parallel, NULL-ended. */
 struct net_backend *net_backend_new(const char *type, const char *id, const char *const *keys,
-				    const char *const *values, struct aio_loop *loop, GError **error);
+				    const char *const *values, const struct net_host *host,
+				    GError **error);
 void net_backend_free(struct net_backend *net);
 /* Pull or plug in the cable: packets stop, and the device tells the guest. On the loop's thread. */
 void net_backend_set_link(struct net_backend *net, bool up);

@@ -431,9 +431,10 @@ static bool tap_open(struct tap_net *tap, const struct args *args, GError **erro
 	return run_script(args_string(args, "script"), tap->name, error);
 }
 
-static struct net_backend *tap_create(const struct args *args, struct aio_loop *loop, GError **error)
+static struct net_backend *tap_create(const struct args *args, const struct net_host *host,
+				      GError **error)
 {
-	struct tap_net *tap = tap_new(loop);
+	struct tap_net *tap = tap_new(host->loop);
 	if (tap_open(tap, args, error))
 		return &tap->net;
 	tap_free(&tap->net);
@@ -464,11 +465,11 @@ static bool join_bridge(const char *interface, const char *bridge, GError **erro
 	return true;
 }
 
-static struct net_backend *bridge_create(const struct args *args, struct aio_loop *loop,
+static struct net_backend *bridge_create(const struct args *args, const struct net_host *host,
 					 GError **error)
 {
 	const char *bridge = args_string(args, "br");
-	struct tap_net *tap = tap_new(loop);
+	struct tap_net *tap = tap_new(host->loop);
 	if (set_name(tap, "tap%d", error) && open_queue(tap, false, error) &&
 	    join_bridge(tap->name, bridge ? bridge : "br0", error))
 		return &tap->net;

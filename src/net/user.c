@@ -326,7 +326,7 @@ static const struct net_backend_ops user_ops = {
 	.describe = user_describe,
 };
 
-static struct net_backend *user_create(const struct args *args, struct aio_loop *loop,
+static struct net_backend *user_create(const struct args *args, const struct net_host *host,
 				       GError **error)
 {
 	struct user_options options;
@@ -335,14 +335,14 @@ static struct net_backend *user_create(const struct args *args, struct aio_loop 
 
 	struct user_net *user = g_new0(struct user_net, 1);
 	user->net.ops = &user_ops;
-	user->net.loop = loop;
+	user->net.loop = host->loop;
 	user->sockets = g_hash_table_new_full(NULL, NULL, NULL, socket_free);
 	user->polled = g_ptr_array_new();
 	user->config = options.config;
 	inet_ntop(AF_INET, &options.config.vdhcp_start, user->guest_address,
 		  sizeof(user->guest_address));
 	user->update = (struct aio_deferred){.fn = update, .opaque = user};
-	aio_timer_init(&user->poll_timer, loop, poll_timeout, user);
+	aio_timer_init(&user->poll_timer, host->loop, poll_timeout, user);
 	user->slirp = slirp_new(&user->config, &callbacks, user);
 	bool ok = user->slirp != NULL;
 	if (!ok)

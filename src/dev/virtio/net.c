@@ -110,6 +110,33 @@ static void net_drop(struct virtio_device *vdev, struct virtqueue *vq)
 
 /* ---- Features and configuration ---- */
 
+/* 5.1.3.1: those of `features` that need another which is not there. */
+static uint64_t features_unmet(uint64_t features)
+{
+	static const struct {
+		unsigned feature, a, b; /* needs a or b */
+	} needs[] = {
+		{NET_F_GUEST_TSO4, NET_F_GUEST_CSUM, NET_F_GUEST_CSUM},
+		{NET_F_GUEST_TSO6, NET_F_GUEST_CSUM, NET_F_GUEST_CSUM},
+		{NET_F_GUEST_ECN, NET_F_GUEST_TSO4, NET_F_GUEST_TSO6},
+		{NET_F_HOST_TSO4, NET_F_CSUM, NET_F_CSUM},
+		{NET_F_HOST_TSO6, NET_F_CSUM, NET_F_CSUM},
+		{NET_F_HOST_ECN, NET_F_HOST_TSO4, NET_F_HOST_TSO6},
+		{NET_F_CTRL_RX, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
+		{NET_F_CTRL_VLAN, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
+		{NET_F_GUEST_ANNOUNCE, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
+		{NET_F_MQ, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
+		{NET_F_CTRL_MAC_ADDR, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
+	};
+	uint64_t unmet = 0;
+	for (unsigned i = 0; i < G_N_ELEMENTS(needs); i++) {
+		uint64_t either = VIRTIO_BIT(needs[i].a) | VIRTIO_BIT(needs[i].b);
+		if (features >> needs[i].feature & 1 && !(features & either))
+			unmet |= VIRTIO_BIT(needs[i].feature);
+	}
+	return unmet;
+}
+
 static uint64_t net_features(struct virtio_device *vdev)
 {
 	const struct virtio_net *net = (struct virtio_net *)vdev;
@@ -152,33 +179,18 @@ static uint64_t net_features(struct virtio_device *vdev)
 		if (list[i].on)
 			features |= VIRTIO_BIT(list[i].feature);
 	}
+	/* Who serves the rings may have some of them only in part. */
+	features &= ~vdev->withheld;
+	for (uint64_t unmet; (unmet = features_unmet(features));)
+		features &= ~unmet;
 	return features;
 }
 
-/* 5.1.3.1: what asks for what. */
 static bool net_features_ok(struct virtio_device *vdev, uint64_t accepted)
 {
 	const struct virtio_net *net = (struct virtio_net *)vdev;
-	static const struct {
-		unsigned feature, a, b; /* needs a or b */
-	} needs[] = {
-		{NET_F_GUEST_TSO4, NET_F_GUEST_CSUM, NET_F_GUEST_CSUM},
-		{NET_F_GUEST_TSO6, NET_F_GUEST_CSUM, NET_F_GUEST_CSUM},
-		{NET_F_GUEST_ECN, NET_F_GUEST_TSO4, NET_F_GUEST_TSO6},
-		{NET_F_HOST_TSO4, NET_F_CSUM, NET_F_CSUM},
-		{NET_F_HOST_TSO6, NET_F_CSUM, NET_F_CSUM},
-		{NET_F_HOST_ECN, NET_F_HOST_TSO4, NET_F_HOST_TSO6},
-		{NET_F_CTRL_RX, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
-		{NET_F_CTRL_VLAN, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
-		{NET_F_GUEST_ANNOUNCE, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
-		{NET_F_MQ, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
-		{NET_F_CTRL_MAC_ADDR, NET_F_CTRL_VQ, NET_F_CTRL_VQ},
-	};
-	for (unsigned i = 0; i < G_N_ELEMENTS(needs); i++) {
-		uint64_t either = VIRTIO_BIT(needs[i].a) | VIRTIO_BIT(needs[i].b);
-		if (accepted >> needs[i].feature & 1 && !(accepted & either))
-			return false;
-	}
+	if (features_unmet(accepted))
+		return false;
 	/* The control queue would be in the place of a ring whose doorbells go to the server. */
 	return !net->vhost_rings || net->pairs == 1 || accepted & VIRTIO_BIT(NET_F_MQ) ||
 	       !(accepted & VIRTIO_BIT(NET_F_CTRL_VQ));

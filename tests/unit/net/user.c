@@ -49,7 +49,8 @@ static void test_arp(void)
 {
 	struct aio_loop *loop = aio_loop_new(NULL);
 	g_autoptr(GError) error = NULL;
-	struct net_backend *net = net_backend_new("user", "n0", NULL, NULL, loop, &error);
+	const struct net_host host = {.loop = loop};
+	struct net_backend *net = net_backend_new("user", "n0", NULL, NULL, &host, &error);
 	g_assert_no_error(error);
 	struct guest guest = {.room = false};
 	const struct net_receiver receiver = {.can_receive = guest_can_receive,
@@ -76,7 +77,7 @@ static struct net_backend *with(struct aio_loop *loop, const char *key, const ch
 				GError **error)
 {
 	const char *keys[] = {key, NULL}, *values[] = {value, NULL};
-	return net_backend_new("user", "n0", keys, values, loop, error);
+	return net_backend_new("user", "n0", keys, values, &(struct net_host){.loop = loop}, error);
 }
 
 static void test_forward(void)
@@ -118,7 +119,7 @@ static void test_bad_options(void)
 		g_assert_null(strchr(error->message, '\n'));
 	}
 	g_autoptr(GError) error = NULL;
-	g_assert_null(net_backend_new("l2tpv3", "n", NULL, NULL, loop, &error));
+	g_assert_null(net_backend_new("l2tpv3", "n", NULL, NULL, &(struct net_host){.loop = loop}, &error));
 	g_assert_error(error, BERTH_ERROR, BERTH_ERR_NOT_SUPPORTED);
 	aio_loop_free(loop);
 }

@@ -151,16 +151,22 @@ static void test_rings(gconstpointer class)
 	env_close(&e);
 }
 
+static void set_link(struct env *e, bool up)
+{
+	e->net.net.link_up = up;
+	e->net.receiver.link_changed(e->net.receiver.opaque, up);
+}
+
 /* What stops the rings, and where they go on. */
 static void test_stops(void)
 {
 	struct env e;
 	env_open(&e, &virtio_net_pci);
 	e.server.base = 7;
-	net_backend_set_link(&e.net.net, false);
+	set_link(&e, false);
 	assert_runs(&e, false);
 	g_assert_cmpuint(vd_config(&e.vd, 6, 2) & 1, ==, 0);
-	net_backend_set_link(&e.net.net, true);
+	set_link(&e, true);
 	assert_runs(&e, true);
 	g_assert_cmpuint(e.server.rings[0].base, ==, 7);
 	g_assert_cmpuint(e.server.prepared, ==, 2);
