@@ -24,7 +24,10 @@ static json_t *run_netdev_add(void *opaque, const json_t *args, GError **error)
 	struct conf_item *item = item_from_json(CONF_NETDEV, args, error);
 	g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(int));
 	/* A back end takes all descriptors that it is given, or none. */
+	const char *address = item ? keyval_get(item->props, "addr.type") : NULL;
 	bool good = item && fds_resolve(vmm, item->props, "fd", taken, error) &&
+		    (g_strcmp0(address, "fd") != 0 ||
+		     fds_resolve(vmm, item->props, "addr.str", taken, error)) &&
 		    fds_resolve(vmm, item->props, "fds", taken, error) &&
 		    fds_resolve(vmm, item->props, "vhostfd", taken, error) &&
 		    fds_resolve(vmm, item->props, "vhostfds", taken, error) &&
