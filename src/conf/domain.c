@@ -187,6 +187,8 @@ static void nic_free(void *opaque)
 		g_free(texts[i]);
 	conf_nwfilter_reference_free(nic->filter);
 	conf_virtualport_clear(&nic->virtualport);
+	if (nic->passt)
+		g_ptr_array_unref(nic->passt);
 	g_free(nic);
 }
 

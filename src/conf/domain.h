@@ -71,6 +71,7 @@ struct conf_domain_nic {
 	bool unmanaged; /* the tap device is there already, and not ours */
 	unsigned mtu;   /* 0: not said */
 	struct conf_nwfilter_reference *filter; /* NULL: none */
+	GPtrArray *passt; /* user: arguments of passt (char *); NULL: the VMM's own network */
 	struct conf_bandwidth bandwidth;
 	struct conf_vlan vlan;
 	struct conf_virtualport virtualport;
@@ -231,6 +232,8 @@ void conf_domain_write_iotune(const struct conf_iotune *iotune, xmlNode *disk);
 bool conf_iotune_is_set(const struct conf_iotune *iotune);
 /* domain_sysinfo.c */
 bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **error);
+/* domain_passt.c: what of an <interface> is for passt. */
+bool conf_domain_read_passt(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* domain_filesystem.c */
 bool conf_domain_read_filesystem(struct conf_domain *conf, xmlNode *node, GError **error);
 /* domain_tune.c */

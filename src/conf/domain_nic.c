@@ -37,7 +37,7 @@ static bool read_direct(struct conf_domain_nic *nic, const xmlNode *node, GError
 	g_autofree char *dev = conf_domain_child_attribute(node, "source", "dev");
 	nic->mode = conf_domain_child_attribute(node, "source", "mode");
 	if (strcmp(nic->type, "direct") != 0)
-		return (!dev && !nic->mode) ||
+		return ((!dev || nic->passt) && !nic->mode) ||
 		       conf_domain_error(error, BERTH_ERR_INVALID, node,
 					 "<source dev=... mode=...> is for type='direct'");
 	if (!dev)
@@ -176,7 +176,8 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 	       CONF_DOMAIN_ONE_OF(node, "interface type", nic->type, error, "user", "bridge", "ethernet",
 				  "network", "direct") &&
 	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
-	       read_source(nic, node, error) && read_target(nic, node, error) &&
+	       conf_domain_read_passt(nic, node, error) && read_source(nic, node, error) &&
+	       read_target(nic, node, error) &&
 	       read_filter(nic, node, error) && read_bandwidth(nic, node, error) &&
 	       read_switch(nic, node, error) &&
 	       conf_domain_read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);

@@ -327,8 +327,8 @@ static bool adopt(struct stream_net *stream, const char *number, GError **error)
 				 "-netdev stream, addr.str=%s is not the number of an open socket", number);
 	if (!listens != !stream->server)
 		return error_set(error, BERTH_ERR_INVALID,
-				 "-netdev stream, addr.str=%s: the socket listens, or not, other than server= "
-				 "says", number);
+				 "-netdev stream, addr.str=%s: the socket listens, or not, other than "
+				 "server= says", number);
 	stream->address = g_strdup_printf("fd:%s", number);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (listens)

@@ -110,6 +110,13 @@ json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fd)
 		set(netdev, "br", nic->source);
 		return netdev;
 	}
+	if (nic->passt) {
+		set(netdev, "type", "stream");
+		json_t *address = json_pack("{s:s}", "type", "fd");
+		set(address, "str", fd);
+		json_object_set_new(netdev, "addr", address);
+		return netdev;
+	}
 	set(netdev, "type", strcmp(nic->type, "user") == 0 ? "user" : "tap");
 	set(netdev, "fd", fd);
 	return netdev;

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "conf/vm.h"
+#include "daemon/domain/passt.h"
 #include "daemon/network/filter.h"
 #include "daemon/network/macvtap.h"
 #include "daemon/network/netlink.h"
@@ -272,6 +273,12 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GE
 	const struct network_plug *plug;
 	char name[IFNAMSIZ];
 	*fd = -1;
+	if (nic->passt) {
+		*fd = passt_start(nic, error);
+		if (*fd < 0)
+			g_prefix_error(error, "domain '%s': ", dom->name);
+		return *fd >= 0;
+	}
 	if (strcmp(nic->type, "user") == 0)
 		return true;
 	if (!find_plug(dom, nic, &own, &port, &plug, error))

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Links that programs in user space serve: passt gives a guest the host's network, and a server in the guest
+is reached by a forwarded port."""
+import glob
+import http.server
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import threading
+
+import netspace
+from private import Daemon
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
+import guest as testlib  # noqa: E402
+
+PASST = """<interface type='user'><mac address='52:54:00:00:00:0{n}'/><source dev='up0'/>
+<backend type='passt' logFile='{top}/passt{n}.log'/><model type='virtio'/>
+<portForward proto='tcp' address='127.0.0.1'><range start='{port}' to='22'/><range start='4000' end='4010'/>
+<range start='4005' exclude='yes'/></portForward>{more}</interface>"""
+GUEST = """<domain type='qemu'><name>vm</name>
+  <uuid>12ac8b8c-4f23-4248-ae42-fdcd50c40003</uuid><memory unit='MiB'>160</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
+    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_net,af_packet berth.run=while,true;do,setsid,cttyhack,sh;done</cmdline></os>
+  <features><acpi/><apic/></features><devices>{cards}<memballoon model='none'/>
+    <serial type='pty'/><console type='pty'/></devices></domain>"""
+
+
+def with_xml(daemon, xml, *command, check=True):
+    path = os.path.join(daemon.top, "x.xml")
+    with open(path, "w") as file:
+        file.write(xml)
+    return daemon.virsh(*command, path, check=check)
+
+
+def card_of(daemon, number, port, more):
+    return PASST.format(n=number, top=daemon.top, port=port, more=more)
+
+
+def passts():
+    """The passt processes in our network namespace."""
+    own, found = os.readlink("/proc/self/ns/net"), []
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            with open(folder + "/comm") as comm:
+                if comm.read().startswith("passt") and os.readlink(folder + "/ns/net") == own:
+                    found.append(folder)
+        except OSError:
+            continue
+    return found
+
+
+class Hello(http.server.BaseHTTPRequestHandler):
+    """A server of the host."""
+
+    def do_GET(self):  # pylint: disable=invalid-name
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello of the host\n")
+
+    def log_message(self, *_):  # pylint: disable=arguments-differ
+        pass
+
+
+def check_refusals(daemon):
+    card = "<interface type='user'>{}</interface>"
+    for inner, words in (("<portForward proto='tcp'/>", "is for <interface type='user'> with"),
+                         ("<backend type='slirp'/>", "there is default, passt"),
+                         ("<backend type='passt'/><portForward/>", "its proto is missing"),
+                         ("<backend type='passt'/><portForward proto='tcp'><range start='9' end='8'/>"
+                          "</portForward>", "ends before it starts"),
+                         ("<backend type='passt'/><ip address='::1' family='ipv4'/>", "is not that of"),
+                         ("<backend type='passt' logFile='x'/>", "absolute path")):
+        result = with_xml(daemon, GUEST.format(kernel="/k", initrd="/i", cards=card.format(inner)), "define",
+                          check=False)
+        assert result.returncode and words in result.stdout, result.stdout
+    # What only passt can see is in its own words, and no VMM is left.
+    bad = card_of(daemon, 1, 2222, "").replace("up0", "none0")
+    with_xml(daemon, GUEST.format(kernel="/k", initrd="/i", cards=bad), "define")
+    result = daemon.virsh("start", "vm", check=False)
+    assert result.returncode and "passt did not start" in result.stdout, result.stdout
+    assert "none0" in result.stdout, result.stdout
+    assert not passts()
+
+
+def echoed(port):
+    """What a server answers. (Where the guest speaks first, Debian 12's passt is late to acknowledge it.)"""
+    with socket.create_connection(("127.0.0.1", port), netspace.LIMIT) as connection:
+        connection.sendall(b"to the guest\n")
+        return connection.makefile().readline()
+
+
+def check_passt(daemon, kernel, initrd):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Hello)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    card = card_of(daemon, 1, 2222, "<ip family='ipv4' address='192.0.2.77' prefix='24'/>")
+    with_xml(daemon, GUEST.format(kernel=kernel, initrd=initrd, cards=card), "define")
+    assert "<portForward proto='tcp' address='127.0.0.1'>" in daemon.said("dumpxml", "vm")
+    daemon.virsh("start", "vm")
+    assert len(passts()) == 1
+    console = ["script", "-qfec", f"virsh -c '{daemon.uri()}' console vm --force", "/dev/null"]
+    with testlib.Guest(console) as guest:
+        guest.wake(300)
+        guest.send("stty -echo\n")
+        leased = guest.run("ip link set eth0 up; udhcpc -n -q -i eth0 -s /bin/true 2>&1", 120)
+        assert "lease of 192.0.2.77 obtained" in leased, leased
+        guest.run("ip addr add 192.0.2.77/24 dev eth0; ip route add default via 192.0.2.1", 60)
+        # What goes to the gateway arrives at the host's loopback.
+        page = guest.run("wget -q -O - http://192.0.2.1:8000/", 120)
+        assert "hello of the host" in page, page
+        guest.run("(nc -ll -p 22 -e cat >/dev/null 2>&1 &)", 60)
+        daemon.wait(lambda: echoed(2222) == "to the guest\n", "the guest's server answers on the forwarded port")
+        # Another one comes and goes.
+        second = re.sub(r"'40(\d\d)'", r"'41\1'", card_of(daemon, 2, 2223, ""))
+        with_xml(daemon, second, "attach-device", "vm", "--live")
+        assert len(passts()) == 2
+        guest.run("n=0; until [ -e /sys/class/net/eth1 ] || [ $n = 300 ]; do n=$((n + 1)); "
+                  "usleep 100000; done; ip link set eth1 up && udhcpc -n -q -i eth1 -s /bin/true", 120)
+        daemon.virsh("detach-interface", "vm", "user", "--mac", "52:54:00:00:00:02", "--live")
+        daemon.wait(lambda: len(passts()) == 1, "passt ends with its card")
+    # The link outlives the daemon.
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    daemon.wait(lambda: echoed(2222) == "to the guest\n", "the guest's server still answers")
+    daemon.virsh("destroy", "vm")
+    daemon.wait(lambda: not passts(), "passt ends with its guest")
+    with open(f"{daemon.top}/passt1.log") as log:
+        assert re.search("DHCP: ack", log.read())
+    server.shutdown()
+
+
+def main():
+    if not shutil.which("passt"):
+        print("passt is not installed")
+        sys.exit(netspace.SKIPPED)
+    kernel, initrd = testlib.kernel("cloud")
+    netspace.enter()
+    for command in ("link add up0 type veth peer name up1", "addr add 192.0.2.2/24 dev up0",
+                    "link set up0 up", "link set up1 up", "route add default via 192.0.2.1"):
+        netspace.run("ip", *command.split())
+    with Daemon() as daemon:
+        check_refusals(daemon)
+        check_passt(daemon, kernel, initrd)
+
+
+main()
