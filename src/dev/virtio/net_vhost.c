@@ -48,6 +48,19 @@ static GArray *memory_regions(struct vm *vm)
 	return regions;
 }
 
+static bool check_shared(const struct virtio_net *net, const GArray *regions, GError **error)
+{
+	for (unsigned i = 0; net->backend->vhost->shared_memory && i < regions->len; i++) {
+		if (g_array_index(regions, struct vhost_region, i).fd < 0)
+			return error_set(error, BERTH_ERR_INVALID,
+					 "-netdev %s needs guest memory that another process can reach: "
+					 "-object memory-backend-memfd,id=ram,size=...,share=on "
+					 "-machine memory-backend=ram",
+					 net->backend->ops->type);
+	}
+	return true;
+}
+
 /* ---- Rings ---- */
 
 static bool should_run(struct virtio_net *net, unsigned n)
@@ -79,7 +92,9 @@ static bool start_ring(struct virtio_net *net, unsigned n, GError **error)
 static bool prepare(struct virtio_net *net, GError **error)
 {
 	g_autoptr(GArray) regions = memory_regions(net->vdev.vm);
-	return net->backend->vhost->prepare(net->backend, net->vdev.accepted,
+	/* Memory that was plugged in since may be of another kind. */
+	return check_shared(net, regions, error) &&
+	       net->backend->vhost->prepare(net->backend, net->vdev.accepted,
 					    (const struct vhost_region *)regions->data, regions->len, error);
 }
 
@@ -125,24 +140,11 @@ void net_vhost_drop(struct virtio_net *net, unsigned n)
 
 /* ---- Life ---- */
 
-static bool memory_is_shared(struct virtio_net *net, GError **error)
-{
-	g_autoptr(GArray) regions = memory_regions(net->vdev.vm);
-	for (unsigned i = 0; i < regions->len; i++) {
-		if (g_array_index(regions, struct vhost_region, i).fd < 0)
-			return error_set(error, BERTH_ERR_INVALID,
-					 "-netdev %s needs guest memory that another process can reach: "
-					 "-object memory-backend-memfd,id=ram,size=...,share=on "
-					 "-machine memory-backend=ram",
-					 net->backend->ops->type);
-	}
-	return true;
-}
-
 bool net_vhost_open(struct virtio_net *net, GError **error)
 {
 	const struct vhost_ops *vhost = net->backend->vhost;
-	if (vhost->shared_memory && !memory_is_shared(net, error))
+	g_autoptr(GArray) regions = memory_regions(net->vdev.vm);
+	if (!check_shared(net, regions, error))
 		return false;
 	vm_expose_memory(net->vdev.vm);
 	/* Where the server goes on in a packed ring has a wrap counter too, which nothing here keeps. */
