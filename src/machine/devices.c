@@ -324,11 +324,11 @@ void machine_take_device(struct machine *m, struct device *dev)
 {
 	/* No vCPU may be inside the device's callbacks when its memory goes. */
 	vm_quiesce(m->vm);
+	machine_memory_remove(m, dev);
 	if (m->running)
 		device_stop(dev);
 	if (is_pci(dev->class))
 		pci_bus_detach(dev->bus, (struct pci_device *)dev);
-	machine_memory_remove(m, dev);
 	remove_buses_of(m, dev);
 	g_ptr_array_remove(m->devices, dev);
 	if (m->removed)

@@ -52,18 +52,39 @@ static void map(struct machine *m, struct device *dev)
 			      NULL, SPACE_PRIORITY_NORMAL);
 }
 
-/* A virtio-mem's usable part has changed. No vCPU may see the moment without memory. */
+/*
+ * Round a change of what is mapped: no vCPU may see it half-done, nothing of a device may be in flight
+ * to memory that goes, and rings that the kernel or another process serves (net/vhost.h) learn of the
+ * guest's memory when their device starts. Returns what end_change() is to be given.
+ */
+static bool begin_change(struct machine *m)
+{
+	bool running = m->running;
+	vm_quiesce(m->vm);
+	if (running)
+		m->vm->run_devices(m, false);
+	space_begin(m->vm->memory);
+	return running;
+}
+
+static void end_change(struct machine *m, bool running)
+{
+	space_commit(m->vm->memory);
+	if (running)
+		m->vm->run_devices(m, true);
+	vm_unquiesce(m->vm);
+}
+
+/* A virtio-mem's usable part has changed. */
 static void reach_changed(void *opaque, struct device *dev)
 {
 	struct machine *m = opaque;
 	struct place place;
 	find_place(dev, &place);
-	vm_quiesce(m->vm);
-	space_begin(m->vm->memory);
+	bool running = begin_change(m);
 	space_remove_ram(m->vm->memory, place.address);
 	map(m, dev);
-	space_commit(m->vm->memory);
-	vm_unquiesce(m->vm);
+	end_change(m, running);
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -231,7 +252,9 @@ static bool place_dimm(struct machine *m, struct pc_dimm *dimm, GError **error)
 		return false;
 	dimm->address = address;
 	dimm->hotplugged = m->complete;
+	bool running = begin_change(m);
 	map(m, &dimm->dev);
+	end_change(m, running);
 	const struct acpi_memory_module module = {address, dimm->ram->size, dimm->node};
 	acpi_memory_set(memory->acpi, dimm->slot, &module);
 	/* Before the guest runs, it finds the module by itself. */
@@ -248,7 +271,9 @@ static bool place_virtio_mem(struct machine *m, struct virtio_mem *mem, GError *
 	mem->address = address;
 	mem->reach = reach_changed;
 	mem->reach_opaque = m;
+	bool running = begin_change(m);
 	map(m, mem->vdev.owner);
+	end_change(m, running);
 	return true;
 }
 
@@ -276,7 +301,9 @@ void machine_memory_remove(struct machine *m, struct device *dev)
 	struct place place;
 	if (!find_place(dev, &place))
 		return;
+	bool running = begin_change(m);
 	space_remove_ram(m->vm->memory, place.address);
+	end_change(m, running);
 	if (!dimm)
 		return;
 	acpi_memory_set(m->memory->acpi, dimm->slot, NULL);
