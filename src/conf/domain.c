@@ -65,8 +65,8 @@ static bool read_identity(struct conf_domain *conf, xmlNode *root, GError **erro
 	return conf_uuid_parse(uuid, conf->uuid, error);
 }
 
-/* <memory unit='KiB'>: powers of 1024, and of 1000 where the unit ends in B without i. */
-bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error)
+/* Powers of 1024, and of 1000 where the unit ends in B without i. */
+static bool parse_kib(const xmlNode *node, const char *text, const char *unit, uint64_t *kib, GError **error)
 {
 	static const struct {
 		const char *unit;
@@ -76,7 +76,6 @@ bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error)
 		{"M", MIB}, {"MiB", MIB}, {"GB", 1000000000}, {"G", GIB}, {"GiB", GIB},
 		{"TB", UINT64_C(1000000000000)}, {"T", GIB << 10}, {"TiB", GIB << 10},
 	};
-	g_autofree char *unit = xml_attribute(node, "unit"), *text = xml_text(node);
 	uint64_t bytes = unit ? 0 : KIB, value;
 	for (unsigned i = 0; unit && i < G_N_ELEMENTS(units); i++) {
 		if (strcmp(units[i].unit, unit) == 0)
@@ -91,8 +90,20 @@ bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error)
 	return true;
 }
 
-/* As libvirt writes it, whatever unit the client used. */
-static void set_kib(xmlNode *node, uint64_t kib)
+bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error)
+{
+	g_autofree char *unit = xml_attribute(node, "unit"), *text = xml_text(node);
+	return parse_kib(node, text, unit, kib, error);
+}
+
+bool conf_domain_parse_kib(const xmlNode *node, const char *amount, const char *unit, uint64_t *kib,
+			   GError **error)
+{
+	g_autofree char *its_unit = xml_attribute(node, unit), *text = xml_attribute(node, amount);
+	return parse_kib(node, text ? text : "", its_unit, kib, error);
+}
+
+void conf_domain_set_kib(xmlNode *node, uint64_t kib)
 {
 	g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, kib);
 	xmlNodeSetContent(node, (const xmlChar *)text);
@@ -116,12 +127,12 @@ static bool read_memory(struct conf_domain *conf, xmlNode *root, GError **error)
 	if (conf->current_kib > conf->memory_kib)
 		return conf_domain_error(error, BERTH_ERR_INVALID, current,
 					 "more than <memory> gives");
-	set_kib(memory, conf->memory_kib);
+	conf_domain_set_kib(memory, conf->memory_kib);
 	if (!current) {
 		current = xmlNewDocNode(root->doc, NULL, (const xmlChar *)"currentMemory", NULL);
 		xmlAddNextSibling(memory, current);
 	}
-	set_kib(current, conf->current_kib);
+	conf_domain_set_kib(current, conf->current_kib);
 	return true;
 }
 
@@ -159,9 +170,10 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	return read_identity(conf, root, error) && conf_domain_read_os(conf, root, error) &&
 	       conf_domain_check_names(root, error) && read_memory(conf, root, error) &&
 	       read_vcpus(conf, root, error) && conf_domain_read_platform(conf, root, error) &&
-	       conf_domain_read_sysinfo(conf, root, error) &&
+	       conf_domain_read_sysinfo(conf, root, error) && conf_domain_read_numa(conf, root, error) &&
 	       conf_domain_read_tune(conf, root, error) &&
 	       conf_domain_read_devices(conf, devices, error) &&
+	       conf_domain_complete_memory(conf, root, live, error) &&
 	       conf_domain_place_devices(conf, root, live, error);
 }
 
@@ -211,6 +223,19 @@ static void filesystem_free(void *opaque)
 	g_free(fs);
 }
 
+static void memory_free(void *opaque)
+{
+	struct conf_domain_memory *memory = opaque;
+	g_free(memory->dev.alias);
+	g_free(memory->host_nodes);
+	g_free(memory);
+}
+
+static void cell_clear(void *opaque)
+{
+	g_free(((struct conf_domain_cell *)opaque)->cpus);
+}
+
 /* A controller, the balloon or the rng: the device comes first and owns nothing but its alias. */
 static void device_free(void *opaque)
 {
@@ -232,7 +257,11 @@ struct conf_domain *conf_domain_parse(const char *text, bool live, GError **erro
 	conf->chars = g_ptr_array_new_with_free_func(char_free);
 	conf->controllers = g_ptr_array_new_with_free_func(device_free);
 	conf->filesystems = g_ptr_array_new_with_free_func(filesystem_free);
+	conf->memories = g_ptr_array_new_with_free_func(memory_free);
 	conf->smbios = g_ptr_array_new_with_free_func(g_free);
+	conf->cells = g_array_new(FALSE, FALSE, sizeof(struct conf_domain_cell));
+	g_array_set_clear_func(conf->cells, cell_clear);
+	conf->distances = g_array_new(FALSE, FALSE, sizeof(struct conf_domain_distance));
 	xmlNode *root = xmlDocGetRootElement(doc);
 	if (!read_all(conf, root, live, error)) {
 		conf_domain_free(conf);
@@ -252,9 +281,11 @@ void conf_domain_free(struct conf_domain *conf)
 	if (conf->doc)
 		xmlFreeDoc(conf->doc);
 	GPtrArray *const lists[] = {conf->disks, conf->nics, conf->chars, conf->controllers,
-				    conf->filesystems, conf->smbios};
+				    conf->filesystems, conf->memories, conf->smbios};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		g_ptr_array_unref(lists[i]);
+	g_array_unref(conf->cells);
+	g_array_unref(conf->distances);
 	device_free(conf->balloon);
 	device_free(conf->rng);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,

@@ -98,6 +98,31 @@ struct conf_domain_filesystem {
 	bool readonly;
 };
 
+/* Memory that is plugged in: a module (dimm), or a virtio-mem device. */
+#define CONF_DOMAIN_NO_SLOT UINT_MAX
+struct conf_domain_memory {
+	struct conf_domain_device dev;
+	bool virtio;
+	bool shared, discard;
+	uint64_t size_kib;
+	uint64_t block_kib, requested_kib; /* virtio-mem */
+	uint64_t current_kib;              /* the same: what the guest has plugged in */
+	unsigned guest_node;
+	unsigned slot;                     /* of a module */
+	uint64_t base;                     /* its address; 0: any */
+	uint64_t page_kib;                 /* of the host's pages; 0: the usual ones */
+	char *host_nodes;                  /* a list of the host's nodes, or NULL: any */
+};
+
+/* A NUMA node of the guest, and how far one is from another. */
+struct conf_domain_cell {
+	char *cpus; /* a list of vCPUs, or NULL */
+	uint64_t memory_kib;
+};
+struct conf_domain_distance {
+	unsigned from, to, value;
+};
+
 #define CONF_DOMAIN_NO_INDEX UINT_MAX
 /* virtio-serial (index 0), or a PCIe root port (index 1 and up, whose bus has that number). */
 struct conf_domain_controller {
@@ -129,6 +154,11 @@ struct conf_domain {
 	uint8_t uuid[16];
 	bool kvm;
 	uint64_t memory_kib, current_kib;
+	uint64_t boot_kib;       /* of memory_kib, what is not plugged in by devices */
+	uint64_t max_memory_kib; /* <maxMemory>, or 0 */
+	unsigned memory_slots;
+	GArray *cells;           /* struct conf_domain_cell; empty: no NUMA */
+	GArray *distances;       /* struct conf_domain_distance */
 	unsigned vcpus, max_vcpus;
 	struct conf_domain_topology topology;
 	char *machine;             /* canonical */
@@ -144,8 +174,8 @@ struct conf_domain {
 	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;
-	/* struct conf_domain_disk, _nic, _char, _controller, _filesystem */
-	GPtrArray *disks, *nics, *chars, *controllers, *filesystems;
+	/* struct conf_domain_disk, _nic, _char, _controller, _filesystem, _memory */
+	GPtrArray *disks, *nics, *chars, *controllers, *filesystems, *memories;
 	GPtrArray *smbios;         /* char *: values of -smbios */
 	bool panic;                /* the guest can tell of its panic */
 	struct conf_domain_device *balloon, *rng; /* or NULL */
@@ -189,6 +219,10 @@ void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char
 			 const char *path);
 /* A running domain's channel: whether the guest has it open. */
 void conf_domain_set_channel_state(const struct conf_domain_char *chr, bool open);
+/* What a balloon may take: the memory at power-on and the modules. */
+uint64_t conf_domain_ram_kib(const struct conf_domain *conf);
+/* A running domain's virtio-mem: how much the guest has plugged in. */
+void conf_domain_set_plugged(struct conf_domain_memory *memory, uint64_t kib);
 /* 36 characters and a NUL. */
 void conf_uuid_format(const uint8_t uuid[16], char text[37]);
 /* Every device that stands in the document; false: `fn` has returned false for one. */
@@ -236,12 +270,21 @@ bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **
 bool conf_domain_read_passt(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* domain_filesystem.c */
 bool conf_domain_read_filesystem(struct conf_domain *conf, xmlNode *node, GError **error);
+/* domain_memory.c: nodes, before the devices; a device; and what all of it comes to, after them. */
+bool conf_domain_read_numa(struct conf_domain *conf, xmlNode *root, GError **error);
+bool conf_domain_read_memory(struct conf_domain *conf, xmlNode *node, GError **error);
+bool conf_domain_complete_memory(struct conf_domain *conf, xmlNode *root, bool live, GError **error);
 /* domain_tune.c */
 bool conf_domain_read_tune(struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_address.c: aliases, controllers and addresses. */
 bool conf_domain_place_devices(struct conf_domain *conf, xmlNode *root, bool live, GError **error);
 /* <memory unit='KiB'>: an amount in the unit said. */
 bool conf_domain_read_kib(const xmlNode *node, uint64_t *kib, GError **error);
+/* The same of an attribute, whose unit is another one. */
+bool conf_domain_parse_kib(const xmlNode *node, const char *amount, const char *unit, uint64_t *kib,
+			   GError **error);
+/* As libvirt writes it, whatever unit the client used. */
+void conf_domain_set_kib(xmlNode *node, uint64_t kib);
 /* `value` must be one of the NULL-terminated list; NULL passes. */
 bool conf_domain_is_one_of(const xmlNode *node, const char *what, const char *value,
 			   const char *const *known, GError **error);

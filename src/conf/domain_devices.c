@@ -416,6 +416,8 @@ static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 		return read_input(conf, node, error);
 	if (xml_is(node, "filesystem"))
 		return conf_domain_read_filesystem(conf, node, error);
+	if (xml_is(node, "memory"))
+		return conf_domain_read_memory(conf, node, error);
 	if (xml_is(node, "panic"))
 		return read_panic(conf, node, error);
 	if (xml_is(node, "emulator"))

@@ -192,13 +192,22 @@ static void on_steps(void *opaque, const GError *error)
 	aio_timer_arm(&job->timer, aio_now_ns() + AWAIT_NS);
 }
 
-bool change_device_gone(struct domain *dom, const char *alias)
+/* The change that runs, if it waits for the device; *at is where in its list. */
+static struct domain_change *find_waiting(struct domain *dom, const char *alias, guint *at)
 {
 	struct domain_job *job = g_queue_peek_head(&dom->jobs);
 	struct domain_change *change = job && job->is_change ? job->data : NULL;
+	bool waits = change && job->started &&
+		     g_ptr_array_find_with_equal_func(change->await, alias, g_str_equal, at);
+	return waits ? change : NULL;
+}
+
+bool change_device_gone(struct domain *dom, const char *alias)
+{
+	struct domain_job *job = g_queue_peek_head(&dom->jobs);
 	guint at;
-	if (!change || !job->started ||
-	    !g_ptr_array_find_with_equal_func(change->await, alias, g_str_equal, &at))
+	struct domain_change *change = find_waiting(dom, alias, &at);
+	if (!change)
 		return false;
 	g_ptr_array_remove_index(change->await, at);
 	if (change->waiting && !change->await->len) {
@@ -207,6 +216,19 @@ bool change_device_gone(struct domain *dom, const char *alias)
 		clean_up(job);
 	}
 	return true;
+}
+
+void change_device_refused(struct domain *dom, const char *alias)
+{
+	struct domain_job *job = g_queue_peek_head(&dom->jobs);
+	guint at;
+	struct domain_change *change = find_waiting(dom, alias, &at);
+	if (!change || !change->waiting)
+		return;
+	aio_timer_cancel(&job->timer);
+	virt_error(&change->error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+		   "device '%s': unplug was rejected by the guest", alias);
+	on_await_over(job);
 }
 
 /* --- The definition -------------------------------------------------------------------------- */

@@ -50,5 +50,7 @@ void change_add_fd_step(struct domain_change *change, const char *name, int fd);
 void change_add_cleanup(struct domain_change *change, const char *command, json_t *args);
 /* The VMM says that a device is gone; false: no change waits for that. */
 bool change_device_gone(struct domain *dom, const char *alias);
+/* The guest keeps a device: the change that waits for it fails. */
+void change_device_refused(struct domain *dom, const char *alias);
 /* Which parts `flags` mean; fails as libvirt does. */
 bool change_resolve(const struct domain *dom, uint32_t flags, bool *live, bool *config, GError **error);

@@ -6,6 +6,7 @@
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_args.h"
 #include "daemon/domain/disk_source.h"
+#include "daemon/domain/memory.h"
 #include "daemon/domain/vcpus.h"
 
 #include <stdlib.h>
@@ -68,8 +69,10 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 	add(args, "-machine", "%s,accel=%s%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
 	    conf->no_core ? ",dump-guest-core=off" : "",
 	    conf->no_hpet && !conf_domain_is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off");
-	add(args, "-m", "%" G_GUINT64_FORMAT "k", conf->memory_kib);
+	g_autofree char *memory = memory_size(conf);
+	add(args, "-m", "%s", memory);
 	add_smp(args, conf);
+	memory_add_nodes(args, conf);
 	if (conf->cpu)
 		add(args, "-cpu", "%s", conf->cpu);
 	add(args, "-rtc", "base=%s%s", conf->localtime ? "localtime" : "utc",
@@ -179,6 +182,10 @@ static bool add_devices(GPtrArray *args, const struct daemon *daemon, const stru
 		add_char(args, conf, conf->chars->pdata[i], run_dir);
 	for (unsigned i = 0; i < conf->filesystems->len; i++)
 		add_json(args, "-device", filesystem_device(conf, conf->filesystems->pdata[i]));
+	for (unsigned i = 0; i < conf->memories->len; i++) {
+		add_json(args, "-object", memory_object(conf->memories->pdata[i]));
+		add_json(args, "-device", memory_device(conf, conf->memories->pdata[i]));
+	}
 	if (conf->panic)
 		add(args, "-device", "pvpanic");
 	if (conf->rng) {

@@ -21,9 +21,7 @@ static void set_format(json_t *object, const char *key, const char *format, ...)
 	set(object, key, text);
 }
 
-/* "virtio-blk" on either board, with its id and its place. */
-static json_t *virtio_device(const struct conf_domain *conf, const char *name,
-			     const struct conf_domain_device *dev)
+json_t *virtio_device(const struct conf_domain *conf, const char *name, const struct conf_domain_device *dev)
 {
 	json_t *device = json_object();
 	set_format(device, "driver", "%s-%s", name, conf_domain_is_microvm(conf) ? "device" : "pci");

@@ -9,6 +9,8 @@
 
 #include <jansson.h>
 
+/* "virtio-blk" on either board, with its id and its place. */
+json_t *virtio_device(const struct conf_domain *conf, const char *name, const struct conf_domain_device *dev);
 /* What block_set_io_throttle takes. */
 json_t *disk_throttle(const struct conf_domain_disk *disk);
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);

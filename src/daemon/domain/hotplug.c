@@ -6,6 +6,7 @@
 #include "daemon/domain/disk_args.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/memory.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm.h"
@@ -18,6 +19,7 @@ struct device_edit {
 	xmlDoc *doc;  /* the client's element, or NULL: by alias */
 	char *alias;  /* of the device that changes, once it is known */
 	char *before; /* the medium that was in the drive */
+	uint64_t module_kib; /* of a memory module that goes */
 };
 
 static void device_edit_free(void *opaque)
@@ -43,6 +45,8 @@ static const struct {
 /* The node in `devices` that the client means, or NULL. */
 static xmlNode *find_device(const xmlNode *devices, const xmlNode *wanted)
 {
+	if (xml_is(wanted, "memory"))
+		return memory_find(devices, wanted);
 	for (unsigned k = 0; k < G_N_ELEMENTS(keys); k++) {
 		if (!xml_is(wanted, keys[k].element))
 			continue;
@@ -101,6 +105,8 @@ static bool edit_attach(xmlNode *root, void *opaque, GError **error)
 					  "target %s already exists", target);
 	}
 	xmlNode *copy = xmlDocCopyNode(device, root->doc, 1), *last = last_of(devices, device);
+	if (xml_is(device, "memory"))
+		memory_count(root, device, true);
 	if (last)
 		xmlAddNextSibling(last, copy);
 	else
@@ -208,6 +214,10 @@ static bool plan_attach(struct domain_change *change, const struct conf_domain *
 		return add_channel(change, next, found, error);
 	if (dev == next->rng)
 		return add_rng(change, next);
+	if ((found = in_list(next->memories, dev))) {
+		memory_plan_attach(change, next, found);
+		return true;
+	}
 	return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 			  "live attach of device '%s' is not supported", device->name);
 }
@@ -215,8 +225,12 @@ static bool plan_attach(struct domain_change *change, const struct conf_domain *
 static void attached(struct domain *dom, const struct domain_change *change)
 {
 	const struct device_edit *edit = change->opaque;
-	if (edit->alias)
-		notify_device_added(dom, edit->alias);
+	if (!edit->alias || !dom->live)
+		return;
+	struct conf_domain_device *dev = conf_domain_find_alias(dom->live, edit->alias);
+	if (dev && in_list(dom->live->memories, dev))
+		memory_changed(dom, memory_module_kib(in_list(dom->live->memories, dev)), true);
+	notify_device_added(dom, edit->alias);
 }
 
 /* --- Detach --------------------------------------------------------------------------------- */
@@ -229,6 +243,8 @@ static bool edit_detach(xmlNode *root, void *opaque, GError **error)
 				  : find_by_alias(devices, edit->alias);
 	if (!node)
 		return no_device(error, edit);
+	if (xml_is(node, "memory"))
+		memory_count(root, node, false);
 	xmlUnlinkNode(node);
 	xmlFreeNode(node);
 	return true;
@@ -247,6 +263,7 @@ static void clean_up_disk_objects(struct domain_change *change, const struct con
 static bool plan_cleanup(struct domain_change *change, const struct conf_domain *conf,
 			 const struct conf_domain_device *dev, GError **error)
 {
+	struct device_edit *edit = change->opaque;
 	const struct conf_domain_disk *disk = in_list(conf->disks, dev);
 	g_autofree char *id = NULL;
 	if (disk && conf_domain_disk_has_medium(disk)) {
@@ -259,6 +276,10 @@ static bool plan_cleanup(struct domain_change *change, const struct conf_domain 
 	} else if (in_list(conf->chars, dev)) {
 		id = g_strdup_printf("char%s", dev->alias);
 		change_add_cleanup(change, "chardev-remove", json_pack("{s:s}", "id", id));
+	} else if (in_list(conf->memories, dev)) {
+		id = g_strdup_printf("mem%s", dev->alias);
+		change_add_cleanup(change, "object-del", json_pack("{s:s}", "id", id));
+		edit->module_kib = memory_module_kib(in_list(conf->memories, dev));
 	} else if (dev == conf->rng) {
 		id = g_strdup_printf("obj%s", dev->alias);
 		change_add_cleanup(change, "object-del", json_pack("{s:s}", "id", id));
@@ -292,8 +313,10 @@ static bool plan_detach(struct domain_change *change, const struct conf_domain *
 static void detached(struct domain *dom, const struct domain_change *change)
 {
 	const struct device_edit *edit = change->opaque;
-	if (change->live && edit->alias)
-		notify_device_removed(dom, edit->alias);
+	if (!change->live || !edit->alias)
+		return;
+	memory_changed(dom, edit->module_kib, false);
+	notify_device_removed(dom, edit->alias);
 }
 
 /* The guest gave it back by itself, or after the call had returned. */
@@ -437,6 +460,9 @@ static bool plan_update(struct domain_change *change, const struct conf_domain *
 	}
 	if (then && nic && in_list(next->nics, then))
 		return update_nic(change, nic, in_list(next->nics, then), error);
+	if (then && in_list(old->memories, dev) && in_list(next->memories, then))
+		return memory_plan_update(change, in_list(old->memories, dev), in_list(next->memories, then),
+					  error);
 	return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 			  "live update of device '%s' is not supported", wanted->name);
 }

@@ -3,7 +3,9 @@
 
 #include "daemon/domain/agent.h"
 #include "daemon/domain/blockjob.h"
+#include "daemon/domain/change.h"
 #include "daemon/domain/hotplug.h"
+#include "daemon/domain/memory.h"
 #include "daemon/domain/vmm.h"
 
 #include <string.h>
@@ -12,7 +14,8 @@ enum {
 	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
 	ID_BLOCK_JOB = 8, ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13,
 	ID_DEVICE_REMOVED = 15, ID_BLOCK_JOB_2 = 16,
-	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_JOB_COMPLETED = 21, ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24,
+	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_JOB_COMPLETED = 21, ID_DEVICE_REMOVAL_FAILED = 22,
+	ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24, ID_MEMORY_DEVICE_SIZE = 26,
 };
 
 static void emit(struct domain *dom, int id, enum remote_procedure procedure, const void *body,
@@ -44,6 +47,21 @@ void notify_device_removed(struct domain *dom, const char *alias)
 									.dev_alias = (char *)alias};
 	emit(dom, ID_DEVICE_REMOVED, REMOTE_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED, &body,
 	     &body.callback);
+}
+
+void notify_removal_failed(struct domain *dom, const char *alias)
+{
+	struct remote_domain_event_callback_device_removal_failed_args body = {.dom = domain_wire(dom),
+									       .dev_alias = (char *)alias};
+	emit(dom, ID_DEVICE_REMOVAL_FAILED, REMOTE_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVAL_FAILED, &body,
+	     &body.callback);
+}
+
+void notify_memory_size(struct domain *dom, const char *alias, uint64_t kib)
+{
+	struct remote_domain_event_memory_device_size_change_args body = {
+		.dom = domain_wire(dom), .alias = (char *)alias, .size = kib};
+	emit(dom, ID_MEMORY_DEVICE_SIZE, REMOTE_DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE, &body, &body.callback);
 }
 
 void notify_balloon(struct domain *dom, uint64_t actual_kib)
@@ -165,6 +183,21 @@ static void on_device_deleted(struct domain *dom, const json_t *data)
 	hotplug_device_gone(dom, text_of(data, "device"));
 }
 
+static void on_unplug_refused(struct domain *dom, const json_t *data)
+{
+	const char *alias = text_of(data, "device");
+	if (!dom->live || !*alias || !conf_domain_find_alias(dom->live, alias))
+		return;
+	change_device_refused(dom, alias);
+	notify_removal_failed(dom, alias);
+}
+
+static void on_memory_size(struct domain *dom, const json_t *data)
+{
+	json_int_t size = json_integer_value(json_object_get(data, "size"));
+	memory_resized(dom, text_of(data, "id"), MAX(size, 0));
+}
+
 static void on_rtc_change(struct domain *dom, const json_t *data)
 {
 	struct remote_domain_event_callback_rtc_change_args body = {
@@ -241,7 +274,8 @@ void notify_event(struct domain *dom, const char *name, const json_t *data)
 	} handlers[] = {
 		{"SHUTDOWN", on_shutdown}, {"STOP", on_stop}, {"RESUME", on_resume}, {"RESET", on_reset},
 		{"BALLOON_CHANGE", on_balloon}, {"DEVICE_DELETED", on_device_deleted},
-		{"RTC_CHANGE", on_rtc_change}, {"DEVICE_TRAY_MOVED", on_tray},
+		{"DEVICE_UNPLUG_GUEST_ERROR", on_unplug_refused},
+		{"MEMORY_DEVICE_SIZE_CHANGE", on_memory_size}, {"RTC_CHANGE", on_rtc_change}, {"DEVICE_TRAY_MOVED", on_tray},
 		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic},
 		{"VSERPORT_CHANGE", on_port_change}, {"BLOCK_WRITE_THRESHOLD", on_threshold},
 	};

@@ -14,6 +14,10 @@ void notify_event(struct domain *dom, const char *name, const json_t *data);
 void notify_reboot(struct domain *dom);
 void notify_device_added(struct domain *dom, const char *alias);
 void notify_device_removed(struct domain *dom, const char *alias);
+/* The guest keeps a device that it was asked for. */
+void notify_removal_failed(struct domain *dom, const char *alias);
+/* How much of a virtio-mem device the guest has plugged in. */
+void notify_memory_size(struct domain *dom, const char *alias, uint64_t kib);
 void notify_balloon(struct domain *dom, uint64_t actual_kib);
 /* `type`: 0 description, 1 title, 2 an element of the namespace `uri`. */
 void notify_metadata(struct domain *dom, int type, const char *uri);

@@ -277,7 +277,7 @@ static void apply_settings(struct vmm *vmm)
 		if (conf_iotune_is_set(&disk->iotune))
 			set(vmm, "block_set_io_throttle", disk_throttle(disk));
 	}
-	if (conf->balloon && conf->current_kib < conf->memory_kib)
+	if (conf->balloon && conf->current_kib < conf_domain_ram_kib(conf))
 		set(vmm, "balloon",
 		    json_pack("{s:I}", "value", (json_int_t)(conf->current_kib * 1024)));
 	if (!conf->balloon || !conf->balloon_period)

@@ -26,6 +26,7 @@ DOMAIN_SET_LIFECYCLE_ACTION
 
 XML = """<domain type='qemu'>
   <name>live</name>
+  <maxMemory slots='4' unit='GiB'>2</maxMemory>
   <memory unit='MiB'>256</memory><currentMemory unit='MiB'>240</currentMemory><vcpu current='2'>4</vcpu>
   <sysinfo type='smbios'>
     <system><entry name='serial'>ds=nocloud;s=a,b</entry></system>
@@ -33,7 +34,8 @@ XML = """<domain type='qemu'>
   </sysinfo>
   <os><type arch='x86_64' machine='q35'>hvm</type><smbios mode='sysinfo'/>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_console,ahci,sd_mod,sr_mod,button,af_packet</cmdline></os>
+    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,virtio_net,virtio_balloon,virtio_mem,virtio_console,ahci,sd_mod,sr_mod,button,af_packet</cmdline></os>
+  <cpu><numa><cell cpus='0,2-3' memory='128' unit='MiB'/><cell id='1' cpus='1' memory='131072'/></numa></cpu>
   <features><acpi/><apic/></features>
   <devices>
     <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
@@ -50,6 +52,9 @@ XML = """<domain type='qemu'>
 </domain>"""
 
 
+MODULE = """<memory model='dimm'><target><size unit='MiB'>128</size><node>1</node></target></memory>"""
+GROWS = """<memory model='virtio-mem'><target><size unit='MiB'>256</size><node>0</node>
+<block unit='MiB'>2</block><requested unit='MiB'>128</requested></target></memory>"""
 NIC = ("<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/>"
        "<alias name='ua-second'/></interface>")
 
@@ -82,6 +87,7 @@ class Events:
         for number, name in ((libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, "added"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, "removed"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_DISK_CHANGE, "medium"),
+                             (libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE, "resized"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, "grown")):
             self.conn.domainEventRegisterAny(
                 None, number, lambda c, dom, *rest: self.seen.append((rest[-1], *rest[:-1])), name)
@@ -259,6 +265,53 @@ def check_memory(daemon, guest, conn):
                 "the guest tells of its memory")
 
 
+def wait_total(guest, low, high):
+    """Wait until the guest's memory is between two figures in MiB, with all blocks in use."""
+    guest.run("n=0; while :; do "
+              "for f in /sys/devices/system/memory/memory*/state; do "
+              "[ $(cat $f) = online ] || echo online_movable >$f; done 2>/dev/null; "
+              "m=$(($(sed -n 's/MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo) / 1024)); "
+              "[ $m -ge %d ] && [ $m -le %d ] && break; "
+              "n=$((n + 1)); [ $n = 300 ] && exit 1; usleep 100000; done" % (low, high), 180)
+
+
+def check_memory_devices(daemon, guest, events):
+    """A module and a virtio-mem come to the guest's two nodes, change and go."""
+    module, grows = write(daemon, "dimm.xml", MODULE), write(daemon, "grows.xml", GROWS)
+    guest.run("[ $(ls -d /sys/devices/system/node/node* | wc -l) = 2 ]", 60)
+    daemon.virsh("attach-device", "live", module, "--live", "--config")
+    wait_total(guest, 260, 384)
+    xml = daemon.said("dumpxml", "live")
+    assert "<memory unit='KiB'>393216</memory>" in xml and "<address type='dimm' slot='0'/>" in xml, xml
+    assert "<alias name='dimm0'/>" in xml and "<currentMemory unit='KiB'>393216<" in xml, xml
+    daemon.wait(lambda: "Used memory:    393216 KiB" in daemon.said("dominfo", "live"), "the module counts")
+    assert "<memory model='dimm'>" in daemon.said("dumpxml", "live", "--inactive")
+
+    daemon.virsh("attach-device", "live", grows, "--live")
+    wait_total(guest, 384, 512)
+    daemon.wait(lambda: "<current unit='KiB'>131072</current>" in daemon.said("dumpxml", "live"),
+                "the guest has what it was offered")
+    daemon.virsh("update-memory-device", "live", "--alias", "virtiomem0", "--requested-size", "64M")
+    daemon.wait(lambda: "<current unit='KiB'>65536</current>" in daemon.said("dumpxml", "live"),
+                "the guest gives some back")
+    daemon.wait(lambda: ("resized", "virtiomem0", 65536) in events.seen, "a client hears of the size")
+    kept = daemon.virsh("detach-device-alias", "live", "virtiomem0", check=False).stdout
+    assert "still plugged" in kept, kept
+    large = daemon.virsh("attach-device", "live", write(
+        daemon, "large.xml", MODULE.replace(">128<", ">2048<")), "--live", check=False).stdout
+    assert "maxMemory" in large, large
+
+    daemon.virsh("update-memory-device", "live", "--alias", "virtiomem0", "--requested-size", "0")
+    daemon.wait(lambda: "<current unit='KiB'>0</current>" in daemon.said("dumpxml", "live"),
+                "the guest gives all of it back")
+    daemon.virsh("detach-device-alias", "live", "virtiomem0", "--live")
+    daemon.virsh("detach-device", "live", module, "--live", "--config")
+    daemon.wait(lambda: "<memory model" not in daemon.said("dumpxml", "live"), "both have left")
+    wait_total(guest, 128, 256)
+    assert "<memory unit='KiB'>262144</memory>" in daemon.said("dumpxml", "live")
+    assert "<memory model" not in daemon.said("dumpxml", "live", "--inactive")
+
+
 def begin_reboot(daemon, guest):
     pressed = "/sys/firmware/acpi/interrupts/ff_pwr_btn"
     guest.run(f"(while grep -q ' 0 ' {pressed}; do sleep 1; done; sleep 2; poweroff -f) & true", 60)
@@ -323,6 +376,7 @@ def main():
             check_cpus(daemon, events.conn)
             check_count(daemon, guest, events.conn)
             check_memory(daemon, guest, events.conn)
+            check_memory_devices(daemon, guest, events)
             check_reboot(daemon, guest)
             begin_reboot(daemon, guest)
         # What a daemon had begun that was killed, the next one ends.

@@ -83,6 +83,61 @@ static void test_shares(void)
 }
 
 /* The set of controllers that installers write for USB 2 becomes one that says that there is none. */
+#define PLUGGABLE "<features><acpi/></features><maxMemory slots='2' unit='MiB'>512</maxMemory>"
+#define MODULE(more) "<memory model='dimm'><target><size unit='MiB'>16</size></target>" more "</memory>"
+
+/* The domain's memory is all that it has; modules get free slots. */
+static void test_memory(void)
+{
+	struct conf_domain *conf = parse(PLUGGABLE, MODULE("") MODULE("<address type='dimm' slot='0'/>"), NULL);
+	g_assert_nonnull(conf);
+	const struct conf_domain_memory *first = conf->memories->pdata[0];
+	g_assert_cmpuint(conf->memory_kib, ==, 65536);
+	g_assert_cmpuint(conf->boot_kib, ==, 32768);
+	g_assert_cmpuint(conf_domain_ram_kib(conf), ==, 65536);
+	g_assert_cmpuint(first->slot, ==, 1);
+	g_assert_cmpstr(first->dev.alias, ==, "dimm0");
+	conf_domain_free(conf);
+	/* With cells, they and the devices say what the domain has. */
+	conf = parse(PLUGGABLE "<cpu><numa><cell memory='96' unit='MiB'/></numa></cpu>",
+		     "<memory model='dimm'><target><size unit='MiB'>16</size><node>0</node></target></memory>", NULL);
+	g_assert_cmpuint(conf->memory_kib, ==, 112 * 1024);
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	g_assert_nonnull(strstr(xml, "<memory unit='KiB'>114688</memory>"));
+	g_assert_nonnull(strstr(xml, "<cell memory='98304' unit='KiB' id='0'/>"));
+	conf_domain_free(conf);
+}
+
+static void test_memory_refusals(void)
+{
+	static const struct {
+		const char *extra, *devices, *words;
+	} cases[] = {
+		{"", MODULE(""), "<maxMemory> is not defined"},
+		{"<maxMemory slots='1' unit='MiB'>512</maxMemory>", "", "<acpi/>"},
+		{PLUGGABLE, MODULE("") MODULE("") MODULE(""), "exceeds slots count 2"},
+		{PLUGGABLE, MODULE("<address type='dimm' slot='2'/>"), "slot 2"},
+		{PLUGGABLE, MODULE("<address type='pci'/>"), "there is dimm"},
+		{PLUGGABLE, MODULE("") MODULE("") "<memory model='virtio-mem'><target><size unit='MiB'>32</size>"
+		 "<block unit='MiB'>2</block><requested>0</requested></target></memory>", "have all of it"},
+		{PLUGGABLE, "<memory model='virtio-mem'><target><size unit='MiB'>32</size>"
+		 "<block unit='MiB'>3</block><requested>0</requested></target></memory>", "power of two"},
+		{PLUGGABLE, "<memory model='virtio-mem'><target><size unit='MiB'>32</size>"
+		 "<block unit='MiB'>2</block><requested unit='MiB'>34</requested></target></memory>", "more than"},
+		{PLUGGABLE, "<memory model='nvdimm'><target/></memory>", "there is dimm, virtio-mem"},
+		{PLUGGABLE, "<memory model='dimm'><target><size unit='KiB'>100</size></target></memory>", "1 MiB"},
+		{PLUGGABLE "<cpu><numa><cell memory='65536'/></numa></cpu>", MODULE(""), "<node> is missing"},
+		{"<cpu><numa><cell memory='65536' cpus='1'/></numa></cpu>", "", "beyond the maximum"},
+		{"<cpu><numa><cell id='1' memory='65536'/></numa></cpu>", "", "without gaps"},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		g_assert_null(parse(cases[i].extra, cases[i].devices, &error));
+		if (!strstr(error->message, cases[i].words))
+			g_error("'%s' is not in '%s'", cases[i].words, error->message);
+	}
+}
+
 static void test_usb(void)
 {
 	struct conf_domain *conf = parse(
@@ -319,6 +374,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/shares", test_shares);
 	g_test_add_func("/domain/usb", test_usb);
 	g_test_add_func("/domain/refusals", test_refusals);
+	g_test_add_func("/domain/memory", test_memory);
+	g_test_add_func("/domain/memory/refusals", test_memory_refusals);
 	g_test_add_func("/domain/terminal", test_terminal);
 	g_test_add_func("/domain/addresses", test_addresses);
 	g_test_add_func("/domain/firmware", test_firmware);

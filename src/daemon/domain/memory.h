@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Memory devices of a domain: as the VMM wants to hear of them, and what changes with them. */
+#pragma once
+
+#include "daemon/domain/change.h"
+
+/* JSON for command line and QMP alike; the caller owns it. */
+json_t *memory_object(const struct conf_domain_memory *memory);
+json_t *memory_device(const struct conf_domain *conf, const struct conf_domain_memory *memory);
+/* "-numa" options, each after its name: the guest's nodes. */
+void memory_add_nodes(GPtrArray *args, const struct conf_domain *conf);
+/* The value of -m. Free with g_free(). */
+char *memory_size(const struct conf_domain *conf);
+
+/* The <memory> in `devices` that a client's means: its place if it tells one, else the first alike; NULL: none. */
+xmlNode *memory_find(const xmlNode *devices, const xmlNode *wanted);
+/* The document gets the device, or loses it: its sums change. */
+void memory_count(xmlNode *root, const xmlNode *device, bool added);
+void memory_plan_attach(struct domain_change *change, const struct conf_domain *conf,
+			const struct conf_domain_memory *memory);
+bool memory_plan_update(struct domain_change *change, const struct conf_domain_memory *old,
+			const struct conf_domain_memory *next, GError **error);
+/* The size of a module; 0: it is a virtio-mem, which the balloon does not count. */
+uint64_t memory_module_kib(const struct conf_domain_memory *memory);
+/* A module has come or gone: what the balloon leaves the guest is another amount. */
+void memory_changed(struct domain *dom, uint64_t module_kib, bool added);
+/* The VMM says how much of a virtio-mem device the guest has plugged in. Not trusted. */
+void memory_resized(struct domain *dom, const char *alias, uint64_t bytes);
