@@ -164,7 +164,8 @@ void serve_connect_domain_event_callback_register_any(
 		return;
 	int id = rpc_event_register(call, RPC_EVENT_DOMAIN, args->event,
 				    args->dom ? args->dom->uuid : NULL);
-	rpc_call_reply(call, &(struct remote_connect_domain_event_callback_register_any_ret){id});
+	if (id >= 0)
+		rpc_call_reply(call, &(struct remote_connect_domain_event_callback_register_any_ret){id});
 }
 
 void serve_connect_domain_event_callback_deregister_any(
@@ -180,8 +181,8 @@ void serve_connect_domain_event_callback_deregister_any(
 /* The oldest form knows lifecycle events only, and says how many callbacks there are then. */
 void serve_connect_domain_event_register(struct rpc_call *call)
 {
-	rpc_event_register(call, RPC_EVENT_DOMAIN_LEGACY, 0, NULL);
-	rpc_call_reply(call, &(struct remote_connect_domain_event_register_ret){1});
+	if (rpc_event_register(call, RPC_EVENT_DOMAIN_LEGACY, 0, NULL) >= 0)
+		rpc_call_reply(call, &(struct remote_connect_domain_event_register_ret){1});
 }
 
 void serve_connect_domain_event_deregister(struct rpc_call *call)
@@ -197,8 +198,8 @@ void serve_connect_domain_event_register_any(
 {
 	if (!check_event(call, args->event))
 		return;
-	rpc_event_register(call, RPC_EVENT_DOMAIN_LEGACY, args->event, NULL);
-	rpc_call_reply(call, NULL);
+	if (rpc_event_register(call, RPC_EVENT_DOMAIN_LEGACY, args->event, NULL) >= 0)
+		rpc_call_reply(call, NULL);
 }
 
 void serve_connect_domain_event_deregister_any(

@@ -280,7 +280,8 @@ void serve_connect_network_event_register_any(
 		return;
 	}
 	int id = rpc_event_register(call, RPC_EVENT_NETWORK, args->event, args->net ? args->net->uuid : NULL);
-	rpc_call_reply(call, &(struct remote_connect_network_event_register_any_ret){id});
+	if (id >= 0)
+		rpc_call_reply(call, &(struct remote_connect_network_event_register_any_ret){id});
 }
 
 void serve_connect_network_event_deregister_any(

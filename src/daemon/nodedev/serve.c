@@ -188,7 +188,8 @@ void serve_connect_node_device_event_register_any(
 	if (args->dev)
 		nodedev_key(args->dev->name, key);
 	int id = rpc_event_register(call, RPC_EVENT_NODE_DEVICE, args->event, args->dev ? key : NULL);
-	rpc_call_reply(call, &(struct remote_connect_node_device_event_register_any_ret){id});
+	if (id >= 0)
+		rpc_call_reply(call, &(struct remote_connect_node_device_event_register_any_ret){id});
 }
 
 void serve_connect_node_device_event_deregister_any(

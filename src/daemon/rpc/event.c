@@ -2,7 +2,11 @@
 /* Who is told of what. */
 #include "daemon/rpc/internal.h"
 
+#include <limits.h>
 #include <string.h>
+
+/* virt-manager has some thirty; a client that watches 1,000 domains one by one some thousands. */
+#define REGISTRATIONS_MAX 8192
 
 struct registration {
 	struct rpc_client *client;
@@ -16,9 +20,19 @@ int rpc_event_register(struct rpc_call *call, enum rpc_event_family family, int 
 		       const uint8_t *uuid)
 {
 	struct rpc_server *server = call->daemon->server;
-	int id = server->next_event_id++;
+	if (call->client && call->client->registrations >= REGISTRATIONS_MAX) {
+		GError *error = NULL;
+		virt_error(&error, VIRT_FROM_RPC, VIRT_OPERATION_FAILED,
+			   "this client has registered for events %d times, and no more are possible: register for "
+			   "all objects at once, or deregister", REGISTRATIONS_MAX);
+		rpc_call_fail(call, error);
+		return -1;
+	}
+	int id = server->next_event_id;
+	server->next_event_id = id == INT_MAX ? 0 : id + 1;
 	if (!call->client)
 		return id;
+	call->client->registrations++;
 	struct registration *entry = g_new0(struct registration, 1);
 	entry->client = call->client;
 	entry->family = family;
@@ -40,6 +54,7 @@ static bool deregister(struct rpc_call *call, enum rpc_event_family family, bool
 		    (by_id ? entry->id : entry->event) != number)
 			continue;
 		g_ptr_array_remove_index(events, i);
+		call->client->registrations--;
 		return true;
 	}
 	return false;

@@ -55,6 +55,7 @@ struct rpc_client {
 	bool ending;        /* said goodbye: close when all is sent */
 	unsigned held;      /* streams whose owners cannot take more: it is not read from */
 	unsigned unanswered_pings;
+	unsigned registrations; /* for events */
 };
 
 struct rpc_call {

@@ -96,7 +96,10 @@ enum rpc_event_family {
 	RPC_EVENT_DOMAIN, RPC_EVENT_DOMAIN_LEGACY, RPC_EVENT_STORAGE_POOL, RPC_EVENT_SECRET,
 	RPC_EVENT_NODE_DEVICE, RPC_EVENT_NETWORK,
 };
-/* The callback's id, unique among all clients. */
+/*
+ * The callback's id, unique among all clients; or -1 with the call failed: a client has as many as one
+ * may have, for every event looks at all of them.
+ */
 int rpc_event_register(struct rpc_call *call, enum rpc_event_family family, int event,
 		       const uint8_t *uuid);
 /* By id; false if the client has no such registration. */

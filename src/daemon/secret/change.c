@@ -158,7 +158,8 @@ void serve_connect_secret_event_register_any(
 	}
 	int id = rpc_event_register(call, RPC_EVENT_SECRET, args->event,
 				    args->secret ? args->secret->uuid : NULL);
-	rpc_call_reply(call, &(struct remote_connect_secret_event_register_any_ret){id});
+	if (id >= 0)
+		rpc_call_reply(call, &(struct remote_connect_secret_event_register_any_ret){id});
 }
 
 void serve_connect_secret_event_deregister_any(

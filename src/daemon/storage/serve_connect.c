@@ -82,7 +82,8 @@ void serve_connect_storage_pool_event_register_any(
 	}
 	int id = rpc_event_register(call, RPC_EVENT_STORAGE_POOL, args->event,
 				    args->pool ? args->pool->uuid : NULL);
-	rpc_call_reply(call, &(struct remote_connect_storage_pool_event_register_any_ret){id});
+	if (id >= 0)
+		rpc_call_reply(call, &(struct remote_connect_storage_pool_event_register_any_ret){id});
 }
 
 void serve_connect_storage_pool_event_deregister_any(

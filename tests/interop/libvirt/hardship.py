@@ -150,6 +150,32 @@ def check_early(daemon):
     daemon.virsh("undefine", "early")
 
 
+def check_registrations(daemon):
+    """A client cannot make each event cost more and more: its registrations are counted."""
+    numbers, most = wire.procedures(), 8192
+    one = struct.pack(">iI", 0, 0)
+    register = numbers["CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY"]
+    leave = numbers["CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY"]
+
+    def call(client, procedure, payload):
+        client.sendall(wire.message(procedure, 0, payload))
+        words, answer = wire.receive(client)
+        return words[6], answer
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(daemon.socket)
+        assert call(client, numbers["CONNECT_OPEN"], bytes(8))[0] == 0
+        for _ in range(most // 256):
+            client.sendall(wire.message(register, 0, one) * 256)
+            answers = [wire.receive(client) for _ in range(256)]
+            assert all(words[6] == 0 for words, _ in answers)
+        status, answer = call(client, register, one)
+        assert status == 1 and b"registered for events 8192 times" in answer, answer
+        # Who gives one back may have another.
+        assert call(client, leave, answers[0][1])[0] == 0
+        assert call(client, register, one)[0] == 0
+
+
 def check_files():
     """Clients do not use up the descriptors that VMs need, nor the processor."""
     with Daemon(prefix=("prlimit", "--nofile=64")) as daemon:
@@ -182,6 +208,7 @@ def main():
         conn = libvirt.open(daemon.uri())
         try:
             check_early(daemon)
+            check_registrations(daemon)
             check_hung(daemon, conn)
             check_deaf(daemon, conn)
             check_full(daemon, conn)
