@@ -16,6 +16,13 @@
 
 enum { READ_STEP = 16384, MAX_QUEUED = 1 << 20 };
 
+/*
+ * How much of a VMM's talk that nobody has asked for is listened to: a guest's doings become events, and
+ * each of them goes to every client. What is beyond waits in the VMM, and so do its answers.
+ */
+#define TALK_PER_SECOND 1000
+#define SECOND_NS       INT64_C(1000000000)
+
 struct command {
 	struct qmp *qmp;
 	json_int_t id;
@@ -34,6 +41,10 @@ struct qmp {
 	json_int_t next_id;
 	const struct qmp_ops *ops;
 	void *opaque;
+	unsigned talk;         /* messages that are no answers, in the second from since_ns on */
+	int64_t since_ns;
+	struct aio_timer hold; /* armed while nothing is read */
+	bool held, told;       /* told: the log has a line about it */
 	bool dead; /* freed when the loop turns */
 };
 
@@ -68,6 +79,7 @@ void qmp_free(struct qmp *qmp)
 		return;
 	qmp->dead = true;
 	aio_watch_remove(qmp->watch);
+	aio_timer_cancel(&qmp->hold);
 	fd_clear(&qmp->fd);
 	fail_all(qmp, CLOSED);
 	/* A caller further up the stack may be reading from it. */
@@ -99,6 +111,7 @@ static void take(struct qmp *qmp, json_t *message)
 	const char *event = json_string_value(json_object_get(message, "event"));
 	struct command *command = find(qmp, json_object_get(message, "id"));
 	json_t *failure = json_object_get(message, "error");
+	qmp->talk += !command;
 	if (event) {
 		qmp->ops->event(qmp->opaque, event, json_object_get(message, "data"));
 	} else if (command && failure) {
@@ -116,7 +129,7 @@ static void take_bytes(struct qmp *qmp, const char *data, size_t length)
 	json_t *message = NULL;
 	g_autoptr(GError) error = NULL;
 	while (!qmp->dead && json_stream_next(&qmp->stream, &data, &length, &message, &error)) {
-		if (error)
+		if (error && qmp->talk++ < 5)
 			log_warning("a VMM sent no JSON: %s", error->message);
 		g_clear_error(&error);
 		if (message)
@@ -124,6 +137,11 @@ static void take_bytes(struct qmp *qmp, const char *data, size_t length)
 		json_decref(message);
 		message = NULL;
 	}
+}
+
+static void set_watch(struct qmp *qmp)
+{
+	aio_watch_modify(qmp->watch, (qmp->held ? 0 : POLLIN) | (qmp->out->len ? POLLOUT : 0));
 }
 
 static void flush(struct qmp *qmp)
@@ -137,7 +155,25 @@ static void flush(struct qmp *qmp)
 			break;
 		g_string_erase(qmp->out, 0, n);
 	}
-	aio_watch_modify(qmp->watch, POLLIN | (qmp->out->len ? POLLOUT : 0));
+	set_watch(qmp);
+}
+
+static void listen_again(void *opaque)
+{
+	struct qmp *qmp = opaque;
+	qmp->held = false;
+	set_watch(qmp);
+}
+
+static void hold_back(struct qmp *qmp)
+{
+	if (!qmp->told)
+		log_warning("a VMM says more than %d things a second unasked: it is listened to more slowly",
+			    TALK_PER_SECOND);
+	qmp->told = true;
+	qmp->held = true;
+	aio_timer_arm(&qmp->hold, qmp->since_ns + SECOND_NS);
+	set_watch(qmp);
 }
 
 static void on_ready(void *opaque, int fd, uint32_t events)
@@ -148,11 +184,17 @@ static void on_ready(void *opaque, int fd, uint32_t events)
 		flush(qmp);
 	if (!(events & (POLLIN | POLLHUP | POLLERR)))
 		return;
+	if (aio_now_ns() - qmp->since_ns >= SECOND_NS) {
+		qmp->since_ns = aio_now_ns();
+		qmp->talk = 0;
+	}
 	ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
 	if (n > 0)
 		take_bytes(qmp, buffer, n);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		hang_up(qmp);
+	if (!qmp->dead && qmp->talk > TALK_PER_SECOND)
+		hold_back(qmp);
 }
 
 /* --- Sending -------------------------------------------------------------------------------- */
@@ -250,6 +292,7 @@ struct qmp *qmp_connect(struct aio_loop *loop, const char *path, const struct qm
 	qmp->ops = ops;
 	qmp->opaque = opaque;
 	json_stream_init(&qmp->stream);
+	aio_timer_init(&qmp->hold, loop, listen_again, qmp);
 	qmp->watch = aio_watch_add(loop, qmp->fd, POLLIN, on_ready, qmp);
 	return qmp;
 }
