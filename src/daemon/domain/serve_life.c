@@ -104,6 +104,8 @@ void serve_domain_define_xml_flags(struct rpc_call *call,
 		define(call, args->xml);
 }
 
+enum { SNAPSHOTS_METADATA = 2, NVRAM = 4, KEEP_NVRAM = 8, CHECKPOINTS_METADATA = 16 };
+
 static void on_undefined(void *opaque, const GError *error)
 {
 	struct domain_job *job = opaque;
@@ -114,7 +116,8 @@ static void on_undefined(void *opaque, const GError *error)
 	}
 	g_autofree char *mark = store_path(dom->all->daemon, "autostart", dom->uuid_text, "");
 	unlink(mark);
-	g_autofree char *nvram = job->flag ? nvram_file(dom->all->daemon, dom->definition) : NULL;
+	g_autofree char *nvram = GPOINTER_TO_UINT(job->data) & NVRAM ?
+					   nvram_file(dom->all->daemon, dom->definition) : NULL;
 	if (nvram && unlink(nvram) < 0)
 		log_warning("domain '%s': cannot remove '%s'", dom->name, nvram);
 	dom->autostart = false;
@@ -126,13 +129,30 @@ static void on_undefined(void *opaque, const GError *error)
 	job_reply(job, NULL);
 }
 
+/* In the job's turn: what was before it in the queue may have made a snapshot. */
+static bool check_undefine(const struct domain *dom, uint32_t flags, GError **error)
+{
+	if (!dom->definition)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
+				  "cannot undefine transient domain");
+	g_autofree char *nvram = nvram_file(dom->all->daemon, dom->definition);
+	if (dom->snapshots->list->len && !dom->vmm && !(flags & SNAPSHOTS_METADATA))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
+				  "cannot delete inactive domain with %u snapshots", dom->snapshots->list->len);
+	if (dom->checkpoints->list->len && !dom->vmm && !(flags & CHECKPOINTS_METADATA))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
+				  "cannot delete inactive domain with %u checkpoints",
+				  dom->checkpoints->list->len);
+	/* UEFI variables go or stay as the caller says, who must say it. */
+	return !nvram || flags & (NVRAM | KEEP_NVRAM) ||
+	       virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "cannot undefine domain with nvram");
+}
+
 static void run_undefine(struct domain_job *job)
 {
 	struct domain *dom = job->dom;
-	if (!dom->definition) {
-		GError *error = NULL;
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
-			   "cannot undefine transient domain");
+	GError *error = NULL;
+	if (!check_undefine(dom, GPOINTER_TO_UINT(job->data), &error)) {
 		job_fail(job, error);
 		return;
 	}
@@ -152,32 +172,19 @@ static void submit(struct rpc_call *call, const struct remote_domain *wire,
 	domain_run_jobs(dom);
 }
 
-/* UEFI variables go or stay as the caller says, who must say it. */
 static void undefine(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
 {
-	enum { SNAPSHOTS_METADATA = 2, NVRAM = 4, KEEP_NVRAM = 8, CHECKPOINTS_METADATA = 16 };
 	struct domain *dom = domain_find(call, wire);
 	GError *error = NULL;
 	if (!dom)
 		return;
-	g_autofree char *nvram =
-		dom->definition ? nvram_file(dom->all->daemon, dom->definition) : NULL;
-	if (dom->snapshots->list->len && !dom->vmm && !(flags & SNAPSHOTS_METADATA))
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
-			   "cannot delete inactive domain with %u snapshots", dom->snapshots->list->len);
-	else if (dom->checkpoints->list->len && !dom->vmm && !(flags & CHECKPOINTS_METADATA))
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
-			   "cannot delete inactive domain with %u checkpoints", dom->checkpoints->list->len);
-	else if (flags & NVRAM && flags & KEEP_NVRAM)
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-			   "cannot both keep and delete nvram");
-	else if (nvram && !(flags & (NVRAM | KEEP_NVRAM)))
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
-			   "cannot undefine domain with nvram");
-	if (error)
+	if (flags & NVRAM && flags & KEEP_NVRAM) {
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "cannot both keep and delete nvram");
 		rpc_call_fail(call, error);
-	else
-		submit(call, wire, run_undefine, flags & NVRAM);
+		return;
+	}
+	domain_submit(dom, call, run_undefine)->data = GUINT_TO_POINTER(flags);
+	domain_run_jobs(dom);
 }
 
 void serve_domain_undefine(struct rpc_call *call, const struct remote_domain_undefine_args *args)
