@@ -167,14 +167,19 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	xmlNode *devices = xml_child(root, "devices");
 	if (!devices)
 		devices = xmlNewChild(root, NULL, (const xmlChar *)"devices", NULL);
-	return read_identity(conf, root, error) && conf_domain_read_os(conf, root, error) &&
-	       conf_domain_check_names(root, error) && read_memory(conf, root, error) &&
-	       read_vcpus(conf, root, error) && conf_domain_read_platform(conf, root, error) &&
-	       conf_domain_read_sysinfo(conf, root, error) && conf_domain_read_numa(conf, root, error) &&
-	       conf_domain_read_tune(conf, root, error) &&
-	       conf_domain_read_devices(conf, devices, error) &&
-	       conf_domain_complete_memory(conf, root, live, error) &&
-	       conf_domain_place_devices(conf, root, live, error);
+	if (!read_identity(conf, root, error) || !conf_domain_read_os(conf, root, error) ||
+	    !conf_domain_check_names(root, error) || !read_memory(conf, root, error) ||
+	    !read_vcpus(conf, root, error))
+		return false;
+	conf_domain_add_defaults(conf, root);
+	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_sysinfo(conf, root, error) ||
+	    !conf_domain_read_numa(conf, root, error) || !conf_domain_read_tune(conf, root, error) ||
+	    !conf_domain_read_devices(conf, devices, error) ||
+	    !conf_domain_complete_memory(conf, root, live, error) ||
+	    !conf_domain_place_devices(conf, root, live, error))
+		return false;
+	conf_domain_sort(root);
+	return true;
 }
 
 /* --- Life ----------------------------------------------------------------------------------- */
@@ -307,6 +312,8 @@ char *conf_domain_format(const struct conf_domain *conf, int id)
 	if (conf->text)
 		return g_strdup(conf->text);
 	xmlNode *root = xmlDocGetRootElement(conf->doc);
+	/* What a run has added is at the end of its parent. */
+	conf_domain_sort(root);
 	if (id >= 0) {
 		g_autofree char *text = g_strdup_printf("%d", id);
 		xmlSetProp(root, (const xmlChar *)"id", (const xmlChar *)text);

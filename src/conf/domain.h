@@ -303,6 +303,10 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 /* Forget what only a running domain's cards have. */
 void conf_domain_nics_unplugged(struct conf_domain *conf);
 /* domain_devices.c */
+/* domain_canonical.c: what a client may leave out; before the devices are read. */
+void conf_domain_add_defaults(const struct conf_domain *conf, xmlNode *root);
+/* Libvirt's order of elements. */
+void conf_domain_sort(xmlNode *root);
 bool conf_domain_read_devices(struct conf_domain *conf, xmlNode *devices, GError **error);
 /* Fails with the element's name and line before the text. Returns false always. */
 bool conf_domain_error(GError **error, int code, const xmlNode *node, const char *format, ...)

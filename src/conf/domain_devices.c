@@ -153,14 +153,6 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 
 /* --- Serial ports, consoles, channels -------------------------------------------------------- */
 
-static unsigned count_kind(const struct conf_domain *conf, enum conf_domain_char_kind kind)
-{
-	unsigned count = 0;
-	for (unsigned i = 0; i < conf->chars->len; i++)
-		count += ((struct conf_domain_char *)conf->chars->pdata[i])->kind == kind;
-	return count;
-}
-
 static bool read_char(struct conf_domain *conf, xmlNode *node, enum conf_domain_char_kind kind,
 		      GError **error)
 {
@@ -193,19 +185,14 @@ static bool read_channel(struct conf_domain *conf, xmlNode *node, GError **error
 	       read_char(conf, node, CONF_DOMAIN_CHANNEL, error);
 }
 
-/*
- * The first console is the first serial port seen from another side, unless it is a virtio one; and
- * a console alone means a serial port.
- */
+/* The first console is the first serial port seen from another side, unless it is a virtio one. */
 static bool read_console(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	g_autofree char *target = conf_domain_child_attribute(node, "target", "type");
 	if (!CONF_DOMAIN_ONE_OF(node, "target", target, error, "serial", "virtio"))
 		return false;
-	if (g_strcmp0(target, "virtio") == 0)
-		return read_char(conf, node, CONF_DOMAIN_VIRTIO_CONSOLE, error);
-	return count_kind(conf, CONF_DOMAIN_SERIAL) ||
-	       read_char(conf, node, CONF_DOMAIN_SERIAL, error);
+	return g_strcmp0(target, "virtio") != 0 ||
+	       read_char(conf, node, CONF_DOMAIN_VIRTIO_CONSOLE, error);
 }
 
 static void set_path(xmlNode *node, bool is_console, const char *path)

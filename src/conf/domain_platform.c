@@ -96,6 +96,18 @@ static bool read_loader(struct conf_domain *conf, xmlNode *os, GError **error)
 	return true;
 }
 
+/* As in libvirt, a domain that does not say from what it boots does so from its disks. */
+static void add_boot(const struct conf_domain *conf, xmlNode *root, xmlNode *os)
+{
+	xml_for_each(device, xml_child(root, "devices"), NULL) {
+		if (xml_child(device, "boot"))
+			return;
+	}
+	if (!xml_child(os, "boot") && !conf_domain_is_microvm(conf))
+		xmlSetProp(xmlNewChild(os, NULL, (const xmlChar *)"boot", NULL), (const xmlChar *)"dev",
+			   (const xmlChar *)"hd");
+}
+
 bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error)
 {
 	xmlNode *os = xml_child(root, "os"), *type = xml_child(os, "type");
@@ -106,6 +118,7 @@ bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error
 	conf->kernel = xml_child_text(os, "kernel");
 	conf->initrd = xml_child_text(os, "initrd");
 	conf->cmdline = xml_child_text(os, "cmdline");
+	add_boot(conf, root, os);
 	g_autoptr(GString) letters = g_string_new(NULL);
 	xml_for_each(boot, os, "boot") {
 		g_autofree char *dev = xml_attribute(boot, "dev");

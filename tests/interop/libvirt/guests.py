@@ -242,10 +242,10 @@ def check_count(daemon, guest, events_conn):
     assert daemon.said("vcpuinfo", "live").count("State:          running") == 4
     assert daemon.said("vcpucount", "live", "--live", "--current") == "4"
     assert daemon.said("vcpucount", "live", "--config", "--current") == "2"
-    assert "<vcpu current='2'>4</vcpu>" in daemon.said("dumpxml", "live", "--inactive")
+    assert "<vcpu placement='static' current='2'>4</vcpu>" in daemon.said("dumpxml", "live", "--inactive")
     daemon.virsh("setvcpus", "live", "3", "--live", "--config")
     online(guest, 3)
-    assert "<vcpu current='3'>4</vcpu>" in daemon.said("dumpxml", "live")
+    assert "<vcpu placement='static' current='3'>4</vcpu>" in daemon.said("dumpxml", "live")
     events_conn.lookupByName("live").setVcpus(2)
     online(guest, 2)
     first = daemon.virsh("setvcpus", "live", "1", check=False).stdout
