@@ -22,6 +22,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <string.h>
 #include <stdint.h>
 
 #define DIFF_DATA    UINT64_C(0x10000000)
@@ -81,6 +82,19 @@ struct diff_case {
 	uint32_t flags_undefined;
 	struct diff_state in, native, soft;
 };
+
+/*
+ * A case's memory before it. What is not compared is cleared: of cases whose end is open (a fault in the
+ * middle of a sequence, a timeout) it may differ, and the next ones would read it.
+ */
+static inline void diff_set_data(uint8_t *data, const struct diff_state *in)
+{
+	enum { BEHIND = DIFF_WINDOW_AT + DIFF_WINDOW };
+	memset(data, 0, DIFF_WINDOW_AT);
+	memcpy(data + DIFF_WINDOW_AT, in->window, DIFF_WINDOW);
+	memset(data + BEHIND, 0, DIFF_TAIL_AT - BEHIND);
+	memcpy(data + DIFF_TAIL_AT, in->tail, DIFF_TAIL);
+}
 
 /* --- gen.c -------------------------------------------------------------------------------------*/
 struct diff_class;

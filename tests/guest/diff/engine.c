@@ -132,8 +132,7 @@ static void set_up(struct diff_engine *e, const struct diff_case *k)
 	soft_rflags_set(c, k->in.rflags);
 	if (k->fpu)
 		c->s.fpu = k->in.fpu;
-	memcpy(e->ram->host + WORLD_DATA + DIFF_WINDOW_AT, k->in.window, DIFF_WINDOW);
-	memcpy(e->ram->host + WORLD_DATA + DIFF_TAIL_AT, k->in.tail, DIFF_TAIL);
+	diff_set_data(e->ram->host + WORLD_DATA, &k->in);
 }
 
 static void take_down(struct diff_engine *e, struct diff_case *k)

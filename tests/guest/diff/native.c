@@ -256,8 +256,7 @@ static void child_run(struct diff_case *c)
 	ctl->to32 = (uint64_t)CS32 << 32 | c->in.rip;
 	ctl->in_rflags = c->in.rflags;
 	memcpy(ctl->in_fpu, &c->in.fpu, sizeof(c->in.fpu));
-	memcpy(data + DIFF_WINDOW_AT, c->in.window, DIFF_WINDOW);
-	memcpy(data + DIFF_TAIL_AT, c->in.tail, DIFF_TAIL);
+	diff_set_data(data, &c->in);
 
 	c->native.fault = DIFF_NO_FAULT;
 	child_out = &c->native;
