@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "conf/grammar.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* --- Small parts ------------------------------------------------------------------------------ */
@@ -269,4 +270,45 @@ void conf_virtualport_clear(struct conf_virtualport *port)
 	g_free(port->profileid);
 	g_free(port->interfaceid);
 	memset(port, 0, sizeof(*port));
+}
+
+/* --- PCI addresses ---------------------------------------------------------------------------- */
+
+static bool read_part(const xmlNode *node, const char *name, unsigned max, unsigned *value, GError **error)
+{
+	g_autofree char *text = xml_attribute(node, name);
+	char *end = NULL;
+	guint64 number = text && g_ascii_isxdigit(*text) ? g_ascii_strtoull(text, &end, 0) : 0;
+	*value = number;
+	if (!text || (end && end != text && !*end && number <= max))
+		return true;
+	return conf_element_error(error, BERTH_ERR_INVALID, node, "%s='%s' must be a number from 0 to 0x%x",
+				  name, text, max);
+}
+
+char *conf_pci_address_read(const xmlNode *node, GError **error)
+{
+	unsigned domain, bus, slot, function;
+	if (!read_part(node, "domain", 0xffff, &domain, error) || !read_part(node, "bus", 0xff, &bus, error) ||
+	    !read_part(node, "slot", 0x1f, &slot, error) || !read_part(node, "function", 7, &function, error))
+		return NULL;
+	return g_strdup_printf("%04x:%02x:%02x.%x", domain, bus, slot, function);
+}
+
+void conf_pci_address_write(struct xml_writer *w, const char *address, const char *type)
+{
+	unsigned domain, bus, slot, function;
+	char text[4][12];
+	if (sscanf(address, "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4)
+		return;
+	g_snprintf(text[0], sizeof(text[0]), "0x%04x", domain);
+	g_snprintf(text[1], sizeof(text[1]), "0x%02x", bus);
+	g_snprintf(text[2], sizeof(text[2]), "0x%02x", slot);
+	g_snprintf(text[3], sizeof(text[3]), "0x%x", function);
+	if (type)
+		xml_empty(w, "address", "type", type, "domain", text[0], "bus", text[1], "slot", text[2],
+			  "function", text[3], NULL);
+	else
+		xml_empty(w, "address", "domain", text[0], "bus", text[1], "slot", text[2], "function", text[3],
+			  NULL);
 }

@@ -61,6 +61,13 @@ bool conf_virtualport_merge(struct conf_virtualport *to, const struct conf_virtu
 			    GError **error);
 void conf_virtualport_clear(struct conf_virtualport *port);
 
+/* --- PCI addresses ---------------------------------------------------------------------------- */
+
+/* <address domain='0x0000' bus='0x03' slot='0x10' function='0x1'/> as "0000:03:10.1". g_free(). */
+char *conf_pci_address_read(const xmlNode *node, GError **error);
+/* `type`: written, too; or NULL. */
+void conf_pci_address_write(struct xml_writer *w, const char *address, const char *type);
+
 /* --- Small parts ------------------------------------------------------------------------------ */
 
 /* "yes" or "no", or what it is if it is absent (*value stays); fails on others. */

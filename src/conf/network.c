@@ -18,7 +18,10 @@ static const char *const rows[] = {
 	"network/name",
 	"network/uuid",
 	"network/metadata *",
-	"network/forward mode dev",
+	"network/forward mode dev managed",
+	"network/forward/driver name",
+	"network/forward/pf dev",
+	"network/forward/address type domain bus slot function",
 	"network/forward/interface dev connections",
 	"network/forward/nat ipv6",
 	"network/forward/nat/address start end",
@@ -100,6 +103,7 @@ static bool check_foreign(const struct conf_network *network, GError **error)
 		{network->mac, "<mac>"}, {network->dnsmasq_options->len, "<dnsmasq:options>"},
 		{network->bandwidth.has_inbound || network->bandwidth.has_outbound, "<bandwidth>"},
 		{network->delay_s, "<bridge delay>"},
+		{network->bridge && network->forward == CONF_FORWARD_HOSTDEV, "a bridge name"},
 		{network->bridge && !bridged, "<bridge>"},
 		{bridged && network->forward_interfaces->len, "<bridge> together with <interface>"},
 	};
@@ -107,7 +111,8 @@ static bool check_foreign(const struct conf_network *network, GError **error)
 		if (cases[i].is)
 			return refuse(network, cases[i].what, error);
 	}
-	if (!bridged && !network->forward_interfaces->len)
+	bool pool = network->forward == CONF_FORWARD_HOSTDEV || network->forward_pf;
+	if (!bridged && !pool && !network->forward_interfaces->len)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "network '%s': <forward mode='%s'> needs %s<interface dev=...>",
 				 network->name, conf_forward_name(network->forward),
@@ -115,10 +120,11 @@ static bool check_foreign(const struct conf_network *network, GError **error)
 	return true;
 }
 
-/* VLAN tags are for ports of Open vSwitch: the kernel's bridge, as it is made, knows none. */
+/* VLAN tags are for SR-IOV and Open vSwitch: the kernel's bridge, as it is made, knows none. */
 static bool check_vlans(const struct conf_network *network, GError **error)
 {
-	bool tags = network->forward == CONF_FORWARD_BRIDGE && conf_virtualport_is_ovs(&network->virtualport);
+	bool tags = network->forward == CONF_FORWARD_HOSTDEV ||
+		    (network->forward == CONF_FORWARD_BRIDGE && conf_virtualport_is_ovs(&network->virtualport));
 	bool good = tags || !network->vlan.count;
 	for (unsigned i = 0; i < network->portgroups->len; i++) {
 		const struct conf_portgroup *group = network->portgroups->pdata[i];
@@ -368,6 +374,7 @@ static struct conf_network *network_new(void)
 {
 	struct conf_network *network = g_new0(struct conf_network, 1);
 	network->forward_interfaces = g_ptr_array_new_with_free_func(g_free);
+	network->forward_pci = g_ptr_array_new_with_free_func(g_free);
 	network->port_forwards = g_array_new(FALSE, FALSE, sizeof(struct conf_port_forward));
 	network->forwarders = g_ptr_array_new_with_free_func(conf_dns_forwarder_free);
 	network->txts = g_ptr_array_new_with_free_func(conf_dns_txt_free);
@@ -418,13 +425,13 @@ void conf_network_free(struct conf_network *network)
 	if (!network)
 		return;
 	GPtrArray *const lists[] = {
-		network->forward_interfaces, network->forwarders, network->txts, network->srvs,
+		network->forward_interfaces, network->forward_pci, network->forwarders, network->txts, network->srvs,
 		network->dns_hosts, network->ips, network->routes, network->portgroups,
 		network->dnsmasq_options};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		g_ptr_array_unref(lists[i]);
 	g_array_unref(network->port_forwards);
-	char *const texts[] = {network->name, network->forward_dev, network->bridge, network->mac,
+	char *const texts[] = {network->name, network->forward_dev, network->forward_pf, network->bridge, network->mac,
 			       network->domain};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);

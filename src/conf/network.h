@@ -11,6 +11,7 @@
 enum conf_forward {
 	CONF_FORWARD_NONE, CONF_FORWARD_NAT, CONF_FORWARD_ROUTE, CONF_FORWARD_OPEN,
 	CONF_FORWARD_BRIDGE, CONF_FORWARD_PRIVATE, CONF_FORWARD_VEPA, CONF_FORWARD_PASSTHROUGH,
+	CONF_FORWARD_HOSTDEV,
 };
 
 /* How long a lease lasts. `unit` NULL: nothing is said. `expiry` 0: for ever. */
@@ -91,6 +92,9 @@ struct conf_network {
 	enum conf_forward forward;
 	char *forward_dev;
 	GPtrArray *forward_interfaces; /* char *: names of the host's interfaces */
+	char *forward_pf;         /* whose virtual functions are the pool; NULL: what is listed is */
+	GPtrArray *forward_pci;   /* char *: of HOSTDEV, "0000:03:10.1" */
+	bool managed, vfio;       /* of HOSTDEV */
 	bool nat_ipv6, says_nat_ipv6;
 	struct ip_address nat_first, nat_last;
 	uint16_t nat_port_first, nat_port_last; /* 0: not said */

@@ -11,6 +11,7 @@
 /* In the order of enum conf_forward. */
 static const char *const modes[] = {
 	NULL, "nat", "route", "open", "bridge", "private", "vepa", "passthrough",
+	"hostdev",
 };
 
 const char *conf_forward_name(enum conf_forward forward)
@@ -102,7 +103,65 @@ static bool read_mode(struct conf_network *network, const xmlNode *node, GError 
 	}
 	return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 				  "Berth does not support mode='%s': there are nat, route, open, bridge, "
-				  "private, vepa and passthrough", mode);
+				  "private, vepa, passthrough and hostdev", mode);
+}
+
+/* The functions of an SR-IOV device: all of a <pf>, or those that are listed. */
+static bool read_functions(struct conf_network *network, const xmlNode *node, GError **error)
+{
+	bool hostdev = network->forward == CONF_FORWARD_HOSTDEV;
+	xml_for_each(child, node, "pf") {
+		if (network->forward_pf)
+			return conf_element_error(error, BERTH_ERR_INVALID, child,
+						  "Only one <pf> element is allowed in <forward> of network %s",
+						  network->name);
+		network->forward_pf = xml_attribute(child, "dev");
+		if (!network->forward_pf)
+			return conf_element_error(error, BERTH_ERR_INVALID, child, "its dev is missing");
+		if (!check_device(child, network->forward_pf, error))
+			return false;
+	}
+	xml_for_each(child, node, "address") {
+		g_autofree char *type = xml_attribute(child, "type");
+		char *address = conf_pci_address_read(child, error);
+		if (!address)
+			return false;
+		g_ptr_array_add(network->forward_pci, address);
+		if (g_strcmp0(type, "pci") != 0)
+			return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, child,
+						  "type='%s' must be 'pci'", type ? type : "");
+	}
+	if (network->forward_pf && network->forward_pci->len + network->forward_interfaces->len)
+		return conf_element_error(error, BERTH_ERR_INVALID, node,
+					  "<address>, <interface>, and <pf> elements in <forward> of network %s "
+					  "are mutually exclusive", network->name);
+	if (hostdev && network->forward_interfaces->len)
+		return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					  "hostdev network '%s' lists '%s' in the device pool, but hostdev networks "
+					  "require all devices to be listed by PCI address, not network device name",
+					  network->name, (const char *)network->forward_interfaces->pdata[0]);
+	if (network->forward_pci->len && !hostdev)
+		return conf_element_error(error, BERTH_ERR_INVALID, node, "<address> is for mode='hostdev'");
+	return !network->forward_pf || hostdev || network->forward == CONF_FORWARD_PASSTHROUGH ||
+	       conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+				  "<pf> is for mode='hostdev' and mode='passthrough'");
+}
+
+/* How a guest gets a function. */
+static bool read_driver(struct conf_network *network, const xmlNode *node, GError **error)
+{
+	const xmlNode *driver = xml_child(node, "driver");
+	g_autofree char *name = driver ? xml_attribute(driver, "name") : NULL;
+	network->vfio = name != NULL;
+	bool says_managed = xmlHasProp(node, (const xmlChar *)"managed") != NULL;
+	if (name && strcmp(name, "vfio") != 0)
+		return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, driver,
+					  "Unknown forward <driver name='%s'/> in network %s: there is vfio", name,
+					  network->name);
+	if ((driver || says_managed) && network->forward != CONF_FORWARD_HOSTDEV)
+		return conf_element_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					  "<driver> and managed are for mode='hostdev'");
+	return conf_yes_no(node, "managed", &network->managed, error);
 }
 
 bool conf_network_forward_read(struct conf_network *network, const xmlNode *root, GError **error)
@@ -111,7 +170,8 @@ bool conf_network_forward_read(struct conf_network *network, const xmlNode *root
 	const xmlNode *nat = node ? xml_child(node, "nat") : NULL;
 	if (!node)
 		return true;
-	if (!read_mode(network, node, error) || !read_interfaces(network, node, error))
+	if (!read_mode(network, node, error) || !read_interfaces(network, node, error) ||
+	    !read_functions(network, node, error) || !read_driver(network, node, error))
 		return false;
 	if (nat && network->forward != CONF_FORWARD_NAT)
 		return conf_element_error(error, BERTH_ERR_INVALID, nat, "it is for mode='nat'");
@@ -152,12 +212,20 @@ void conf_network_forward_write(struct xml_writer *w, const struct conf_network 
 		return;
 	const char *mode = conf_forward_name(network->forward);
 	bool nat = ip_is_set(&network->nat_first) || network->nat_port_first || network->says_nat_ipv6;
-	if (!nat && !network->forward_interfaces->len) {
-		xml_empty(w, "forward", "mode", mode, NULL);
+	const char *managed = conf_said_yes_no(network->forward == CONF_FORWARD_HOSTDEV, network->managed);
+	if (!nat && !network->forward_interfaces->len && !network->forward_pci->len && !network->forward_pf &&
+	    !network->vfio) {
+		xml_empty(w, "forward", "mode", mode, "managed", managed, NULL);
 		return;
 	}
-	xml_open(w, "forward", "dev", network->forward_dev, "mode", mode, NULL);
+	xml_open(w, "forward", "dev", network->forward_dev, "mode", mode, "managed", managed, NULL);
+	if (network->vfio)
+		xml_empty(w, "driver", "name", "vfio", NULL);
 	write_nat(w, network);
+	if (network->forward_pf)
+		xml_empty(w, "pf", "dev", network->forward_pf, NULL);
+	for (unsigned i = 0; i < network->forward_pci->len; i++)
+		conf_pci_address_write(w, network->forward_pci->pdata[i], "pci");
 	for (unsigned i = 0; i < network->forward_interfaces->len; i++)
 		xml_empty(w, "interface", "dev", network->forward_interfaces->pdata[i], NULL);
 	xml_close(w, "forward");

@@ -25,7 +25,9 @@ static const char *const rows[] = {
 	"networkport/vlan trunk",
 	"networkport/vlan/tag id nativeMode",
 	"networkport/port isolated",
-	"networkport/plug type bridge dev mode macTableManager",
+	"networkport/plug type bridge dev mode macTableManager managed",
+	"networkport/plug/driver name",
+	"networkport/plug/address domain bus slot function",
 };
 
 /* libvirt's words, so that scripts find them. */
@@ -61,12 +63,16 @@ static bool read_plug(struct conf_network_port *port, const xmlNode *root, GErro
 {
 	static const struct {
 		const char *type, *attribute;
-	} kinds[] = {{"none", NULL}, {"network", "bridge"}, {"bridge", "bridge"}, {"direct", "dev"}};
+	} kinds[] = {{"none", NULL}, {"network", "bridge"}, {"bridge", "bridge"}, {"direct", "dev"},
+		     {"hostdev-pci", NULL}};
 	const xmlNode *node = xml_child(root, "plug");
 	g_autofree char *type = node ? xml_attribute(node, "type") : g_strdup("none");
 	for (unsigned i = 0; type && i < G_N_ELEMENTS(kinds); i++) {
 		if (strcmp(kinds[i].type, type) != 0)
 			continue;
+		const xmlNode *address = i == G_N_ELEMENTS(kinds) - 1 ? xml_child(node, "address") : NULL;
+		if (address)
+			return (port->link = conf_pci_address_read(address, error)) != NULL;
 		port->link = kinds[i].attribute ? xml_attribute(node, kinds[i].attribute) : NULL;
 		if (kinds[i].attribute && !port->link)
 			return error_set(error, BERTH_ERR_INVALID, "network port plug has no %s",

@@ -27,6 +27,10 @@ static bool refuse(const struct conf_domain_nic *nic, const char *what, const ch
 static bool check_plug(const struct conf_domain_nic *nic, const struct network_plug *plug, GError **error)
 {
 	bool ovs = conf_virtualport_is_ovs(&plug->virtualport);
+	if (plug->kind == NETWORK_PLUG_HOSTDEV)
+		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_CONFIG_UNSUPPORTED,
+				  "interface %s - network '%s' gives it the host's PCI device %s, and host "
+				  "devices (VFIO) are not supported yet", nic->mac, nic->network, plug->link);
 	const char *what = nic->filter ? "filterref" : plug->isolated ? "<port isolated='yes'/>" : NULL;
 	if (plug->kind == NETWORK_PLUG_DIRECT) {
 		if (plug->virtualport.present)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/store.h"
+#include "daemon/network/pool.h"
 #include "daemon/network/rate.h"
 #include "daemon/network/rules.h"
 
@@ -63,7 +64,7 @@ static char *choose_mac(const struct network *network)
 bool network_complete(struct network *network, struct conf_network *conf, GError **error)
 {
 	if (!conf_network_owns_bridge(conf))
-		return true;
+		return network_pool_check(conf, error);
 	const struct network *rival =
 		conf->bridge ? network_by_bridge(network->all, conf->bridge, network) : NULL;
 	if (rival)
@@ -107,7 +108,7 @@ static bool begin_start(struct network_job *job, GError **error)
 				  "network '%s' is not defined", network->name);
 	if (!job->conf)
 		job->conf = conf_network_copy(network->definition);
-	if (!network_complete(network, job->conf, error))
+	if (!network_complete(network, job->conf, error) || !network_pool_start(job->conf, error))
 		return false;
 	take_places(job, job->conf);
 	return true;

@@ -80,10 +80,11 @@ void network_fail(struct rpc_call *call, GError *error);
 /* --- Ports (port.c) --------------------------------------------------------------------------- */
 
 /* How a guest's interface is to be connected; the caller owns the strings. */
-enum network_plug_kind { NETWORK_PLUG_BRIDGE, NETWORK_PLUG_DIRECT };
+enum network_plug_kind { NETWORK_PLUG_BRIDGE, NETWORK_PLUG_DIRECT, NETWORK_PLUG_HOSTDEV };
 struct network_plug {
 	enum network_plug_kind kind;
-	char *link;         /* the bridge; DIRECT: the host's interface under the macvtap */
+	char *link;         /* the bridge; DIRECT: the host's interface under the macvtap; HOSTDEV: "0000:03:10.1" */
+	bool managed, vfio; /* of HOSTDEV */
 	bool own;           /* the bridge is the network's own */
 	const char *mode;   /* DIRECT: bridge, private, vepa, passthrough */
 	unsigned mtu;       /* 0: the kernel's */
@@ -128,6 +129,8 @@ struct network_port_request {
  */
 struct network_port *network_port_open(struct networks *networks,
 				       const struct network_port_request *request, GError **error);
+/* A device of a pool of the host's, and free if it is one guest's. */
+bool network_port_check_device(const struct network *network, const char *device, GError **error);
 /* Out of the table, with what it was sure of. */
 void network_port_close(struct network *network, const char *uuid);
 /* Other limits for a port. */

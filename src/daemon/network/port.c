@@ -8,6 +8,7 @@
 #include "conf/domain.h"
 #include "conf/vm.h"
 #include "daemon/network/htb.h"
+#include "daemon/network/pool.h"
 #include "daemon/network/rate.h"
 
 #include <string.h>
@@ -44,13 +45,6 @@ static bool apply_settings(struct network_plug *plug, const struct conf_network 
 	return true;
 }
 
-/* Interfaces of a pool that guests share are given in turn. */
-static const char *choose_device(struct network *network)
-{
-	const GPtrArray *devices = network->live->forward_interfaces;
-	return devices->pdata[network->next_device++ % devices->len];
-}
-
 static bool in_use(const struct network *network, const char *device)
 {
 	GHashTableIter iter;
@@ -63,13 +57,31 @@ static bool in_use(const struct network *network, const char *device)
 	return false;
 }
 
-/* A device that is passed through is one guest's. */
-static const char *free_device(const struct network *network, GError **error)
+bool network_port_check_device(const struct network *network, const char *device, GError **error)
 {
-	const GPtrArray *devices = network->live->forward_interfaces;
-	for (unsigned i = 0; i < devices->len; i++) {
+	g_autoptr(GPtrArray) devices = network_pool_devices(network->live);
+	if (!g_ptr_array_find_with_equal_func(devices, device, g_str_equal, NULL))
+		return virt_error(error, VIRT_FROM_NETWORK, VIRT_INTERNAL,
+				  "network '%s' doesn't have dev='%s' in use by domain", network->name, device);
+	return network->live->forward < CONF_FORWARD_PASSTHROUGH || !in_use(network, device) ||
+	       virt_error(error, VIRT_FROM_NETWORK, VIRT_INTERNAL,
+			  "network '%s' claims dev='%s' is already in use by a different domain",
+			  network->name, device);
+}
+
+/*
+ * Of a pool; g_free(). Interfaces that guests share are given in turn; a device that is passed through is
+ * one guest's.
+ */
+static char *choose_device(struct network *network, GError **error)
+{
+	g_autoptr(GPtrArray) devices = network_pool_devices(network->live);
+	bool shared = network->live->forward < CONF_FORWARD_PASSTHROUGH;
+	if (shared && devices->len)
+		return g_strdup(devices->pdata[network->next_device++ % devices->len]);
+	for (unsigned i = 0; !shared && i < devices->len; i++) {
 		if (!in_use(network, devices->pdata[i]))
-			return devices->pdata[i];
+			return g_strdup(devices->pdata[i]);
 	}
 	virt_error(error, VIRT_FROM_NETWORK, VIRT_INTERNAL,
 		   "network '%s' requires exclusive access to interfaces, but none are available",
@@ -80,20 +92,18 @@ static const char *free_device(const struct network *network, GError **error)
 static bool make_plug(struct network *network, const struct conf_portgroup *group,
 		      const struct network_port_request *request, struct network_plug *plug, GError **error)
 {
-	const char *device = request->device;
 	const struct conf_network *conf = network->live;
-	const char *link = conf->bridge;
 	plug->kind = NETWORK_PLUG_BRIDGE;
 	if (!conf->bridge) {
-		plug->kind = NETWORK_PLUG_DIRECT;
+		plug->kind = conf->forward == CONF_FORWARD_HOSTDEV ? NETWORK_PLUG_HOSTDEV : NETWORK_PLUG_DIRECT;
 		plug->mode = conf_forward_name(conf->forward);
-		link = device ? device
-		       : conf->forward == CONF_FORWARD_PASSTHROUGH ? free_device(network, error)
-								   : choose_device(network);
+		plug->managed = conf->managed;
+		plug->vfio = conf->vfio;
 	}
-	if (!link)
+	plug->link = conf->bridge      ? g_strdup(conf->bridge)
+		     : request->device ? g_strdup(request->device) : choose_device(network, error);
+	if (!plug->link)
 		return false;
-	plug->link = g_strdup(link);
 	plug->own = conf_network_owns_bridge(conf);
 	plug->mtu = conf->mtu;
 	plug->manages_macs = conf->mac_table == CONF_MACS_LIBVIRT;

@@ -13,12 +13,31 @@ char *network_file_ports(const struct network *network)
 	return store_path(network->all->daemon, NETWORK_PORTS, network->uuid_text, ".xml");
 }
 
+static void write_plug(struct xml_writer *w, const struct network_plug *plug)
+{
+	const char *macs = plug->manages_macs ? "libvirt" : NULL;
+	switch (plug->kind) {
+	case NETWORK_PLUG_BRIDGE:
+		xml_empty(w, "plug", "type", plug->own ? "network" : "bridge", "bridge", plug->link,
+			  "macTableManager", macs, NULL);
+		break;
+	case NETWORK_PLUG_DIRECT:
+		xml_empty(w, "plug", "type", "direct", "dev", plug->link, "mode", plug->mode, NULL);
+		break;
+	case NETWORK_PLUG_HOSTDEV:
+		xml_open(w, "plug", "type", "hostdev-pci", "managed", plug->managed ? "yes" : NULL, NULL);
+		if (plug->vfio)
+			xml_empty(w, "driver", "name", "vfio", NULL);
+		conf_pci_address_write(w, plug->link, NULL);
+		xml_close(w, "plug");
+	}
+}
+
 /* As libvirt orders a port's elements. */
 void network_port_write(struct xml_writer *w, const struct network_port *port)
 {
 	char owner[37], mac[MAC_TEXT_SIZE];
 	const struct network_plug *plug = &port->plug;
-	bool bridge = plug->kind == NETWORK_PLUG_BRIDGE;
 	conf_uuid_format(port->owner_uuid, owner);
 	xml_open(w, "networkport", NULL);
 	xml_leaf(w, "uuid", port->uuid_text, NULL);
@@ -34,9 +53,7 @@ void network_port_write(struct xml_writer *w, const struct network_port *port)
 	conf_vlan_write(w, &plug->vlan);
 	if (plug->isolated)
 		xml_empty(w, "port", "isolated", "yes", NULL);
-	xml_empty(w, "plug", "type", plug->own ? "network" : bridge ? "bridge" : "direct",
-		  bridge ? "bridge" : "dev", plug->link, "mode", bridge ? NULL : plug->mode,
-		  "macTableManager", plug->manages_macs ? "libvirt" : NULL, NULL);
+	write_plug(w, plug);
 	xml_close(w, "networkport");
 }
 

@@ -112,7 +112,9 @@ static bool check_plug(const struct network *network, const struct conf_network_
 		return virt_error(error, VIRT_FROM_NETWORK, VIRT_INVALID_ARG,
 				  flags & RECLAIM ? "Port reclaim requested but plug type is none"
 						  : "Port reclaim not requested but plug type is not none");
-	return !conf->link || !network->live->bridge || !strcmp(conf->link, network->live->bridge) ||
+	if (conf->link && !network->live->bridge)
+		return network_port_check_device(network, conf->link, error);
+	return !conf->link || !strcmp(conf->link, network->live->bridge) ||
 	       virt_error(error, VIRT_FROM_NETWORK, VIRT_INVALID_ARG,
 			  "network '%s' has the bridge '%s', not '%s'", network->name, network->live->bridge,
 			  conf->link);
