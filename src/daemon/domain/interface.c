@@ -208,17 +208,29 @@ static void go_back(const struct domain *dom, const struct conf_domain_nic *nic,
 		log_warning("domain '%s': %s", dom->name, error->message);
 }
 
+/* What the cards themselves say of their ports; a filter is not possible on all of them. */
+static bool same_settings(const struct conf_domain_nic *a, const struct conf_domain_nic *b)
+{
+	const struct conf_virtualport *x = &a->virtualport, *y = &b->virtualport;
+	return memcmp(&a->bandwidth, &b->bandwidth, sizeof(a->bandwidth)) == 0 &&
+	       !a->filter == !b->filter && conf_vlan_equal(&a->vlan, &b->vlan) && g_strcmp0(a->portgroup, b->portgroup) == 0 &&
+	       x->present == y->present && g_strcmp0(x->type, y->type) == 0 &&
+	       g_strcmp0(x->profileid, y->profileid) == 0 && g_strcmp0(x->interfaceid, y->interfaceid) == 0;
+}
+
 static bool update_settings(const struct domain *dom, const struct conf_domain_nic *old,
 			    const struct conf_domain_nic *next, GError **error)
 {
 	struct network_plug before, after;
 	const struct network_port *port;
 	const struct network_plug *plug;
+	/* Also if the network is not active now. */
+	if (same_settings(old, next))
+		return true;
 	if (!find_plug(dom, old, &before, &port, &plug, error))
 		return false;
 	if (!plug)
-		return memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) == 0 ||
-		       set_limits(dom, next, old->target, NULL, error);
+		return set_limits(dom, next, old->target, NULL, error);
 	/* The port's strings end when it is opened anew. */
 	g_autofree char *here = place_of(&before);
 	if (!find_plug(dom, next, &after, &port, &plug, error)) {

@@ -77,6 +77,8 @@ def check_again(daemon):
     before, devices = classes("limbr"), re.findall(r"vnet\d+", daemon.said("domiflist", "vm"))
     daemon.virsh("net-destroy", "lim")
     assert "limbr" not in ether.ip("link") and len(devices) == 2
+    for state in ("down", "up"):
+        daemon.virsh("domif-setlink", "vm", devices[0], state)
     daemon.virsh("net-start", "lim")
     for device in devices:
         assert "master limbr" in ether.ip("link", "show", device)
