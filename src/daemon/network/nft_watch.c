@@ -55,18 +55,24 @@ static const char *table_name(const struct nlmsghdr *header)
 	return NULL;
 }
 
-/* News comes in the order of what happened: a table that was replaced is not gone in the end. */
+/*
+ * News comes in the order of what happened: a table that was replaced is not gone in the end. Tables are
+ * always made as a whole, so that one which has lost a rule is as good as gone.
+ */
 static void read_news(struct nft_watch *watch, const struct nlmsghdr *header)
 {
 	enum { NEWS = NFNL_SUBSYS_NFTABLES << 8 };
+	const uint16_t losses[] = {NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE};
 	const char *name = header->nlmsg_type == (NEWS | NFT_MSG_NEWGEN) ? NULL : table_name(header);
 	if (!name || !g_str_has_prefix(name, watch->prefix))
 		return;
 	watch->news.any = true;
-	if (header->nlmsg_type == (NEWS | NFT_MSG_DELTABLE))
-		g_hash_table_add(watch->news.gone, g_strdup(name));
-	else if (header->nlmsg_type == (NEWS | NFT_MSG_NEWTABLE))
+	if (header->nlmsg_type == (NEWS | NFT_MSG_NEWTABLE))
 		g_hash_table_remove(watch->news.gone, name);
+	for (unsigned i = 0; i < G_N_ELEMENTS(losses); i++) {
+		if (header->nlmsg_type == (NEWS | losses[i]))
+			g_hash_table_add(watch->news.gone, g_strdup(name));
+	}
 }
 
 /*

@@ -9,7 +9,7 @@ struct nft_news;
 
 /* Something about tables whose names begin with the prefix has changed; also if that was ourselves. */
 typedef void nft_news_fn(void *opaque, const struct nft_news *news);
-/* The table is gone, and was not made again at once. */
+/* The table is gone or has lost rules, and was not made again at once. */
 bool nft_news_gone(const struct nft_news *news, const char *table);
 
 /* On the loop's thread. `prefix` is borrowed. */

@@ -59,6 +59,8 @@ def check_changes(daemon, device):
     assert "average='800'" in daemon.said("dumpxml", "vm", "--inactive")
     subprocess.run(["nft", "flush", "ruleset"], check=True)
     daemon.wait(lambda: policed() and "800 kbytes" in policed()[0], "the limit is back")
+    subprocess.run(["nft", "flush", "chain", "netdev", f"berth-rate-{device}", "out"], check=True)
+    daemon.wait(lambda: policed() and "800 kbytes" in policed()[0], "the rule is back")
     daemon.stop(signal.SIGKILL)
     assert policed() and shaped(device)
     daemon.start()

@@ -365,6 +365,10 @@ def check_changes(filters, guest, peer):
     subprocess.run(["nft", "flush", "ruleset"], check=True)
     daemon.wait(lambda: "berth-port-vnet0" in rules(), "the rules are back")
     blocked(2, 3)
+    lines = rules().count("\n")
+    subprocess.run(["nft", "flush", "table", "netdev", "berth-port-vnet0"], check=True)
+    daemon.wait(lambda: rules().count("\n") == lines, "single rules are back")
+    blocked(2, 3)
     for sign in (signal.SIGTERM, signal.SIGKILL):
         daemon.stop(sign)
         blocked(2, 3)
