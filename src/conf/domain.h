@@ -60,7 +60,7 @@ struct conf_domain_disk {
 
 struct conf_domain_nic {
 	struct conf_domain_device dev;
-	char *type;  /* user, bridge, ethernet, network */
+	char *type;  /* user, bridge, ethernet, network, direct, vhostuser */
 	char *mac, *model;
 	char *source; /* the bridge; direct: the host's interface */
 	char *mode;   /* direct: vepa, bridge, private, passthrough */
@@ -71,6 +71,12 @@ struct conf_domain_nic {
 	bool unmanaged; /* the tap device is there already, and not ours */
 	unsigned mtu;   /* 0: not said */
 	struct conf_nwfilter_reference *filter; /* NULL: none */
+	enum { CONF_NIC_DRIVER_ANY, CONF_NIC_DRIVER_VMM, CONF_NIC_DRIVER_VHOST } driver;
+	unsigned queues;  /* pairs: 1 and up */
+	char *socket;     /* vhostuser */
+	bool socket_listens;
+	unsigned reconnect; /* seconds, or 0 */
+	unsigned fds, vhost_fds; /* while it starts: how many descriptors the VMM is given for it */
 	GPtrArray *passt; /* user: arguments of passt (char *); NULL: the VMM's own network */
 	struct conf_bandwidth bandwidth;
 	struct conf_vlan vlan;
@@ -171,6 +177,7 @@ struct conf_domain {
 	char *cpu;                 /* of -cpu, or NULL */
 	char *owner;               /* USER:GROUP that it runs as (<seclabel model='dac'>), or NULL */
 	bool gives_images;         /* which then own its images */
+	bool memory_memfd, memory_shared;
 	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;
@@ -266,6 +273,9 @@ void conf_domain_write_iotune(const struct conf_iotune *iotune, xmlNode *disk);
 bool conf_iotune_is_set(const struct conf_iotune *iotune);
 /* domain_sysinfo.c */
 bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **error);
+/* domain_vhost.c: who moves its packets; and <memoryBacking>. */
+bool conf_domain_read_vhost(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
+bool conf_domain_read_memory_backing(struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_passt.c: what of an <interface> is for passt. */
 bool conf_domain_read_passt(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* domain_filesystem.c */

@@ -66,9 +66,13 @@ static void add_firmware(GPtrArray *args, const struct conf_domain *conf)
 
 static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 {
-	add(args, "-machine", "%s,accel=%s%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
+	add(args, "-machine", "%s,accel=%s%s%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
 	    conf->no_core ? ",dump-guest-core=off" : "",
-	    conf->no_hpet && !conf_domain_is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off");
+	    conf->no_hpet && !conf_domain_is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off",
+	    conf->memory_memfd ? ",memory-backend=pc.ram" : "");
+	if (conf->memory_memfd)
+		add(args, "-object", "memory-backend-memfd,id=pc.ram,size=%" G_GUINT64_FORMAT "k,share=%s",
+		    conf->boot_kib, conf->memory_shared ? "on" : "off");
 	g_autofree char *memory = memory_size(conf);
 	add(args, "-m", "%s", memory);
 	add_smp(args, conf);
@@ -123,10 +127,27 @@ static void add_controllers(GPtrArray *args, const struct conf_domain *conf, boo
 	}
 }
 
-static void add_nic(GPtrArray *args, const struct conf_domain *conf, const struct conf_domain_nic *nic, int fd)
+/* "3:4:5", of *fds, which goes on; NULL: there are none. */
+static char *take_numbers(const int **fds, unsigned count)
 {
-	g_autofree char *number = fd < 0 ? NULL : g_strdup_printf("%d", fd);
-	add_json(args, "-netdev", nic_netdev(nic, number));
+	GString *text = g_string_new(NULL);
+	for (unsigned i = 0; i < count; i++)
+		g_string_append_printf(text, "%s%d", i ? ":" : "", *(*fds)++);
+	return g_string_free(text, count == 0);
+}
+
+static void add_nic(GPtrArray *args, const struct conf_domain *conf, const struct conf_domain_nic *nic,
+		    const int **fds)
+{
+	g_autofree char *taps = *fds ? take_numbers(fds, nic->fds) : NULL;
+	g_autofree char *vhosts = *fds ? take_numbers(fds, nic->vhost_fds) : NULL;
+	if (nic->socket) {
+		g_autofree char *path = vmm_quote(nic->socket);
+		g_autofree char *again = g_strdup_printf(",reconnect=%u", nic->reconnect);
+		add(args, "-chardev", "socket,id=char%s,path=%s%s", nic->dev.alias, path,
+		    nic->socket_listens ? ",server=on,wait=off" : nic->reconnect ? again : "");
+	}
+	add_json(args, "-netdev", nic_netdev(nic, taps, vhosts));
 	add_json(args, "-device", nic_device(conf, nic));
 }
 
@@ -169,15 +190,26 @@ static bool add_disks(GPtrArray *args, const struct daemon *daemon, const struct
 	return true;
 }
 
+/* How many descriptors are of network cards. */
+static unsigned nic_fds(const struct conf_domain *conf)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < conf->nics->len; i++) {
+		const struct conf_domain_nic *nic = conf->nics->pdata[i];
+		count += nic->fds + nic->vhost_fds;
+	}
+	return count;
+}
+
 static bool add_devices(GPtrArray *args, const struct daemon *daemon, const struct conf_domain *conf,
 			const char *run_dir, const int *fds, GError **error)
 {
 	add_controllers(args, conf, true);
 	add_controllers(args, conf, false);
-	if (!add_disks(args, daemon, conf, fds ? fds + conf->nics->len : NULL, error))
+	if (!add_disks(args, daemon, conf, fds ? fds + nic_fds(conf) : NULL, error))
 		return false;
 	for (unsigned i = 0; i < conf->nics->len; i++)
-		add_nic(args, conf, conf->nics->pdata[i], fds ? fds[i] : -1);
+		add_nic(args, conf, conf->nics->pdata[i], &fds);
 	for (unsigned i = 0; i < conf->chars->len; i++)
 		add_char(args, conf, conf->chars->pdata[i], run_dir);
 	for (unsigned i = 0; i < conf->filesystems->len; i++)

@@ -99,24 +99,51 @@ json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_dis
 
 /* --- Networks ------------------------------------------------------------------------------- */
 
-json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fd)
+json_t *nic_socket(const struct conf_domain_nic *nic)
+{
+	json_t *data = json_pack("{s:{s:s, s:{s:s}}, s:b}", "addr", "type", "unix", "data", "path", nic->socket,
+				 "server", (int)nic->socket_listens);
+	json_t *whole = json_pack("{s:{s:s, s:o}}", "backend", "type", "socket", "data", data);
+	if (nic->socket_listens)
+		json_object_set_new(data, "wait", json_false());
+	else if (nic->reconnect)
+		json_object_set_new(data, "reconnect", json_integer(nic->reconnect));
+	set_format(whole, "id", "char%s", nic->dev.alias);
+	return whole;
+}
+
+/* A tap's queues, and the kernel's threads for them. */
+static void set_tap(json_t *netdev, const struct conf_domain_nic *nic, const char *fds, const char *vhost_fds)
+{
+	set(netdev, "type", "tap");
+	set(netdev, nic->queues > 1 ? "fds" : "fd", fds);
+	if (!vhost_fds)
+		return;
+	json_object_set_new(netdev, "vhost", json_true());
+	set(netdev, nic->queues > 1 ? "vhostfds" : "vhostfd", vhost_fds);
+}
+
+json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fds, const char *vhost_fds)
 {
 	json_t *netdev = json_object();
 	set_format(netdev, "id", "host%s", nic->dev.alias);
-	if (!fd && strcmp(nic->type, "bridge") == 0) {
+	if (nic->socket) {
+		set(netdev, "type", "vhost-user");
+		set_format(netdev, "chardev", "char%s", nic->dev.alias);
+		json_object_set_new(netdev, "queues", json_integer(nic->queues));
+	} else if (nic->passt) {
+		json_t *address = json_pack("{s:s}", "type", "fd");
+		set(netdev, "type", "stream");
+		set(address, "str", fds);
+		json_object_set_new(netdev, "addr", address);
+	} else if (strcmp(nic->type, "user") == 0) {
+		set(netdev, "type", "user");
+	} else if (!fds && strcmp(nic->type, "bridge") == 0) {
 		set(netdev, "type", "bridge");
 		set(netdev, "br", nic->source);
-		return netdev;
+	} else {
+		set_tap(netdev, nic, fds, vhost_fds);
 	}
-	if (nic->passt) {
-		set(netdev, "type", "stream");
-		json_t *address = json_pack("{s:s}", "type", "fd");
-		set(address, "str", fd);
-		json_object_set_new(netdev, "addr", address);
-		return netdev;
-	}
-	set(netdev, "type", strcmp(nic->type, "user") == 0 ? "user" : "tap");
-	set(netdev, "fd", fd);
 	return netdev;
 }
 
@@ -125,6 +152,8 @@ json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic 
 	json_t *device = virtio_device(conf, "virtio-net", &nic->dev);
 	set_format(device, "netdev", "host%s", nic->dev.alias);
 	set(device, "mac", nic->mac);
+	if (nic->queues > 1)
+		json_object_set_new(device, "mq", json_true());
 	if (nic->mtu)
 		json_object_set_new(device, "host_mtu", json_integer(nic->mtu));
 	if (nic->boot_order)

@@ -15,10 +15,12 @@ json_t *virtio_device(const struct conf_domain *conf, const char *name, const st
 json_t *disk_throttle(const struct conf_domain_disk *disk);
 json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_disk *disk);
 /*
- * `fd`: the tap's descriptor, by its number in the VMM or the name of getfd; NULL: it would make its
- * own.
+ * `fds`: what interface_open() opened, by numbers in the VMM or names of getfd, joined by ':'; `vhost_fds`:
+ * the same of /dev/vhost-net. NULL: none; it would make its own.
  */
-json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fd);
+json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fds, const char *vhost_fds);
+/* type='vhostuser': its socket, as chardev-add takes it; the id is "char" and the alias. */
+json_t *nic_socket(const struct conf_domain_nic *nic);
 json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic *nic);
 /* {"id": ..., "backend": ...} as chardev-add takes it; the id is "char" and the alias. */
 json_t *char_backend(const struct conf_domain_char *chr, const char *run_dir);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/hotplug.h"
 
+#include "base/fd.h"
 #include "daemon/domain/change.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_args.h"
@@ -145,17 +146,34 @@ static bool add_disk(struct domain_change *change, const struct conf_domain *con
 	return true;
 }
 
+/* Give some of the descriptors to the VMM; their names there, joined by ':'. NULL: none. */
+static char *hand_over(struct domain_change *change, const char *host, GArray *fds, unsigned first,
+		       unsigned count)
+{
+	GString *names = g_string_new(NULL);
+	for (unsigned i = first; i < first + count; i++) {
+		g_autofree char *name = g_strdup_printf("fd-%s-%u", host, i);
+		change_add_fd_step(change, name, fd_steal(&g_array_index(fds, int, i)));
+		g_string_append_printf(names, "%s%s", i > first ? ":" : "", name);
+	}
+	return g_string_free(names, count == 0);
+}
+
 static bool add_nic(struct domain_change *change, const struct conf_domain *conf,
 		    struct conf_domain_nic *nic, GError **error)
 {
 	g_autofree char *host = g_strdup_printf("host%s", nic->dev.alias);
-	g_autofree char *name = g_strdup_printf("fd-%s", host);
-	int fd;
-	if (!interface_open(change->dom, nic, &fd, error))
+	g_autoptr(GArray) fds = interface_fds_new();
+	if (!interface_open(change->dom, nic, fds, error))
 		return false;
-	if (fd >= 0)
-		change_add_fd_step(change, name, fd);
-	change_add_step(change, "netdev_add", nic_netdev(nic, fd < 0 ? NULL : name), "netdev_del",
+	g_autofree char *taps = hand_over(change, host, fds, 0, nic->fds);
+	g_autofree char *vhosts = hand_over(change, host, fds, nic->fds, nic->vhost_fds);
+	if (nic->socket) {
+		json_t *backend = nic_socket(nic);
+		json_t *id = json_pack("{s:O}", "id", json_object_get(backend, "id"));
+		change_add_step(change, "chardev-add", backend, "chardev-remove", id);
+	}
+	change_add_step(change, "netdev_add", nic_netdev(nic, taps, vhosts), "netdev_del",
 			json_pack("{s:s}", "id", host));
 	change_add_step(change, "device_add", nic_device(conf, nic), NULL, NULL);
 	if (nic->link_down)
@@ -259,6 +277,13 @@ static void clean_up_disk_objects(struct domain_change *change, const struct con
 	}
 }
 
+static void clean_up_socket(struct domain_change *change, const struct conf_domain_nic *nic)
+{
+	g_autofree char *id = g_strdup_printf("char%s", nic->dev.alias);
+	if (nic->socket)
+		change_add_cleanup(change, "chardev-remove", json_pack("{s:s}", "id", id));
+}
+
 /* What is left in the VMM of a device that is gone. */
 static bool plan_cleanup(struct domain_change *change, const struct conf_domain *conf,
 			 const struct conf_domain_device *dev, GError **error)
@@ -273,6 +298,7 @@ static bool plan_cleanup(struct domain_change *change, const struct conf_domain 
 	} else if (in_list(conf->nics, dev)) {
 		id = g_strdup_printf("host%s", dev->alias);
 		change_add_cleanup(change, "netdev_del", json_pack("{s:s}", "id", id));
+		clean_up_socket(change, in_list(conf->nics, dev));
 	} else if (in_list(conf->chars, dev)) {
 		id = g_strdup_printf("char%s", dev->alias);
 		change_add_cleanup(change, "chardev-remove", json_pack("{s:s}", "id", id));

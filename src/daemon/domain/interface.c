@@ -13,6 +13,8 @@
 #include "daemon/network/rate.h"
 #include "daemon/network/tap.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 /* --- Where it is plugged in ------------------------------------------------------------------- */
@@ -276,46 +278,96 @@ static struct tap_request tap_of(const struct domain *dom, const struct conf_dom
 				 const struct network_plug *plug)
 {
 	struct tap_request request = {.name = nic->target, .existing = nic->unmanaged, .plug = plug,
+				      .multi_queue = nic->queues > 1,
 				      .ovs_socket = dom->all->daemon->ovs_socket, .owner = dom->uuid_text,
 				      .mtu = nic->mtu ? nic->mtu : plug ? plug->mtu : 0};
 	mac_parse(nic->mac, request.guest_mac);
 	return request;
 }
 
-bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error)
+/* Sockets and programs of others: no device of the host's is made. */
+static bool open_user_space(const struct domain *dom, struct conf_domain_nic *nic, GArray *fds, GError **error)
+{
+	if (nic->socket && !dom->live->memory_shared)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				  "domain '%s': type='vhostuser' needs <memoryBacking><source type='memfd'/>"
+				  "<access mode='shared'/></memoryBacking>", dom->name);
+	int fd = nic->passt ? passt_start(nic, error) : -1;
+	if (fd >= 0) {
+		g_array_append_val(fds, fd);
+		nic->fds = 1;
+	} else if (nic->passt) {
+		g_prefix_error(error, "domain '%s': ", dom->name);
+		return false;
+	}
+	return true;
+}
+
+/* One of /dev/vhost-net for each queue: where it is asked for, or where it is of use. */
+static bool open_vhost(const struct domain *dom, struct conf_domain_nic *nic, GArray *fds, GError **error)
+{
+	bool asked = nic->driver == CONF_NIC_DRIVER_VHOST;
+	if (!asked && (nic->driver == CONF_NIC_DRIVER_VMM || !dom->live->kvm))
+		return true;
+	while (nic->vhost_fds < nic->queues) {
+		int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+		if (fd < 0 && (asked || nic->vhost_fds))
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+					  "domain '%s': vhost-net was requested for an interface, but is "
+					  "unavailable: cannot open /dev/vhost-net: %s", dom->name,
+					  g_strerror(errno));
+		if (fd < 0)
+			return true;
+		g_array_append_val(fds, fd);
+		nic->vhost_fds++;
+	}
+	return true;
+}
+
+/* The first queue is open: the others. */
+static bool open_queues(struct conf_domain_nic *nic, const char *name, GArray *fds, GError **error)
+{
+	for (nic->fds = 1; nic->fds < nic->queues; nic->fds++) {
+		int fd = tap_open_queue(name, error);
+		if (fd < 0)
+			return false;
+		g_array_append_val(fds, fd);
+	}
+	return true;
+}
+
+bool interface_open(struct domain *dom, struct conf_domain_nic *nic, GArray *fds, GError **error)
 {
 	struct network_plug own;
 	const struct network_port *port;
 	const struct network_plug *plug;
 	char name[IFNAMSIZ];
-	*fd = -1;
-	if (nic->passt) {
-		*fd = passt_start(nic, error);
-		if (*fd < 0)
-			g_prefix_error(error, "domain '%s': ", dom->name);
-		return *fd >= 0;
-	}
-	if (strcmp(nic->type, "user") == 0)
-		return true;
+	nic->fds = nic->vhost_fds = 0;
+	if (nic->socket || strcmp(nic->type, "user") == 0)
+		return open_user_space(dom, nic, fds, error);
 	if (!find_plug(dom, nic, &own, &port, &plug, error))
 		return false;
 	bool direct = plug && plug->kind == NETWORK_PLUG_DIRECT;
 	struct tap_request request = tap_of(dom, nic, plug);
 	struct filter_request filter = {dom, nic};
+	if (direct && nic->queues > 1)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+				  "domain '%s': Berth does not support several queues on a macvtap device, "
+				  "which its network gives it", dom->name);
 	if (nic->filter) {
 		request.prepare = put_filter;
 		request.opaque = &filter;
 	}
-	*fd = direct ? open_direct(dom, &request, name, error) : tap_open(&request, name, error);
-	if (*fd < 0) {
+	int fd = direct ? open_direct(dom, &request, name, error) : tap_open(&request, name, error);
+	if (fd < 0) {
 		g_prefix_error(error, "domain '%s': ", dom->name);
 		return false;
 	}
+	g_array_append_val(fds, fd);
 	bool limited = plug ? has_limits(plug) : nic->bandwidth.has_inbound || nic->bandwidth.has_outbound;
-	if (limited && !set_limits(dom, nic, name, plug, error)) {
-		fd_clear(fd);
+	if ((limited && !set_limits(dom, nic, name, plug, error)) || !open_queues(nic, name, fds, error) ||
+	    !open_vhost(dom, nic, fds, error))
 		return false;
-	}
 	conf_domain_nic_plugged(nic, name, port && !direct ? port->plug.link : NULL, port ? port->uuid_text : NULL,
 				port ? port->plug.mtu : 0);
 	return true;
@@ -326,15 +378,19 @@ static void close_fd(void *opaque)
 	fd_clear(opaque);
 }
 
+GArray *interface_fds_new(void)
+{
+	GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
+	g_array_set_clear_func(fds, close_fd);
+	return fds;
+}
+
 GArray *interface_open_all(struct domain *dom, GError **error)
 {
-	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
-	g_array_set_clear_func(fds, close_fd);
+	g_autoptr(GArray) fds = interface_fds_new();
 	for (unsigned i = 0; i < dom->live->nics->len; i++) {
-		int fd;
-		if (!interface_open(dom, dom->live->nics->pdata[i], &fd, error))
+		if (!interface_open(dom, dom->live->nics->pdata[i], fds, error))
 			return NULL;
-		g_array_append_val(fds, fd);
 	}
 	return g_steal_pointer(&fds);
 }

@@ -9,10 +9,13 @@
 
 /*
  * Before the VMM is told of the card: make its host's end and note in `nic` and its document what has
- * become of it. *fd is the tap's descriptor, the caller's to close, or -1: the VMM needs none.
+ * become of it. What the VMM needs is appended to `fds` (int), whose they are: nic->fds of a tap or a
+ * socket, and then nic->vhost_fds of /dev/vhost-net.
  */
-bool interface_open(struct domain *dom, struct conf_domain_nic *nic, int *fd, GError **error);
-/* The same for all cards: their descriptors (int), closed with the array. NULL with *error set. */
+bool interface_open(struct domain *dom, struct conf_domain_nic *nic, GArray *fds, GError **error);
+/* What interface_open() appends to; closes what is in it. */
+GArray *interface_fds_new(void);
+/* The same for all cards. NULL with *error set. */
 GArray *interface_open_all(struct domain *dom, GError **error);
 /* Of a running domain's card: the filter and the limits that `next` says in the place of those of `old`. */
 bool interface_update(struct domain *dom, const struct conf_domain_nic *old,

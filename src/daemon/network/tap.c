@@ -29,7 +29,8 @@ static bool check_name(const struct tap_request *request, GError **error)
 
 static int make(const struct tap_request *request, char name[IFNAMSIZ], GError **error)
 {
-	struct ifreq device = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq device = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
+					    (request->multi_queue ? IFF_MULTI_QUEUE : 0)};
 	auto_fd fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		error_set_errno(error, errno, "cannot open /dev/net/tun (is the tun module loaded?)");
@@ -37,11 +38,20 @@ static int make(const struct tap_request *request, char name[IFNAMSIZ], GError *
 	}
 	g_strlcpy(device.ifr_name, request->name ? request->name : "vnet%d", sizeof(device.ifr_name));
 	if (ioctl(fd, TUNSETIFF, &device) < 0) {
-		error_set_errno(error, errno, "cannot make the tap device '%s'", device.ifr_name);
+		error_set_errno(error, errno, "cannot make the tap device '%s'%s", device.ifr_name,
+				request->existing && errno == EINVAL
+					? " (for several queues it must have been made with multi_queue)" : "");
 		return -1;
 	}
 	g_strlcpy(name, device.ifr_name, IFNAMSIZ);
 	return fd_steal(&fd);
+}
+
+int tap_open_queue(const char *name, GError **error)
+{
+	const struct tap_request request = {.name = name, .multi_queue = true};
+	char same[IFNAMSIZ];
+	return make(&request, same, error);
 }
 
 /*

@@ -8,6 +8,7 @@
 
 struct tap_request {
 	const char *name;    /* NULL: vnet0 and up, the first that is free */
+	bool multi_queue;    /* tap_open_queue() will follow */
 	bool existing;       /* it is there already, and somebody else's: only opened */
 	uint8_t guest_mac[6];
 	unsigned mtu;        /* 0: the bridge's, or the kernel's */
@@ -25,3 +26,5 @@ bool tap_plug_in(const struct tap_request *request, const char *name, GError **e
  * device's name goes into `name`. It asks the kernel, and for Open vSwitch its database: any thread.
  */
 int tap_open(const struct tap_request *request, char name[IFNAMSIZ], GError **error);
+/* One more queue of what tap_open() has made with multi_queue; as that. */
+int tap_open_queue(const char *name, GError **error);
