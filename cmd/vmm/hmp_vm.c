@@ -50,6 +50,11 @@ static void run_system_powerdown(void *opaque, struct hmp_call *call)
 	run_plain(call, "system_powerdown");
 }
 
+static void run_system_wakeup(void *opaque, struct hmp_call *call)
+{
+	run_plain(call, "system_wakeup");
+}
+
 static void run_nmi(void *opaque, struct hmp_call *call)
 {
 	run_plain(call, "inject-nmi");
@@ -352,6 +357,7 @@ const struct hmp_command hmp_vm_commands[] = {
 	 run_system_reset},
 	{"system_powerdown", NULL, NULL, "press the machine's power button", 0, 0,
 	 run_system_powerdown},
+	{"system_wakeup", NULL, NULL, "wake a guest that sleeps (ACPI S3)", 0, 0, run_system_wakeup},
 	{"nmi", NULL, NULL, "inject a non-maskable interrupt", 0, 0, run_nmi},
 	{"balloon", NULL, "size", "leave the guest so much memory (MiB)", 1, 1, run_balloon},
 	{"x", NULL, "/fmt addr", "dump memory at a virtual address of CPU 0", 1, 2, run_x},

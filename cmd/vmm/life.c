@@ -33,14 +33,15 @@ void life_quit(struct vmm *vmm, const char *reason, int exit_code)
 bool life_resume(struct vmm *vmm, GError **error)
 {
 	if (dump_is_active(vmm))
-		return error_set(error, BERTH_ERR_BUSY, "the memory is being dumped: wait for its end, DUMP_COMPLETED");
+		return error_set(error, BERTH_ERR_BUSY,
+				 "the memory is being dumped: wait for its end, DUMP_COMPLETED");
 	switch (vmm->vm->state) {
 	case VM_STATE_SHUTDOWN:
 	case VM_STATE_INTERNAL_ERROR:
 		return error_set(error, BERTH_ERR_BUSY, "Resetting the Virtual Machine is required");
 	case VM_STATE_SUSPENDED:
 		return error_set(error, BERTH_ERR_BUSY,
-				 "the guest sleeps: reset the machine to wake it");
+				 "the guest sleeps: wake it with system_wakeup");
 	default:
 		vm_resume(vmm->vm);
 		return true;
@@ -50,7 +51,8 @@ bool life_resume(struct vmm *vmm, GError **error)
 static void on_state_changed(void *opaque, enum vm_state state)
 {
 	struct vmm *vmm = opaque;
-	bool running = state == VM_STATE_RUNNING;
+	/* Sleep is the guest's own; SUSPEND and WAKEUP tell of it. */
+	bool running = state == VM_STATE_RUNNING || state == VM_STATE_SUSPENDED;
 	if (running != vmm->was_running)
 		emit(vmm, running ? "RESUME" : "STOP", NULL);
 	vmm->was_running = running;
@@ -97,6 +99,9 @@ static void on_requested(void *opaque, enum vm_request request, int code)
 	case VM_REQUEST_SUSPEND:
 		emit(vmm, "SUSPEND", NULL);
 		break;
+	case VM_REQUEST_WAKE:
+		emit(vmm, "WAKEUP", NULL);
+		break;
 	case VM_REQUEST_INTERNAL_ERROR:
 		log_error("the guest cannot go on; it is paused for a look: reset it with "
 			  "system_reset and cont, or quit");
@@ -140,6 +145,9 @@ static void on_notice(void *opaque, const struct vm_notice *notice)
 		emit(opaque, "RTC_CHANGE",
 		     json_pack("{s:I, s:s}", "offset", (json_int_t)notice->offset, "qom-path",
 			       "/machine/rtc"));
+		break;
+	case VM_NOTICE_SUSPEND_DISK:
+		emit(opaque, "SUSPEND_DISK", NULL);
 		break;
 	case VM_NOTICE_TRAY_MOVED:
 		emit(opaque, "DEVICE_TRAY_MOVED",

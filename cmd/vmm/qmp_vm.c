@@ -121,6 +121,25 @@ static json_t *run_system_powerdown(void *opaque, const json_t *args, GError **e
 	return NULL;
 }
 
+static json_t *run_system_wakeup(void *opaque, const json_t *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	if (!vmm->machine->sleeps)
+		return qmp_error(error, QMP_ERROR_GENERIC,
+				 "wake-up from suspend is not supported by this guest");
+	if (vmm->vm->state != VM_STATE_SUSPENDED)
+		return qmp_error(error, QMP_ERROR_GENERIC,
+				 "Unable to wake up: guest is not in suspended state");
+	vm_request(vmm->vm, VM_REQUEST_WAKE, 0);
+	return NULL;
+}
+
+static json_t *run_query_current_machine(void *opaque, const json_t *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	return json_pack("{s:b}", "wakeup-suspend-support", (int)vmm->machine->sleeps);
+}
+
 static json_t *run_inject_nmi(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
@@ -224,6 +243,8 @@ static const struct qmp_command commands[] = {
 	{"quit", NULL, NULL, run_quit},
 	{"system_reset", NULL, NULL, run_system_reset},
 	{"system_powerdown", NULL, NULL, run_system_powerdown},
+	{"system_wakeup", NULL, NULL, run_system_wakeup},
+	{"query-current-machine", NULL, "CurrentMachineParams", run_query_current_machine},
 	{"inject-nmi", NULL, NULL, run_inject_nmi},
 	{"human-monitor-command", "command-line:str cpu-index?:int", "str", run_human},
 	{"set-action", "reboot?:RebootAction shutdown?:ShutdownAction panic?:PanicAction "
@@ -248,6 +269,7 @@ static const struct qmp_type types[] = {
 	{"TargetInfo", "arch:str"},
 	{"MachineInfo", "name:str alias?:str is-default?:bool cpu-max:int hotpluggable-cpus:bool "
 			"numa-mem-supported:bool deprecated:bool default-cpu-type?:str"},
+	{"CurrentMachineParams", "wakeup-suspend-support:bool"},
 	{"MemoryInfo", "base-memory:size plugged-memory?:size"},
 	{"BalloonInfo", "actual:size"},
 	{"RebootAction", "=reset shutdown"},
@@ -269,6 +291,8 @@ static const struct qmp_event events[] = {
 	{"STOP"},
 	{"RESUME"},
 	{"SUSPEND"},
+	{"SUSPEND_DISK"},
+	{"WAKEUP"},
 	{"GUEST_PANICKED", "action:GuestPanicAction"},
 	{"BALLOON_CHANGE", "actual:size", true},
 	{"VSERPORT_CHANGE", "id:str open:bool"},

@@ -202,6 +202,21 @@ static bool realize(struct machine *m, struct device *dev, int devfn, GError **e
 	return false;
 }
 
+static bool set_globals(struct machine *m, struct device *dev, GError **error)
+{
+	const struct machine_config *c = m->config;
+	for (unsigned i = 0; i < c->global_count; i++) {
+		const struct machine_global *g = &c->globals[i];
+		bool mine = g_str_equal(g->driver, dev->class->name) ||
+			    g_strcmp0(g->driver, dev->class->alias) == 0;
+		if (mine && !device_set(dev, g->property, g->value, &c->backends, error)) {
+			g_prefix_error(error, "-global %s.%s: ", g->driver, g->property);
+			return false;
+		}
+	}
+	return true;
+}
+
 struct device *machine_add_own(struct machine *m, const struct device_class *class, void *bus,
 			       int devfn, void (*prepare)(struct machine *m, struct device *dev),
 			       GError **error)
@@ -210,7 +225,7 @@ struct device *machine_add_own(struct machine *m, const struct device_class *cla
 	dev->bus = bus;
 	if (prepare)
 		prepare(m, dev);
-	if (!realize(m, dev, devfn, error)) {
+	if (!set_globals(m, dev, error) || !realize(m, dev, devfn, error)) {
 		device_free(dev);
 		return NULL;
 	}
@@ -263,19 +278,11 @@ static void note_boot_index(struct machine *m, struct device *dev)
 static bool set_properties(struct machine *m, struct device *dev, const struct machine_device *spec,
 			   GError **error)
 {
-	const struct machine_config *c = m->config;
-	for (unsigned i = 0; i < c->global_count; i++) {
-		const struct machine_global *g = &c->globals[i];
-		bool mine = g_str_equal(g->driver, dev->class->name) ||
-			    g_strcmp0(g->driver, dev->class->alias) == 0;
-		if (mine && !device_set(dev, g->property, g->value, &c->backends, error)) {
-			g_prefix_error(error, "-global %s.%s: ", g->driver, g->property);
-			return false;
-		}
-	}
+	if (!set_globals(m, dev, error))
+		return false;
 	for (unsigned i = 0; i < spec->property_count; i++)
 		if (!device_set(dev, spec->properties[i].name, spec->properties[i].value,
-				&c->backends, error))
+				&m->config->backends, error))
 			return false;
 	return true;
 }

@@ -24,6 +24,7 @@ struct machine_direct {
 	struct machine_direct_options options;
 	char *append;
 	struct smbios_tables *smbios;
+	uint64_t facs; /* where it is; 0: nowhere */
 	struct loader_range map[8];
 	unsigned map_count;
 };
@@ -95,7 +96,8 @@ static uint64_t place_acpi(struct machine *m, GError **error)
 		     put(m, RSDP_AT, t->rsdp->data, t->rsdp->len, error);
 	}
 	acpi_tables_free(t);
-	return ok ? at : 0;
+	m->direct->facs = ok ? at : 0;
+	return m->direct->facs;
 }
 
 static void add(struct machine_direct *d, uint64_t base, uint64_t size, uint32_t type)
@@ -161,6 +163,37 @@ void machine_direct_load(struct machine *m)
 	/* At start machine_new() reports it; at a reset the VM stops with its reason in the log. */
 	if (m->vm->state != VM_STATE_PRELAUNCH) {
 		log_error("cannot load the kernel again: %s", m->load_error->message);
+		vm_request(m->vm, VM_REQUEST_INTERNAL_ERROR, 0);
+	}
+}
+
+/* ACPI 6.4, 5.2.10 and 16.3.1: real mode, CS and IP made of the vector. */
+static bool enter_vector(struct vcpu *boot, uint32_t vector, GError **error)
+{
+	const struct engine_ops *engine = boot->vm->engine;
+	struct x86_state state;
+	if (!engine->vcpu_get_state(boot, &state, error))
+		return false;
+	state.seg[X86_CS].selector = vector >> 4;
+	state.seg[X86_CS].base = vector & ~UINT32_C(0xf);
+	state.rip = vector & 0xf;
+	return engine->vcpu_set_state(boot, &state, error);
+}
+
+void machine_direct_wake(struct machine *m)
+{
+	uint8_t vector[4] = {0};
+	g_autoptr(GError) error = NULL;
+	if (m->direct->options.board_setup)
+		m->direct->options.board_setup(m);
+	bool found = m->direct->facs &&
+		     space_dma_read(m->vm->memory, m->direct->facs + ACPI_FACS_WAKING_VECTOR, vector,
+				    sizeof(vector)) && le32_load(vector);
+	if (!found) {
+		log_guest_fault("it sleeps, but has not said where it wakes up: it starts anew");
+		machine_direct_load(m);
+	} else if (!enter_vector(&m->vm->vcpus[0], le32_load(vector), &error)) {
+		log_error("cannot wake the guest: %s", error->message);
 		vm_request(m->vm, VM_REQUEST_INTERNAL_ERROR, 0);
 	}
 }

@@ -136,8 +136,9 @@ bool machine_fw_cfg_fill(struct machine *m, GError **error)
 	fw_cfg_add_u16(fw, FW_CFG_NOGRAPHIC, c->nographic);
 	fw_cfg_add_u32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
 	fw_cfg_add_u64(fw, FW_CFG_NUMA, 0);
-	/* S3 and S4 are not offered: bit 7 would mean that they are. */
-	static const uint8_t states[6] = {128, 0, 0, 1, 0, 128};
+	/* SLP_TYP of each state; bit 7: it is offered. */
+	const uint8_t states[6] = {128, 0, 0, (m->sleeps ? 128 : 0) | Q35_S3_TYPE,
+				   (m->sleeps_on_disk ? 128 : 0) | Q35_S4_TYPE, 128 | Q35_S5_TYPE};
 	if (!fw_cfg_add_file(fw, "etc/system-states", states, sizeof(states), error))
 		return false;
 	if (c->nographic && c->serials[0]) {

@@ -46,6 +46,7 @@
 #define Q35_APM_PORT        0xb2
 #define Q35_S5_TYPE         0    /* SLP_TYP of \_S5, as SeaBIOS' and OVMF's shutdown writes it */
 #define Q35_S3_TYPE         1
+#define Q35_S4_TYPE         2
 #define Q35_RESET_PORT      0xcf9 /* FADT RESET_REG, RESET_VALUE */
 #define Q35_RESET_VALUE     0x0f
 

@@ -75,7 +75,9 @@ static void reset_devices(void *opaque)
 	m->ops->reset(m);
 	for (unsigned i = 0; i < m->devices->len; i++)
 		device_reset(m->devices->pdata[i]);
-	if (m->loader)
+	if (m->vm->waking)
+		m->ops->wake(m);
+	else if (m->loader)
 		machine_direct_load(m);
 }
 

@@ -148,6 +148,11 @@ struct machine_ops {
 	/* After -device: firmware or kernel, tables. */
 	bool (*finish)(struct machine *m, GError **error);
 	void (*reset)(struct machine *m);
+	/*
+	 * The reset is a wake-up from S3 and the devices have had it: tell firmware, or do what it does. NULL:
+	 * the board does not sleep.
+	 */
+	void (*wake)(struct machine *m);
 	void (*power_button)(struct machine *m);
 	/* A key of the board's keyboard, by ps2.h's codes; NULL: it has none. */
 	void (*key)(struct machine *m, uint8_t code, bool down);
@@ -170,6 +175,8 @@ struct machine {
 	GPtrArray *devices;      /* struct device *: board's own and -device, in order of creation */
 	GPtrArray *boot_order;   /* struct machine_boot_entry *, by bootindex */
 	bool running;            /* devices are started */
+	bool sleeps;             /* ACPI S3 is offered: the board has it, and its user wants it */
+	bool sleeps_on_disk;     /* S4, likewise */
 	struct loader *loader;   /* the kernel that is entered without firmware, or NULL */
 	struct machine_direct *direct; /* what else direct boot needs: direct.c */
 	struct machine_tables *tables; /* tables.c */

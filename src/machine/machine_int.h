@@ -119,4 +119,6 @@ bool machine_direct_open(struct machine *m, const struct machine_direct_options 
 			 GError **error);
 /* At each reset. Errors go to m->load_error, and the VM to INTERNAL_ERROR if it runs. */
 void machine_direct_load(struct machine *m);
+/* What firmware does when a guest wakes up from S3: the board's setup, and off to where the guest wants. */
+void machine_direct_wake(struct machine *m);
 void machine_direct_free(struct machine *m);

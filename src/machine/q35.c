@@ -252,6 +252,15 @@ static bool create_sata(struct machine *m, GError **error)
 	return ahci != NULL;
 }
 
+static void offer_sleep(struct q35 *q)
+{
+	struct machine *m = q->m;
+	bool acpi = machine_switch_on(m->config->acpi, true);
+	m->sleeps = acpi && !q->lpc->no_s3;
+	m->sleeps_on_disk = acpi && !q->lpc->no_s4;
+	acpi_pm_offer(q->pm, (struct acpi_pm_states){.memory = m->sleeps, .disk = m->sleeps_on_disk});
+}
+
 static void slots_event(void *opaque)
 {
 	acpi_pm_gpe(((struct q35 *)opaque)->pm, Q35_SLOTS_GPE);
@@ -281,9 +290,11 @@ static bool create_pci(struct q35 *q, GError **error)
 	machine_add_bus(m, "ISA", "isa.0", &q->isa, NULL);
 	if (machine_switch_on(m->config->acpi, true))
 		machine_hotplug_create(m, slots_event, q);
-	return machine_add_own(m, &mch_class, m->pci, Q35_DEVFN_MCH, prepare_mch, error) &&
-	       machine_add_own(m, &ich9_lpc_class, m->pci, Q35_DEVFN_LPC, prepare_lpc, error) &&
-	       (!machine_switch_on(m->config->sata, true) || create_sata(m, error)) &&
+	if (!machine_add_own(m, &mch_class, m->pci, Q35_DEVFN_MCH, prepare_mch, error) ||
+	    !machine_add_own(m, &ich9_lpc_class, m->pci, Q35_DEVFN_LPC, prepare_lpc, error))
+		return false;
+	offer_sleep(q);
+	return (!machine_switch_on(m->config->sata, true) || create_sata(m, error)) &&
 	       (!machine_switch_on(m->config->smbus, true) ||
 		machine_add_own(m, &ich9_smbus_class, m->pci, Q35_DEVFN_SMBUS, NULL, error));
 }
@@ -387,6 +398,8 @@ static void describe_acpi(struct machine *m, struct acpi_config *c)
 	c->slot_count = machine_hotplug_describe(m, c->slots);
 	machine_memory_window(m, &c->module_base, &c->module_size);
 	c->module_slots = c->module_size ? m->config->memory_slots : 0;
+	c->s3 = m->sleeps;
+	c->s4 = m->sleeps_on_disk;
 	c->pm_base = q35_pm_base(m);
 	/* Before firmware has run, the tables are only measured. */
 	if (!c->pm_base)
@@ -472,6 +485,17 @@ static void q35_reset(struct machine *m)
 			pflash_reset(q->flash[i]);
 }
 
+static void q35_wake(struct machine *m)
+{
+	enum { SHUTDOWN_STATUS = 0x0f, RESUME = 0xfe }; /* CMOS, as SeaBIOS and OVMF read it */
+	struct q35 *q = q35_of(m);
+	acpi_pm_woken(q->pm);
+	if (m->loader)
+		machine_direct_wake(m);
+	else
+		rtc_cmos_set(q->rtc, SHUTDOWN_STATUS, RESUME);
+}
+
 static void q35_power_button(struct machine *m)
 {
 	acpi_pm_power_button(q35_of(m)->pm);
@@ -480,6 +504,7 @@ static void q35_power_button(struct machine *m)
 static void q35_key(struct machine *m, uint8_t code, bool down)
 {
 	i8042_key(q35_of(m)->kbc, code, down);
+	acpi_pm_wake(q35_of(m)->pm);
 }
 
 static void q35_destroy(struct machine *m)
@@ -557,6 +582,7 @@ const struct machine_ops machine_q35_ops = {
 	.create = q35_create,
 	.finish = q35_finish,
 	.reset = q35_reset,
+	.wake = q35_wake,
 	.power_button = q35_power_button,
 	.key = q35_key,
 	.destroy = q35_destroy,

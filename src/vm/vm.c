@@ -192,14 +192,28 @@ void vm_resume(struct vm *vm)
 void vm_pause(struct vm *vm, enum vm_state state)
 {
 	g_assert(state != VM_STATE_RUNNING);
-	if (vm->state == VM_STATE_RUNNING) {
+	if (vm->state == VM_STATE_SUSPENDED) {
+		/* What comes after such a pause would run a guest that waits for its wake-up. */
+		if (state != VM_STATE_SHUTDOWN && state != VM_STATE_INTERNAL_ERROR)
+			return;
+		tell_running(vm, false);
+	} else if (vm->state == VM_STATE_RUNNING) {
 		vm_quiesce(vm);
 		tell_running(vm, false);
 	}
 	set_state(vm, state);
 }
 
-void vm_reset(struct vm *vm, bool by_guest)
+/* ACPI S3. Devices go on, as one of them is to wake the guest. */
+static void fall_asleep(struct vm *vm)
+{
+	if (vm->state != VM_STATE_RUNNING)
+		return;
+	vm_quiesce(vm);
+	set_state(vm, VM_STATE_SUSPENDED);
+}
+
+static void reset(struct vm *vm)
 {
 	vm_quiesce(vm);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
@@ -207,8 +221,28 @@ void vm_reset(struct vm *vm, bool by_guest)
 	if (vm->reset_devices)
 		vm->reset_devices(vm->reset_opaque);
 	vm_unquiesce(vm);
+	if (vm->state == VM_STATE_SUSPENDED) {
+		set_state(vm, VM_STATE_RUNNING);
+		vm_unquiesce(vm);
+	}
+}
+
+void vm_reset(struct vm *vm, bool by_guest)
+{
+	reset(vm);
 	if (vm->events.was_reset)
 		vm->events.was_reset(vm->events.opaque, by_guest);
+}
+
+/* The board, which sees vm->waking, keeps memory and makes the firmware resume the guest. */
+static bool wake(struct vm *vm)
+{
+	if (vm->state != VM_STATE_SUSPENDED)
+		return false;
+	vm->waking = true;
+	reset(vm);
+	vm->waking = false;
+	return true;
 }
 
 /* --- Requests --------------------------------------------------------------------------------- */
@@ -229,7 +263,11 @@ static void handle_request(struct vm *vm, enum vm_request request)
 		vm_pause(vm, VM_STATE_GUEST_PANICKED);
 		break;
 	case VM_REQUEST_SUSPEND:
-		vm_pause(vm, VM_STATE_SUSPENDED);
+		fall_asleep(vm);
+		break;
+	case VM_REQUEST_WAKE:
+		if (!wake(vm))
+			return;
 		break;
 	case VM_REQUEST_INTERNAL_ERROR:
 		vm_pause(vm, VM_STATE_INTERNAL_ERROR);

@@ -37,13 +37,17 @@ enum vm_request {
 	VM_REQUEST_RESET,         /* guest-caused reset: keyboard controller, CF9, triple fault */
 	VM_REQUEST_SHUTDOWN,      /* guest power-off (ACPI S5, isa-debug-exit) */
 	VM_REQUEST_PANIC,         /* pvpanic */
-	VM_REQUEST_SUSPEND,       /* ACPI S3 */
+	VM_REQUEST_SUSPEND,       /* ACPI S3: vCPUs stand still, devices and clocks go on */
+	VM_REQUEST_WAKE,          /* out of it; without effect in any other state */
 	VM_REQUEST_INTERNAL_ERROR, /* an engine cannot go on */
 	VM_REQUEST_COUNT
 };
 
 /* What a device wants known outside. Nothing depends on it: of a flood, some are dropped. */
-enum vm_notice_kind { VM_NOTICE_CLOCK_SET, VM_NOTICE_TRAY_MOVED, VM_NOTICE_IO_ERROR };
+enum vm_notice_kind {
+	VM_NOTICE_CLOCK_SET, VM_NOTICE_TRAY_MOVED, VM_NOTICE_IO_ERROR,
+	VM_NOTICE_SUSPEND_DISK, /* the power-off that follows is ACPI S4 */
+};
 struct vm_notice {
 	enum vm_notice_kind kind;
 	char device[64];    /* its name; filled in by vm_notify(), cut if longer */
@@ -134,6 +138,7 @@ struct vm {
 	pthread_mutex_t lock; /* guards what follows, and each vcpu's calls and parked */
 	pthread_cond_t vcpus_changed, resumed;
 	enum vm_state state;
+	bool waking; /* while devices are reset for VM_REQUEST_WAKE: some keep what firmware has set up */
 	unsigned pause_depth;
 	bool quitting;
 	int exit_code;
@@ -156,7 +161,10 @@ void vm_free(struct vm *vm);
 
 /* Start or continue. Main thread. */
 void vm_resume(struct vm *vm);
-/* Returns when every vCPU is out of the guest. Main thread. `state` is the state to show. */
+/*
+ * Returns when every vCPU is out of the guest. Main thread. `state` is the state to show. A guest that sleeps
+ * can only be ended (SHUTDOWN, INTERNAL_ERROR); for others it sleeps on.
+ */
 void vm_pause(struct vm *vm, enum vm_state state);
 bool vm_is_running(struct vm *vm);
 const char *vm_state_name(enum vm_state state);
@@ -185,14 +193,15 @@ bool vm_take_fences(struct vm *vm);
  */
 void vm_expose_memory(struct vm *vm);
 
-/* Reset now: parks the vCPUs, resets devices and vCPUs, goes on as before. Main thread. */
+/* Reset now: parks the vCPUs, resets devices and vCPUs, goes on as before or, asleep, runs. Main thread. */
 void vm_reset(struct vm *vm, bool by_guest);
 
 /*
  * Any thread, also from inside a device's callbacks: handled soon on the main thread. A vCPU that
  * requests does not enter the guest again before that. RESET is done (or, with
  * config.pause_on_reset_request, the VM is paused as by SHUTDOWN) before events.requested is called;
- * the others leave the VM paused in the state of their name. Of several SHUTDOWN codes the first counts.
+ * the others but WAKE leave the VM paused in the state of their name. Of several SHUTDOWN codes the first
+ * counts.
  */
 void vm_request(struct vm *vm, enum vm_request request, int code);
 

@@ -20,7 +20,7 @@ enum { PM1_TIMER = 1 << 0, PM1_GLOBAL = 1 << 5, PM1_POWER = 1 << 8, PM1_SLEEP = 
 enum { CNT_SCI_EN = 1, CNT_TYPE_SHIFT = 10, CNT_SLEEP = 1 << 13 };
 enum { SMI_EN_APMC = 1 << 5 };
 enum { APM_ACPI_ENABLE = 2, APM_ACPI_DISABLE = 3 };
-#define SLEEP_TYPE_OFF 0
+enum { SLEEP_TYPE_OFF = 0, SLEEP_TYPE_MEMORY = 1, SLEEP_TYPE_DISK = 2 };
 
 struct acpi_pm {
 	struct vm *vm;
@@ -32,6 +32,9 @@ struct acpi_pm {
 	uint64_t gpe_sts, gpe_en;
 	uint32_t smi_en;
 	uint8_t apm_control, apm_status;
+	struct acpi_pm_states states;
+	bool asleep;
+	uint16_t waker;     /* bits of PM1_STS that have woken the guest */
 	int64_t timer_seen; /* half-periods of the timer's top bit up to which TMR_STS is right */
 	struct vm_timer timer;
 };
@@ -102,10 +105,17 @@ static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
 static void enter_sleep(struct acpi_pm *pm)
 {
 	unsigned type = pm->cnt >> CNT_TYPE_SHIFT & 7;
-	if (type == SLEEP_TYPE_OFF)
+	if (type == SLEEP_TYPE_OFF) {
 		vm_request(pm->vm, VM_REQUEST_SHUTDOWN, 0);
-	else
+	} else if (type == SLEEP_TYPE_MEMORY && pm->states.memory) {
+		pm->asleep = true;
+		vm_request(pm->vm, VM_REQUEST_SUSPEND, 0);
+	} else if (type == SLEEP_TYPE_DISK && pm->states.disk) {
+		vm_notify(pm->vm, &(struct vm_notice){.kind = VM_NOTICE_SUSPEND_DISK}, NULL);
+		vm_request(pm->vm, VM_REQUEST_SHUTDOWN, 0);
+	} else {
 		log_guest_fault("ACPI sleep type %u is not one that the tables offer", type);
+	}
 }
 
 static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
@@ -178,6 +188,7 @@ void acpi_pm_reset(struct acpi_pm *pm)
 	LOCK_SCOPE(&pm->lock);
 	pm->sts = pm->en = pm->cnt = 0;
 	pm->gpe_sts = pm->gpe_en = 0;
+	pm->asleep = false;
 	pm->smi_en = SMI_EN_APMC;
 	pm->apm_control = pm->apm_status = 0;
 	poll_timer(pm);
@@ -206,10 +217,41 @@ void acpi_pm_enable(struct acpi_pm *pm)
 	update(pm);
 }
 
+void acpi_pm_offer(struct acpi_pm *pm, struct acpi_pm_states states)
+{
+	LOCK_SCOPE(&pm->lock);
+	pm->states = states;
+}
+
+/* Under the lock. ACPI 6.4, 4.8.3.1.1: an event wakes if it is enabled. */
+static void raise_event(struct acpi_pm *pm, uint16_t event)
+{
+	pm->sts |= event;
+	update(pm);
+	if (!pm->asleep || !(pm->en & event))
+		return;
+	pm->waker |= event;
+	vm_request(pm->vm, VM_REQUEST_WAKE, 0);
+}
+
 void acpi_pm_power_button(struct acpi_pm *pm)
 {
 	LOCK_SCOPE(&pm->lock);
-	pm->sts |= PM1_POWER;
+	raise_event(pm, PM1_POWER);
+}
+
+void acpi_pm_wake(struct acpi_pm *pm)
+{
+	LOCK_SCOPE(&pm->lock);
+	if (pm->asleep)
+		vm_request(pm->vm, VM_REQUEST_WAKE, 0);
+}
+
+void acpi_pm_woken(struct acpi_pm *pm)
+{
+	LOCK_SCOPE(&pm->lock);
+	pm->sts |= PM1_WAKE | pm->waker;
+	pm->waker = 0;
 	update(pm);
 }
 
@@ -217,8 +259,7 @@ void acpi_pm_power_button(struct acpi_pm *pm)
 void acpi_pm_rtc(struct acpi_pm *pm)
 {
 	LOCK_SCOPE(&pm->lock);
-	pm->sts |= PM1_RTC;
-	update(pm);
+	raise_event(pm, PM1_RTC);
 }
 
 void acpi_pm_gpe(struct acpi_pm *pm, unsigned event)

@@ -148,16 +148,29 @@ static bool lpc_create(struct device *dev, GError **error)
 	return true;
 }
 
+/* SeaBIOS, which finds it so in QEMU, does not set up this bridge when it resumes a guest. */
+static void keep_setup(uint8_t *config, const uint8_t *before)
+{
+	memcpy(config + LPC_PMBASE, before + LPC_PMBASE, 4);
+	config[LPC_ACPI_CNTL] = before[LPC_ACPI_CNTL];
+	memcpy(config + LPC_RCBA, before + LPC_RCBA, 4);
+	for (unsigned pirq = 0; pirq < 8; pirq++)
+		config[pirq_register(pirq)] = before[pirq_register(pirq)];
+}
+
 static void lpc_reset(struct device *dev)
 {
 	struct ich9_lpc *lpc = (struct ich9_lpc *)dev;
+	uint8_t *c = lpc->pci.config, before[256];
+	memcpy(before, c, sizeof(before));
 	pci_device_reset(&lpc->pci);
-	uint8_t *c = lpc->pci.config;
 	/* Bus mastering and both decoders are always on in this function. */
 	le16_store(c + PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	le16_store(c + LPC_PMBASE, 1); /* an I/O base */
 	for (unsigned pirq = 0; pirq < 8; pirq++)
 		c[pirq_register(pirq)] = PIRQ_OFF;
+	if (dev->vm->waking)
+		keep_setup(c, before);
 	apply(lpc);
 }
 
@@ -181,11 +194,18 @@ static void lpc_destroy(struct device *dev)
 	pthread_mutex_destroy(&lpc->pirq_lock);
 }
 
+static const struct property lpc_properties[] = {
+	PROPERTY(struct ich9_lpc, no_s3, "disable_s3", PROPERTY_BOOL, "off", "ACPI S3 is not offered"),
+	PROPERTY(struct ich9_lpc, no_s4, "disable_s4", PROPERTY_BOOL, "off", "ACPI S4 is not offered"),
+	{0},
+};
+
 const struct device_class ich9_lpc_class = {
 	.name = "ICH9-LPC",
 	.description = "ICH9 LPC bridge",
 	.bus = "PCI",
 	.category = "bridge",
+	.properties = lpc_properties,
 	.size = sizeof(struct ich9_lpc),
 	.create = lpc_create,
 	.reset = lpc_reset,

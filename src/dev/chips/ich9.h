@@ -15,6 +15,7 @@ struct ich9_lpc {
 	struct acpi_pm *pm;       /* set before create; borrowed */
 	struct irq pic[16];       /* ISA IRQs that PIRQs can be steered to (the PIC's side only) */
 	struct irq ioapic[8];     /* PIRQ A to H at the IOAPIC */
+	bool no_s3, no_s4;        /* properties: these sleep states are not offered */
 	struct io_region rcba;
 	uint32_t rcba_base;       /* 0: not mapped */
 	uint8_t pirq_level;       /* bit n: PIRQ n is high; under pirq_lock */

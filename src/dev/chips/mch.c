@@ -13,7 +13,7 @@
 
 enum { MCH_PCIEXBAR = 0x60, MCH_PAM0 = 0x90, MCH_SMRAM = 0x9d };
 enum { PAM_READ = 1, PAM_WRITE = 2, PAM_UNMAPPED = 0xff };
-enum { PCIEXBAR_EN = 1, SMRAM_LOCK = 0x10 };
+enum { PAM_REGISTERS = 7, PCIEXBAR_EN = 1, SMRAM_LOCK = 0x10 };
 #define ROM_LOW UINT64_C(0xe0000)
 #define ROM_END UINT64_C(0x100000)
 
@@ -120,7 +120,7 @@ static bool mch_create(struct device *dev, GError **error)
 	pci_set_identity(pci, 0x8086, 0x29c0, 0x060000, 0);
 	le16_store(pci->writable + PCI_COMMAND, 1 << 8);
 	le64_store(pci->writable + MCH_PCIEXBAR, UINT64_C(0xffc000007));
-	for (unsigned i = 0; i < 7; i++)
+	for (unsigned i = 0; i < PAM_REGISTERS; i++)
 		pci->writable[MCH_PAM0 + i] = i ? 0x33 : 0x30;
 	pci->config_written = config_written;
 	for (unsigned i = 0; i < MCH_SEGMENTS; i++) {
@@ -139,7 +139,12 @@ static bool mch_create(struct device *dev, GError **error)
 static void mch_reset(struct device *dev)
 {
 	struct mch *mch = (struct mch *)dev;
+	uint8_t *pam = mch->pci.config + MCH_PAM0, before[PAM_REGISTERS];
+	memcpy(before, pam, sizeof(before));
 	pci_device_reset(&mch->pci);
+	/* SeaBIOS runs on in its copy in RAM, and knows by it that the guest is to be resumed. */
+	if (dev->vm->waking)
+		memcpy(pam, before, sizeof(before));
 	le16_store(mch->pci.config + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	mch->pci.writable[MCH_SMRAM] = 0x7f;
 	mch->pci.config[MCH_SMRAM] = 0x02;
@@ -150,7 +155,7 @@ void mch_firmware_setup(struct mch *mch, uint64_t ecam)
 {
 	uint8_t *c = mch->pci.config;
 	le64_store(c + MCH_PCIEXBAR, ecam | PCIEXBAR_EN);
-	for (unsigned i = 0; i < 7; i++)
+	for (unsigned i = 0; i < PAM_REGISTERS; i++)
 		c[MCH_PAM0 + i] = i ? 0x33 : 0x30;
 	apply(mch);
 }

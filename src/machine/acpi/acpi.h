@@ -82,6 +82,9 @@ struct acpi_tables {
 	GArray *links;      /* of struct acpi_link: private to blob.c */
 };
 
+/* In the FACS (ACPI 6.4, 5.2.10): the physical address at which a guest wakes up in real mode; 32 bits. */
+enum { ACPI_FACS_WAKING_VECTOR = 12 };
+
 struct acpi_tables *acpi_build(const struct acpi_config *config);
 void acpi_tables_free(struct acpi_tables *t);
 

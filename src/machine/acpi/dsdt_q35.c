@@ -323,6 +323,6 @@ void acpi_dsdt_q35(struct aml *a, const struct acpi_config *c)
 	if (c->s3)
 		sleep_state(a, "\\_S3", Q35_S3_TYPE);
 	if (c->s4)
-		sleep_state(a, "\\_S4", 2);
+		sleep_state(a, "\\_S4", Q35_S4_TYPE);
 	sleep_state(a, "\\_S5", Q35_S5_TYPE);
 }

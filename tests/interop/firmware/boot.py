@@ -52,7 +52,8 @@ def type_slowly(guest, text):
 def linux_from_grub(guest, platform, slow):
     guest.expect(f"berth-grub: started by {platform}", 60 * slow)
     guest.expect(r"Linux version \d", 90 * slow)
-    guest.expect(r"machine Standard PC", 120 * slow)
+    guest.expect("woken up", 120 * slow)
+    guest.expect(r"machine Standard PC", 30 * slow)
     guest.expect("berth-guest: exit 0", 30)
     finish(guest)
 

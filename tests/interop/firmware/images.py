@@ -27,7 +27,10 @@ terminal_input serial
 terminal_output serial
 echo "berth-grub: started by $grub_platform"
 """
-LINUX = """linux /vmlinuz console=ttyS0 panic=-1 'berth.run=echo,machine,$(cat,/sys/class/dmi/id/product_name)'
+# The guest sleeps until its clock wakes it: firmware must find the way back.
+SLEEP = "echo,+2,>/sys/class/rtc/rtc0/wakealarm;echo,mem,>/sys/power/state&&echo,woken,up"
+PRODUCT = "echo,machine,$(cat,/sys/class/dmi/id/product_name)"
+LINUX = f"""linux /vmlinuz console=ttyS0 panic=-1 'berth.run={SLEEP};{PRODUCT}'
 initrd /initramfs
 boot
 """
