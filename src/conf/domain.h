@@ -179,6 +179,7 @@ struct conf_domain {
 	bool gives_images;         /* which then own its images */
 	bool memory_memfd, memory_shared;
 	bool no_core;              /* memory stays out of core dumps of the VMM */
+	bool no_sleep, no_sleep_on_disk; /* ACPI S3, S4 */
 	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;
 	/* struct conf_domain_disk, _nic, _char, _controller, _filesystem, _memory */

@@ -194,8 +194,6 @@ static const struct conf_only_value only_values[] = {
 	{ "domain/features/vmport", "state", "off" },
 	{ "domain/devices/audio", "type", "none" },
 	{ "domain/devices/filesystem/driver", "wrpolicy", "immediate" },
-	{ "domain/pm/suspend-to-mem", "enabled", "no" },
-	{ "domain/pm/suspend-to-disk", "enabled", "no" },
 };
 
 /* Installers write these without being asked: how to ask them not to. */

@@ -335,10 +335,28 @@ static bool check_actions(const struct conf_domain *conf, const xmlNode *root, G
 	return true;
 }
 
+/* Both are offered unless the document says no; a microvm has neither. */
+static bool read_sleep(struct conf_domain *conf, const xmlNode *root, GError **error)
+{
+	const xmlNode *pm = xml_child(root, "pm");
+	const xmlNode *memory = xml_child(pm, "suspend-to-mem"), *disk = xml_child(pm, "suspend-to-disk");
+	bool s3 = !conf_domain_is_microvm(conf), s4 = s3, can = s3;
+	if ((memory && !conf_yes_no(memory, "enabled", &s3, error)) ||
+	    (disk && !conf_yes_no(disk, "enabled", &s4, error)))
+		return false;
+	if (!can && (s3 || s4))
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, s3 ? memory : disk,
+					 "a microvm does not sleep: leave it out");
+	conf->no_sleep = can && !s3;
+	conf->no_sleep_on_disk = can && !s4;
+	return true;
+}
+
 bool conf_domain_read_platform(struct conf_domain *conf, xmlNode *root, GError **error)
 {
 	conf->acpi = xml_child(xml_child(root, "features"), "acpi") != NULL;
 	return read_cpu(conf, root, error) && read_seclabel(conf, root, error) && read_clock(conf, root, error) &&
+	       read_sleep(conf, root, error) &&
 	       read_action(root, "on_poweroff", CONF_DOMAIN_DESTROY, &conf->on_poweroff, error) &&
 	       read_action(root, "on_reboot", CONF_DOMAIN_RESTART, &conf->on_reboot, error) &&
 	       read_action(root, "on_crash", CONF_DOMAIN_DESTROY, &conf->on_crash, error) &&

@@ -26,7 +26,7 @@ struct agent_command {
 	json_t *args;       /* taken; may be NULL */
 	bool has_timeout;
 	int timeout_s;      /* or an AGENT_ number; without `has_timeout` what the client has set */
-	bool ends_guest;    /* no answer comes: the guest's shutdown or reset is the success */
+	bool ends_guest;    /* no answer comes: the guest's shutdown, reset or sleep is the success */
 	agent_done_fn *done;
 	void *opaque;
 };
@@ -37,7 +37,7 @@ void agent_update(struct domain *dom);
 void agent_free(struct agent *agent);
 /* The guest has opened, or closed, the port with that alias: VSERPORT_CHANGE. */
 void agent_port_changed(struct domain *dom, const char *alias, bool open);
-/* The guest has been shut down or reset. */
+/* The guest has been shut down or reset, or sleeps. */
 void agent_guest_ended(struct domain *dom);
 /* Fails as libvirt does if the domain has no agent, or if none listens in the guest. */
 bool agent_check(const struct domain *dom, GError **error);

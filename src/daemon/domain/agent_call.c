@@ -60,9 +60,19 @@ static void on_ended(void *opaque, json_t *result, const GError *error)
 		job_reply(job, NULL);
 }
 
-void agent_end_guest(struct domain_job *job, const char *mode)
+static void end_guest(struct domain_job *job, const char *command, json_t *args)
 {
 	agent_execute(job->dom, &(struct agent_command){
-		.name = "guest-shutdown", .args = json_pack("{s:s}", "mode", mode), .has_timeout = true,
-		.timeout_s = AGENT_SHUTDOWN, .ends_guest = true, .done = on_ended, .opaque = job});
+		.name = command, .args = args, .has_timeout = true, .timeout_s = AGENT_SHUTDOWN,
+		.ends_guest = true, .done = on_ended, .opaque = job});
+}
+
+void agent_end_guest(struct domain_job *job, const char *mode)
+{
+	end_guest(job, "guest-shutdown", json_pack("{s:s}", "mode", mode));
+}
+
+void agent_suspend_guest(struct domain_job *job, const char *command)
+{
+	end_guest(job, command, NULL);
 }

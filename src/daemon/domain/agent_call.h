@@ -24,3 +24,5 @@ void agent_interface_addresses(struct rpc_call *call, struct domain *dom);
 bool agent_chosen(struct rpc_call *call, const struct domain *dom, uint32_t flags, bool *by_agent);
 /* Shut the guest down or reboot it ("powerdown", "reboot"), and end the job when it has obeyed. */
 void agent_end_guest(struct domain_job *job, const char *mode);
+/* Let it sleep by that command of the agent's, and end the job when it does. */
+void agent_suspend_guest(struct domain_job *job, const char *command);

@@ -81,6 +81,10 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 		add(args, "-cpu", "%s", conf->cpu);
 	add(args, "-rtc", "base=%s%s", conf->localtime ? "localtime" : "utc",
 	    conf->rtc_catchup ? ",driftfix=slew" : "");
+	if (conf->no_sleep)
+		add(args, "-global", "ICH9-LPC.disable_s3=1");
+	if (conf->no_sleep_on_disk)
+		add(args, "-global", "ICH9-LPC.disable_s4=1");
 	add(args, "-action", "reboot=%s,panic=%s",
 	    conf->on_reboot == CONF_DOMAIN_RESTART ? "reset" : "shutdown",
 	    conf->on_crash == CONF_DOMAIN_PRESERVE ? "pause" : "shutdown");

@@ -12,7 +12,8 @@
 
 enum {
 	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
-	ID_BLOCK_JOB = 8, ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_BALLOON_CHANGE = 13,
+	ID_BLOCK_JOB = 8, ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_PMWAKEUP = 11, ID_PMSUSPEND = 12,
+	ID_BALLOON_CHANGE = 13, ID_PMSUSPEND_DISK = 14,
 	ID_DEVICE_REMOVED = 15, ID_BLOCK_JOB_2 = 16,
 	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_JOB_COMPLETED = 21, ID_DEVICE_REMOVAL_FAILED = 22,
 	ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24, ID_MEMORY_DEVICE_SIZE = 26,
@@ -163,9 +164,43 @@ static void on_resume(struct domain *dom, const json_t *data)
 	domain_emit(dom, EVENT_RESUMED, 0);
 }
 
+static void awake(struct domain *dom)
+{
+	dom->state = DOMAIN_RUNNING;
+	dom->reason = RUNNING_WAKEUP;
+	domain_emit(dom, EVENT_STARTED, STARTED_WAKEUP);
+}
+
+static void on_suspend(struct domain *dom, const json_t *data)
+{
+	struct remote_domain_event_callback_pmsuspend_args body = {.dom = domain_wire(dom)};
+	agent_guest_ended(dom);
+	dom->state = DOMAIN_PMSUSPENDED;
+	dom->reason = 0;
+	domain_emit(dom, EVENT_PMSUSPENDED, 0);
+	emit(dom, ID_PMSUSPEND, REMOTE_DOMAIN_EVENT_CALLBACK_PMSUSPEND, &body, &body.callback);
+}
+
+/* The power-off comes after it. */
+static void on_suspend_disk(struct domain *dom, const json_t *data)
+{
+	struct remote_domain_event_callback_pmsuspend_disk_args body = {.dom = domain_wire(dom)};
+	emit(dom, ID_PMSUSPEND_DISK, REMOTE_DOMAIN_EVENT_CALLBACK_PMSUSPEND_DISK, &body, &body.callback);
+}
+
+static void on_wakeup(struct domain *dom, const json_t *data)
+{
+	struct remote_domain_event_callback_pmwakeup_args body = {.dom = domain_wire(dom)};
+	if (dom->state == DOMAIN_PMSUSPENDED)
+		awake(dom);
+	emit(dom, ID_PMWAKEUP, REMOTE_DOMAIN_EVENT_CALLBACK_PMWAKEUP, &body, &body.callback);
+}
+
 static void on_reset(struct domain *dom, const json_t *data)
 {
 	agent_guest_ended(dom);
+	if (dom->state == DOMAIN_PMSUSPENDED)
+		awake(dom);
 	notify_reboot(dom);
 }
 
@@ -273,6 +308,7 @@ void notify_event(struct domain *dom, const char *name, const json_t *data)
 		void (*fn)(struct domain *dom, const json_t *data);
 	} handlers[] = {
 		{"SHUTDOWN", on_shutdown}, {"STOP", on_stop}, {"RESUME", on_resume}, {"RESET", on_reset},
+		{"SUSPEND", on_suspend}, {"SUSPEND_DISK", on_suspend_disk}, {"WAKEUP", on_wakeup},
 		{"BALLOON_CHANGE", on_balloon}, {"DEVICE_DELETED", on_device_deleted},
 		{"DEVICE_UNPLUG_GUEST_ERROR", on_unplug_refused},
 		{"MEMORY_DEVICE_SIZE_CHANGE", on_memory_size}, {"RTC_CHANGE", on_rtc_change}, {"DEVICE_TRAY_MOVED", on_tray},

@@ -201,15 +201,28 @@ void serve_domain_undefine_flags(struct rpc_call *call,
 		undefine(call, &args->dom, args->flags);
 }
 
+/* Asleep it can be neither paused nor let go on. */
+static bool job_needs_awake(struct domain_job *job)
+{
+	GError *error = NULL;
+	if (!job_needs_running(job))
+		return false;
+	if (job->dom->state != DOMAIN_PMSUSPENDED)
+		return true;
+	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "domain is pmsuspended");
+	job_fail(job, error);
+	return false;
+}
+
 static void run_suspend(struct domain_job *job)
 {
-	if (job_needs_running(job))
+	if (job_needs_awake(job))
 		vmm_command(job, "stop");
 }
 
 static void run_resume(struct domain_job *job)
 {
-	if (job_needs_running(job))
+	if (job_needs_awake(job))
 		vmm_command(job, "cont");
 }
 

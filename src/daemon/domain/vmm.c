@@ -339,8 +339,9 @@ static void on_status(void *opaque, json_t *result, const GError *error)
 		return;
 	bool running = json_is_true(json_object_get(result, "running"));
 	const char *status = json_string_value(json_object_get(result, "status"));
-	dom->state = running ? DOMAIN_RUNNING : DOMAIN_PAUSED;
-	dom->reason = running ? (int)RUNNING_BOOTED : (int)PAUSED_USER;
+	bool asleep = g_strcmp0(status, "suspended") == 0;
+	dom->state = running ? DOMAIN_RUNNING : asleep ? DOMAIN_PMSUSPENDED : DOMAIN_PAUSED;
+	dom->reason = running ? (int)RUNNING_BOOTED : asleep ? 0 : (int)PAUSED_USER;
 	/* While no daemon was there the guest has powered off. */
 	if (dom->rebooting && g_strcmp0(status, "shutdown") == 0)
 		reboot_after_shutdown(dom);

@@ -18,7 +18,7 @@ import guest as testlib  # noqa: E402
 
 COVERS = """
 DOMAIN_CORE_DUMP DOMAIN_CORE_DUMP_WITH_FORMAT DOMAIN_GET_JOB_INFO DOMAIN_GET_JOB_STATS
-DOMAIN_SEND_KEY DOMAIN_INJECT_NMI
+DOMAIN_SEND_KEY DOMAIN_INJECT_NMI DOMAIN_PM_WAKEUP
 """
 
 XML = """<domain type='qemu'>
@@ -26,7 +26,7 @@ XML = """<domain type='qemu'>
   <memory unit='MiB'>256</memory><vcpu>2</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 berth.modules=virtio_pci,virtio_blk,button</cmdline></os>
+    <cmdline>console=ttyS0 quiet panic=-1 no_console_suspend berth.modules=virtio_pci,virtio_blk,button</cmdline></os>
   <features><acpi/><apic/></features>
   <on_crash>destroy</on_crash>
   <devices><memballoon model='none'/><serial type='pty'/><console type='pty'/></devices>
@@ -48,6 +48,10 @@ class Events:
         self.conn.domainEventRegisterAny(
             None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
             lambda c, dom, event, detail, _: self.seen.append((event, detail)), None)
+        for number, name in ((libvirt.VIR_DOMAIN_EVENT_ID_PMSUSPEND, "pmsuspend"),
+                             (libvirt.VIR_DOMAIN_EVENT_ID_PMWAKEUP, "pmwakeup")):
+            self.conn.domainEventRegisterAny(
+                None, number, lambda c, dom, reason, name: self.seen.append(name), name)
 
     def take(self, daemon, *wanted):
         """Exactly those come, in this order."""
@@ -152,6 +156,30 @@ def check_keys(daemon, guest, dom):
               "dmesg | grep -q 'NMI received'", 60)
 
 
+def check_sleep(daemon, guest, events):
+    """The guest sends itself to sleep; a daemon that comes meanwhile knows it; a key or virsh wakes it."""
+    guest.send("echo mem >/sys/power/state; echo back''again\n")
+    events.take(daemon, (libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED, libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED_MEMORY),
+                "pmsuspend")
+    assert daemon.said("domstate", "live") == "pmsuspended"
+    for command in ("suspend", "resume"):
+        said = daemon.virsh(command, "live", check=False).stdout
+        assert "domain is pmsuspended" in said, said
+    daemon.virsh("dompmwakeup", "live")
+    guest.expect("backagain", 60)
+    woken = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_WAKEUP), "pmwakeup"
+    events.take(daemon, *woken)
+    assert daemon.said("domstate", "live", "--reason") == "running (event wakeup)"
+    said = daemon.virsh("dompmwakeup", "live", check=False).stdout
+    assert "guest is not in suspended state" in said, said
+    guest.send("echo mem >/sys/power/state; echo back''again\n")
+    daemon.wait(lambda: daemon.said("domstate", "live") == "pmsuspended", "it sleeps again")
+    daemon.virsh("send-key", "live", "KEY_A")
+    guest.expect("backagain", 60)
+    events.take(daemon, (libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED, libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED_MEMORY),
+                "pmsuspend", *woken)
+
+
 def check_killed(daemon, guest, path):
     """A daemon stops the guest for a dump and is killed: with the next one the guest goes on."""
     os.mkfifo(path)
@@ -190,6 +218,7 @@ def main():
             guest.send("stty -echo\n")
             guest.run("true", 60)
             check_dump(daemon, guest, events)
+            check_sleep(daemon, guest, events)
             check_keys(daemon, guest, events.conn.lookupByName("live"))
         events.conn.close()
         check_killed(daemon, guest, os.path.join(daemon.top, "unread"))
