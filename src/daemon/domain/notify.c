@@ -19,12 +19,43 @@ enum {
 	ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24, ID_MEMORY_DEVICE_SIZE = 26,
 };
 
+/*
+ * Clients from before libvirt 1.3 register by the event's number alone, and get it by another procedure, whose
+ * body is the same without the number of the callback in front.
+ */
+static const struct {
+	int id;
+	enum remote_procedure procedure;
+} old_forms[] = {
+	{ID_BLOCK_JOB, REMOTE_DOMAIN_EVENT_BLOCK_JOB},
+	{ID_DISK_CHANGE, REMOTE_DOMAIN_EVENT_DISK_CHANGE},
+	{ID_TRAY_CHANGE, REMOTE_DOMAIN_EVENT_TRAY_CHANGE},
+};
+
+#define SAME_TAIL(new, old, member)                                                                \
+	G_STATIC_ASSERT(offsetof(struct new, member) - offsetof(struct new, dom) ==                \
+			offsetof(struct old, member))
+SAME_TAIL(remote_domain_event_callback_block_job_args, remote_domain_event_block_job_args, status);
+SAME_TAIL(remote_domain_event_callback_disk_change_args, remote_domain_event_disk_change_args, reason);
+SAME_TAIL(remote_domain_event_callback_tray_change_args, remote_domain_event_tray_change_args, reason);
+
+static void emit_old(struct domain *dom, int id, const void *body)
+{
+	const char *tail = (const char *)body + offsetof(struct remote_domain_event_callback_reboot_args, dom);
+	for (unsigned i = 0; i < G_N_ELEMENTS(old_forms); i++) {
+		if (old_forms[i].id == id)
+			rpc_event_emit(dom->all->daemon->server, RPC_EVENT_DOMAIN_LEGACY, id, dom->uuid,
+				       old_forms[i].procedure, tail, NULL);
+	}
+}
+
 static void emit(struct domain *dom, int id, enum remote_procedure procedure, const void *body,
 		 int32_t *callback)
 {
-	if (dom->all->daemon->server)
-		rpc_event_emit(dom->all->daemon->server, RPC_EVENT_DOMAIN, id, dom->uuid, procedure, body,
-			       callback);
+	if (!dom->all->daemon->server)
+		return;
+	rpc_event_emit(dom->all->daemon->server, RPC_EVENT_DOMAIN, id, dom->uuid, procedure, body, callback);
+	emit_old(dom, id, body);
 }
 
 /* --- Events without a VMM's word ------------------------------------------------------------- */

@@ -6,12 +6,15 @@ virsh's checkpoints and backups, as qemu-img and nbdinfo see them, while the dis
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
 import event_loop
 import libvirt
+import wire
 
 from private import Daemon
 
@@ -282,6 +285,35 @@ def check_pull(dom):
     assert not any(os.path.exists(dom.path(name)) for name in made)
 
 
+def check_media(dom):
+    """Clients of today and of long ago hear of media and trays."""
+    numbers, disk_change, tray_change = wire.procedures(), 9, 10
+    heard = []
+    for event in (libvirt.VIR_DOMAIN_EVENT_ID_DISK_CHANGE, libvirt.VIR_DOMAIN_EVENT_ID_TRAY_CHANGE):
+        dom.conn.domainEventRegisterAny(None, event, lambda c, d, *what: heard.append(what[:-1]), None)
+    with open(dom.path("medium.iso"), "wb") as file:
+        file.write(bytes(SIZE))
+    dom.virsh("start")
+    with socket.socket(socket.AF_UNIX) as old:
+        old.connect(dom.daemon.socket)
+        register = numbers["CONNECT_DOMAIN_EVENT_REGISTER_ANY"]
+        for procedure, payload in ((numbers["CONNECT_OPEN"], bytes(8)), (register, struct.pack(">i", disk_change)),
+                                   (register, struct.pack(">i", tray_change))):
+            old.sendall(wire.message(procedure, 0, payload))
+            assert wire.receive(old)[0][6] == 0
+        dom.virsh("change-media", "sdb", dom.path("medium.iso"), "--insert")
+        dom.virsh("change-media", "sdb", "--eject")
+        dom.daemon.wait(lambda: (dom.path("medium.iso"), None, "sata0-0-1", 0) in heard, f"events of media: {heard}")
+        old_ones = [wire.receive(old) for _ in range(len(heard))]
+    assert (None, dom.path("medium.iso"), "sata0-0-1", 0) in heard and ("sata0-0-1", 0) in heard, heard
+    said = [(words[3], payload) for words, payload in old_ones]
+    assert {procedure for procedure, _ in said} == {numbers["DOMAIN_EVENT_DISK_CHANGE"],
+                                                    numbers["DOMAIN_EVENT_TRAY_CHANGE"]}, said
+    assert all(payload.startswith(wire.string("back")) and wire.string("sata0-0-1") in payload
+               for _, payload in said), said
+    dom.virsh("destroy")
+
+
 def main():
     with Daemon() as daemon:
         dom = Domain(daemon)
@@ -296,6 +328,7 @@ def main():
         check_delete(dom)
         check_push(dom)
         check_pull(dom)
+        check_media(dom)
         dom.virsh("undefine", "--checkpoints-metadata")
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"
