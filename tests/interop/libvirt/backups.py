@@ -295,6 +295,7 @@ def check_media(dom):
         file.write(bytes(SIZE))
     dom.virsh("start")
     with socket.socket(socket.AF_UNIX) as old:
+        old.settimeout(60)
         old.connect(dom.daemon.socket)
         register = numbers["CONNECT_DOMAIN_EVENT_REGISTER_ANY"]
         for procedure, payload in ((numbers["CONNECT_OPEN"], bytes(8)), (register, struct.pack(">i", disk_change)),
