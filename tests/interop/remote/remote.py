@@ -19,6 +19,7 @@ import uuid
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../qemu-img"))
 from peer import THEIRS, Failed, ours, run  # noqa: E402
 from guest import Qmp, free_port, main, program, temporary_folder  # noqa: E402
+from domain import check_domain  # noqa: E402
 from web import Ftp, Web, encrypt, running  # noqa: E402
 
 MIB = 1 << 20
@@ -231,6 +232,8 @@ def iscsi():
         url = f"iscsi://127.0.0.1:{port}/{target}/1"
         refused("has 33554432 bytes, and 34603008 are needed", "create", "-f", "raw", url, "33M")
         check_writable(url, lun, folder)
+        check_domain(f"<source protocol='iscsi' name='{target}/1'>"
+                     f"<host name='127.0.0.1' port='{port}'/></source>", lun)
         refused("LUN|LOGICAL", "info", f"iscsi://127.0.0.1:{port}/{target}/7")
         if not admin("--op", "new", "--mode", "account", "--user", "ann", "--password", "secretsecret12") or \
                 not admin("--op", "bind", "--mode", "account", "--tid", "1", "--user", "ann"):
@@ -287,6 +290,7 @@ def nfs():
         check_creation(version4, disk + "-4", folder)
         check_interrupt(version4.replace("disk-4", "disk-5"), lambda: os.path.exists(disk + "-5"), folder)
         check_writable(version4, disk + "-4", folder)
+        check_domain(f"<source protocol='nfs' name='{export}/disk'><host name='127.0.0.1'/></source>", disk)
         # Out of order and at the same time: each connection has files open of its own.
         raw = os.path.join(folder, "random")
         run(ours(), "convert", "-n", "-W", "-m", "8", "-f", "raw", "-O", "raw", raw, version4)
@@ -370,6 +374,8 @@ def ftp():
         with running(Ftp(data)) as port:
             run(ours(), "compare", "-q", f"ftp://127.0.0.1:{port}/image", image)
             refused("cannot open 'ftp", "info", f"ftp://127.0.0.1:{port}/nothing")
+            check_domain(f"<source protocol='ftp' name='image'>"
+                         f"<host name='127.0.0.1' port='{port}'/></source>", image, "qcow2", readonly=True)
 
 
 def machine():
@@ -438,6 +444,8 @@ def rbd_cluster():
         check_interrupt(f"rbd:p/other:conf={conf}", lambda: "other" in run(
             "timeout", "60", "rbd", "-c", conf, "ls", "p").out.split(), folder)
         check_writable(url, behind, folder, fetch, remove)
+        check_domain(f"<source protocol='rbd' name='p/disk'><host name='127.0.0.1' port='{ports[1]}'/>"
+                     f"<config file='{conf}'/></source>", behind)
         run(ours(), "create", "-q", "-f", "rbd", "-o", "cluster_size=1M", f"rbd:p/small:conf={conf}", MIB)
         if "order 20" not in run("timeout", "60", "rbd", "-c", conf, "info", "p/small").out:
             raise Failed("cluster_size is not the size of the image's objects")
