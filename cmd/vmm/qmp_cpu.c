@@ -43,32 +43,28 @@ static bool features_of(struct vmm *vmm, const char *model, struct cpu_model **r
 	return *result != NULL;
 }
 
-/* What the model asks for and this engine on this host cannot give. */
-static json_t *missing_features(struct vmm *vmm, const char *name)
+/* What the model asks for and is not in `allowed`, which the engine on this host can give; NULL: all is. */
+static json_t *missing_features(const char *name, const struct cpu_features *allowed)
 {
-	struct cpu_features none, everything;
+	struct cpu_features everything, missing = {0};
 	memset(&everything, 0xff, sizeof(everything));
 	json_t *list = json_array();
-	g_autoptr(GError) ignored = NULL;
-	struct cpu_model *model = cpu_model_parse(name, &everything, &ignored);
-	if (!model)
-		return list;
-	if (!model->host && vmm->engine->features(&none, NULL)) {
-		for (const char *const *feature = cpu_feature_names(); *feature; feature++) {
-			enum cpu_feature_word word;
-			uint32_t mask;
-			if (cpu_feature_find(*feature, &word, &mask) &&
-			    (model->features.word[word] & mask & ~none.word[word]))
-				json_array_append_new(list, json_string(*feature));
-		}
-	}
+	struct cpu_model *model = cpu_model_parse(name, &everything, NULL);
+	for (unsigned w = 0; model && allowed && !model->host && w < CPU_WORD_COUNT; w++)
+		missing.word[w] = model->features.word[w] & ~allowed->word[w];
+	g_autoptr(GPtrArray) names = cpu_feature_list(&missing);
+	for (unsigned i = 0; i < names->len; i++)
+		json_array_append_new(list, json_string(names->pdata[i]));
 	cpu_model_free(model);
 	return list;
 }
 
 static json_t *run_query_definitions(void *opaque, const json_t *args, GError **error)
 {
+	struct vmm *vmm = opaque;
 	json_t *list = json_array();
+	struct cpu_features allowed;
+	bool known = vmm->engine->features(&allowed, NULL);
 	for (const struct cpu_model_entry *model = cpu_model_list(); model->name; model++) {
 		g_autofree char *typename = g_strdup_printf("%s-x86_64-cpu", model->name);
 		bool host = strcmp(model->name, "host") == 0 || strcmp(model->name, "max") == 0;
@@ -76,7 +72,7 @@ static json_t *run_query_definitions(void *opaque, const json_t *args, GError **
 						      model->name, "typename", typename, "static",
 						      0, "migration-safe", (int)!host, "deprecated",
 						      0, "unavailable-features",
-						      missing_features(opaque, model->name)));
+						      missing_features(model->name, known ? &allowed : NULL)));
 	}
 	return list;
 }

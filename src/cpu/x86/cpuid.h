@@ -57,6 +57,8 @@ struct cpu_model_entry { const char *name, *description; };
 const struct cpu_model_entry *cpu_model_list(void);
 /* NULL-terminated names of all features, in CPUID order. */
 const char *const *cpu_feature_names(void);
+/* The names of those in the set, in the same order. Free with g_ptr_array_unref(). */
+GPtrArray *cpu_feature_list(const struct cpu_features *set);
 bool cpu_feature_find(const char *name, enum cpu_feature_word *word, uint32_t *mask);
 
 /* What the host's own CPUID offers. Executes CPUID: once per process, not per guest exit. */

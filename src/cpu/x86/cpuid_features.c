@@ -91,38 +91,54 @@ static const struct {
 	{ "svm-lock", NULL },   { "tsc-deadline-timer", "tsc-deadline" },
 };
 
-static bool names_equal(const char *a, const char *b)
+/* As names are compared: in small letters, with '-' for '_'. */
+static char *plain_name(const char *name)
 {
-	for (; *a && *b; a++, b++) {
-		char x = *a == '_' ? '-' : g_ascii_tolower(*a);
-		char y = *b == '_' ? '-' : g_ascii_tolower(*b);
-		if (x != y)
-			return false;
+	char *plain = g_ascii_strdown(name, -1);
+	g_strdelimit(plain, "_", '-');
+	return plain;
+}
+
+/* Name -> 1 + word * 32 + bit; the first place of a name counts. */
+static GHashTable *places_make(void)
+{
+	GHashTable *places = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	for (unsigned w = 0; w < CPU_WORD_COUNT; w++) {
+		for (unsigned bit = 0; bit < 32; bit++) {
+			const char *known = cpuid_feature_table[w][bit];
+			g_autofree char *name = known ? plain_name(known) : NULL;
+			if (name && !g_hash_table_contains(places, name))
+				g_hash_table_insert(places, g_steal_pointer(&name),
+						    GUINT_TO_POINTER(1 + w * 32 + bit));
+		}
 	}
-	return *a == *b;
+	for (unsigned i = 0; i < G_N_ELEMENTS(feature_aliases); i++) {
+		const char *canonical = feature_aliases[i].canonical;
+		void *place = canonical ? g_hash_table_lookup(places, canonical) : NULL;
+		/* An alias wins over a name. */
+		if (canonical)
+			g_hash_table_insert(places, plain_name(feature_aliases[i].name), place);
+	}
+	return places;
 }
 
 bool cpu_feature_find(const char *name, enum cpu_feature_word *word, uint32_t *mask)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(feature_aliases); i++)
-		if (feature_aliases[i].canonical && names_equal(name, feature_aliases[i].name))
-			name = feature_aliases[i].canonical;
-
+	/* Computed from constant tables, once: not state. */
+	static gsize places;
+	if (g_once_init_enter(&places))
+		g_once_init_leave(&places, (gsize)places_make());
+	g_autofree char *plain = plain_name(name);
+	unsigned place = GPOINTER_TO_UINT(g_hash_table_lookup((GHashTable *)places, plain));
 	*mask = 0;
-	for (unsigned w = 0; w < CPU_WORD_COUNT; w++) {
-		for (unsigned bit = 0; bit < 32; bit++) {
-			const char *known = cpuid_feature_table[w][bit];
-			if (known && names_equal(name, known)) {
-				*word = w;
-				*mask = UINT32_C(1) << bit;
-				/* "kvmclock" is both generations of the clock's MSRs. */
-				if (w == CPU_WORD_KVM && bit == 0)
-					*mask |= 1 << 3;
-				return true;
-			}
-		}
-	}
-	return false;
+	if (!place)
+		return false;
+	*word = (place - 1) / 32;
+	*mask = UINT32_C(1) << (place - 1) % 32;
+	/* "kvmclock" is both generations of the clock's MSRs. */
+	if (*word == CPU_WORD_KVM && *mask == 1)
+		*mask |= 1 << 3;
+	return true;
 }
 
 /* CPUID order: by leaf, then EAX, EBX, ECX, EDX, which is not the order of the enum. */
@@ -153,4 +169,21 @@ const char *const *cpu_feature_names(void)
 	if (g_once_init_enter(&names))
 		g_once_init_leave(&names, (gsize)feature_names_make());
 	return (const char *const *)names;
+}
+
+GPtrArray *cpu_feature_list(const struct cpu_features *set)
+{
+	GPtrArray *names = g_ptr_array_new();
+	for (unsigned i = 0; i < G_N_ELEMENTS(name_order); i++) {
+		uint32_t bits = set->word[name_order[i]];
+		/* "kvmclock" is both generations of the clock's MSRs. */
+		if (name_order[i] == CPU_WORD_KVM && bits & 1 << 3)
+			bits |= 1;
+		for (unsigned bit = 0; bit < 32; bit++) {
+			const char *name = cpuid_feature_table[name_order[i]][bit];
+			if (bits >> bit & 1 && name)
+				g_ptr_array_add(names, (char *)name);
+		}
+	}
+	return names;
 }
