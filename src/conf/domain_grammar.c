@@ -222,7 +222,8 @@ bool conf_domain_error(GError **error, int code, const xmlNode *node, const char
 
 bool conf_domain_check_names(const xmlNode *root, GError **error)
 {
+	static gsize index;
 	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), only_values,
-						    G_N_ELEMENTS(only_values), advice};
+						    G_N_ELEMENTS(only_values), advice, &index};
 	return conf_grammar_check(&grammar, root, error);
 }

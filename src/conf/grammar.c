@@ -39,9 +39,54 @@ static const char *match(const char *row, const char *path)
 	return *path ? NULL : row;
 }
 
+/* Rows by their path: of those whose path is plain; the others are few. */
+struct index {
+	GHashTable *plain;  /* path -> number of the row, from 1 */
+	GArray *patterns;   /* unsigned: numbers of the others, from 0 */
+};
+
+static struct index *make_index(const struct conf_grammar *grammar)
+{
+	struct index *index = g_new0(struct index, 1);
+	index->plain = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	index->patterns = g_array_new(FALSE, FALSE, sizeof(unsigned));
+	for (unsigned i = 0; i < grammar->row_count; i++) {
+		g_autofree char *path = g_strndup(grammar->rows[i], strcspn(grammar->rows[i], " "));
+		if (strchr(path, '*'))
+			g_array_append_val(index->patterns, i);
+		else if (!g_hash_table_contains(index->plain, path))
+			g_hash_table_insert(index->plain, g_steal_pointer(&path), GUINT_TO_POINTER(i + 1));
+	}
+	return index;
+}
+
+/* Computed from a constant table, once: not state. */
+static const struct index *index_of(const struct conf_grammar *grammar)
+{
+	if (g_once_init_enter(grammar->index))
+		g_once_init_leave(grammar->index, (gsize)make_index(grammar));
+	return (const struct index *)*grammar->index;
+}
+
+/* As find() below, by the index: the first row of the table counts. */
+static const char *look_up(const struct conf_grammar *grammar, const char *path)
+{
+	const struct index *index = index_of(grammar);
+	unsigned plain = GPOINTER_TO_UINT(g_hash_table_lookup(index->plain, path));
+	for (unsigned i = 0; i < index->patterns->len; i++) {
+		unsigned row = g_array_index(index->patterns, unsigned, i);
+		const char *words = plain && plain <= row ? NULL : match(grammar->rows[row], path);
+		if (words)
+			return words;
+	}
+	return plain ? match(grammar->rows[plain - 1], path) : NULL;
+}
+
 /* The words after the path, or NULL if the path is not in the table. */
 static const char *find(const struct conf_grammar *grammar, const char *path)
 {
+	if (grammar->index)
+		return look_up(grammar, path);
 	for (size_t i = 0; i < grammar->row_count; i++) {
 		const char *words = match(grammar->rows[i], path);
 		if (words)

@@ -24,6 +24,8 @@ struct conf_grammar {
 	const struct conf_only_value *only;
 	size_t only_count;
 	const struct conf_advice *advice; /* ends with a NULL path; or NULL */
+	/* A static that is 0 at first: where an index of the rows is kept, which are many; or NULL. */
+	gsize *index;
 };
 
 /* Fails with BERTH_ERR_NOT_SUPPORTED on the first element or attribute that is not in the table. */
