@@ -36,6 +36,9 @@ struct domains {
 	GHashTable *by_uuid; /* text of 36 characters to struct domain, which it owns */
 	GHashTable *by_name;
 	int next_id;
+	/* While definitions are loaded, "snapshots/UUID" and so on of what is in the state's folders: a look
+	 * at each place for each of a thousand domains would take longer than reading them. Else NULL. */
+	GHashTable *stored;
 };
 
 struct domain {
@@ -80,6 +83,8 @@ struct domain *domain_find(struct rpc_call *call, const struct remote_domain *wi
 bool domain_runs(struct rpc_call *call, const struct domain *dom);
 struct domain *domain_by_name(struct domains *domains, const char *name);
 struct domain *domain_by_uuid(struct domains *domains, const uint8_t uuid[16]);
+/* Can the domain have something in that folder of the state? Then it is worth a look. */
+bool domain_may_have(const struct domain *dom, const char *folder);
 /* A new domain with `conf`'s name and UUID; it takes nothing of it. */
 struct domain *domain_add(struct domains *domains, const struct conf_domain *conf);
 /* Jobs that wait fail; the one under way may still use the domain. */

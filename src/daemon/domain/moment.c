@@ -65,10 +65,12 @@ struct moments *moments_load(const struct domain *dom, const struct moment_kind 
 {
 	g_autofree char *folder = folder_of(dom, kind);
 	g_autofree char *current = store_path(dom->all->daemon, folder, ".current", "");
-	g_autoptr(GPtrArray) files = store_list(dom->all->daemon, folder, ".xml");
 	struct moments *moments = g_new0(struct moments, 1);
 	moments->kind = kind;
 	moments->list = g_ptr_array_new_with_free_func(kind->free);
+	if (!domain_may_have(dom, kind->folder))
+		return moments;
+	g_autoptr(GPtrArray) files = store_list(dom->all->daemon, folder, ".xml");
 	for (unsigned i = 0; i < files->len; i++) {
 		g_autofree char *text = NULL;
 		g_autoptr(GError) error = NULL;

@@ -29,6 +29,12 @@ static void domain_free(struct domain *dom)
 	g_free(dom);
 }
 
+bool domain_may_have(const struct domain *dom, const char *folder)
+{
+	g_autofree char *name = g_strdup_printf("%s/%s", folder, dom->uuid_text);
+	return !dom->all->stored || g_hash_table_contains(dom->all->stored, name);
+}
+
 struct domain *domain_add(struct domains *domains, const struct conf_domain *conf)
 {
 	struct domain *dom = g_new0(struct domain, 1);
@@ -203,8 +209,7 @@ static void load_definition(struct domains *domains, const char *path)
 	struct domain *dom = domain_add(domains, conf);
 	dom->definition = conf;
 	conf_domain_compact(dom->definition);
-	g_autofree char *mark = store_path(domains->daemon, "autostart", dom->uuid_text, "");
-	dom->autostart = g_file_test(mark, G_FILE_TEST_EXISTS);
+	dom->autostart = domain_may_have(dom, "autostart");
 }
 
 /* The id is an attribute of the live document, which the parser drops. */
@@ -267,6 +272,21 @@ static void autostart(struct domains *domains)
 	}
 }
 
+/* What is in the folders that have an entry for each domain that has such a thing. */
+static GHashTable *list_stored(const struct daemon *daemon)
+{
+	static const char *const folders[] = {"autostart", "snapshots", "checkpoints"};
+	GHashTable *stored = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	for (unsigned i = 0; i < G_N_ELEMENTS(folders); i++) {
+		g_autoptr(GPtrArray) paths = store_list(daemon, folders[i], "");
+		for (unsigned p = 0; p < paths->len; p++) {
+			const char *name = strrchr(paths->pdata[p], '/') + 1;
+			g_hash_table_add(stored, g_strdup_printf("%s/%s", folders[i], name));
+		}
+	}
+	return stored;
+}
+
 struct domains *domains_new(struct daemon *daemon, GError **error)
 {
 	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", "checkpoints", "nvram",
@@ -278,12 +298,14 @@ struct domains *domains_new(struct daemon *daemon, GError **error)
 	domains->by_uuid = g_hash_table_new(g_str_hash, g_str_equal);
 	domains->by_name = g_hash_table_new(g_str_hash, g_str_equal);
 	domains->next_id = 1;
+	domains->stored = list_stored(daemon);
 	g_autoptr(GPtrArray) definitions = store_list(daemon, "domains", ".xml");
 	for (unsigned i = 0; i < definitions->len; i++)
 		load_definition(domains, definitions->pdata[i]);
 	g_autoptr(GPtrArray) running = store_list(daemon, "run", "");
 	for (unsigned i = 0; i < running->len; i++)
 		load_running(domains, running->pdata[i]);
+	g_clear_pointer(&domains->stored, g_hash_table_unref);
 	autostart(domains);
 	return domains;
 }
