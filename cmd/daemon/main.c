@@ -278,8 +278,8 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 {
 	struct daemon *daemon = &service->daemon;
 	const struct rpc_limits limits = limits_of(service->settings);
-	daemon->host = host_new(daemon, error);
-	daemon->loop = daemon->host ? aio_loop_new(error) : NULL;
+	daemon->host = host_new(daemon);
+	daemon->loop = aio_loop_new(error);
 	if (!daemon->loop) {
 		host_free(daemon->host);
 		rules_free(rules);
@@ -297,7 +297,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	daemon->networks = daemon->secrets ? networks_new(daemon, error) : NULL;
 	daemon->filters = daemon->networks ? filters_new(daemon, error) : NULL;
 	daemon->domains = daemon->filters ? domains_new(daemon, error) : NULL;
-	bool good = daemon->domains && serve(service, error);
+	bool good = daemon->domains && host_ready(daemon->host, error) && serve(service, error);
 	rpc_server_free(g_steal_pointer(&daemon->server));
 	filters_finish(daemon->filters);
 	storage_free(daemon->storage);

@@ -45,10 +45,19 @@ struct host {
 	struct host_features kvm_features, soft_features;
 	struct host_topology topology;
 	uint64_t memory;      /* bytes */
+	GThread *asking;     /* until host_ready() */
+	const char *vmm;     /* borrowed */
+	GError *ask_error;
 };
 
 /* Starts berth-vmm once, for some 20 ms, to ask what it can do. */
-struct host *host_new(struct daemon *daemon, GError **error);
+/*
+ * The VMM is asked on a thread of its own, for that takes longer than much else at the start; what it says
+ * is there after host_ready(), which comes once, before anybody asks for it.
+ */
+struct host *host_new(struct daemon *daemon);
+bool host_ready(struct host *host, GError **error);
+/* NULL is allowed. */
 void host_free(struct host *host);
 
 /* ask.c: fill in what the VMM can do. */

@@ -107,15 +107,27 @@ static void model_free(void *opaque)
 	g_free(model);
 }
 
-struct host *host_new(struct daemon *daemon, GError **error)
+static void *ask(void *opaque)
+{
+	struct host *host = opaque;
+	return GINT_TO_POINTER(host_ask_vmm(host, host->vmm, &host->ask_error));
+}
+
+bool host_ready(struct host *host, GError **error)
+{
+	if (GPOINTER_TO_INT(g_thread_join(g_steal_pointer(&host->asking))))
+		return true;
+	g_propagate_error(error, g_steal_pointer(&host->ask_error));
+	return false;
+}
+
+struct host *host_new(struct daemon *daemon)
 {
 	struct host *host = g_new0(struct host, 1);
 	host->models = g_ptr_array_new_with_free_func(model_free);
 	host->feature_names = g_ptr_array_new_with_free_func(g_free);
-	if (!host_ask_vmm(host, daemon->vmm, error)) {
-		host_free(host);
-		return NULL;
-	}
+	host->vmm = daemon->vmm;
+	host->asking = g_thread_new("ask-vmm", ask, host);
 	host->uuid = machine_uuid();
 	host->cpu_model = cpuinfo("model name");
 	host->cpu_vendor = short_vendor(cpuinfo("vendor_id"));
@@ -135,6 +147,9 @@ void host_free(struct host *host)
 {
 	if (!host)
 		return;
+	if (host->asking)
+		g_thread_join(host->asking);
+	g_clear_error(&host->ask_error);
 	g_ptr_array_unref(host->models);
 	g_ptr_array_unref(host->feature_names);
 	g_free(host->uuid);
