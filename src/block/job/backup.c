@@ -67,8 +67,11 @@ static bool drop_unallocated(struct backup *b)
 /* sync=none: only the filter copies, until somebody ends the job. */
 static bool watch_only(struct backup *b)
 {
-	while (block_job_check_point(&b->job) && check_filter(b))
+	b->job.length = b->source->size;
+	while (block_job_check_point(&b->job) && check_filter(b)) {
+		b->job.offset = block_snapshot_copied(b->filter);
 		block_job_idle(&b->job, NONE_IDLE_NS);
+	}
 	return false;
 }
 

@@ -287,8 +287,10 @@ void backup_job_ended(struct domain *dom, const char *target, enum notify_block_
 		: status == BLOCK_JOB_IS_CANCELLED ? CONF_BACKUP_CANCELLED : CONF_BACKUP_FAILED;
 	backup->total += number(data, "len");
 	backup->done += number(data, "offset");
+	/* As libvirt: the end of pull mode, too, is that its jobs are cancelled. */
 	if (!backup->error)
-		backup->error = g_strdup(error);
+		backup->error = g_strdup(!error && status == BLOCK_JOB_IS_CANCELLED
+					 ? "Operation canceled" : error);
 	save(dom);
 	/* One that is not whole is none. */
 	if (disk->state != CONF_BACKUP_COMPLETE)

@@ -49,7 +49,7 @@ bool checkpoint_prepare(const struct domain *dom, struct conf_checkpoint *checkp
 	struct conf_moment *moment = &checkpoint->moment;
 	if (checkpoint_find(dom, moment->name))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-				  "domain checkpoint %s already exists", moment->name);
+				  "domain moment %s already exists", moment->name);
 	if (!conf_checkpoint_align(checkpoint, dom->live, &cause))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED, "%s", cause->message);
 	for (unsigned i = 0; i < checkpoint->disks->len; i++) {

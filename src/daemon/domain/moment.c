@@ -125,6 +125,13 @@ bool moments_check_parent(const struct moments *moments, const struct conf_momen
 			  moment->parent, moment->name);
 }
 
+bool moments_allow_stopped(const struct domain *dom, GError **error)
+{
+	return !dom->checkpoints->list->len ||
+	       virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+			  "cannot perform block operations while checkpoint exists");
+}
+
 static bool has_children(const struct moments *moments, const char *name)
 {
 	for (unsigned i = 0; i < moments->list->len; i++) {

@@ -43,6 +43,12 @@ void moments_forget(const struct domain *dom, struct moments *moments);
 bool moments_check_parent(const struct moments *moments, const struct conf_moment *moment, GError **error);
 
 /*
+ * May a snapshot of the stopped domain be made or gone back to? Not with checkpoints, whose bitmaps would not
+ * know of it.
+ */
+bool moments_allow_stopped(const struct domain *dom, GError **error);
+
+/*
  * libvirt's flags that both kinds have. The first means the opposite for a domain: only those without a
  * parent.
  */

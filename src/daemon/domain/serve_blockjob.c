@@ -119,7 +119,7 @@ static bool choose_base(const struct block_op *op, const struct disk_now *now, G
 	if (!below)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
 				  "top '%s' in chain for '%s' has no backing file", top ? top : now->file,
-				  op->target);
+				  now->file);
 	json_object_set(op->args, "base", json_object_get(below, "filename"));
 	return true;
 }
@@ -216,10 +216,10 @@ void serve_domain_block_pull(struct rpc_call *call, const struct remote_domain_b
 
 void serve_domain_block_commit(struct rpc_call *call, const struct remote_domain_block_commit_args *args)
 {
-	enum { SHALLOW = 1, ACTIVE = 4, BYTES = 16 };
+	enum { SHALLOW = 1, ACTIVE = 4, RELATIVE = 8, BYTES = 16 };
 	struct domain *dom;
 	const struct conf_domain_disk *disk =
-		find(call, &args->dom, args->disk, args->flags, SHALLOW | ACTIVE | BYTES, &dom);
+		find(call, &args->dom, args->disk, args->flags, SHALLOW | ACTIVE | RELATIVE | BYTES, &dom);
 	if (!disk || !is_path(call, args->top) || !is_path(call, args->base))
 		return;
 	bool active = !args->top || g_strcmp0(args->top, disk->file) == 0;
@@ -227,6 +227,12 @@ void serve_domain_block_commit(struct rpc_call *call, const struct remote_domain
 	if (active && !(args->flags & ACTIVE)) {
 		fail_with(call, VIRT_INVALID_ARG, "commit of '%s' active layer requires active flag",
 			  disk->target);
+		return;
+	}
+	/* Above the active layer there is no image that would name the one below. */
+	if (args->flags & RELATIVE && !active) {
+		fail_with(call, VIRT_CONFIG_UNSUPPORTED, "commit of '%s': a relative name of the image below "
+			  "cannot be kept: the image above will have its absolute path", args->top);
 		return;
 	}
 	if (args->flags & SHALLOW && base) {

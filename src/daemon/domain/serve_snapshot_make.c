@@ -356,6 +356,8 @@ static bool prepare(struct domain *dom, struct making *making, GError **error)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "a running domain's memory cannot be saved in a snapshot yet: use --disk-only, "
 				  "or shut the domain down");
+	if (!dom->vmm && !moments_allow_stopped(dom, error))
+		return false;
 	if (!dom->vmm && making->flags & CREATE_QUIESCE)
 		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID, "domain is not running");
 	if (!dom->definition && !dom->vmm)

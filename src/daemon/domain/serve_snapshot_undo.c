@@ -299,6 +299,8 @@ static bool check_revert(const struct domain *dom, const struct conf_snapshot *s
 	if (!dom->definition || !snapshot->moment.domain)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
 				  "the snapshot does not say what the domain was");
+	if (!moments_allow_stopped(dom, error))
+		return false;
 	if (!count(snapshot, CONF_SNAPSHOT_EXTERNAL))
 		return true;
 	if (count(snapshot, CONF_SNAPSHOT_INTERNAL))

@@ -115,7 +115,7 @@ void serve_domain_set_block_threshold(struct rpc_call *call,
 		return;
 	const struct conf_domain_disk *disk = conf_domain_find_disk(dom->live, args->dev);
 	if (!disk || disk->cdrom)
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "block device '%s' not found in domain",
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "failed to find disk '%s'",
 			   args->dev);
 	else if (args->threshold > G_MAXINT64)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "threshold must be less than 2^63");

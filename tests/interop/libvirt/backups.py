@@ -146,6 +146,8 @@ def check_lasting(dom):
     assert bitmaps(dom.path("two.qcow2")) == {"c1": ["auto"]}
     dom.fails("cannot delete checkpoint for inactive domain", "checkpoint-delete", "c2")
     dom.fails("cannot delete inactive domain with 2 checkpoints", "undefine")
+    for kind in ((), ("--disk-only",)):
+        dom.fails("while checkpoint exists", "snapshot-create-as", "s0", *kind)
     dom.virsh("start")
     assert (dom.size("c1"), dom.size("c2")) == ("131072", "65536")
     dom.virsh("snapshot-create-as", "s", "--disk-only", "--no-metadata")
@@ -262,7 +264,7 @@ def check_pull(dom):
     assert dirty(uri, "backup-vda") == [(20 * BLOCK, BLOCK)]
     info = " ".join(dom.virsh("domjobinfo").split())
     assert "Job type: Unbounded Operation: Backup" in info, info
-    assert "Temporary disk space use" in info, info
+    assert "Temporary disk space use: 0.000 B Temporary disk space total: 8.000 MiB" in info, info
     # A later daemon goes on with it.
     dom.daemon.stop(signal.SIGKILL)
     dom.daemon.start()

@@ -137,7 +137,7 @@ def check_chain(daemon, path):
     fails(daemon, "has no backing file", "blockcommit", "jobs", "vda", "--top", path("base.raw"), "--shallow")
     daemon.virsh("blockcommit", "jobs", "vda", "--top", path("mid.qcow2"), "--shallow", "--wait")
     assert "backing file: " + path("base.raw") in image_info(path("top.qcow2"))
-    daemon.virsh("blockcommit", "jobs", "vda", "--active", "--pivot", "--wait")
+    daemon.virsh("blockcommit", "jobs", "vda", "--active", "--keep-relative", "--pivot", "--wait")
     assert 'type="raw"' in daemon.said("dumpxml", "jobs", "--xpath", "//disk[1]/driver")
     assert path("base.raw") in daemon.said("domblklist", "jobs", "--inactive")
     daemon.virsh("blockresize", "jobs", "vda", "65M")
