@@ -51,7 +51,7 @@ struct block_node *qmp_new_image(struct vmm *vmm, const struct block_node *node,
 
 /* --- snapshots ----------------------------------------------------------------------------------------*/
 
-static bool check_free(const struct block_node *node, GError **error)
+bool qmp_check_free(const struct block_node *node, GError **error)
 {
 	if (!node->job)
 		return true;
@@ -100,7 +100,7 @@ bool qmp_do_snapshot_sync(struct vmm *vmm, const json_t *args, struct qmp_undo *
 	}
 	struct block_node *node = disks_find_node(&vmm->backends, device ? device : name, error);
 	const char *format = arg_text(args, "format");
-	if (!node || !check_free(node, error))
+	if (!node || !qmp_check_free(node, error))
 		return false;
 	struct block_node *overlay =
 		qmp_new_image(vmm, node, arg_text(args, "snapshot-file"), format ? format : "qcow2",
@@ -123,7 +123,7 @@ bool qmp_do_snapshot(struct vmm *vmm, const json_t *args, struct qmp_undo *undo,
 	if (node && !overlay)
 		qmp_error(error, QMP_ERROR_GENERIC, "Cannot find device='%s' nor node-name='%s'", name,
 			  name);
-	if (!overlay || !check_free(node, error) || !check_free(overlay, error))
+	if (!overlay || !qmp_check_free(node, error) || !qmp_check_free(overlay, error))
 		return false;
 	if (block_backing(overlay) || block_is_below(node, overlay) || block_is_below(overlay, node)) {
 		qmp_error(error, QMP_ERROR_GENERIC, "The overlay already has a backing image");
@@ -224,7 +224,7 @@ static json_t *run_change_backing(void *opaque, const json_t *args, GError **err
 	struct block_node *active = disks_find_node(&vmm->backends, arg_text(args, "device"), error);
 	struct block_node *node =
 		active ? find_in_chain(vmm, active, NULL, arg_text(args, "image-node-name"), error) : NULL;
-	if (!node || !check_free(node, error))
+	if (!node || !qmp_check_free(node, error))
 		return NULL;
 	bool was_readonly = node->readonly;
 	const char *format = node->backing ? block_format_name(block_below_filters(node->backing)) : NULL;

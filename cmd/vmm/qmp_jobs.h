@@ -23,6 +23,7 @@ struct qmp_undo {
 	struct block_dirty *bitmap, *saved; /* saved: owned */
 	struct block_dirty *removed;        /* owned, without its name until that is certain */
 	char *removed_name;
+	char *snapshot; /* its id */
 	bool was_enabled, was_readonly;
 	char *job; /* id */
 	struct block_job_group *group; /* of the transaction: for the job that an action begins; or NULL */
@@ -31,6 +32,7 @@ void qmp_undo_clear(struct qmp_undo *undo);
 
 /* Commands that are actions of transactions too, with their arguments. */
 #define QMP_SNAPSHOT_ARGS "node:str overlay:str"
+#define QMP_SNAPSHOT_INTERNAL_ARGS "device:str name:str"
 #define QMP_SNAPSHOT_SYNC_ARGS                                                                     \
 	"device?:str node-name?:str snapshot-file:str snapshot-node-name?:str format?:str "        \
 	"mode?:NewImageMode"
@@ -45,9 +47,12 @@ void qmp_undo_clear(struct qmp_undo *undo);
 #define QMP_BITMAP_MERGE_ARGS    "node:str target:str bitmaps:[any]"
 
 typedef bool qmp_action(struct vmm *vmm, const json_t *args, struct qmp_undo *undo, GError **error);
+qmp_action qmp_do_snapshot_internal;
 qmp_action qmp_do_snapshot, qmp_do_snapshot_sync, qmp_do_drive_backup, qmp_do_blockdev_backup;
 qmp_action qmp_do_bitmap_add, qmp_do_bitmap_clear, qmp_do_bitmap_enable, qmp_do_bitmap_disable,
 	qmp_do_bitmap_merge, qmp_do_bitmap_remove;
+/* False with *error set if a job has the node. */
+bool qmp_check_free(const struct block_node *node, GError **error);
 /* An action by itself. Returns NULL, as a command's handler does. */
 json_t *qmp_run_action(qmp_action *action, struct vmm *vmm, const json_t *args, GError **error);
 

@@ -26,6 +26,7 @@ static const struct {
 	{"abort", "", do_abort},
 	{"blockdev-snapshot-sync", QMP_SNAPSHOT_SYNC_ARGS, qmp_do_snapshot_sync},
 	{"blockdev-snapshot", QMP_SNAPSHOT_ARGS, qmp_do_snapshot},
+	{"blockdev-snapshot-internal-sync", QMP_SNAPSHOT_INTERNAL_ARGS, qmp_do_snapshot_internal},
 	{"drive-backup", QMP_DRIVE_BACKUP_ARGS, qmp_do_drive_backup},
 	{"blockdev-backup", QMP_BLOCKDEV_BACKUP_ARGS, qmp_do_blockdev_backup},
 	{"block-dirty-bitmap-add", QMP_BITMAP_ADD_ARGS, qmp_do_bitmap_add},
@@ -85,6 +86,7 @@ void qmp_undo_clear(struct qmp_undo *undo)
 	block_dirty_free(undo->saved);
 	block_dirty_free(undo->removed);
 	g_free(undo->removed_name);
+	g_free(undo->snapshot);
 	block_close(undo->node);
 	block_close(undo->overlay);
 	g_free(undo->job);

@@ -214,6 +214,46 @@ def test_amend_keys():
             alike(change_keys(mine), change_keys(yours), "keys")
 
 
+def internal_snapshots(vmm):
+    """What each command comes to; then what qemu-img lists."""
+    path, said = vmm.path("snap.qcow2"), []
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "4M"], check=True)
+    vmm.qmp.call("blockdev-add", exact={"node-name": "d", "driver": "qcow2",
+                                        "file": {"driver": "file", "filename": path}})
+
+    def attempt(command, **arguments):
+        try:
+            answer = vmm.qmp.call(command, **arguments)
+            said.append({k: v for k, v in answer.items() if not k.startswith(("date", "vm-clock"))})
+        except Failed as failure:
+            said.append(str(failure))
+    make, delete = "blockdev-snapshot-internal-sync", "blockdev-snapshot-delete-internal-sync"
+    for name in ("one", "two", "one", ""):
+        attempt(make, device="d", name=name)
+    attempt(make, device="none", name="x")
+    attempt("transaction", actions=[{"type": make, "data": {"device": "d", "name": "three"}},
+                                    {"type": "abort", "data": {}}])
+    attempt("transaction", actions=[{"type": make, "data": {"device": "d", "name": "four"}}])
+    attempt(delete, device="d")
+    attempt(delete, device="d", name="nine")
+    attempt(delete, device="d", name="one", id="2")
+    attempt(delete, device="d", name="one")
+    vmm.qmp.call("blockdev-del", node_name="d")
+    listed = json.loads(subprocess.run(["qemu-img", "info", "--output=json", path], check=True,
+                                       stdout=subprocess.PIPE).stdout)["snapshots"]
+    good(path)
+    return said, [(one["id"], one["name"]) for one in listed]
+
+
+def test_internal_snapshots():
+    with temporary_folder() as folder:
+        mine, yours = both(folder)
+        with mine, yours:
+            ours, theirs = internal_snapshots(mine), internal_snapshots(yours)
+            alike(ours, theirs, "internal snapshots")
+            check(ours[1] == [("2", "two"), ("3", "four")], f"snapshots: {ours}")
+
+
 def test_nodes_alike():
     """query-named-block-nodes and query-block of the same images."""
     with temporary_folder() as folder:
@@ -317,4 +357,5 @@ def test_grouped():
         same(m.disk, m.end(), folder, "the disk")
 
 
-main(test_create, test_amend, test_amend_keys, test_nodes_alike, test_write_blocking, test_grouped)
+main(test_create, test_amend, test_amend_keys, test_internal_snapshots, test_nodes_alike, test_write_blocking,
+     test_grouped)

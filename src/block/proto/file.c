@@ -519,7 +519,8 @@ static const struct block_option file_options[] = {
 #define FILE_OPERATIONS                                                                            \
 	.kind = BLOCK_PROTOCOL, .node_size = sizeof(struct file_node), .open = file_open,          \
 	.close = file_close, .submit = file_submit, .plug = file_plug, .unplug = file_unplug,      \
-	.status = file_status, .resize = file_resize, .set_readonly = file_set_readonly, .create_bare = true, .create = file_create,  \
+	.status = file_status, .resize = file_resize, .set_readonly = file_set_readonly,           \
+	.create_bare = true, .create = file_create,                                                \
 	.create_options = file_options
 
 const struct block_driver block_file_driver = {.name = "file", .prefix = "file", FILE_OPERATIONS};

@@ -184,8 +184,8 @@ def test_interrupted():
         run(ours(), "create", "-q", "-f", "raw", there, "64M")
         for number, data, words in ((signal.SIGINT, target, ["-O", "vdi", "big", target]),
                                     (signal.SIGTERM, target, ["-O", "vdi", "big", "file:" + target]),
-                                    (signal.SIGHUP, extent, ["-O", "vmdk", "-o",
-                                                             "subformat=twoGbMaxExtentFlat", "big", "t.vmdk"]),
+                                    (signal.SIGHUP, extent, ["-O", "vmdk", "-o", "subformat="
+                                                             "twoGbMaxExtentFlat", "big", "t.vmdk"]),
                                     (signal.SIGINT, there, ["-n", "-O", "raw", "big", there])):
             process = subprocess.Popen([ours(), "convert", "-r", "4M", "-f", "raw", *words], cwd=folder)
             deadline = time.monotonic() + 20

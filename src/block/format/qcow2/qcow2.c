@@ -237,7 +237,8 @@ static bool open_tables(struct qcow2_node *q, json_t *dict, GError **error)
 {
 	struct block_node *node = &q->node;
 	if (!take_options(q, dict, error) || !open_data_file(q, dict, error) ||
-	    !qcow2_crypt_open(q, dict, error) || !load_l1(q, error) || !qcow2_reftable_load(q, error) || !qcow2_snapshots_load(q, error))
+	    !qcow2_crypt_open(q, dict, error) || !load_l1(q, error) ||
+	    !qcow2_reftable_load(q, error) || !qcow2_snapshots_load(q, error))
 		return false;
 	node->size = q->header.size;
 	node->limits = (struct block_limits){
