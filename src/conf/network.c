@@ -191,7 +191,8 @@ static bool check_parts(const struct conf_network *network, GError **error)
 {
 	return (conf_network_owns_bridge(network) ? check_own(network, error)
 						  : check_foreign(network, error)) &&
-	       check_vlans(network, error) && check_portgroups(network, error) && conf_port_forwards_check(network, error);
+	       check_vlans(network, error) && check_portgroups(network, error) &&
+	       conf_port_forwards_check(network, error);
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */
@@ -251,7 +252,8 @@ static bool read_bridge(struct conf_network *network, const xmlNode *root, GErro
 		return conf_element_error(error, BERTH_ERR_INVALID, node,
 					  "'%s' is no name for a bridge: " CONF_DEVICE_NAME_RULE,
 					  network->bridge);
-	if (!read_mac_table(network, node, error) || (node && !conf_number(node, "delay", 0, 30, &delay, error)) ||
+	if (!read_mac_table(network, node, error) ||
+	    (node && !conf_number(node, "delay", 0, 30, &delay, error)) ||
 	    (mtu && !conf_number(mtu, "size", 68, 65535, &size, error)))
 		return false;
 	network->delay_s = delay;
@@ -425,14 +427,14 @@ void conf_network_free(struct conf_network *network)
 	if (!network)
 		return;
 	GPtrArray *const lists[] = {
-		network->forward_interfaces, network->forward_pci, network->forwarders, network->txts, network->srvs,
-		network->dns_hosts, network->ips, network->routes, network->portgroups,
+		network->forward_interfaces, network->forward_pci, network->forwarders, network->txts,
+		network->srvs, network->dns_hosts, network->ips, network->routes, network->portgroups,
 		network->dnsmasq_options};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		g_ptr_array_unref(lists[i]);
 	g_array_unref(network->port_forwards);
-	char *const texts[] = {network->name, network->forward_dev, network->forward_pf, network->bridge, network->mac,
-			       network->domain};
+	char *const texts[] = {network->name, network->forward_dev, network->forward_pf, network->bridge,
+			       network->mac, network->domain};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	if (network->metadata)

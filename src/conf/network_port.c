@@ -100,7 +100,8 @@ struct conf_network_port *conf_network_port_read(const xmlNode *root, GError **e
 	static const struct conf_grammar grammar = {.rows = rows, .row_count = G_N_ELEMENTS(rows)};
 	struct conf_network_port *port = g_new0(struct conf_network_port, 1);
 	if (!xml_is(root, "networkport"))
-		error_set(error, BERTH_ERR_INVALID, "expecting root element of 'networkport', not '%s'", root->name);
+		error_set(error, BERTH_ERR_INVALID, "expecting root element of 'networkport', not '%s'",
+			  root->name);
 	else if (conf_grammar_check(&grammar, root, error) && read_port(port, root, error))
 		return port;
 	conf_network_port_free(port);

@@ -77,8 +77,8 @@ static bool find_plug(const struct domain *dom, const struct conf_domain_nic *ni
 	char lower[IFNAMSIZ];
 	*port = NULL;
 	*plug = own;
-	*own = (struct network_plug){.kind = NETWORK_PLUG_BRIDGE, .link = nic->source, .isolated = nic->isolated,
-				     .vlan = nic->vlan, .virtualport = nic->virtualport,
+	*own = (struct network_plug){.kind = NETWORK_PLUG_BRIDGE, .link = nic->source,
+				     .isolated = nic->isolated, .vlan = nic->vlan, .virtualport = nic->virtualport,
 				     .bandwidth = nic->bandwidth};
 	if (strcmp(nic->type, "direct") == 0) {
 		own->kind = NETWORK_PLUG_DIRECT;
@@ -193,8 +193,9 @@ static bool update_plug(const struct domain *dom, const struct conf_domain_nic *
 static char *place_of(const struct network_plug *plug)
 {
 	const struct conf_virtualport *port = &plug->virtualport;
-	return g_strdup_printf("%d %s %s %s", conf_virtualport_is_ovs(port), plug->link,
-			       port->interfaceid ? port->interfaceid : "", port->profileid ? port->profileid : "");
+	const char *id = port->interfaceid ? port->interfaceid : "";
+	const char *profile = port->profileid ? port->profileid : "";
+	return g_strdup_printf("%d %s %s %s", conf_virtualport_is_ovs(port), plug->link, id, profile);
 }
 
 /* The card's port is as `nic` says, or, if that fails, as it can be: that is what a log is for. */
@@ -215,7 +216,8 @@ static bool same_settings(const struct conf_domain_nic *a, const struct conf_dom
 {
 	const struct conf_virtualport *x = &a->virtualport, *y = &b->virtualport;
 	return memcmp(&a->bandwidth, &b->bandwidth, sizeof(a->bandwidth)) == 0 &&
-	       !a->filter == !b->filter && conf_vlan_equal(&a->vlan, &b->vlan) && g_strcmp0(a->portgroup, b->portgroup) == 0 &&
+	       !a->filter == !b->filter && conf_vlan_equal(&a->vlan, &b->vlan) &&
+	       g_strcmp0(a->portgroup, b->portgroup) == 0 &&
 	       x->present == y->present && g_strcmp0(x->type, y->type) == 0 &&
 	       g_strcmp0(x->profileid, y->profileid) == 0 && g_strcmp0(x->interfaceid, y->interfaceid) == 0;
 }
@@ -368,8 +370,8 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, GArray *fds
 	if ((limited && !set_limits(dom, nic, name, plug, error)) || !open_queues(nic, name, fds, error) ||
 	    !open_vhost(dom, nic, fds, error))
 		return false;
-	conf_domain_nic_plugged(nic, name, port && !direct ? port->plug.link : NULL, port ? port->uuid_text : NULL,
-				port ? port->plug.mtu : 0);
+	conf_domain_nic_plugged(nic, name, port && !direct ? port->plug.link : NULL,
+				port ? port->uuid_text : NULL, port ? port->plug.mtu : 0);
 	return true;
 }
 

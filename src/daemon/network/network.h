@@ -83,7 +83,8 @@ void network_fail(struct rpc_call *call, GError *error);
 enum network_plug_kind { NETWORK_PLUG_BRIDGE, NETWORK_PLUG_DIRECT, NETWORK_PLUG_HOSTDEV };
 struct network_plug {
 	enum network_plug_kind kind;
-	char *link;         /* the bridge; DIRECT: the host's interface under the macvtap; HOSTDEV: "0000:03:10.1" */
+	/* The bridge; DIRECT: the host's interface under the macvtap; HOSTDEV: "0000:03:10.1". */
+	char *link;
 	bool managed, vfio; /* of HOSTDEV */
 	bool own;           /* the bridge is the network's own */
 	const char *mode;   /* DIRECT: bridge, private, vepa, passthrough */

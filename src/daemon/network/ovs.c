@@ -117,8 +117,8 @@ bool ovs_is_plugged(const char *socket, const char *bridge, const char *device)
 		socket, json_pack("[o]", ovsdb_select("Port", by_name(device), "name")), NULL);
 	json_t *uuid = json_object_get(json_array_get(rows_of(found, 0), 0), "_uuid");
 	json_t *where = json_pack("[[s, s, s], [s, s, O]]", "name", "==", bridge, "ports", "includes", uuid);
-	json_t *bridges = where ? ovsdb_transact(socket, json_pack("[o]", ovsdb_select("Bridge", where, "name")),
-						 NULL) : NULL;
+	json_t *operations = where ? json_pack("[o]", ovsdb_select("Bridge", where, "name")) : NULL;
+	json_t *bridges = operations ? ovsdb_transact(socket, operations, NULL) : NULL;
 	bool plugged = json_array_size(rows_of(bridges, 0)) > 0;
 	json_decref(found);
 	json_decref(bridges);

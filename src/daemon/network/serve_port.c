@@ -234,7 +234,8 @@ static bool read_limits(const struct remote_network_port_set_parameters_args *ar
 			i++;
 		if (i == CONF_BANDWIDTH_FIELDS || param->type != XDR_PARAM_UINT)
 			return virt_error(error, VIRT_FROM_NONE, VIRT_INVALID_ARG,
-					  "parameter '%s' of a port is not supported, or no number", param->name);
+					  "parameter '%s' of a port is not supported, or no number",
+					  param->name);
 		*value_of(bandwidth, i) = param->u;
 	}
 	struct conf_rate *const sides[] = {&bandwidth->inbound, &bandwidth->outbound};

@@ -66,7 +66,8 @@ def outcomes(uri):
     conn, result = libvirt.open(uri), []
     for name, mode, more, body, after in HOSTDEV:
         try:
-            net = conn.networkDefineXML(NETWORK.format(name=name, mode=mode, more=more, body=body, after=after))
+            net = conn.networkDefineXML(NETWORK.format(name=name, mode=mode, more=more, body=body,
+                                                       after=after))
             text = net.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
             result.append(re.sub("<uuid>.*?</uuid>", "", text))
         except libvirt.libvirtError as error:
@@ -80,13 +81,14 @@ def take(daemon, network, number):
     """A port by the API: the device that it gets, or the error."""
     path = os.path.join(daemon.top, "port.xml")
     with open(path, "w") as file:
-        file.write(f"""<networkport><uuid>4c5fee07-738d-4c89-bf78-9d32e4d3260{number}</uuid><owner><name>me</name>
-<uuid>190f03e2-cc32-4aad-b5f6-7e351c69b6e5</uuid></owner><mac address='52:54:00:00:00:0{number}'/></networkport>""")
+        file.write(f"""<networkport><uuid>4c5fee07-738d-4c89-bf78-9d32e4d3260{number}</uuid>
+<owner><name>me</name><uuid>190f03e2-cc32-4aad-b5f6-7e351c69b6e5</uuid></owner>
+<mac address='52:54:00:00:00:0{number}'/></networkport>""")
     result = daemon.virsh("net-port-create", network, path, check=False)
     if result.returncode:
         return result.stdout
-    return re.search("<plug.*", daemon.said("net-port-dumpxml", network, "--port",
-                                            f"4c5fee07-738d-4c89-bf78-9d32e4d3260{number}"), re.DOTALL).group()
+    text = daemon.said("net-port-dumpxml", network, "--port", f"4c5fee07-738d-4c89-bf78-9d32e4d3260{number}")
+    return re.search("<plug.*", text, re.DOTALL).group()
 
 
 def check_ports(daemon):
@@ -96,7 +98,8 @@ def check_ports(daemon):
         text = take(daemon, "pf", number)
         assert "type='hostdev-pci' managed='yes'" in text and address(function, "") in text, text
     assert "none are available" in take(daemon, "pf", 8)
-    assert "<driver name='vfio'/>" in take(daemon, "list", 5) and address(FUNCTIONS[2], "") in take(daemon, "list", 6)
+    assert "<driver name='vfio'/>" in take(daemon, "list", 5)
+    assert address(FUNCTIONS[2], "") in take(daemon, "list", 6)
     assert "dev='vf0' mode='passthrough'" in take(daemon, "tap", 3) and "dev='vf2'" in take(daemon, "tap", 4)
     daemon.stop(signal.SIGKILL)
     daemon.start()

@@ -92,7 +92,8 @@ def check_refusals(daemon):
     for network, limits, words in (
             ("lim", "<inbound floor='9000'/>", "would overcommit 'peak' on network 'lim'"),
             ("free", "<inbound floor='1'/>", "network 'free' has no inbound QoS set")):
-        put(daemon, DOMAIN.format(name="no", cards=CARD.format(number="07", network=network, limits=limits)), "define")
+        card = CARD.format(number="07", network=network, limits=limits)
+        put(daemon, DOMAIN.format(name="no", cards=card), "define")
         result = daemon.virsh("start", "no", "--paused", check=False)
         assert result.returncode and words in result.stdout, result.stdout
         daemon.virsh("undefine", "no")
@@ -103,8 +104,8 @@ def check_refusals(daemon):
 
 
 def sent(device, number):
-    found = re.search(rf"class htb 1:{number} .*?Sent (\d+) bytes", run("tc", "-s", "class", "show", "dev", device),
-                      re.DOTALL)
+    found = re.search(rf"class htb 1:{number} .*?Sent (\d+) bytes",
+                      run("tc", "-s", "class", "show", "dev", device), re.DOTALL)
     return int(found.group(1))
 
 

@@ -56,7 +56,7 @@ def put(daemon, xml, *command, check=True):
 
 
 def settle(text):
-    """Without what each daemon makes up, and the device's name, which libvirtd notes of some interfaces only."""
+    """Without what each daemon makes up, and the device's name, which libvirtd notes of some only."""
     text = re.sub(r'\["ifname", "vnet\d"\],? ?', "", text)
     return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
                   lambda found: ID if found.group() == ID else "ID", text)
@@ -115,19 +115,23 @@ def tag_of(switch, number):
     return switch.row("Port", device, "tag")["tag"], device
 
 
+def policing(switch, device):
+    return switch.row("Interface", device, "ingress_policing_rate")["ingress_policing_rate"]
+
+
 def check_changes(daemon, switch):
     """A running card's tags, portgroup and limits; what cannot change is refused, and nothing has changed."""
     put(daemon, card(4, "six", "<vlan><tag id='77'/></vlan>"), "update-device", "vm", "--live")
     assert tag_of(switch, 4)[0] == 77
     put(daemon, card(4, "five"), "update-device", "vm", "--live")
     tag, device = tag_of(switch, 4)
-    assert tag == 5 and switch.row("Interface", device, "ingress_policing_rate") == {"ingress_policing_rate": 4000}
+    assert tag == 5 and policing(switch, device) == 4000
     result = put(daemon, card(4, "five", "<virtualport><parameters profileid='tin'/></virtualport>"),
                  "update-device", "vm", "--live", check=False)
     assert result.returncode and "two values of profileid" in result.stdout, result.stdout
     assert tag_of(switch, 4)[0] == 5
     put(daemon, card(4, "six"), "update-device", "vm", "--live")
-    assert switch.row("Interface", device, "ingress_policing_rate") == {"ingress_policing_rate": 0}
+    assert policing(switch, device) == 0
     daemon.virsh("domiftune", "vm", device, "--inbound", "100", "--live")
     assert switch.row("Port", device, "qos")["qos"][0] == "uuid"
     daemon.virsh("domiftune", "vm", device, "--inbound", "0", "--live")
@@ -184,7 +188,7 @@ class Trunk:
         self.socket.settimeout(60)
 
     def next(self, mac):
-        """The next frame from that address, and its tag, which the kernel puts aside (struct tpacket_auxdata)."""
+        """The next frame from that address, and its tag, which the kernel puts aside (tpacket_auxdata)."""
         while True:
             frame, extra, _, _ = self.socket.recvmsg(65536, 256)
             if frame[6:12] == ether.mac(mac):
@@ -198,11 +202,12 @@ def check_frames(daemon, kernel, initrd):
     boot = f"""<kernel>{kernel}</kernel><initrd>{initrd}</initrd><cmdline>console=ttyS0 quiet panic=-1
 berth.modules=virtio_pci,virtio_net,af_packet berth.run=while,true;do,setsid,cttyhack,sh;done</cmdline>"""
     daemon.virsh("undefine", "vm")
-    put(daemon, DOMAIN.format(memory=163840, boot=boot.replace("\n", " "), cards=card(1, "five") + card(2, "six")),
-        "define")
+    cards = card(1, "five") + card(2, "six")
+    put(daemon, DOMAIN.format(memory=163840, boot=boot.replace("\n", " "), cards=cards), "define")
     daemon.virsh("start", "vm")
     trunk = Trunk("trunk1")
-    with testlib.Guest(["script", "-qfec", f"virsh -c '{daemon.uri()}' console vm --force", "/dev/null"]) as guest:
+    console = f"virsh -c '{daemon.uri()}' console vm --force"
+    with testlib.Guest(["script", "-qfec", console, "/dev/null"]) as guest:
         guest.expect("guest# ", 300)
         guest.send("stty -echo\n")
         guest.run("ip link set eth0 up; ip link set eth1 up; ip address add 10.5.0.2/24 dev eth0; "
