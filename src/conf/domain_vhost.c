@@ -64,7 +64,8 @@ static bool read_vhostuser(struct conf_domain_nic *nic, const xmlNode *node, GEr
 	for (unsigned i = 0; i < G_N_ELEMENTS(none); i++) {
 		if (xml_child(node, none[i]))
 			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-						 "Berth does not support <%s> with type='vhostuser'", none[i]);
+						 "Berth does not support <%s> with type='vhostuser'",
+						 none[i]);
 	}
 	nic->socket = source ? xml_attribute(source, "path") : NULL;
 	if (!nic->socket || !g_path_is_absolute(nic->socket))

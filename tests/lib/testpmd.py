@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""DPDK's testpmd as a switch in user space: a vhost-user server that passes packets on to a tap of the host."""
+"""DPDK's testpmd: a vhost-user server that passes packets on to a tap of the host."""
 import os
 import subprocess
 import time

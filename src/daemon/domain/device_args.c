@@ -101,8 +101,8 @@ json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_dis
 
 json_t *nic_socket(const struct conf_domain_nic *nic)
 {
-	json_t *data = json_pack("{s:{s:s, s:{s:s}}, s:b}", "addr", "type", "unix", "data", "path", nic->socket,
-				 "server", (int)nic->socket_listens);
+	json_t *data = json_pack("{s:{s:s, s:{s:s}}, s:b}", "addr", "type", "unix", "data", "path",
+				 nic->socket, "server", (int)nic->socket_listens);
 	json_t *whole = json_pack("{s:{s:s, s:o}}", "backend", "type", "socket", "data", data);
 	if (nic->socket_listens)
 		json_object_set_new(data, "wait", json_false());

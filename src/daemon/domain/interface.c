@@ -288,7 +288,8 @@ static struct tap_request tap_of(const struct domain *dom, const struct conf_dom
 }
 
 /* Sockets and programs of others: no device of the host's is made. */
-static bool open_user_space(const struct domain *dom, struct conf_domain_nic *nic, GArray *fds, GError **error)
+static bool open_user_space(const struct domain *dom, struct conf_domain_nic *nic, GArray *fds,
+			    GError **error)
 {
 	if (nic->socket && !dom->live->memory_shared)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
