@@ -34,7 +34,8 @@ static bool apply_net(struct options *o, const char *value, GError **error)
 const struct option options_network[] = {
 	{"nic", "TYPE[,model=DRIVER][,mac=ADDRESS][,PROPERTY=VALUE...] | none",
 	 "A network card with its connection to the host: user (default, needs no rights; "
-	 "hostfwd=tcp:127.0.0.1:2222-:22 forwards a port), tap, bridge; none for no network.",
+	 "hostfwd=tcp:127.0.0.1:2222-:22 forwards a port), tap, bridge, stream, vhost-user; none for "
+	 "no network.",
 	 apply_nic},
 	{"netdev", "TYPE,id=ID[,PROPERTY=VALUE...]",
 	 "A connection to the host for -device virtio-net-pci,netdev=ID; -netdev help lists "

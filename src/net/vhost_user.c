@@ -21,7 +21,7 @@
 #include <string.h>
 
 #define ANSWER_MS  5000
-#define CONNECT_MS 30000 /* for the first server, before the guest starts */
+#define CONNECT_MS 15000 /* for the first server; below what a QMP client waits for an answer */
 #define QUEUES_MAX 64
 #define REGIONS_MAX 8    /* without the protocol feature for more */
 
