@@ -19,6 +19,7 @@ import guest as testlib  # noqa: E402
 COVERS = """
 DOMAIN_CORE_DUMP DOMAIN_CORE_DUMP_WITH_FORMAT DOMAIN_GET_JOB_INFO DOMAIN_GET_JOB_STATS
 DOMAIN_SEND_KEY DOMAIN_INJECT_NMI DOMAIN_PM_WAKEUP
+DOMAIN_MEMORY_PEEK DOMAIN_BLOCK_PEEK
 """
 
 XML = """<domain type='qemu'>
@@ -29,7 +30,9 @@ XML = """<domain type='qemu'>
     <cmdline>console=ttyS0 quiet panic=-1 no_console_suspend berth.modules=virtio_pci,virtio_blk,button</cmdline></os>
   <features><acpi/><apic/></features>
   <on_crash>destroy</on_crash>
-  <devices><memballoon model='none'/><serial type='pty'/><console type='pty'/></devices>
+  <devices><disk type='file'><driver name='qemu' type='raw'/><source file='{disk}'/>
+    <target dev='vda' bus='virtio'/></disk>
+    <memballoon model='none'/><serial type='pty'/><console type='pty'/></devices>
 </domain>"""
 
 
@@ -180,6 +183,26 @@ def check_sleep(daemon, guest, events):
                 "pmsuspend", *woken)
 
 
+def fails(words, call, *arguments):
+    try:
+        call(*arguments)
+    except libvirt.libvirtError as error:
+        assert words in str(error), error
+        return
+    raise AssertionError(f"it did not fail with {words}")
+
+
+def check_peeks(dom):
+    """The ACPI tables' anchor is where a guest without firmware looks for it."""
+    assert dom.memoryPeek(0xf0000, 8, libvirt.VIR_MEMORY_PHYSICAL) == b"RSD PTR "
+    assert len(dom.memoryPeek(0x100000, 1 << 20, libvirt.VIR_MEMORY_PHYSICAL)) == 1 << 20
+    fails("nothing is mapped there", dom.memoryPeek, 0, 8, libvirt.VIR_MEMORY_VIRTUAL)
+    fails("there is no memory at", dom.memoryPeek, 1 << 45, 8, libvirt.VIR_MEMORY_PHYSICAL)
+    assert dom.blockPeek("vda", 5, 4, 0) == b"here"
+    fails("it ends after 96", dom.blockPeek, "vda", 4000, 4096, 0)
+    fails("invalid disk or path 'vdb'", dom.blockPeek, "vdb", 0, 1, 0)
+
+
 def check_killed(daemon, guest, path):
     """A daemon stops the guest for a dump and is killed: with the next one the guest goes on."""
     os.mkfifo(path)
@@ -206,9 +229,11 @@ def check_crash(daemon, events):
 def main():
     kernel, initrd = testlib.kernel("generic")
     with Daemon() as daemon:
-        path = os.path.join(daemon.top, "live.xml")
+        path, disk = os.path.join(daemon.top, "live.xml"), os.path.join(daemon.top, "disk.raw")
+        with open(disk, "wb") as file:
+            file.write(b"look here".ljust(4096))
         with open(path, "w") as file:
-            file.write(XML.format(kernel=kernel, initrd=initrd))
+            file.write(XML.format(kernel=kernel, initrd=initrd, disk=disk))
         daemon.virsh("define", path)
         daemon.virsh("start", "live")
         event_loop.begin()
@@ -219,6 +244,7 @@ def main():
             guest.run("true", 60)
             check_dump(daemon, guest, events)
             check_sleep(daemon, guest, events)
+            check_peeks(events.conn.lookupByName("live"))
             check_keys(daemon, guest, events.conn.lookupByName("live"))
         events.conn.close()
         check_killed(daemon, guest, os.path.join(daemon.top, "unread"))
