@@ -208,10 +208,33 @@ void memory_resized(struct domain *dom, const char *alias, uint64_t bytes)
 {
 	for (unsigned i = 0; dom->live && i < dom->live->memories->len; i++) {
 		struct conf_domain_memory *memory = dom->live->memories->pdata[i];
-		if (!memory->virtio || g_strcmp0(memory->dev.alias, alias) != 0)
+		uint64_t kib = MIN(bytes / 1024, memory->size_kib);
+		if (!memory->virtio || g_strcmp0(memory->dev.alias, alias) != 0 || memory->current_kib == kib)
 			continue;
-		conf_domain_set_plugged(memory, MIN(bytes / 1024, memory->size_kib));
+		conf_domain_set_plugged(memory, kib);
 		vmm_save_live(dom);
 		notify_memory_size(dom, alias, memory->current_kib);
 	}
+}
+
+static void on_devices(void *opaque, json_t *result, const GError *error)
+{
+	struct domain *dom = opaque;
+	size_t index;
+	json_t *device;
+	json_array_foreach(error ? NULL : result, index, device) {
+		const json_t *data = json_object_get(device, "data");
+		json_int_t size = json_integer_value(json_object_get(data, "size"));
+		memory_resized(dom, json_string_value(json_object_get(data, "id")), MAX(size, 0));
+	}
+	domain_unpin(dom);
+}
+
+void memory_recall(struct domain *dom)
+{
+	bool resizes = false;
+	for (unsigned i = 0; i < dom->live->memories->len; i++)
+		resizes |= ((const struct conf_domain_memory *)dom->live->memories->pdata[i])->virtio;
+	if (resizes)
+		vmm_execute(dom, "query-memory-devices", NULL, on_devices, domain_pin(dom));
 }

@@ -26,3 +26,5 @@ uint64_t memory_module_kib(const struct conf_domain_memory *memory);
 void memory_changed(struct domain *dom, uint64_t module_kib, bool added);
 /* The VMM says how much of a virtio-mem device the guest has plugged in. Not trusted. */
 void memory_resized(struct domain *dom, const char *alias, uint64_t bytes);
+/* Ask a VMM that a former daemon started for what nobody heard meanwhile. */
+void memory_recall(struct domain *dom);

@@ -17,6 +17,7 @@
 #include "daemon/domain/dump.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/memory.h"
 #include "daemon/domain/moment.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/user.h"
@@ -572,6 +573,7 @@ bool vmm_attach(struct domain *dom)
 		vcpus_settle(dom);
 		disk_now_refresh_all(dom);
 		backup_recall(dom);
+		memory_recall(dom);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */
 		give_up(vmm);

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A Debian kernel that stock virsh starts, talks to and changes while it runs."""
+import glob
 import os
 import re
 import signal
 import sys
+import time
 
 import event_loop
 import libvirt
@@ -394,6 +396,16 @@ def main():
         daemon.start()
         assert daemon.said("vcpucount", "live", "--live", "--current") == "3"
         assert daemon.said("vcpuinfo", "live").count("State:          running") == 3
+        # Or what the guest made of its memory while there was none.
+        daemon.virsh("attach-device", "live", os.path.join(daemon.top, "grows.xml"), "--live")
+        daemon.stop(signal.SIGKILL)
+        qmp = testlib.Qmp(glob.glob(f"{daemon.top}/state/run/**/qmp.sock", recursive=True)[0], 60)
+        while qmp.call("query-memory-devices")[0]["data"]["size"] != 128 << 20:
+            time.sleep(0.1)
+        qmp.close()
+        daemon.start()
+        daemon.wait(lambda: "<current unit='KiB'>131072</current>" in daemon.said("dumpxml", "live"),
+                    "the daemon hears of it")
         check_console_again(daemon)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"
