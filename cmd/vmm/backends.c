@@ -273,6 +273,10 @@ bool backends_add_object(struct backends *b, const struct conf_item *item, GErro
 		g_ptr_array_add(names, (void *)object_help[i]);
 	g_ptr_array_add(names, NULL);
 	const char *const *types = (const char *const *)names->pdata;
+	if (strcmp(item->type, "iothread") == 0)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "-object iothread: one thread serves all disks, and vCPUs that lend it a hand: "
+				 "leave it out, and iothread= of the devices");
 	if (!g_strv_contains(types, item->type)) {
 		const char *near = nearest_name(item->type, types);
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,

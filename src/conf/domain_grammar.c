@@ -205,6 +205,8 @@ static const struct conf_advice advice[] = {
 	{"domain/devices/tpm", "use virt-install --tpm none"},
 	{"domain/devices/redirdev", "there is no USB yet; use virt-install --redirdev none"},
 	{"domain/devices/watchdog", "leave out virt-install --watchdog"},
+	{"domain/iothreads", "one thread of the VMM serves all disks; leave it out"},
+	{"domain/iothreadids", "one thread of the VMM serves all disks; leave it out"},
 	{"domain/features/hyperv", "Windows runs without it; use virt-install "
 				   "--xml xpath.delete=./features/hyperv "
 				   "--xml \"xpath.delete=./clock/timer[@name='hypervclock']\""},

@@ -204,6 +204,7 @@ static void test_refusals(void)
 		const char *extra, *devices, *words;
 	} cases[] = {
 		{"<pm><suspend-to-mem enabled='on'/></pm>", "", "must be 'yes' or 'no'"},
+		{"<iothreads>2</iothreads>", "", "one thread of the VMM serves all disks"},
 		{"<cputune><cachetune/></cputune>", "", "does not support <cachetune> in <cputune>"},
 		{"<cputune><vcpupin vcpu='1' cpuset='0'/></cputune>", "", "from 0 to 0"},
 		{"<cputune><vcpupin vcpu='0' cpuset='3-1'/></cputune>", "", "'3-1' is no list of CPUs"},
