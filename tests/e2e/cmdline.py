@@ -131,7 +131,7 @@ def test_resources():
     refuse("berth-vmm", *VMM, "-m", "4000T", says=["memory"])
     refuse("berth-vmm", *VMM, "-m", "lots", says=["lots", "512M"])
     refuse("berth-vmm", *VMM, "-smp", "300", says=["q35"])
-    refuse("berth-vmm", *VMM, "-m", "512,slots=2,maxmem=1G", says=["hotplug"])
+    refuse("berth-vmm", *VMM, "-m", "512,slots=2", says=["slots=", "maxmem="])
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
