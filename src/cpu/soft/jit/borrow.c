@@ -39,6 +39,15 @@ static bool leads_to_start(const struct jit_emit *e, const struct soft_insn *i)
 	       i->offset + i->x.length + (int64_t)i->x.imm == e->insns[0].offset;
 }
 
+bool jit_loops(const struct jit_emit *e)
+{
+	for (unsigned n = 0; n < e->unit->count; n++) {
+		if (leads_to_start(e, &e->insns[n]))
+			return true;
+	}
+	return false;
+}
+
 void jit_borrow_find(struct jit_emit *e)
 {
 	struct jit_borrow *b = &e->borrow;

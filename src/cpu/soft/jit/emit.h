@@ -127,6 +127,8 @@ struct jit_frame {
 	unsigned known; /* up to this instruction `delta` is right */
 	unsigned accesses;
 	int32_t lo, hi;
+	/* S1 is the addend, now and in front of the present instruction: encode.c watches S1. */
+	bool at_hand, was_at_hand;
 	int32_t delta[JIT_INSNS_MAX];
 };
 
@@ -251,6 +253,8 @@ void jit_byte(struct jit_emit *e, uint8_t b);
 void jit_bytes(struct jit_emit *e, const void *bytes, unsigned n);
 void jit_u32(struct jit_emit *e, uint32_t v);
 void jit_u64(struct jit_emit *e, uint64_t v);
+/* The end of an instruction. */
+void jit_immediate(struct jit_emit *e, const void *bytes, unsigned n);
 
 /* A memory operand of host code; index JIT_NONE for none. */
 struct jit_at {
@@ -414,6 +418,8 @@ void jit_borrow_find(struct jit_emit *e);
 /* The code that borrows, and that gives back. Leaves flags and scratch registers alone. */
 void jit_borrow(struct jit_emit *e);
 void jit_give_back(struct jit_emit *e);
+/* Is there such a jump? */
+bool jit_loops(const struct jit_emit *e);
 /* The jump by `cc`, if it leads to the unit's beginning and can stay inside; else nothing, and false. */
 bool jit_loop_back(struct jit_emit *e, unsigned cc);
 

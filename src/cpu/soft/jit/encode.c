@@ -2,7 +2,14 @@
 /* Host instructions as bytes. */
 #include "cpu/soft/jit/emit.h"
 
-void jit_bytes(struct jit_emit *e, const void *bytes, unsigned n)
+/* The register is an operand, and may be changed: S1 is not the frame's addend from here on. */
+static inline void uses(struct jit_emit *e, unsigned reg)
+{
+	if (reg == JIT_S1)
+		e->frame.at_hand = false;
+}
+
+void jit_immediate(struct jit_emit *e, const void *bytes, unsigned n)
 {
 	if ((size_t)(e->end - e->p) < n) {
 		e->failed = true;
@@ -12,8 +19,16 @@ void jit_bytes(struct jit_emit *e, const void *bytes, unsigned n)
 	e->p += n;
 }
 
+/* Of any meaning: as uses(). */
+void jit_bytes(struct jit_emit *e, const void *bytes, unsigned n)
+{
+	uses(e, JIT_S1);
+	jit_immediate(e, bytes, n);
+}
+
 void jit_byte(struct jit_emit *e, uint8_t b)
 {
+	uses(e, JIT_S1);
 	if (e->p == e->end)
 		e->failed = true;
 	else
@@ -81,6 +96,8 @@ static bool needs_rex(uint32_t op, unsigned reg)
 
 void jit_op_rr(struct jit_emit *e, uint32_t op, unsigned reg, unsigned rm)
 {
+	uses(e, reg);
+	uses(e, rm);
 	uint8_t *p = prefixes(begin(e), op, (reg & 8 ? 4 : 0) | (rm & 8 ? 1 : 0),
 			      needs_rex(op, reg) || needs_rex(op, rm));
 	*p++ = 0xc0 | (reg & 7) << 3 | (rm & 7);
@@ -89,6 +106,7 @@ void jit_op_rr(struct jit_emit *e, uint32_t op, unsigned reg, unsigned rm)
 
 void jit_op_rm(struct jit_emit *e, uint32_t op, unsigned reg, struct jit_at at)
 {
+	uses(e, reg);
 	bool indexed = at.index != JIT_NONE, sib = indexed || (at.base & 7) == 4;
 	uint8_t *p = prefixes(begin(e), op,
 			      (reg & 8 ? 4 : 0) | (indexed && at.index & 8 ? 2 : 0) | (at.base & 8 ? 1 : 0),
@@ -133,6 +151,7 @@ void jit_lea_word(struct jit_emit *e, unsigned to, struct jit_at at)
 
 void jit_const(struct jit_emit *e, unsigned to, uint64_t v)
 {
+	uses(e, to);
 	uint8_t *p = begin(e);
 	if (v == (uint32_t)v) {
 		if (to & 8)
@@ -165,6 +184,7 @@ uint8_t *jit_jump(struct jit_emit *e, unsigned cc)
 {
 	uint8_t *p = begin(e);
 	if (cc == JIT_CALL) {
+		uses(e, JIT_S1);
 		*p++ = 0xe8;
 	} else if (cc == JIT_ALWAYS) {
 		*p++ = 0xe9;

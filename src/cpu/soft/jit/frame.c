@@ -3,7 +3,8 @@
  * Stack frames. Along a unit the stack pointer mostly changes by constants, so that all that is
  * accessed through it lies in a range known beforehand, nearly always in one page that may be written.
  * The unit looks that page up once, at its entry, and keeps the addend in c->jit_frame; the accesses
- * are then a load of the addend and the instruction itself, and leave the flags alone.
+ * are then a load of the addend and the instruction itself, and leave the flags alone. Of several in a
+ * row only the first has to load it (at_hand).
  *
  * If the first jump comes before two such accesses, the lookup is in front of the first one behind it,
  * so that what leaves there does not pay for it.
@@ -194,6 +195,8 @@ void jit_frame_enter(struct jit_emit *e)
 		jit_plain_by(e, fails);
 	jit_load(e, JIT_S1, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
 	jit_store(e, JIT_S1, JIT_FIELD(jit_frame));
+	/* Loops come back to behind this, with anything in S1. */
+	e->frame.at_hand = !jit_loops(e);
 	if (!n)
 		e->loop_framed = e->p;
 }

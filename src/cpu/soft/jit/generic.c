@@ -58,10 +58,8 @@ static void emit_immediate(struct jit_emit *e, const struct jit_op *op, const st
 	unsigned size = jit_size_of(x, op->rm_size);
 	if (op->imm == JIT_IMM_NONE)
 		return;
-	if (op->imm == JIT_IMM_B || size == 1)
-		jit_byte(e, x->imm);
-	else
-		jit_bytes(e, &x->imm, size == 2 ? 2 : 4);
+	bool byte = op->imm == JIT_IMM_B || size == 1;
+	jit_immediate(e, &x->imm, byte ? 1 : size == 2 ? 2 : 4);
 }
 
 /* A register operand: its host register, or `scratch` with the value if that is looked at. */

@@ -208,7 +208,9 @@ uint8_t *jit_tlb_range(struct jit_emit *e, unsigned size, enum soft_access acces
 /* What the unit has looked up. */
 static void use_frame(struct jit_emit *e, int32_t disp, struct jit_mem *m)
 {
-	jit_load(e, JIT_S1, JIT_FIELD(jit_frame));
+	if (!e->frame.at_hand)
+		jit_load(e, JIT_S1, JIT_FIELD(jit_frame));
+	e->frame.at_hand = true;
 	*m = (struct jit_mem){ { JIT_GUEST_RSP, JIT_S1, 0, disp }, JIT_S0 };
 }
 

@@ -49,7 +49,7 @@ static bool emit_push_imm(struct jit_emit *e, const struct x86_insn *x)
 		return false;
 	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
 	jit_op_rm(e, 0xc7 | jit_word_bits(e), 0, m.at);
-	jit_u32(e, x->imm);
+	jit_immediate(e, &x->imm, 4);
 	jit_move_stack(e, -word);
 	return true;
 }

@@ -51,9 +51,11 @@ static void save_carries(struct jit_emit *e, bool of)
 void jit_flags_save(struct jit_emit *e, uint8_t live)
 {
 	enum { LAHF = 0x9f, AH = 4 };
+	bool at_hand = e->frame.at_hand; /* S1 is left alone */
 	e->flags_mem = true;
 	if (!(live & ~(JIT_CF | JIT_OF))) {
 		save_carries(e, live & JIT_OF);
+		e->frame.at_hand = at_hand;
 		return;
 	}
 	jit_mov(e, JIT_S0, X86_RAX);
@@ -62,6 +64,7 @@ void jit_flags_save(struct jit_emit *e, uint8_t live)
 	if (live & JIT_OF)
 		save_overflow(e, X86_RAX);
 	jit_mov(e, X86_RAX, JIT_S0);
+	e->frame.at_hand = at_hand;
 }
 
 void jit_flags_clobber(struct jit_emit *e)

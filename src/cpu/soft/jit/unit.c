@@ -274,6 +274,7 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 	e->live_taken = f->taken[n];
 	e->insn_slow = e->slow_count;
 	e->quiet = false;
+	e->frame.was_at_hand = e->frame.at_hand;
 	const uint8_t *start = e->p;
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
@@ -295,6 +296,7 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 	}
 	verify(e, start, e->p);
 	if (e->slow_count > e->insn_slow) {
+		e->frame.at_hand = false;
 		struct jit_slow *s = &e->slow[e->insn_slow];
 		s->back = e->p;
 		s->ends = jit_ends(i);
@@ -362,6 +364,7 @@ static void emit_unit(struct jit_emit *e)
 		jit_x87_flush(e);
 		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length, e->live_before);
 	}
+	e->frame.at_hand = e->frame.was_at_hand = false;
 	for (unsigned n = 0; n < e->slow_count && !e->failed; n++) {
 		const uint8_t *start = e->p;
 		emit_slow(e, &e->slow[n]);

@@ -13,8 +13,8 @@
  * How many bytes are accessed, and whether for writing, must be what was looked up, too: of instructions
  * whose operands the emitters' table tells; of others (vectors), where they begin.
  *
- * Every guest instruction's code is checked on its own, so nothing is taken over from before. A
- * violation is a bug of an emitter, and ends the process.
+ * Every guest instruction's code is checked on its own, so nothing is taken over from before, but that S1
+ * is the frame's addend, which the end of the code before has been checked for. A violation is a bug of an emitter, and ends the process.
  */
 #include "cpu/soft/jit/emit.h"
 
@@ -237,6 +237,24 @@ static bool follow_group(struct checker *k)
 	return true;
 }
 
+/* The frame's addend is kept: that of the page where all of it may be written to. */
+static bool follow_frame(struct checker *k)
+{
+	const struct x86_insn *x = &k->x;
+	const struct jit_frame *f = &k->e->frame;
+	bool field = is_memory(x) && is_field(x) && x->index == X86_REG_NONE &&
+		     x->disp == (int64_t)offsetof(struct soft_vcpu, jit_frame);
+	bool load = is(k, X86_MAP_1, 0x8b) && x->reg == JIT_S1 && x->op_size == 8;
+	bool store = is(k, X86_MAP_1, 0x89) && x->reg == JIT_S1 && x->op_size == 8;
+	if (!field)
+		return false;
+	if (!load && (!store || k->reg[JIT_S1] != ADDEND || !k->bound.write || k->added.count || k->added.disp ||
+		      k->bound.most + (unsigned)(f->hi - f->lo) != PAGE_SIZE))
+		fail(k, "a frame that was not looked up");
+	k->reg[JIT_S1] = FRAME;
+	return true;
+}
+
 static void check_operand(struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
@@ -331,11 +349,6 @@ static bool follow_address(struct checker *k)
 	if (load && addend && (x->reg == JIT_S0 || x->reg == JIT_S1) && k->reg[JIT_S0] == CHECKED) {
 		k->reg[x->reg] = ADDEND;
 		k->added = (struct sum){ .known = true };
-		return true;
-	}
-	if (load && is_memory(x) && is_field(x) && x->index == X86_REG_NONE && x->reg == JIT_S1 &&
-	    x->disp == (int64_t)offsetof(struct soft_vcpu, jit_frame)) {
-		k->reg[JIT_S1] = FRAME;
 		return true;
 	}
 	/* The start of a bit string, whose word was looked up. */
@@ -453,7 +466,10 @@ static void note_jump(struct checker *k)
 
 static void check_from(struct checker *k, const uint8_t *from)
 {
+	const struct jit_frame *f = &k->e->frame;
 	memset(k->reg, 0, sizeof(k->reg));
+	if (from == k->start && f->was_at_hand)
+		k->reg[JIT_S1] = FRAME;
 	k->spill = ANY;
 	k->latest = k->looked_up = k->added = (struct sum){ 0 };
 	k->compared = false;
@@ -467,14 +483,16 @@ static void check_from(struct checker *k, const uint8_t *from)
 		check_operand(k);
 		check_string(k);
 		note_jump(k);
-		if (!follow_group(k) && !follow_slot(k) && !follow_check(k) && !follow_address(k) && !follow_lea(k) &&
-		    !follow_parts(k))
+		if (!follow_group(k) && !follow_frame(k) && !follow_slot(k) && !follow_check(k) &&
+		    !follow_address(k) && !follow_lea(k) && !follow_parts(k))
 			follow_other(k);
 		/* Only the next instruction's business. */
 		k->compared &= !compared;
 	}
 	if (k->reg[X86_RSI] == HOST || k->reg[X86_RDI] == HOST)
 		fail(k, "a host address that is left in a guest's register");
+	if (f->at_hand && k->reg[JIT_S1] != FRAME)
+		fail(k, "a frame that is not at hand");
 }
 
 static struct checker check(const struct jit_emit *e, const uint8_t *start, const uint8_t *end)
