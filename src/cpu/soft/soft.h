@@ -139,6 +139,11 @@ enum soft_pending {
 
 struct soft_vcpu {
 	struct x86_state s; /* rflags: arithmetic bits live in `flags` while running */
+	/*
+	 * OF as translated code keeps it, 0 or 1: the byte in front of the lower flags, so that LAHF and
+	 * SETO AL give both in one word. Not at the start of a cache line, which that would lie across.
+	 */
+	uint8_t jit_unused[15], jit_overflow;
 	/* CF PF AF ZF SF OF at their EFLAGS positions. s.rflags' copies of them are stale. */
 	uint64_t flags;
 

@@ -315,6 +315,12 @@ unsigned jit_get(struct jit_emit *e, unsigned n, unsigned scratch);
  * EFLAGS.
  */
 void jit_flags_save(struct jit_emit *e, uint8_t live);
+/*
+ * In memory translated code has OF in a byte of its own: to and from where C has it, before C reads c->flags
+ * and after it has written them. Changes EFLAGS; `scratch` has a number below 4 or above 7.
+ */
+void jit_flags_to_c(struct jit_emit *e, unsigned scratch);
+void jit_flags_from_c(struct jit_emit *e, unsigned scratch);
 /* The host's EFLAGS are about to be clobbered: save what is live before this instruction. */
 void jit_flags_clobber(struct jit_emit *e);
 /* Have the flags in the host's EFLAGS if the instruction needs them there. */

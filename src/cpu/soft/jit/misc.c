@@ -110,6 +110,7 @@ static bool emit_pushf(struct jit_emit *e, const struct x86_insn *x)
 	if (x->op_size != word)
 		return false;
 	jit_flags_clobber(e); /* brings them to c->flags */
+	jit_flags_to_c(e, JIT_S0);
 	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
 	jit_load(e, m.free, JIT_FIELD(s.rflags));
 	jit_op_rr(e, 0x81 | JIT_W64, 4, m.free);

@@ -20,33 +20,40 @@ unsigned jit_get(struct jit_emit *e, unsigned n, unsigned scratch)
 	return scratch;
 }
 
-static struct jit_at flags_byte(unsigned n)
+/* The lower flags' byte; in front of it, OF's. */
+#define LOWER_FLAGS JIT_FIELD(flags)
+#define OVERFLOW_FLAG JIT_FIELD(jit_overflow)
+_Static_assert(offsetof(struct soft_vcpu, flags) == offsetof(struct soft_vcpu, jit_overflow) + 1, "one word");
+_Static_assert(offsetof(struct soft_vcpu, flags) % 64, "in one cache line");
+
+enum { SETO = 0x0f90, SETC = 0x0f92, OF_SHIFT = 3 /* in C's upper byte */ };
+
+static struct jit_at upper_flags(void)
 {
-	return jit_field(offsetof(struct soft_vcpu, flags) + n);
+	return jit_field(offsetof(struct soft_vcpu, flags) + 1);
 }
 
-enum { SETO = 0x0f90, SETC = 0x0f92, OF_SHIFT = 3 /* in the upper byte */ };
-
-/* OF into the upper byte, from `scratch`, whose number is below 4 or above 7. Changes EFLAGS. */
-static void save_overflow(struct jit_emit *e, unsigned scratch)
+void jit_flags_to_c(struct jit_emit *e, unsigned scratch)
 {
-	jit_op_rr(e, SETO, 0, scratch);
-	jit_op_rr(e, 0xc0, 4, scratch); /* shl */
+	jit_op_rm(e, 0x0fb6, scratch, OVERFLOW_FLAG);
+	jit_op_rr(e, 0xc1, 4, scratch); /* shl */
 	jit_byte(e, OF_SHIFT);
-	jit_op_rm(e, 0x88, scratch, flags_byte(1));
+	jit_op_rm(e, 0x88, scratch, upper_flags());
 }
 
-/* CF, and perhaps OF, into their bits, others 0: chains of ADC, ADCX and ADOX. */
-static void save_carries(struct jit_emit *e, bool of)
+void jit_flags_from_c(struct jit_emit *e, unsigned scratch)
 {
-	jit_op_rm(e, SETC, 0, flags_byte(0));
-	if (of)
-		save_overflow(e, JIT_S0);
+	jit_op_rm(e, 0x0fb6, scratch, upper_flags());
+	jit_op_rr(e, 0xc1, 5, scratch); /* shr */
+	jit_byte(e, OF_SHIFT);
+	jit_op_rr(e, 0x83, 4, scratch); /* and */
+	jit_byte(e, 1);
+	jit_op_rm(e, 0x88, scratch, OVERFLOW_FLAG);
 }
 
 /*
- * LAHF and SETO: PUSHF is microcode. Bit 1 becomes 1 in c->flags, as it is in EFLAGS; whoever reads it
- * takes the arithmetic flags only.
+ * LAHF and SETO: PUSHF is microcode. Of carries alone (chains of ADC, ADCX and ADOX) SETcc. Bit 1 becomes
+ * 1 in c->flags, as it is in EFLAGS; whoever reads it takes the arithmetic flags only.
  */
 void jit_flags_save(struct jit_emit *e, uint8_t live)
 {
@@ -54,15 +61,19 @@ void jit_flags_save(struct jit_emit *e, uint8_t live)
 	bool at_hand = e->frame.at_hand; /* S1 is left alone */
 	e->flags_mem = true;
 	if (!(live & ~(JIT_CF | JIT_OF))) {
-		save_carries(e, live & JIT_OF);
-		e->frame.at_hand = at_hand;
+		jit_op_rm(e, SETC, 0, LOWER_FLAGS);
+		if (live & JIT_OF)
+			jit_op_rm(e, SETO, 0, OVERFLOW_FLAG);
 		return;
 	}
 	jit_mov(e, JIT_S0, X86_RAX);
 	jit_byte(e, LAHF);
-	jit_op_rm(e, 0x88, AH, flags_byte(0));
-	if (live & JIT_OF)
-		save_overflow(e, X86_RAX);
+	if (live & JIT_OF) {
+		jit_op_rr(e, SETO, 0, X86_RAX);
+		jit_op_rm(e, 0x89 | JIT_OPSIZE, X86_RAX, OVERFLOW_FLAG);
+	} else {
+		jit_op_rm(e, 0x88, AH, LOWER_FLAGS);
+	}
 	jit_mov(e, X86_RAX, JIT_S0);
 	e->frame.at_hand = at_hand;
 }
@@ -77,18 +88,18 @@ void jit_flags_clobber(struct jit_emit *e)
 void jit_flags_restore_code(struct jit_emit *e, uint8_t needed, unsigned scratch)
 {
 	if (needed == JIT_CF) {
-		jit_op_rm(e, 0x0fba, 4, flags_byte(0)); /* bt [flags], 0 */
+		jit_op_rm(e, 0x0fba, 4, LOWER_FLAGS); /* bt [flags], 0 */
 		jit_byte(e, 0);
 		return;
 	}
 	if (needed & JIT_OF) {
-		jit_op_rm(e, 0x0fb6, scratch, flags_byte(1));
-		/* OF is bit 3 here: 8 + 78h overflows a byte, 0 + 78h does not. */
+		jit_op_rm(e, 0x0fb6, scratch, OVERFLOW_FLAG);
+		/* 1 + 7Fh overflows a byte, 0 + 7Fh does not. */
 		jit_op_rr(e, 0x80 | JIT_BYTE_REGS, 0, scratch);
-		jit_byte(e, 0x78);
+		jit_byte(e, 0x7f);
 	}
 	jit_mov(e, scratch, X86_RAX);
-	jit_op_rm(e, 0x8a, 4 /* AH */, flags_byte(0));
+	jit_op_rm(e, 0x8a, 4 /* AH */, LOWER_FLAGS);
 	jit_byte(e, 0x9e); /* sahf */
 	jit_mov(e, X86_RAX, scratch);
 }

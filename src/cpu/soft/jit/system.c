@@ -241,6 +241,7 @@ static void commit_flags(struct jit_emit *e)
 	jit_store(e, JIT_S0, JIT_FIELD(s.rflags));
 	and_reg(e, JIT_S0, X86_FLAGS_ARITH);
 	jit_store(e, JIT_S0, JIT_FIELD(flags));
+	jit_flags_from_c(e, JIT_S0);
 }
 
 static bool emit_syscall(struct jit_emit *e, const struct x86_insn *x)
@@ -261,6 +262,7 @@ static bool emit_syscall(struct jit_emit *e, const struct x86_insn *x)
 	test_reg(e, JIT_S1, X86_FLAG_AC);
 	jit_slow_jump(e, CC_NE);
 	and_reg(e, JIT_S0, ~(uint32_t)X86_FLAGS_ARITH);
+	jit_flags_to_c(e, JIT_S1);
 	jit_op_rm(e, 0x0b | JIT_W64, JIT_S0, JIT_FIELD(flags)); /* or */
 	jit_mov(e, 11, JIT_S0);
 	jit_load(e, X86_RCX, JIT_FIELD(block_rip));

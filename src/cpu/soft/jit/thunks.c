@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The ways into translated code, out of it, and through C and back. Between two pieces of translated
- * code all guest registers are in the host's; before any C runs they are all in c->s.
+ * code all guest registers are in the host's; before any C runs they are all in c->s, and flags in c->flags.
  */
 #include "cpu/soft/jit/emit.h"
 
@@ -9,6 +9,8 @@
 
 static void all_registers(struct jit_emit *e, bool save)
 {
+	if (!save)
+		jit_flags_from_c(e, X86_RAX);
 	for (unsigned n = 0; n < 16; n++) {
 		unsigned host = jit_home_of(n);
 		if (host == JIT_NONE)
@@ -18,6 +20,8 @@ static void all_registers(struct jit_emit *e, bool save)
 		else
 			jit_load(e, host, JIT_GPR(n));
 	}
+	if (save)
+		jit_flags_to_c(e, X86_RAX);
 }
 
 static const uint8_t saved[] = { X86_RBX, X86_RBP, 12, 13, 14, 15 };
