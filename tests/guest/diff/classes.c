@@ -244,6 +244,9 @@ static const struct gen_pattern state[] = {
 #define POINTERS(name_, flow_, ...)                                                                \
 	{ .name = name_, .flow = flow_, .pointers = true,                                          \
 	  .parts = (const char *const[]){ __VA_ARGS__, NULL } }
+#define FRAMES(name_, flow_, ...)                                                                  \
+	{ .name = name_, .flow = flow_, .pointers = true, .frames = true,                          \
+	  .parts = (const char *const[]){ __VA_ARGS__, NULL } }
 #define SEQUENCE(name_, ...) \
 	{ .name = name_, .parts = (const char *const[]){ __VA_ARGS__, NULL } }
 
@@ -269,6 +272,7 @@ const struct diff_class diff_classes[] = {
 	FLOW32("flow32", false, "alu", "compare", "plain-shift", "plain32", "sse"),
 	POINTERS("pointer", false, "alu", "alu", "plain-shift", "muldiv", "bmi"),
 	POINTERS("pointer-flow", true, "alu", "plain-shift", "bmi", "sse", "avx", "avx2"),
+	FRAMES("frame", false, "alu", "plain-shift"), FRAMES("frame-flow", true, "alu", "compare", "bmi"),
 	FLOW("patch", true, "alu", "compare"), FLOW32("patch32", true, "alu", "compare"),
 };
 const unsigned diff_class_count = G_N_ELEMENTS(diff_classes);

@@ -37,6 +37,7 @@ struct diff_class {
 	bool flow;    /* of a sequence: with jumps and loops */
 	bool patches; /* of a sequence: it stores into its own code */
 	bool pointers; /* of a sequence: operands through registers that move by constants */
+	bool frames;   /* the stack pointer is one of them, and there are pushes and pops */
 };
 
 extern const struct diff_class diff_classes[];

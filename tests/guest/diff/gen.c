@@ -289,6 +289,8 @@ static void emit_memory(struct build *b, unsigned after)
 	bool low = b->target < 0x7fffffff;
 	if (b->pointer && b->later && !(b->p->flags & GEN_VSIB) && !b->addr32 && rng_percent(b->r, 70)) {
 		gen_put(b, 1 << 6 | reg | b->pointer, 1);
+		if (b->pointer == X86_RSP)
+			gen_put(b, 0x24, 1);
 		gen_put(b, (int8_t)rng_next(b->r), 1);
 		return;
 	}

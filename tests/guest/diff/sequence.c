@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { PATCHES_MAX = 4, ITEM_MAX = X86_INSN_MAX + 20, ROOM = 24 };
+enum { PATCHES_MAX = 4, ITEM_MAX = X86_INSN_MAX + 40, ROOM = 24 };
 
 struct sequence {
 	struct build *b;
@@ -57,24 +57,30 @@ static bool is_undefined_here(const struct build *b, unsigned start)
 }
 
 /*
- * Is the last instruction of [start, b->at) not for sequences with pointers? It may change them: anywhere
- * is where they must not lead, since the native child has memory of its own. Or it locks the bus: hosts
- * slow down who does that to what is not aligned.
+ * Is one of the instructions of [start, b->at) not for sequences with pointers? It may change them:
+ * anywhere is where they must not lead, since the native child has memory of its own. Or it locks the bus:
+ * hosts slow down who does that to what is not aligned.
  */
+static bool is_unfit(const struct build *b, const struct x86_insn *x)
+{
+	bool exchange = x->map == X86_MAP_1 && (x->opcode & 0xfe) == 0x86;
+	return x->prefixes & X86_PREFIX_LOCK || exchange ||
+	       (x->has_modrm && ((x->reg & 7) == b->pointer ||
+				 (x->mod == 3 && (x->rm & 7) == b->pointer))) ||
+	       (!x->has_modrm && (x->rm & 7) == b->pointer) ||
+	       (x->prefixes & X86_PREFIX_VEX && (x->vvvv & 7) == b->pointer);
+}
+
 static bool unfit_for_pointers(const struct build *b, unsigned start)
 {
-	struct x86_insn x = { 0 };
 	while (start < b->at) {
-		if (x86_decode(b->c->code + start, b->at - start, X86_DECODE_64, &x) != X86_DECODE_OK)
+		struct x86_insn x = { 0 };
+		if (x86_decode(b->c->code + start, b->at - start, X86_DECODE_64, &x) != X86_DECODE_OK ||
+		    is_unfit(b, &x))
 			return true;
 		start += x.length;
 	}
-	bool exchange = x.map == X86_MAP_1 && (x.opcode & 0xfe) == 0x86;
-	return x.prefixes & X86_PREFIX_LOCK || exchange ||
-	       (x.has_modrm && ((x.reg & 7) == b->pointer ||
-				(x.mod == 3 && (x.rm & 7) == b->pointer))) ||
-	       (!x.has_modrm && (x.rm & 7) == b->pointer) ||
-	       (x.prefixes & X86_PREFIX_VEX && (x.vvvv & 7) == b->pointer);
+	return false;
 }
 
 static void put_part(struct sequence *s)
@@ -185,13 +191,32 @@ static void move_pointer(struct build *b)
 	static const uint8_t modrm[] = { 0xc0, 0xe8, 0x40 };
 	gen_put(b, kind == 4 ? 0x8d : 0x83, 1);
 	gen_put(b, modrm[kind - 2] | (kind == 4 ? n << 3 : 0) | n, 1);
+	if (kind == 4 && n == X86_RSP)
+		gen_put(b, 0x24, 1);
 	gen_put(b, rng_next(b->r), 1);
 }
 
-static void put_pointers(struct build *b)
+/* PUSH and POP of registers that are no pointers, PUSH of a constant. */
+static void put_stack_move(struct build *b)
+{
+	unsigned kind = rng_below(b->r, 5), reg = rng_below(b->r, 8);
+	if (kind == 0) {
+		bool byte = rng_below(b->r, 2);
+		gen_put(b, byte ? 0x6a : 0x68, 1);
+		gen_put(b, rng_next(b->r), byte ? 1 : 4);
+		return;
+	}
+	if (reg == X86_RSP)
+		reg = X86_RBX;
+	if (rng_below(b->r, 2))
+		gen_put(b, 0x41, 1); /* REX.B */
+	gen_put(b, (kind < 3 ? 0x50 : 0x58) | reg, 1);
+}
+
+static void put_pointers(struct build *b, bool frames)
 {
 	static const uint8_t registers[] = { X86_RBP, X86_RSI, X86_RDI };
-	b->pointer = registers[rng_below(b->r, sizeof(registers))];
+	b->pointer = frames ? X86_RSP : registers[rng_below(b->r, sizeof(registers))];
 	for (unsigned n = b->pointer; n < 16; n += 8)
 		gen_load(b, n, DIFF_DATA + DIFF_WINDOW_AT + rng_below(b->r, DIFF_WINDOW));
 	b->later = true;
@@ -202,6 +227,8 @@ static void put_item(struct sequence *s)
 	struct build *b = s->b;
 	if (b->pointer && rng_percent(b->r, 25))
 		move_pointer(b);
+	for (unsigned more = rng_below(b->r, 4); s->class->frames && more > 0; more--)
+		put_stack_move(b);
 	if (b->c->patches && s->patch_count < PATCHES_MAX && rng_percent(b->r, 35))
 		put_patch(s);
 	else if (b->c->patches && s->target_count < PATCHES_MAX && rng_percent(b->r, 60))
@@ -239,7 +266,7 @@ void gen_sequence(struct build *b, const struct diff_class *class)
 	if (loop)
 		put_loop_head(b);
 	if (class->pointers)
-		put_pointers(b);
+		put_pointers(b, class->frames);
 	unsigned start = b->at;
 	if (class->patches)
 		put_target(&s);

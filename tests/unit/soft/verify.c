@@ -188,6 +188,57 @@ static void refuses_outside_frames(void)
 	g_assert_nonnull(wrong_local(-24));
 }
 
+/* MOV RAX, [guest rsp + disp] in a frame from 16 bytes below rsp to 16 above, S1 as it is. */
+static const char *wrong_at_hand(struct piece *p, int32_t disp)
+{
+	p->e.frame.used = true;
+	p->e.frame.known = 1;
+	p->e.frame.lo = -16;
+	p->e.frame.hi = 16;
+	jit_load(&p->e, X86_RAX, (struct jit_at){ JIT_GUEST_RSP, JIT_S1, 0, disp });
+	return wrong(p);
+}
+
+static void follows_frame_at_hand(void)
+{
+	struct piece p;
+	begin(&p);
+	g_assert_nonnull(wrong_at_hand(&p, 8)); /* S1 is anything */
+	begin(&p);
+	p.e.frame.was_at_hand = true;
+	g_assert_null(wrong_at_hand(&p, 8));
+	begin(&p);
+	p.e.frame.at_hand = true; /* as is said, but S1 is anything */
+	g_assert_nonnull(wrong(&p));
+}
+
+/* The register is 8 above rsp, and stays so or catches up. */
+static void follows_lag(void)
+{
+	struct piece p;
+	begin(&p);
+	p.e.frame.was_at_hand = true;
+	p.e.frame.was_behind = -8;
+	g_assert_null(wrong_at_hand(&p, 0));
+	g_assert_nonnull(wrong_at_hand(&p, 8));
+	begin(&p);
+	p.e.frame.was_at_hand = true;
+	p.e.frame.was_behind = -8;
+	jit_move_stack(&p.e, -8);
+	g_assert_null(wrong_at_hand(&p, 8));
+}
+
+/* What is kept as the frame was looked up for reading only. */
+static void refuses_other_frame(void)
+{
+	struct piece p;
+	struct jit_mem m;
+	begin(&p);
+	look_up(&p, &m);
+	jit_store(&p.e, JIT_S1, JIT_FIELD(jit_frame));
+	g_assert_nonnull(wrong(&p));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -205,6 +256,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/jit-verify/strings", refuses_strings);
 	g_test_add_func("/jit-verify/frames", accepts_frames);
 	g_test_add_func("/jit-verify/outside-frames", refuses_outside_frames);
+	g_test_add_func("/jit-verify/frame-at-hand", follows_frame_at_hand);
+	g_test_add_func("/jit-verify/frame-lag", follows_lag);
+	g_test_add_func("/jit-verify/other-frame", refuses_other_frame);
 	int result = g_test_run();
 	g_free(table);
 	return result;

@@ -129,6 +129,8 @@ struct jit_frame {
 	int32_t lo, hi;
 	/* S1 is the addend, now and in front of the present instruction: encode.c watches S1. */
 	bool at_hand, was_at_hand;
+	/* By how much the guest's rsp has moved on from its host register, now and in front of it. */
+	int32_t behind, was_behind;
 	int32_t delta[JIT_INSNS_MAX];
 };
 
@@ -372,6 +374,12 @@ void jit_frame_find(struct jit_emit *e, bool plain);
 bool jit_frame_has(const struct jit_emit *e, int64_t disp, unsigned size);
 /* In front of the instruction: the lookup, if it is the first one. */
 void jit_frame_enter(struct jit_emit *e);
+/*
+ * In front of an instruction that cannot do with rsp's register behind its value, and in front of leaving:
+ * move it on.
+ */
+bool jit_frame_may_lag(const struct jit_emit *e);
+void jit_frame_catch_up(struct jit_emit *e);
 /* In front of the unit's first instruction, by a jump's rel32: to the translation without frames. */
 void jit_plain_by(struct jit_emit *e, uint8_t *rel32);
 void jit_plain_leave(struct jit_emit *e);

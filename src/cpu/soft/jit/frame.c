@@ -181,6 +181,34 @@ bool jit_frame_has(const struct jit_emit *e, int64_t disp, unsigned size)
 	return offset >= f->lo && offset + size <= f->hi;
 }
 
+/* Pushes and pops inside the frame, which cannot fail. */
+static bool is_sure_move(const struct jit_emit *e, const struct x86_insn *x)
+{
+	bool pop = is_map1(x, 0x58, 0x5f);
+	bool push = is_map1(x, 0x50, 0x57) || is_map1(x, 0x68, 0x68) || is_map1(x, 0x6a, 0x6a);
+	bool immediate = is_map1(x, 0x68, 0x6a);
+	return (pop || push) && x->op_size == 8 && (immediate || x->rm != X86_RSP) &&
+	       jit_frame_has(e, pop ? 0 : -8, 8);
+}
+
+bool jit_frame_may_lag(const struct jit_emit *e)
+{
+	const struct x86_insn *x = &e->insn->x;
+	if (is_sure_move(e, x))
+		return true;
+	/* Between them compilers put moves and arithmetic of other registers. */
+	return e->op && e->op->emit == jit_emit_generic && x->has_modrm && x->mod == 3 && x->rm != X86_RSP &&
+	       x->reg != X86_RSP;
+}
+
+void jit_frame_catch_up(struct jit_emit *e)
+{
+	int32_t by = e->frame.behind;
+	e->frame.behind = 0;
+	if (by)
+		jit_move_stack(e, by);
+}
+
 void jit_frame_enter(struct jit_emit *e)
 {
 	unsigned n = (unsigned)(e->insn - e->insns);

@@ -211,7 +211,7 @@ static void use_frame(struct jit_emit *e, int32_t disp, struct jit_mem *m)
 	if (!e->frame.at_hand)
 		jit_load(e, JIT_S1, JIT_FIELD(jit_frame));
 	e->frame.at_hand = true;
-	*m = (struct jit_mem){ { JIT_GUEST_RSP, JIT_S1, 0, disp }, JIT_S0 };
+	*m = (struct jit_mem){ { JIT_GUEST_RSP, JIT_S1, 0, disp + e->frame.behind }, JIT_S0 };
 }
 
 void jit_mem_stack(struct jit_emit *e, int32_t disp, unsigned size, enum soft_access access,

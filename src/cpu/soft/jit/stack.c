@@ -7,6 +7,15 @@ void jit_move_stack(struct jit_emit *e, int32_t by)
 	jit_lea_word(e, JIT_GUEST_RSP, (struct jit_at){ JIT_GUEST_RSP, JIT_NONE, 0, by });
 }
 
+/* The same for what pushes or pops: soon enough. */
+static void move_on(struct jit_emit *e, int32_t by)
+{
+	if (jit_frame_may_lag(e))
+		e->frame.behind += by;
+	else
+		jit_move_stack(e, by);
+}
+
 static uint32_t size_bits(unsigned size)
 {
 	return size == 8 ? JIT_W64 : size == 2 ? JIT_OPSIZE : 0;
@@ -18,7 +27,7 @@ static bool emit_push(struct jit_emit *e, const struct x86_insn *x)
 	int32_t size = x->op_size;
 	jit_mem_stack(e, -size, (unsigned)size, SOFT_WRITE, &m);
 	jit_op_rm(e, 0x89 | size_bits(x->op_size), jit_get(e, x->rm, m.free), m.at);
-	jit_move_stack(e, -size);
+	move_on(e, -size);
 	return true;
 }
 
@@ -50,7 +59,7 @@ static bool emit_push_imm(struct jit_emit *e, const struct x86_insn *x)
 	jit_mem_stack(e, -word, (unsigned)word, SOFT_WRITE, &m);
 	jit_op_rm(e, 0xc7 | jit_word_bits(e), 0, m.at);
 	jit_immediate(e, &x->imm, 4);
-	jit_move_stack(e, -word);
+	move_on(e, -word);
 	return true;
 }
 
@@ -66,7 +75,7 @@ static bool emit_pop(struct jit_emit *e, const struct x86_insn *x)
 	if (host == JIT_NONE)
 		jit_op_rm(e, 0x89 | (size == 2 ? JIT_OPSIZE : JIT_W64), m.free, JIT_GPR(x->rm));
 	if (x->rm != X86_RSP)
-		jit_move_stack(e, (int32_t)size);
+		move_on(e, (int32_t)size);
 	return true;
 }
 

@@ -275,7 +275,10 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 	e->insn_slow = e->slow_count;
 	e->quiet = false;
 	e->frame.was_at_hand = e->frame.at_hand;
+	e->frame.was_behind = e->frame.behind;
 	const uint8_t *start = e->p;
+	if (!jit_frame_may_lag(e))
+		jit_frame_catch_up(e);
 	if (!e->op || !e->op->x87)
 		jit_x87_flush(e);
 	struct jit_x87_last before = e->x87_last;
@@ -288,6 +291,7 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 	jit_group_enter(e);
 	e->closed = e->op && e->op->ends && !jit_is_jcc(&i->x);
 	if (!e->op || !e->op->emit(e, &i->x)) {
+		jit_frame_catch_up(e);
 		jit_x87_flush(e);
 		if (jit_ends(i))
 			jit_call_end(e, i);
@@ -296,6 +300,7 @@ static void emit_insn(struct jit_emit *e, unsigned n)
 	}
 	verify(e, start, e->p);
 	if (e->slow_count > e->insn_slow) {
+		g_assert(!e->frame.behind);
 		e->frame.at_hand = false;
 		struct jit_slow *s = &e->slow[e->insn_slow];
 		s->back = e->p;
@@ -360,11 +365,13 @@ static void emit_unit(struct jit_emit *e)
 		emit_insn(e, n);
 	const struct soft_insn *last = &e->insns[u->count - 1];
 	if (!e->closed) {
+		jit_frame_catch_up(e);
 		e->live_before = e->effects.after[u->count - 1];
 		jit_x87_flush(e);
 		jit_exit_direct(e, JIT_ALWAYS, last->offset + last->x.length, e->live_before);
 	}
 	e->frame.at_hand = e->frame.was_at_hand = false;
+	g_assert(!e->frame.behind);
 	for (unsigned n = 0; n < e->slow_count && !e->failed; n++) {
 		const uint8_t *start = e->p;
 		emit_slow(e, &e->slow[n]);

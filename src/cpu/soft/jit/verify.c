@@ -40,6 +40,7 @@ struct checker {
 	struct x86_insn x;
 	enum value reg[WATCHED]; /* of the host's registers; all but a few are never anything */
 	enum value spill;
+	int64_t moved; /* what LEA has added to the register of the guest's rsp */
 	const struct jit_group *group; /* whose address S1 is */
 	struct bound {
 		uint64_t most; /* what S0 was compared with last: the page's size less the access's */
@@ -191,8 +192,9 @@ static bool is_indexed(const struct checker *k)
 static bool is_local(const struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
+	int64_t disp = x->disp + k->moved - k->e->frame.was_behind;
 	return k->reg[JIT_S1] == FRAME && x->base == JIT_GUEST_RSP && x->index == JIT_S1 &&
-	       x->scale == 0 && jit_frame_has(k->e, x->disp, access_of(k).size);
+	       x->scale == 0 && jit_frame_has(k->e, disp, access_of(k).size);
 }
 
 static unsigned range_of(const struct jit_group *g)
@@ -387,6 +389,8 @@ static bool follow_lea(struct checker *k)
 		sum_add_register(&s, x->index, x->scale);
 		k->latest = s;
 	}
+	if (x->reg == JIT_GUEST_RSP && x->base == JIT_GUEST_RSP && x->index == X86_REG_NONE)
+		k->moved += x->disp;
 	bool found = x->reg == JIT_S0 && x->op_size == 8 && is_indexed(k);
 	bool run = (x->reg == X86_RSI || x->reg == X86_RDI) && x->base == x->reg;
 	if (run && x->index != X86_REG_NONE && k->reg[x->index] == ADDEND)
@@ -441,6 +445,16 @@ static void follow_other(struct checker *k)
 		memset(k->reg, 0, sizeof(k->reg));
 }
 
+/* Where rsp's register was, or is left, behind its value: is it by as much as the instruction moves that? */
+static void check_lag(struct checker *k)
+{
+	const struct jit_frame *f = &k->e->frame;
+	unsigned n = (unsigned)(k->e->insn - k->e->insns);
+	if (f->behind && n + 1 < f->known &&
+	    f->delta[n + 1] - f->delta[n] != k->moved + f->behind - f->was_behind)
+		fail(k, "a stack pointer that is not where it should be");
+}
+
 static void note_jump(struct checker *k)
 {
 	const struct x86_insn *x = &k->x;
@@ -471,6 +485,7 @@ static void check_from(struct checker *k, const uint8_t *from)
 	if (from == k->start && f->was_at_hand)
 		k->reg[JIT_S1] = FRAME;
 	k->spill = ANY;
+	k->moved = 0;
 	k->latest = k->looked_up = k->added = (struct sum){ 0 };
 	k->compared = false;
 	k->bound = k->spill_bound = (struct bound){ .most = PAGE_SIZE };
@@ -499,6 +514,7 @@ static struct checker check(const struct jit_emit *e, const uint8_t *start, cons
 {
 	struct checker k = { .e = e, .start = start, .end = end };
 	check_from(&k, start);
+	check_lag(&k);
 	for (unsigned n = 0; n < k.target_count; n++)
 		check_from(&k, k.targets[n]);
 	return k;
