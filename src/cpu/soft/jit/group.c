@@ -182,13 +182,20 @@ static void look_up(struct jit_emit *e, const struct jit_group *g, unsigned n)
 		base = jit_get(e, g->base, JIT_S0);
 	unsigned index = g->index == X86_REG_NONE ? JIT_NONE : jit_get(e, g->index, JIT_S1);
 	enum soft_access access = g->write ? SOFT_WRITE : SOFT_READ;
-	jit_lea(e, JIT_S0, (struct jit_at){ base, index, g->scale, g->lo });
+	struct jit_at start = { base, index, g->scale, g->lo };
+	jit_lea(e, JIT_S0, start);
 	uint8_t *fails = jit_tlb_range(e, (unsigned)(g->hi - g->lo), access);
 	if (n)
 		jit_exit_by(e, fails, e->insn->offset, e->live_before);
 	else
 		jit_plain_by(e, fails);
-	jit_mem_host_address(e, access);
+	if (base == JIT_S0 || index == JIT_S1) {
+		jit_mem_host_address(e, access);
+	} else {
+		/* Found again, it does not wait for the tag. */
+		jit_lea(e, JIT_S0, start);
+		jit_op_rm(e, 0x03 | JIT_W64, JIT_S0, jit_tlb_field(e, offsetof(struct soft_tlb_entry, addend)));
+	}
 	jit_store(e, JIT_S0, jit_group_field((unsigned)(g - e->groups.group)));
 }
 

@@ -378,6 +378,7 @@ static bool follow_lea(struct checker *k)
 	const struct x86_insn *x = &k->x;
 	if (!is(k, X86_MAP_1, 0x8d))
 		return false;
+	bool again = false;
 	if (x->reg == JIT_S0) {
 		struct sum s = { .known = x->op_size == 8 };
 		if (x->base == JIT_S0)
@@ -388,6 +389,7 @@ static bool follow_lea(struct checker *k)
 		s.disp += x->disp;
 		sum_add_register(&s, x->index, x->scale);
 		k->latest = s;
+		again = k->reg[JIT_S0] == CHECKED && k->reg[JIT_S1] == SLOT && sum_same(&k->looked_up, s);
 	}
 	if (x->reg == JIT_GUEST_RSP && x->base == JIT_GUEST_RSP && x->index == X86_REG_NONE)
 		k->moved += x->disp;
@@ -396,7 +398,7 @@ static bool follow_lea(struct checker *k)
 	if (run && x->index != X86_REG_NONE && k->reg[x->index] == ADDEND)
 		k->reg[x->reg] = x->disp == 0 ? HOST : ANY;
 	else
-		k->reg[x->reg] = found ? HOST : ANY;
+		k->reg[x->reg] = found ? HOST : again ? LINEAR : ANY;
 	return true;
 }
 
