@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-enum { CODE = 0x10000, X = 0x20000, Y = 0x21000, LOG = 0x400000, FAR = 0x2000000, TURNS = 2000000, RAM = 64 << 20,
+enum { CODE = 0x10000, X = 0x20000, Y = 0x21000, LOG = 0x400000, FAR = 0x2000000,
+       TURNS = 2000000, RAM = 64 << 20,
        SEEN = 32 << 20 };
 _Static_assert(LOG + 4 * TURNS < FAR && FAR + (16 << 20) < RAM, "the log has room");
 

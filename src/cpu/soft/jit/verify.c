@@ -14,7 +14,8 @@
  * whose operands the emitters' table tells; of others (vectors), where they begin.
  *
  * Every guest instruction's code is checked on its own, so nothing is taken over from before, but that S1
- * is the frame's addend, which the end of the code before has been checked for. A violation is a bug of an emitter, and ends the process.
+ * is the frame's addend, which the end of the code before has been checked for. A violation is a bug of an
+ * emitter, and ends the process.
  */
 #include "cpu/soft/jit/emit.h"
 
