@@ -248,6 +248,8 @@ static void set_guest_open(struct virtio_serial_port *port, bool open)
 static void set_guest_ready(struct virtio_serial_port *port)
 {
 	port->guest_ready = true;
+	/* Of a device that it has known before a sleep, Linux says only this when it is back. */
+	port->serial->driver_ready = true;
 	if (port->console)
 		port->news |= PORT_NEWS_CONSOLE;
 	if (port->name)

@@ -30,7 +30,7 @@ COVERS = """DOMAIN_AGENT_SET_RESPONSE_TIMEOUT DOMAIN_FSFREEZE DOMAIN_FSTHAW
 DOMAIN_FSTRIM DOMAIN_GET_TIME DOMAIN_SET_TIME DOMAIN_SET_USER_PASSWORD DOMAIN_AUTHORIZED_SSH_KEYS_GET
 DOMAIN_AUTHORIZED_SSH_KEYS_SET DOMAIN_GET_HOSTNAME DOMAIN_GET_GUEST_INFO DOMAIN_GET_FSINFO
 DOMAIN_GET_GUEST_VCPUS DOMAIN_SET_GUEST_VCPUS DOMAIN_INTERFACE_ADDRESSES DOMAIN_REBOOT
-DOMAIN_SHUTDOWN_FLAGS"""
+DOMAIN_SHUTDOWN_FLAGS DOMAIN_PM_SUSPEND_FOR_DURATION DOMAIN_PM_WAKEUP"""
 
 
 class Lifecycle:
@@ -93,6 +93,17 @@ def check_changes(daemon, guest):
     daemon.virsh("guestvcpus", "agent", "--disable", "--cpulist", "1")
     assert guest.run("cat /sys/devices/system/cpu/online", 60).strip() == "0"
     daemon.virsh("guestvcpus", "agent", "--enable", "--cpulist", "1")
+
+
+def check_sleep(daemon, guest):
+    """The agent sends the guest to sleep, in which it is found, and virsh wakes it."""
+    fails(daemon, "Duration not supported", "dompmsuspend", "agent", "mem", "--duration", "60")
+    daemon.virsh("dompmsuspend", "agent", "mem")
+    daemon.wait(lambda: daemon.said("domstate", "agent") == "pmsuspended", "it sleeps")
+    daemon.virsh("dompmwakeup", "agent")
+    daemon.wait(lambda: daemon.said("domstate", "agent", "--reason") == "running (event wakeup)", "it is awake")
+    # What is typed before its serial port is awake is lost.
+    guest.wake(120)
 
 
 def console(daemon):
@@ -178,8 +189,10 @@ def main():
             check_files(daemon, guest)
             check_info(daemon)
             check_changes(daemon, guest)
+            check_sleep(daemon, guest)
             hold_port(daemon, guest)
-        assert events.seen == [1, 2, 1], events.seen
+        # Sleep closes the port, too.
+        assert events.seen == [1, 2, 1, 2, 1], events.seen
         # The daemon that comes after knows the limit, and that the port is open.
         daemon.stop()
         daemon.start()
