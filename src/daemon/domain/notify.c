@@ -20,33 +20,48 @@ enum {
 };
 
 /*
- * Clients from before libvirt 1.3 register by the event's number alone, and get it by another procedure, whose
- * body is the same without the number of the callback in front.
+ * Clients from before libvirt 1.3 register by the event's number alone, and get it by another procedure,
+ * whose body is what the callback's has from the domain on.
  */
+#define OLD_FORM(id, upper, lower)                                                                 \
+	[id] = {REMOTE_DOMAIN_EVENT_##upper,                                                       \
+		offsetof(struct remote_domain_event_callback_##lower##_args, dom)}
+#define SAME_TAIL(lower, last)                                                                     \
+	G_STATIC_ASSERT(offsetof(struct remote_domain_event_callback_##lower##_args, last) -       \
+				offsetof(struct remote_domain_event_callback_##lower##_args, dom) == \
+			offsetof(struct remote_domain_event_##lower##_args, last))
+
 static const struct {
-	int id;
-	enum remote_procedure procedure;
+	enum remote_procedure procedure; /* 0: none */
+	size_t tail;
 } old_forms[] = {
-	{ID_BLOCK_JOB, REMOTE_DOMAIN_EVENT_BLOCK_JOB},
-	{ID_DISK_CHANGE, REMOTE_DOMAIN_EVENT_DISK_CHANGE},
-	{ID_TRAY_CHANGE, REMOTE_DOMAIN_EVENT_TRAY_CHANGE},
+	OLD_FORM(ID_REBOOT, REBOOT, reboot),
+	OLD_FORM(ID_RTC_CHANGE, RTC_CHANGE, rtc_change),
+	OLD_FORM(ID_IO_ERROR, IO_ERROR, io_error),
+	OLD_FORM(ID_IO_ERROR_REASON, IO_ERROR_REASON, io_error_reason),
+	OLD_FORM(ID_BLOCK_JOB, BLOCK_JOB, block_job),
+	OLD_FORM(ID_DISK_CHANGE, DISK_CHANGE, disk_change),
+	OLD_FORM(ID_TRAY_CHANGE, TRAY_CHANGE, tray_change),
+	OLD_FORM(ID_PMWAKEUP, PMWAKEUP, pmwakeup),
+	OLD_FORM(ID_PMSUSPEND, PMSUSPEND, pmsuspend),
+	OLD_FORM(ID_BALLOON_CHANGE, BALLOON_CHANGE, balloon_change),
+	OLD_FORM(ID_PMSUSPEND_DISK, PMSUSPEND_DISK, pmsuspend_disk),
+	OLD_FORM(ID_DEVICE_REMOVED, DEVICE_REMOVED, device_removed),
 };
+SAME_TAIL(rtc_change, offset);
+SAME_TAIL(io_error, action);
+SAME_TAIL(io_error_reason, reason);
+SAME_TAIL(block_job, status);
+SAME_TAIL(disk_change, reason);
+SAME_TAIL(tray_change, reason);
+SAME_TAIL(balloon_change, actual);
+SAME_TAIL(device_removed, dev_alias);
 
-#define SAME_TAIL(new, old, member)                                                                \
-	G_STATIC_ASSERT(offsetof(struct new, member) - offsetof(struct new, dom) ==                \
-			offsetof(struct old, member))
-SAME_TAIL(remote_domain_event_callback_block_job_args, remote_domain_event_block_job_args, status);
-SAME_TAIL(remote_domain_event_callback_disk_change_args, remote_domain_event_disk_change_args, reason);
-SAME_TAIL(remote_domain_event_callback_tray_change_args, remote_domain_event_tray_change_args, reason);
-
-static void emit_old(struct domain *dom, int id, const void *body)
+static void emit_old(struct domain *dom, unsigned id, const void *body)
 {
-	const char *tail = (const char *)body + offsetof(struct remote_domain_event_callback_reboot_args, dom);
-	for (unsigned i = 0; i < G_N_ELEMENTS(old_forms); i++) {
-		if (old_forms[i].id == id)
-			rpc_event_emit(dom->all->daemon->server, RPC_EVENT_DOMAIN_LEGACY, id, dom->uuid,
-				       old_forms[i].procedure, tail, NULL);
-	}
+	if (id < G_N_ELEMENTS(old_forms) && old_forms[id].procedure)
+		rpc_event_emit(dom->all->daemon->server, RPC_EVENT_DOMAIN_LEGACY, id, dom->uuid,
+			       old_forms[id].procedure, (const char *)body + old_forms[id].tail, NULL);
 }
 
 static void emit(struct domain *dom, int id, enum remote_procedure procedure, const void *body,

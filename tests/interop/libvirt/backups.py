@@ -6,8 +6,6 @@ virsh's checkpoints and backups, as qemu-img and nbdinfo see them, while the dis
 import json
 import os
 import signal
-import socket
-import struct
 import subprocess
 import tempfile
 import xml.etree.ElementTree as ElementTree
@@ -296,14 +294,7 @@ def check_media(dom):
     with open(dom.path("medium.iso"), "wb") as file:
         file.write(bytes(SIZE))
     dom.virsh("start")
-    with socket.socket(socket.AF_UNIX) as old:
-        old.settimeout(60)
-        old.connect(dom.daemon.socket)
-        register = numbers["CONNECT_DOMAIN_EVENT_REGISTER_ANY"]
-        for procedure, payload in ((numbers["CONNECT_OPEN"], bytes(8)), (register, struct.pack(">i", disk_change)),
-                                   (register, struct.pack(">i", tray_change))):
-            old.sendall(wire.message(procedure, 0, payload))
-            assert wire.receive(old)[0][6] == 0
+    with wire.old_listener(dom.daemon.socket, disk_change, tray_change) as old:
         dom.virsh("change-media", "sdb", dom.path("medium.iso"), "--insert")
         dom.virsh("change-media", "sdb", "--eject")
         dom.daemon.wait(lambda: (dom.path("medium.iso"), None, "sata0-0-1", 0) in heard, f"events of media: {heard}")

@@ -11,6 +11,7 @@ import threading
 
 import event_loop
 import libvirt
+import wire
 from private import Daemon
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
@@ -161,6 +162,8 @@ def check_keys(daemon, guest, dom):
 
 def check_sleep(daemon, guest, events):
     """The guest sends itself to sleep; a daemon that comes meanwhile knows it; a key or virsh wakes it."""
+    old = wire.old_listener(daemon.socket, libvirt.VIR_DOMAIN_EVENT_ID_PMSUSPEND,
+                            libvirt.VIR_DOMAIN_EVENT_ID_PMWAKEUP)
     guest.send("echo mem >/sys/power/state; echo back''again\n")
     events.take(daemon, (libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED, libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED_MEMORY),
                 "pmsuspend")
@@ -173,6 +176,11 @@ def check_sleep(daemon, guest, events):
     woken = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_WAKEUP), "pmwakeup"
     events.take(daemon, *woken)
     assert daemon.said("domstate", "live", "--reason") == "running (event wakeup)"
+    dom, numbers = events.conn.lookupByName("live"), wire.procedures()
+    for name in ("DOMAIN_EVENT_PMSUSPEND", "DOMAIN_EVENT_PMWAKEUP"):
+        words, body = wire.receive(old)
+        assert (words[3], body) == (numbers[name], wire.domain("live", dom.UUID(), dom.ID())), (name, words, body)
+    old.close()
     said = daemon.virsh("dompmwakeup", "live", check=False).stdout
     assert "guest is not in suspended state" in said, said
     guest.send("echo mem >/sys/power/state; echo back''again\n")

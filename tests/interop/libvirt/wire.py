@@ -2,6 +2,7 @@
 """libvirt's remote protocol without libvirt: messages as a client of our own would send them."""
 import os
 import re
+import socket
 import struct
 
 REMOTE, QEMU, KEEPALIVE = 0x20008086, 0x20008087, 0x6b656570
@@ -47,3 +48,17 @@ def receive(sock):
         return None
     words = HEADER.unpack(head)
     return words, exactly(sock, words[0] - HEADER.size)
+
+
+def old_listener(path, *events):
+    """A client of long ago, which registers for events by their numbers: the socket that they come from."""
+    numbers = procedures()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(60)
+    sock.connect(path)
+    register = numbers["CONNECT_DOMAIN_EVENT_REGISTER_ANY"]
+    for procedure, payload in ((numbers["CONNECT_OPEN"], bytes(8)),
+                               *((register, struct.pack(">i", event)) for event in events)):
+        sock.sendall(message(procedure, 0, payload))
+        assert receive(sock)[0][6] == 0
+    return sock
