@@ -388,12 +388,15 @@ void agent_update(struct domain *dom)
 	agent->dom = dom;
 	agent->fd = -1;
 	agent->alias = g_strdup(chr->dev.alias);
-	g_autofree char *folder = vmm_user_folder(vmm_run_dir(dom));
-	agent->path = chr->path ? g_strdup(chr->path)
-				: g_strdup_printf("%s/%s.sock", folder, chr->dev.alias);
+	agent->path = vmm_channel_path(dom, chr);
 	agent->timeout_s = read_timeout(dom);
 	agent->out = g_string_new(NULL);
 	agent_reply_init(&agent->reply);
 	g_queue_init(&agent->commands);
 	aio_timer_init(&agent->timer, loop_of(agent), on_timeout, agent);
+}
+
+bool agent_has_channel(const struct domain *dom, const char *alias)
+{
+	return dom->agent && strcmp(dom->agent->alias, alias) == 0;
 }

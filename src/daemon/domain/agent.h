@@ -31,6 +31,8 @@ struct agent_command {
 	void *opaque;
 };
 
+/* Is the channel of that alias the daemon's own link? */
+bool agent_has_channel(const struct domain *dom, const char *alias);
 /* Have an agent if the live document has a channel for it, and none otherwise. */
 void agent_update(struct domain *dom);
 /* Commands that are open fail. */

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A guest's serial line as a stream: the VMM's pseudo-terminal on one side, a client on the other. */
+/*
+ * A guest's serial line or channel as a stream: the VMM's pseudo-terminal or socket on one side, a client on
+ * the other.
+ */
+#include "daemon/domain/agent.h"
 #include "daemon/domain/domain.h"
+#include "daemon/domain/vmm.h"
 
+#include "aio/net.h"
 #include "base/fd.h"
 #include "daemon/rpc/serve.h"
 
@@ -107,14 +113,16 @@ static const struct rpc_stream_ops console_ops = {
 	.received = on_received, .drained = on_drained, .closed = on_closed,
 };
 
+static bool is_running(const struct domain *dom, GError **error)
+{
+	return dom->live ||
+	       virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "domain is not running");
+}
+
 /* By alias, or the first serial port or console. NULL with an error. */
 static const struct conf_domain_char *find(const struct domain *dom, const char *device,
 					   GError **error)
 {
-	if (!dom->live) {
-		virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "domain is not running");
-		return NULL;
-	}
 	for (unsigned i = 0; i < dom->live->chars->len; i++) {
 		const struct conf_domain_char *chr = dom->live->chars->pdata[i];
 		bool first = !device && chr->kind != CONF_DOMAIN_CHANNEL;
@@ -131,8 +139,26 @@ static const struct conf_domain_char *find(const struct domain *dom, const char 
 	return NULL;
 }
 
+/* By alias or the guest's name for it, or the first one. NULL with an error. */
+static const struct conf_domain_char *find_channel(const struct domain *dom, const char *name, GError **error)
+{
+	for (unsigned i = 0; i < dom->live->chars->len; i++) {
+		const struct conf_domain_char *chr = dom->live->chars->pdata[i];
+		if (chr->kind != CONF_DOMAIN_CHANNEL ||
+		    (name && strcmp(name, chr->dev.alias) != 0 && g_strcmp0(name, chr->name) != 0))
+			continue;
+		if (strcmp(chr->type, "unix") == 0 && chr->listens)
+			return chr;
+		virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL, "channel %s is not using a UNIX socket",
+			   chr->dev.alias);
+		return NULL;
+	}
+	virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL, "cannot find channel %s", name ? name : "(null)");
+	return NULL;
+}
+
 /* Of what the guest says each reader gets a part: one at a time, and by force the later one. */
-static bool take_over(struct domain *dom, const char *alias, bool force, GError **error)
+static bool take_over(struct domain *dom, const char *alias, const char *what, bool force, GError **error)
 {
 	for (GSList *link = dom->consoles; link; link = link->next) {
 		struct console *console = link->data;
@@ -141,9 +167,9 @@ static bool take_over(struct domain *dom, const char *alias, bool force, GError 
 			continue;
 		if (!force)
 			return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-					  "Active console session exists for this domain");
+					  "Active %s exists for this domain", what);
 		virt_error(&why, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-			   "the console of domain '%s' was opened by another client", dom->name);
+			   "%s of domain '%s' was opened by another client", alias, dom->name);
 		rpc_stream_end(console->stream, why);
 		return true;
 	}
@@ -176,11 +202,43 @@ void serve_domain_open_console(struct rpc_call *call,
 	if (!dom || !rpc_call_check_flags(call, args->flags, FORCE | SAFE))
 		return;
 	GError *error = NULL;
-	const struct conf_domain_char *chr = find(dom, args->device, &error);
+	const struct conf_domain_char *chr = is_running(dom, &error) ? find(dom, args->device, &error) : NULL;
 	auto_fd fd = chr ? open(chr->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
 	if (chr && fd < 0)
 		error_set_errno(&error, errno, "cannot open '%s'", chr->path);
-	if (fd < 0 || !take_over(dom, chr->dev.alias, args->flags & FORCE, &error)) {
+	if (fd < 0 || !take_over(dom, chr->dev.alias, "console session", args->flags & FORCE, &error)) {
+		rpc_call_fail(call, error);
+		return;
+	}
+	attach(call, dom, chr->dev.alias, fd_steal(&fd));
+	rpc_call_reply(call, NULL);
+}
+
+/* The VMM takes one at a time at the socket: the one before must be gone first. */
+static int connect_channel(struct domain *dom, const struct conf_domain_char *chr, bool force, GError **error)
+{
+	g_autofree char *path = vmm_channel_path(dom, chr);
+	if (agent_has_channel(dom, chr->dev.alias)) {
+		virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+			   "channel %s is the daemon's link to the guest agent", chr->dev.alias);
+		return -1;
+	}
+	return take_over(dom, chr->dev.alias, "channel stream", force, error) ? net_connect_unix_now(path, error)
+									      : -1;
+}
+
+void serve_domain_open_channel(struct rpc_call *call,
+			       const struct remote_domain_open_channel_args *args)
+{
+	enum { FORCE = 1 };
+	struct domain *dom = domain_find(call, &args->dom);
+	if (!dom || !rpc_call_check_flags(call, args->flags, FORCE))
+		return;
+	GError *error = NULL;
+	const struct conf_domain_char *chr =
+		is_running(dom, &error) ? find_channel(dom, args->name, &error) : NULL;
+	auto_fd fd = chr ? connect_channel(dom, chr, args->flags & FORCE, &error) : -1;
+	if (fd < 0) {
 		rpc_call_fail(call, error);
 		return;
 	}

@@ -27,6 +27,8 @@ const char *vmm_run_dir(const struct domain *dom);
 char *vmm_user_folder(const char *run_dir);
 /* Both, with all that is in them. */
 void vmm_user_remove_folders(const char *run_dir);
+/* The unix socket at the other end of a running domain's channel. Free with g_free(). */
+char *vmm_channel_path(const struct domain *dom, const struct conf_domain_char *chr);
 
 /* The thread of a vCPU; 0: not known (yet). */
 pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu);

@@ -16,6 +16,12 @@ static struct conf_domain_char *find_char(const struct domain *dom, const char *
 	return NULL;
 }
 
+char *vmm_channel_path(const struct domain *dom, const struct conf_domain_char *chr)
+{
+	g_autofree char *folder = vmm_user_folder(vmm_run_dir(dom));
+	return chr->path ? g_strdup(chr->path) : g_strdup_printf("%s/%s.sock", folder, chr->dev.alias);
+}
+
 void vmm_port_changed(struct domain *dom, const char *alias, bool open)
 {
 	const struct conf_domain_char *chr = find_char(dom, alias);

@@ -24,13 +24,14 @@ XML = """<domain type='qemu'><name>agent</name><memory unit='MiB'>512</memory><v
 <readonly/></disk>
 <interface type='user'><mac address='52:54:00:12:34:56'/><model type='virtio'/></interface>
 <channel type='unix'><source mode='bind'/><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+<channel type='unix'><target type='virtio' name='org.berth.talk'/></channel>
 <serial type='pty'/><console type='pty'/></devices></domain>"""
 PORT = "/dev/virtio-ports/org.qemu.guest_agent.0"
 COVERS = """DOMAIN_AGENT_SET_RESPONSE_TIMEOUT DOMAIN_FSFREEZE DOMAIN_FSTHAW
 DOMAIN_FSTRIM DOMAIN_GET_TIME DOMAIN_SET_TIME DOMAIN_SET_USER_PASSWORD DOMAIN_AUTHORIZED_SSH_KEYS_GET
 DOMAIN_AUTHORIZED_SSH_KEYS_SET DOMAIN_GET_HOSTNAME DOMAIN_GET_GUEST_INFO DOMAIN_GET_FSINFO
 DOMAIN_GET_GUEST_VCPUS DOMAIN_SET_GUEST_VCPUS DOMAIN_INTERFACE_ADDRESSES DOMAIN_REBOOT
-DOMAIN_SHUTDOWN_FLAGS DOMAIN_PM_SUSPEND_FOR_DURATION DOMAIN_PM_WAKEUP"""
+DOMAIN_SHUTDOWN_FLAGS DOMAIN_PM_SUSPEND_FOR_DURATION DOMAIN_PM_WAKEUP DOMAIN_OPEN_CHANNEL"""
 
 
 class Lifecycle:
@@ -108,6 +109,30 @@ def check_sleep(daemon, guest):
 
 def console(daemon):
     return testlib.Guest(["script", "-qfec", f"virsh -c '{daemon.uri()}' console agent --force", "/dev/null"])
+
+
+def check_channel(guest, conn):
+    """A channel's other end is a client's stream, one at a time; the agent's own channel is nobody's."""
+    dom = conn.lookupByName("agent")
+    streams = [conn.newStream() for _ in range(3)]
+    dom.openChannel("org.berth.talk", streams[0], 0)
+    for stream, name, cause in ((streams[1], "channel1", "Active channel stream exists for this domain"),
+                                (streams[1], "org.qemu.guest_agent.0", "link to the guest agent"),
+                                (streams[1], "nothing", "cannot find channel nothing")):
+        try:
+            dom.openChannel(name, stream, 0)
+        except libvirt.libvirtError as error:
+            assert cause in str(error), error
+        else:
+            raise AssertionError(f"{name} was opened")
+    for stream in streams[0], streams[2]:
+        if stream != streams[0]:
+            dom.openChannel("org.berth.talk", stream, libvirt.VIR_DOMAIN_CHANNEL_FORCE)
+        stream.send(b"hello\n")
+        guest.run("exec 4<>/dev/virtio-ports/org.berth.talk; read -r line <&4; echo \"back $line\" >&4; "
+                  "exec 4>&-", 60)
+        assert stream.recv(100) == b"back hello\n"
+    streams[2].finish()
 
 
 def hold_port(daemon, guest):
@@ -189,6 +214,7 @@ def main():
             check_files(daemon, guest)
             check_info(daemon)
             check_changes(daemon, guest)
+            check_channel(guest, events.conn)
             check_sleep(daemon, guest)
             hold_port(daemon, guest)
         # Sleep closes the port, too.
