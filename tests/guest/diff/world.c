@@ -41,6 +41,7 @@ void world_set_code_writable(uint8_t *ram, bool writable)
 static void build_tables(uint8_t *ram)
 {
 	enum { P = 1, W = 2, U = 4 };
+	const uint64_t NX = UINT64_C(1) << 63; /* as on the host: a jump into data faults at once */
 	put64(ram, PML4, PDPT | P | W | U);
 	put64(ram, PDPT, PD | P | W | U);
 	put64(ram, PD + 8 * (DIFF_DATA >> 21), PT_DATA | P | W | U);
@@ -48,9 +49,9 @@ static void build_tables(uint8_t *ram)
 	put64(ram, PML4 + 8 * (SYSTEM >> 39 & 511), PDPT_SYS | P | W);
 	put64(ram, PDPT_SYS, PD_SYS | P | W);
 	put64(ram, PD_SYS, PT_SYS | P | W);
-	put64(ram, PT_DATA, WORLD_DATA | P | W | U);
-	put64(ram, PT_DATA + 8, (WORLD_DATA + 0x1000) | P | W | U);
-	put64(ram, PT_DATA + 16, (WORLD_DATA + 0x2000) | P | U);
+	put64(ram, PT_DATA, WORLD_DATA | P | W | U | NX);
+	put64(ram, PT_DATA + 8, (WORLD_DATA + 0x1000) | P | W | U | NX);
+	put64(ram, PT_DATA + 16, (WORLD_DATA + 0x2000) | P | U | NX);
 	world_set_code_writable(ram, false);
 	put64(ram, PT_SYS, WORLD_SYSTEM | P | W);
 	put64(ram, PT_SYS + 8, (WORLD_SYSTEM + 0x1000) | P | W);
