@@ -218,8 +218,10 @@ static bool flush(struct stream_net *stream)
 				 stream->out_length - stream->out_sent, MSG_NOSIGNAL);
 		if (n > 0)
 			stream->out_sent += n;
+		else if (errno == EAGAIN)
+			return false;
 		else if (errno != EINTR)
-			return errno != EAGAIN; /* the input side will see the hang-up */
+			stream->out_sent = stream->out_length; /* the input side will see the hang-up */
 	}
 	return true;
 }

@@ -185,11 +185,42 @@ static void test_reconnect(void)
 	env_close(&e);
 }
 
+/* A peer that goes while both sides are held up: nothing can be done, and nothing is tried for ever. */
+static void test_gone(void)
+{
+	struct env e;
+	struct end server;
+	const uint8_t packet[] = {0, 0, 0, 1, 5};
+	char byte;
+	env_open(&e);
+	end_open(&server, &e, "server", "on", NULL);
+	int peer = net_connect_unix(e.path, NULL);
+	server.room = false;
+	g_assert_cmpint(write(peer, packet, sizeof(packet)), ==, sizeof(packet));
+	aio_loop_iterate(e.loop, 1000000000);
+	for (unsigned sent = 0; send_bytes(&server, 60000, 1); sent++) {
+		g_assert_cmpuint(sent, <, 10000);
+		aio_loop_iterate(e.loop, 0);
+	}
+	g_assert_cmpint(read(peer, &byte, 1), ==, 1);
+	close(peer);
+	pump(&e, &server.writable, 1);
+	int64_t begin = aio_now_ns();
+	aio_loop_iterate(e.loop, 100000000);
+	g_assert_cmpint(aio_now_ns() - begin, >=, 50000000);
+	server.room = true;
+	server.net->ops->receive_ready(server.net, 0);
+	pump(&e, &server.count, 1);
+	net_backend_free(server.net);
+	env_close(&e);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/net/stream/pair", test_pair);
 	g_test_add_func("/net/stream/pieces", test_pieces);
 	g_test_add_func("/net/stream/reconnect", test_reconnect);
+	g_test_add_func("/net/stream/gone", test_gone);
 	return g_test_run();
 }
