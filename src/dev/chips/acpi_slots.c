@@ -123,7 +123,8 @@ void acpi_slots_reset(struct acpi_slots *slots)
 void acpi_slots_set_present(struct acpi_slots *slots, unsigned slot, bool present)
 {
 	LOCK_SCOPE(&slots->lock);
-	slots->slots[slot].present = present;
+	/* News of what was there before, and what the guest says of it, is not about what is there now. */
+	slots->slots[slot] = (struct slot){.present = present};
 }
 
 static void tell(struct acpi_slots *slots, bool *news)

@@ -2,6 +2,7 @@
 /* fw_cfg, keyboard controller, flash, event device and the small ISA ports. */
 #include "base/bytes.h"
 #include "block/core/block.h"
+#include "dev/chips/acpi_slots.h"
 #include "dev/chips/fw_cfg.h"
 #include "dev/chips/ged.h"
 #include "dev/chips/i8042.h"
@@ -280,6 +281,50 @@ static void test_ged(void)
 	fixture_close(&f);
 }
 
+static void count_call(void *opaque)
+{
+	++*(unsigned *)opaque;
+}
+
+static void count_ejected(void *opaque, unsigned slot)
+{
+	++((unsigned *)opaque)[slot];
+}
+
+static void test_slots(void)
+{
+	struct fixture f;
+	unsigned events = 0, ejected[2] = {0};
+	const struct acpi_slots_ops ops = {count_call, &events, count_ejected, ejected};
+	fixture_open(&f);
+	struct acpi_slots *slots = acpi_slots_new(f.vm, 0xae00, 2, &ops);
+	acpi_slots_set_present(slots, 1, true);
+	acpi_slots_inserted(slots, 1);
+	acpi_slots_request(slots, 1);
+	g_assert_cmpuint(events, ==, 2);
+	space_write(f.vm->ports, 0xae04, 1, 4);
+	g_assert_cmphex(space_read(f.vm->ports, 0xae04, 4), ==, 1);
+	g_assert_cmphex(space_read(f.vm->ports, 0xae00, 4), ==, 1 << 16 | 1);
+	g_assert_cmphex(space_read(f.vm->ports, 0xae00, 4), ==, 3 << 16 | 1);
+	g_assert_cmphex(space_read(f.vm->ports, 0xae00, 4), ==, 0);
+	space_write(f.vm->ports, 0xae08, 1, 4);
+	space_write(f.vm->ports, 0xae08, 2, 4); /* there is none */
+	g_assert_true(fixture_wait(&f, &ejected[1], 1));
+	/* What was asked of the old device, twice, and what the guest says of it are not for the new one. */
+	acpi_slots_request(slots, 1);
+	space_write(f.vm->ports, 0xae08, 1, 4);
+	acpi_slots_set_present(slots, 1, false);
+	acpi_slots_set_present(slots, 1, true);
+	acpi_slots_inserted(slots, 1);
+	aio_loop_iterate(f.loop, 0);
+	g_assert_cmphex(space_read(f.vm->ports, 0xae00, 4), ==, 1 << 16 | 1);
+	g_assert_cmphex(space_read(f.vm->ports, 0xae00, 4), ==, 0);
+	g_assert_cmpuint(ejected[1], ==, 1);
+	g_assert_cmpuint(ejected[0], ==, 0);
+	acpi_slots_free(slots);
+	fixture_close(&f);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -289,5 +334,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/pflash/readonly", test_flash_readonly);
 	g_test_add_func("/isa", test_isa);
 	g_test_add_func("/ged", test_ged);
+	g_test_add_func("/acpi-slots", test_slots);
 	return g_test_run();
 }
