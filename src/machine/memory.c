@@ -139,7 +139,8 @@ void machine_memory_reset(struct machine *m)
 	if (!m->memory)
 		return;
 	acpi_memory_reset(m->memory->acpi);
-	for (unsigned i = 0; i < m->devices->len; i++) {
+	/* Out of sleep the guest has its memory still. */
+	for (unsigned i = 0; !m->vm->waking && i < m->devices->len; i++) {
 		struct virtio_mem *mem = virtio_mem_of(m->devices->pdata[i]);
 		if (mem)
 			virtio_mem_system_reset(mem);
