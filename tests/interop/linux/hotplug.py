@@ -13,10 +13,14 @@ def plug(guest, qmp, driver, slot, device, appears, **properties):
               f"[ -e {appears} ]", 120)
 
 
-def unplug(guest, qmp, device, gone):
+def take_out(qmp, device):
     qmp.call("device_del", id=device)
     event = qmp.wait_event("DEVICE_DELETED")
     check(event["data"]["device"] == device, f"DEVICE_DELETED was for {event['data']}")
+
+
+def unplug(guest, qmp, device, gone):
+    take_out(qmp, device)
     guest.run(f"[ ! -e {gone} ]", 60)
 
 
@@ -43,8 +47,12 @@ def comes_and_goes():
                 check("1048576" in guest.run("cat /dev/vda | wc -c", 60), "the disk's size is wrong")
                 guest.run("dd if=/dev/zero of=/dev/vda bs=4k count=1 seek=3 oflag=direct", 60)
                 unplug(guest, qmp, "hot", "/dev/vda")
-            plug(guest, qmp, "virtio-net-pci", "slot1", "hot", "/sys/class/net/eth0", netdev="n")
-            guest.run("ip link set eth0 up && udhcpc -n -q -i eth0 -s /bin/true", 60)
+            # A card that comes back at once, while the guest is still busy with its leaving.
+            for again in (False, True):
+                if again:
+                    take_out(qmp, "hot")
+                plug(guest, qmp, "virtio-net-pci", "slot1", "hot", "/sys/class/net/eth0", netdev="n")
+                guest.run("ip link set eth0 up && udhcpc -n -q -i eth0 -s /bin/true", 60)
             refused(qmp, "taken", "device_add", driver="virtio-rng-pci", bus="slot1")
             refused(qmp, "does not support hotplugging", "device_add", driver="virtio-rng-pci", id="x")
             refused(qmp, "not found", "device_del", id="y")
