@@ -137,14 +137,20 @@ static void write_thr(struct uart *u, uint8_t byte)
 	transmit(u);
 }
 
+/* There is room again: the character device was told that there is none. */
+static void ask_for_input(struct uart *u)
+{
+	if (!u->input_held)
+		return;
+	u->input_held = false;
+	aio_timer_arm(&u->accept_timer, 0); /* on the loop's thread */
+}
+
 static uint8_t read_rbr(struct uart *u)
 {
 	uint8_t byte = u->rx.count ? fifo_pop(&u->rx) : 0;
 	rx_changed(u);
-	if (u->input_held) {
-		u->input_held = false;
-		aio_timer_arm(&u->accept_timer, 0); /* on the loop's thread */
-	}
+	ask_for_input(u);
 	return byte;
 }
 
@@ -155,10 +161,7 @@ static void write_fcr(struct uart *u, uint8_t value)
 	if (toggled || (value & FCR_CLEAR_RX)) {
 		u->rx.count = 0;
 		rx_changed(u);
-		if (u->input_held) {
-			u->input_held = false;
-			aio_timer_arm(&u->accept_timer, 0);
-		}
+		ask_for_input(u);
 	}
 	if ((toggled || (value & FCR_CLEAR_TX)) && !u->tx.count) {
 		u->lsr |= LSR_THRE | LSR_TEMT;
@@ -239,6 +242,7 @@ static void uart_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 	case 4:
 		u->mcr = byte & 0x1f;
 		update_modem(u);
+		ask_for_input(u); /* loop-back takes none */
 		break;
 	case 7: u->scratch = byte; break;
 	}
@@ -337,10 +341,7 @@ void uart_reset(struct uart *u)
 	u->thr_pending = u->timeout = false;
 	u->rx.count = 0;
 	rx_changed(u);
-	if (u->input_held) {
-		u->input_held = false;
-		aio_timer_arm(&u->accept_timer, 0);
-	}
+	ask_for_input(u);
 	update_irq(u);
 }
 

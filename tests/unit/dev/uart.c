@@ -163,6 +163,12 @@ static void test_line(void)
 	outb(&b.f, COM1, 'L');
 	g_assert_cmpuint(b.chr.output->len, ==, 0);
 	g_assert_cmpuint(inb(&b.f, COM1), ==, 'L');
+	/* The stream waits meanwhile, and is asked again afterwards. */
+	unsigned before = b.chr.accepts;
+	g_assert_cmpuint(feed(&b.chr, "x"), ==, 0);
+	outb(&b.f, COM1 + 4, 0x08);
+	g_assert_true(fixture_wait(&b.f, &b.chr.accepts, before + 1));
+	g_assert_cmpuint(feed(&b.chr, "x"), ==, 1);
 	bench_close(&b);
 }
 
