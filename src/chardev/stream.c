@@ -156,7 +156,10 @@ void chardev_stream_open(struct chardev_stream *stream, int in, int out)
 static void watch_output(void *opaque)
 {
 	struct chardev_stream *stream = opaque;
+	/* A writer that is blocked now is seen here, or sees that it must post again. */
+	pthread_mutex_lock(&stream->lock);
 	stream->watch_posted = false;
+	pthread_mutex_unlock(&stream->lock);
 	update_watches(stream);
 }
 
