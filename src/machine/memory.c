@@ -169,15 +169,21 @@ uint64_t machine_memory_plugged(const struct machine *m)
 static bool check_new(const struct machine *m, const struct place *new, GError **error)
 {
 	uint64_t sum = m->config->memory + new->ram->size;
+	unsigned parts = 1;
 	for (unsigned i = 0; i < m->devices->len; i++) {
 		struct device *other = m->devices->pdata[i];
 		struct place place;
 		if (!find_place(other, &place))
 			continue;
 		sum += place.ram->size;
+		parts += !reachable(other, &place); /* it may come to be */
 		if (place.ram == new->ram)
 			return error_set(error, BERTH_ERR_BUSY, "can't use already busy memdev: %s",
 					 new->ram->name);
+	}
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		if (!virtio_net_takes_memory(m->devices->pdata[i], new->ram, parts, error))
+			return false;
 	}
 	return sum <= m->config->max_memory ||
 	       error_set(error, BERTH_ERR_INVALID,

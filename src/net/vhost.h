@@ -32,6 +32,7 @@ struct vhost_ring {
 
 struct vhost_ops {
 	bool shared_memory; /* the server is a process of its own: regions need descriptors */
+	unsigned regions_max; /* how many it can be given */
 	/* Of virtio's feature bits those that the server is asked about and does not have. */
 	uint64_t (*lacks)(struct net_backend *net);
 	/* Is the server there? link_changed() of the receiver tells when that changes. */

@@ -111,6 +111,7 @@ static bool vhost_stop_ring(struct net_backend *net, unsigned index, uint16_t *b
 }
 
 static const struct vhost_ops ops = {
+	.regions_max = 64, /* the kernel's module vhost: max_mem_regions */
 	.lacks = vhost_lacks,
 	.ready = vhost_ready,
 	.prepare = vhost_prepare,

@@ -329,6 +329,7 @@ static bool vhost_user_stop_ring(struct net_backend *net, unsigned index, uint16
 
 static const struct vhost_ops vhost_user_ops = {
 	.shared_memory = true,
+	.regions_max = REGIONS_MAX,
 	.lacks = vhost_user_lacks,
 	.ready = vhost_user_ready,
 	.prepare = vhost_user_prepare,

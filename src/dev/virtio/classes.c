@@ -104,6 +104,12 @@ bool virtio_blk_resized(struct device *dev)
 	return blk != NULL;
 }
 
+bool virtio_net_takes_memory(struct device *dev, const struct ram_block *ram, unsigned more, GError **error)
+{
+	const struct virtio_net *net = INNER_OF(virtio_net, dev);
+	return !net || !net->vhost_rings || net_vhost_takes_memory(net, ram, more, error);
+}
+
 struct block_node *virtio_blk_node(struct device *dev)
 {
 	struct virtio_blk *blk = INNER_OF(virtio_blk, dev);

@@ -5,6 +5,7 @@
 #include "dev/core/device.h"
 
 struct chardev;
+struct ram_block;
 
 /* On "PCI": dev->bus is a struct pci_bus. */
 extern const struct device_class virtio_blk_pci, virtio_net_pci, virtio_rng_pci, virtio_serial_pci,
@@ -17,6 +18,11 @@ extern const struct device_class virtserialport, virtconsole;
 
 /* The image's size changed: tell the guest. False if `dev` is not a virtio block device. */
 bool virtio_blk_resized(struct device *dev);
+/*
+ * May `ram` become guest memory, and the memory be in `more` parts than now? Not if who serves the rings of
+ * `dev`, a network card, could not be given it then. True for any other device. Main thread.
+ */
+bool virtio_net_takes_memory(struct device *dev, const struct ram_block *ram, unsigned more, GError **error);
 /* The block node that a virtio block device shows, or NULL. */
 struct block_node *virtio_blk_node(struct device *dev);
 

@@ -104,3 +104,6 @@ extern const char *const virtio_net_duplex_names[];
 	PROPERTY(struct_, field_.mq, "mq", PROPERTY_BOOL, "off", "several queue pairs")
 
 extern const struct virtio_type virtio_net_type;
+/* virtio_net_takes_memory(), for a card whose rings are served elsewhere. */
+bool net_vhost_takes_memory(const struct virtio_net *net, const struct ram_block *ram, unsigned more,
+			    GError **error);

@@ -48,17 +48,39 @@ static GArray *memory_regions(struct vm *vm)
 	return regions;
 }
 
-static bool check_shared(const struct virtio_net *net, const GArray *regions, GError **error)
+static bool check_shared(const struct virtio_net *net, int fd, GError **error)
 {
-	for (unsigned i = 0; net->backend->vhost->shared_memory && i < regions->len; i++) {
-		if (g_array_index(regions, struct vhost_region, i).fd < 0)
-			return error_set(error, BERTH_ERR_INVALID,
-					 "-netdev %s needs guest memory that another process can reach: "
-					 "-object memory-backend-memfd,id=ram,size=...,share=on "
-					 "-machine memory-backend=ram",
-					 net->backend->ops->type);
+	return !net->backend->vhost->shared_memory || fd >= 0 ||
+	       error_set(error, BERTH_ERR_INVALID,
+			 "-netdev %s needs guest memory that another process can reach: "
+			 "-object memory-backend-memfd,id=ram,size=...,share=on "
+			 "-machine memory-backend=ram",
+			 net->backend->ops->type);
+}
+
+static bool check_count(const struct virtio_net *net, unsigned count, GError **error)
+{
+	unsigned most = net->backend->vhost->regions_max;
+	return count <= most ||
+	       error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			 "-netdev %s can be given guest memory in %u parts, and these are %u: use fewer and "
+			 "larger modules", net->backend->ops->type, most, count);
+}
+
+static bool check_regions(const struct virtio_net *net, const GArray *regions, GError **error)
+{
+	for (unsigned i = 0; i < regions->len; i++) {
+		if (!check_shared(net, g_array_index(regions, struct vhost_region, i).fd, error))
+			return false;
 	}
-	return true;
+	return check_count(net, regions->len, error);
+}
+
+bool net_vhost_takes_memory(const struct virtio_net *net, const struct ram_block *ram, unsigned more,
+			    GError **error)
+{
+	g_autoptr(GArray) regions = memory_regions(net->vdev.vm);
+	return check_shared(net, ram->fd, error) && check_count(net, regions->len + more, error);
 }
 
 /* ---- Rings ---- */
@@ -93,7 +115,7 @@ static bool prepare(struct virtio_net *net, GError **error)
 {
 	g_autoptr(GArray) regions = memory_regions(net->vdev.vm);
 	/* Memory that was plugged in since may be of another kind. */
-	return check_shared(net, regions, error) &&
+	return check_regions(net, regions, error) &&
 	       net->backend->vhost->prepare(net->backend, net->vdev.accepted,
 					    (const struct vhost_region *)regions->data, regions->len, error);
 }
@@ -144,7 +166,7 @@ bool net_vhost_open(struct virtio_net *net, GError **error)
 {
 	const struct vhost_ops *vhost = net->backend->vhost;
 	g_autoptr(GArray) regions = memory_regions(net->vdev.vm);
-	if (!check_shared(net, regions, error))
+	if (!check_regions(net, regions, error))
 		return false;
 	vm_expose_memory(net->vdev.vm);
 	/* Where the server goes on in a packed ring has a wrap counter too, which nothing here keeps. */

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import vmm
-from vmm import Guest, Qmp, check
+from vmm import Guest, Qmp, check, refused
 
 from testpmd import Testpmd
 
@@ -48,11 +48,15 @@ def a_switch_in_another_process_serves_the_rings():
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             check(alone.returncode == 1 and "share=on" in alone.stdout,
                   "a guest whose memory is not shared was not refused: " + alone.stdout)
-            with Guest(vmm.direct("cloud", 2, append="quiet", extra=MEMORY + nic)) as guest:
+            with Guest(vmm.direct("cloud", 2, "512,slots=8,maxmem=2G", append="quiet",
+                                  extra=MEMORY + nic)) as guest:
                 qmp = Qmp(f"{folder}/qmp", 60)
                 guest.expect("guest# ", 300)
                 guest.send("stty -echo\n")
                 guest.run(f"{UP}; {PING}", 120)
+                # Memory that testpmd could not have is refused, before the guest has it.
+                qmp.call("object-add", **{"qom-type": "memory-backend-ram", "id": "own", "size": 128 << 20})
+                refused(qmp, "another process can reach", "device_add", driver="pc-dimm", memdev="own")
                 qmp.call("stop")
                 qmp.call("cont")
                 guest.run(PING, 120)

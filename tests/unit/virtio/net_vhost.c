@@ -69,6 +69,7 @@ static bool server_stop(struct net_backend *net, unsigned index, uint16_t *base)
 }
 
 static const struct vhost_ops server_ops = {
+	.regions_max = 2,
 	.lacks = server_lacks, .ready = server_ready, .prepare = server_prepare,
 	.start_ring = server_start, .stop_ring = server_stop,
 };
@@ -222,6 +223,20 @@ static void test_refusal(void)
 	env_close(&e);
 }
 
+static void test_memory(void)
+{
+	struct env e;
+	g_autoptr(GError) error = NULL;
+	struct ram_block *ram = ram_block_new("more", 1 << 20, NULL, NULL);
+	env_open(&e, &virtio_net_pci);
+	g_assert_true(virtio_net_takes_memory(e.vd.dev, ram, 1, &error));
+	g_assert_no_error(error);
+	g_assert_false(virtio_net_takes_memory(e.vd.dev, ram, 2, &error));
+	g_assert_nonnull(strstr(error->message, "2 parts, and these are 3"));
+	env_close(&e);
+	ram_block_free(ram);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -229,5 +244,6 @@ int main(int argc, char **argv)
 	g_test_add_data_func("/virtio/net/vhost/rings/mmio", &virtio_net_device, test_rings);
 	g_test_add_func("/virtio/net/vhost/stops", test_stops);
 	g_test_add_func("/virtio/net/vhost/refusal", test_refusal);
+	g_test_add_func("/virtio/net/vhost/memory", test_memory);
 	return g_test_run();
 }
