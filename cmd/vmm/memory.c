@@ -39,7 +39,7 @@ static const struct keyval_field memory_backend_fields[] = {
 /* host-nodes=N or N-M, any number of times; as JSON a list: host-nodes.0=N. */
 static bool take_host_nodes(struct keyval *kv, uint64_t *mask, GError **error)
 {
-	g_autoptr(GPtrArray) found = g_ptr_array_new();
+	g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(g_free);
 	for (unsigned i = 0; i < keyval_count(kv); i++) {
 		const char *key = kv->keys->pdata[i], *text = kv->values->pdata[i];
 		if (strcmp(key, "host-nodes") != 0 && !g_str_has_prefix(key, "host-nodes."))
@@ -52,12 +52,10 @@ static bool take_host_nodes(struct keyval *kv, uint64_t *mask, GError **error)
 			return false;
 		}
 		*mask |= (UINT64_MAX >> (63 - last)) & (UINT64_MAX << first);
-		g_ptr_array_add(found, (void *)key);
+		g_ptr_array_add(found, g_strdup(key));
 	}
-	for (unsigned i = 0; i < found->len; i++) {
-		g_autofree char *key = g_strdup(found->pdata[i]);
-		g_free(keyval_take(kv, key));
-	}
+	for (unsigned i = 0; i < found->len; i++)
+		g_free(keyval_take(kv, found->pdata[i]));
 	return true;
 }
 

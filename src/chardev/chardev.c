@@ -137,12 +137,11 @@ static bool split_address(struct keyval *kv, GError **error)
 static void spell_out_flags(struct keyval *kv)
 {
 	for (unsigned i = 0; i < keyval_count(kv); i++) {
-		const char *key = kv->keys->pdata[i];
+		g_autofree char *key = g_strdup(kv->keys->pdata[i]);
 		if (!kv->bare->data[i] || !g_str_has_prefix(key, "no"))
 			continue;
-		g_autofree char *name = g_strdup(key + 2);
 		g_free(keyval_take(kv, key));
-		keyval_add(kv, name, "off");
+		keyval_add(kv, key + 2, "off");
 		i--;
 	}
 }

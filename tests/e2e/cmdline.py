@@ -55,6 +55,8 @@ def test_unknown():
     refuse("berth-vmm", *VMM, "-numa", "node,memdev=m", says=["memdev=m", "-object memory-backend-"])
     refuse("berth-vmm", *VMM, "-m", "64M", "-object", "memory-backend-ram,id=m,size=64M,policy=bind",
            "-machine", "memory-backend=m", says=["policy=bind", "host-nodes"])
+    refuse("berth-vmm", *VMM, "-object", "memory-backend-ram,id=m,size=64M,host-nodes=0,host-nodes=0",
+           "-machine", "memory-backend=m", says=["policy=default", "host-nodes"])
     refuse("berth", "rnu", says=["rnu", "'run'"])
     refuse("berth", "run", "--memroy", "1G", says=["--memroy", "--memory"])
 

@@ -59,7 +59,7 @@ static void test_fw_cfg(void)
 	const struct fw_cfg_file_ops late = {.selected = file_selected, .opaque = fw};
 	g_assert_true(fw_cfg_add_file(fw, "etc/one", "abcdef", 6, NULL));
 	g_assert_true(fw_cfg_add_file_ops(fw, "etc/two", "12345678", 8, &writable, NULL));
-	g_assert_true(fw_cfg_add_file_ops(fw, "etc/late", "old", 6, &late, NULL));
+	g_assert_true(fw_cfg_add_file_ops(fw, "etc/late", "before", 6, &late, NULL));
 	g_autofree char *long_name = g_strnfill(FW_CFG_FILE_NAME_MAX + 1, 'x');
 	g_assert_false(fw_cfg_add_file(fw, long_name, "", 0, NULL));
 	/* The directory by DMA. */
