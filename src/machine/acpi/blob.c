@@ -35,7 +35,8 @@ void acpi_put_zero(GByteArray *bytes, unsigned count)
 {
 	guint at = bytes->len;
 	g_byte_array_set_size(bytes, at + count);
-	memset(bytes->data + at, 0, count);
+	if (count)
+		memset(bytes->data + at, 0, count);
 }
 
 /* DESCRIPTION_HEADER (ACPI 6.4, table 5.4). */

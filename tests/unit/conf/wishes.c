@@ -34,7 +34,8 @@ static char *make_file(const char *folder, const char *name, const char *bytes, 
 {
 	char *path = g_build_filename(folder, name, NULL);
 	g_autofree char *content = g_malloc0(size);
-	memcpy(content + offset, bytes, length);
+	if (length)
+		memcpy(content + offset, bytes, length);
 	g_assert_true(g_file_set_contents(path, content, size, NULL));
 	return path;
 }
