@@ -199,14 +199,19 @@ static json_t *run_blockdev_del(void *opaque, const json_t *args, GError **error
 	struct vmm *vmm = opaque;
 	const char *name = arg_text(args, "node-name");
 	struct backend_disk *disk = backends_find_disk(&vmm->backends, name);
-	if (!disk || !disk->named)
+	bool used = disk && disk_user(vmm, disk);
+	if (!disk || !disk->conf->is_blockdev || (used && !disk->named))
 		return qmp_error(error, QMP_ERROR_GENERIC, "Failed to find node with node-name='%s'",
 				 name);
 	/* Its own two references: by name, and (as long as it is there) by the root. */
-	unsigned own = disks_image(disk) == block_below_filters(disk->named) ? 2 : 1;
-	if (disk_user(vmm, disk) || disk->named->references > own || disk->named->job)
+	bool there = disk->named && disks_image(disk) == block_below_filters(disk->named);
+	if (disk->named && ((used && there) || disk->named->references > 1u + there || disk->named->job))
 		return qmp_error(error, QMP_ERROR_GENERIC, "Node %s is in use", name);
-	disks_remove(&vmm->backends, disk);
+	/* A job may have given the device another image: that stays. */
+	if (used)
+		g_clear_pointer(&disk->named, block_close);
+	else
+		disks_remove(&vmm->backends, disk);
 	return NULL;
 }
 

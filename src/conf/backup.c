@@ -24,7 +24,7 @@ static const char *const internal_rows[] = {
 	"domainbackup/incremental",
 	"domainbackup/server transport name port socket tls",
 	"domainbackup/disks",
-	"domainbackup/disks/disk name backup type backupmode incremental exportname exportbitmap state",
+	"domainbackup/disks/disk name alias backup type backupmode incremental exportname exportbitmap state",
 	"domainbackup/disks/disk/driver type",
 	"domainbackup/disks/disk/target file dev",
 	"domainbackup/disks/disk/scratch file dev",
@@ -40,8 +40,8 @@ static const char *const states[] = {
 static void disk_free(void *opaque)
 {
 	struct conf_backup_disk *disk = opaque;
-	char *const texts[] = {disk->name, disk->file, disk->format, disk->incremental, disk->export_name,
-			       disk->export_bitmap};
+	char *const texts[] = {disk->name, disk->alias, disk->file, disk->format, disk->incremental,
+			       disk->export_name, disk->export_bitmap};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(disk);
@@ -113,12 +113,12 @@ static bool read_image(const struct conf_backup *backup, struct conf_backup_disk
 static bool read_state(struct conf_backup_disk *disk, const xmlNode *node, GError **error)
 {
 	g_autofree char *state = xml_attribute(node, "state");
-	for (unsigned i = 0; state && i < G_N_ELEMENTS(states); i++) {
+	for (unsigned i = 0; state && disk->alias && i < G_N_ELEMENTS(states); i++) {
 		disk->state = i;
 		if (strcmp(states[i], state) == 0)
 			return true;
 	}
-	return !state || conf_domain_error(error, BERTH_ERR_INVALID, node, "state='%s'", state);
+	return !state || conf_domain_error(error, BERTH_ERR_INVALID, node, "state='%s', or its alias is missing", state);
 }
 
 static bool read_disk(struct conf_backup *backup, const xmlNode *node, GError **error)
@@ -127,6 +127,7 @@ static bool read_disk(struct conf_backup *backup, const xmlNode *node, GError **
 	g_ptr_array_add(backup->disks, disk);
 	g_autofree char *wanted = xml_attribute(node, "backup"), *mode = xml_attribute(node, "backupmode");
 	disk->name = xml_attribute(node, "name");
+	disk->alias = xml_attribute(node, "alias");
 	if (!disk->name)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node,
 					 "missing name from disk backup element");
@@ -193,8 +194,8 @@ static void format_disk(struct xml_writer *w, const struct conf_backup *backup,
 		return;
 	}
 	const char *mode = disk->full ? "full" : disk->partial ? "incremental" : NULL;
-	xml_open(w, "disk", "name", disk->name, "backup", "yes", "type", disk->block ? "block" : "file",
-		 "backupmode", mode, "incremental", disk->incremental, "exportname", disk->export_name,
+	xml_open(w, "disk", "name", disk->name, "alias", internal ? disk->alias : NULL, "backup", "yes", "type",
+		 disk->block ? "block" : "file", "backupmode", mode, "incremental", disk->incremental, "exportname", disk->export_name,
 		 "exportbitmap", disk->export_bitmap, "state", internal ? states[disk->state] : NULL, NULL);
 	if (disk->format)
 		xml_empty(w, "driver", "type", disk->format, NULL);

@@ -11,6 +11,7 @@ enum conf_backup_state {
 
 struct conf_backup_disk {
 	char *name; /* the disk's target */
+	char *alias; /* the device's, once it runs: the disk may be unplugged before its backup ends */
 	bool excluded, block;
 	bool full;  /* said so, although the backup is incremental */
 	bool partial; /* said to be incremental */

@@ -21,6 +21,7 @@ struct backup {
 	int64_t began_us;         /* real time */
 	uint64_t total, done;     /* bytes, of disks whose job has ended */
 	char *error;              /* the first, or NULL */
+	bool recalled;            /* of a former daemon, and the VMM has not told yet how far it is */
 };
 
 /* What the last one was, for domjobinfo --completed. */
@@ -199,10 +200,9 @@ void backup_cancel(struct domain *dom)
 {
 	for (unsigned i = 0; i < dom->backup->conf->disks->len; i++) {
 		const struct conf_backup_disk *disk = dom->backup->conf->disks->pdata[i];
-		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
-		if (disk->state != CONF_BACKUP_RUNNING || !its)
+		if (disk->state != CONF_BACKUP_RUNNING)
 			continue;
-		g_autofree char *job = block_job_name(BLOCK_JOB_BACKUP, its->dev.alias);
+		g_autofree char *job = block_job_name(BLOCK_JOB_BACKUP, disk->alias);
 		vmm_execute(dom, "block-job-cancel", json_pack("{s:s, s:b}", "device", job, "force", 1), NULL,
 			    NULL);
 	}
@@ -240,13 +240,12 @@ static void add_server_end(struct steps *steps, const struct conf_backup *conf)
 		steps_add(steps, "object-del", json_pack("{s:s}", "id", BACKUP_TLS_ID), NULL, NULL);
 }
 
-static void clean_up(struct domain *dom, const struct conf_backup_disk *disk,
-		     const struct conf_domain_disk *its, bool with_server)
+static void clean_up(struct domain *dom, const struct conf_backup_disk *disk, bool with_server)
 {
 	struct ending *ending = g_new(struct ending, 1);
 	*ending = (struct ending){domain_pin(dom), dom->backup, steps_new_lenient()};
 	dom->backup->refs++;
-	g_autofree char *job = block_job_name(BLOCK_JOB_BACKUP, its->dev.alias);
+	g_autofree char *job = block_job_name(BLOCK_JOB_BACKUP, disk->alias);
 	g_autofree char *node = backup_node_name(disk);
 	if (with_server)
 		add_server_end(ending->steps, dom->backup->conf);
@@ -261,23 +260,22 @@ static uint64_t number(const json_t *data, const char *key)
 	return MAX(value, 0);
 }
 
-static struct conf_backup_disk *find_running(const struct domain *dom, const char *target)
+static struct conf_backup_disk *find_running(const struct domain *dom, const char *alias)
 {
 	const struct conf_backup *conf = backup_conf(dom);
 	for (unsigned i = 0; conf && i < conf->disks->len; i++) {
 		struct conf_backup_disk *disk = conf->disks->pdata[i];
-		if (disk->state == CONF_BACKUP_RUNNING && strcmp(disk->name, target) == 0)
+		if (disk->state == CONF_BACKUP_RUNNING && strcmp(disk->alias, alias) == 0)
 			return disk;
 	}
 	return NULL;
 }
 
-void backup_job_ended(struct domain *dom, const char *target, enum notify_block_job status,
+void backup_job_ended(struct domain *dom, const char *alias, enum notify_block_job status,
 		      const json_t *data)
 {
-	struct conf_backup_disk *disk = find_running(dom, target);
-	const struct conf_domain_disk *its = disk ? conf_domain_find_disk(dom->live, target) : NULL;
-	if (!its)
+	struct conf_backup_disk *disk = find_running(dom, alias);
+	if (!disk)
 		return;
 	struct backup *backup = dom->backup;
 	const char *error = json_string_value(json_object_get(data, "error"));
@@ -295,7 +293,7 @@ void backup_job_ended(struct domain *dom, const char *target, enum notify_block_
 	/* One that is not whole is none. */
 	if (disk->state != CONF_BACKUP_COMPLETE)
 		backup_cancel(dom);
-	clean_up(dom, disk, its, backup->conf->pull && first);
+	clean_up(dom, disk, backup->conf->pull && first);
 }
 
 /* --- A later daemon ------------------------------------------------------------------------- */
@@ -312,7 +310,7 @@ static const json_t *find_job(const json_t *jobs, const char *id)
 }
 
 /* As the event would have told. A job that the VMM does not know has been dismissed by the former daemon. */
-static void settle(struct domain *dom, const char *target, const json_t *job)
+static void settle(struct domain *dom, const char *alias, const json_t *job)
 {
 	const char *status = json_string_value(json_object_get(job, "status"));
 	const char *error = json_string_value(json_object_get(job, "error"));
@@ -322,7 +320,7 @@ static void settle(struct domain *dom, const char *target, const json_t *job)
 				 (json_int_t)number(job, "current-progress"));
 	if (error)
 		json_object_set_new(data, "error", json_string(error));
-	backup_job_ended(dom, target, !job ? BLOCK_JOB_IS_CANCELLED : error ? BLOCK_JOB_HAS_FAILED
+	backup_job_ended(dom, alias, !job ? BLOCK_JOB_IS_CANCELLED : error ? BLOCK_JOB_HAS_FAILED
 								: BLOCK_JOB_IS_COMPLETED, data);
 	json_decref(data);
 }
@@ -330,19 +328,21 @@ static void settle(struct domain *dom, const char *target, const json_t *job)
 static void on_jobs(void *opaque, json_t *result, const GError *error)
 {
 	struct domain *dom = opaque;
+	bool recalled = !error && dom->backup && dom->backup->recalled;
 	if (error)
 		log_warning("domain '%s': what its backup does is not known: %s", dom->name, error->message);
-	for (unsigned i = 0; !error && dom->backup && dom->live && i < dom->backup->conf->disks->len; i++) {
+	if (recalled)
+		dom->backup->recalled = false;
+	for (unsigned i = 0; !error && dom->backup && i < dom->backup->conf->disks->len; i++) {
 		const struct conf_backup_disk *disk = dom->backup->conf->disks->pdata[i];
-		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
-		if (disk->excluded || !its)
+		if (disk->excluded)
 			continue;
-		g_autofree char *id = block_job_name(BLOCK_JOB_BACKUP, its->dev.alias);
+		g_autofree char *id = block_job_name(BLOCK_JOB_BACKUP, disk->alias);
 		/* The former daemon may not have come to the end of cleaning up. */
 		if (disk->state == CONF_BACKUP_RUNNING)
-			settle(dom, disk->name, find_job(result, id));
-		else
-			clean_up(dom, disk, its, dom->backup->conf->pull);
+			settle(dom, disk->alias, find_job(result, id));
+		else if (recalled)
+			clean_up(dom, disk, dom->backup->conf->pull);
 	}
 	domain_unpin(dom);
 }
@@ -362,7 +362,13 @@ void backup_recall(struct domain *dom)
 	backup_new(dom, conf);
 	if (stat(path, &st) == 0)
 		dom->backup->began_us = st.st_mtim.tv_sec * G_USEC_PER_SEC;
-	vmm_execute(dom, "query-jobs", NULL, on_jobs, domain_pin(dom));
+	dom->backup->recalled = true;
+}
+
+void backup_settle(struct domain *dom)
+{
+	if (dom->backup)
+		vmm_execute(dom, "query-jobs", NULL, on_jobs, domain_pin(dom));
 }
 
 /* --- What clients ask ------------------------------------------------------------------------- */
@@ -377,10 +383,9 @@ static void add_running(const struct domain *dom, const json_t *jobs, struct bac
 {
 	for (unsigned i = 0; i < dom->backup->conf->disks->len; i++) {
 		const struct conf_backup_disk *disk = dom->backup->conf->disks->pdata[i];
-		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
-		if (disk->state != CONF_BACKUP_RUNNING || !its)
+		if (disk->state != CONF_BACKUP_RUNNING)
 			continue;
-		g_autofree char *id = block_job_name(BLOCK_JOB_BACKUP, its->dev.alias);
+		g_autofree char *id = block_job_name(BLOCK_JOB_BACKUP, disk->alias);
 		const json_t *job = find_job(jobs, id);
 		now->total += number(job, "total-progress");
 		now->done += number(job, "current-progress");

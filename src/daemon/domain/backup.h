@@ -24,11 +24,13 @@ void backup_take_back(struct domain *dom);
 const struct conf_backup *backup_conf(const struct domain *dom);
 /* Tell its jobs to end; what they leave is cleaned up when they have. */
 void backup_cancel(struct domain *dom);
-/* The block job of that disk has ended; `data` is its event's. */
-void backup_job_ended(struct domain *dom, const char *target, enum notify_block_job status,
+/* The block job of the disk with that alias has ended; `data` is its event's. */
+void backup_job_ended(struct domain *dom, const char *alias, enum notify_block_job status,
 		      const json_t *data);
 /* What a former daemon had begun. */
 void backup_recall(struct domain *dom);
+/* Jobs may have ended while nobody listened to the VMM. */
+void backup_settle(struct domain *dom);
 /* The VMM has ended, and the backup with it. */
 void backup_domain_ended(struct domain *dom);
 /* At the domain's end in the daemon. */

@@ -2,8 +2,10 @@
 #include "daemon/domain/blockjob.h"
 
 #include "daemon/domain/backup.h"
+#include "daemon/domain/disk_args.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/notify.h"
+#include "daemon/domain/vmm.h"
 
 #include <string.h>
 
@@ -26,6 +28,19 @@ enum block_job_type block_job_parse(const char *name, const char **alias)
 		return type;
 	}
 	return 0;
+}
+
+const json_t *block_job_find(const json_t *list, const char *alias, enum block_job_type *type)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach((json_t *)list, i, entry) {
+		const char *its, *name = json_string_value(json_object_get(entry, "device"));
+		*type = block_job_parse(name, &its);
+		if (*type && strcmp(its, alias) == 0)
+			return entry;
+	}
+	return NULL;
 }
 
 struct ended {
@@ -56,12 +71,25 @@ bool block_job_is_untold(const struct domain *dom, const char *alias)
 	return false;
 }
 
+/* The disk may have another image: the one that it was started with is let go, unless it is in use still. */
+static void drop_replaced(struct domain *dom, const struct conf_domain_disk *disk)
+{
+	g_autofree char *node = disk_node_name(disk);
+	vmm_execute(dom, "blockdev-del", json_pack("{s:s}", "node-name", node), NULL, NULL);
+}
+
 void block_job_event(struct domain *dom, const char *event, const json_t *data)
 {
 	const char *alias = NULL;
 	enum block_job_type type =
 		block_job_parse(json_string_value(json_object_get(data, "device")), &alias);
 	const struct conf_domain_disk *disk = NULL;
+	bool failed = json_object_get(data, "error") != NULL;
+	enum notify_block_job status = strcmp(event, "BLOCK_JOB_READY") == 0 ? BLOCK_JOB_IS_READY
+		: strcmp(event, "BLOCK_JOB_CANCELLED") == 0 ? BLOCK_JOB_IS_CANCELLED
+		: failed ? BLOCK_JOB_HAS_FAILED : BLOCK_JOB_IS_COMPLETED;
+	if (type == BLOCK_JOB_BACKUP)
+		backup_job_ended(dom, alias, status, data);
 	for (unsigned i = 0; type && dom->live && i < dom->live->disks->len; i++) {
 		const struct conf_domain_disk *one = dom->live->disks->pdata[i];
 		if (strcmp(one->dev.alias, alias) == 0)
@@ -69,12 +97,6 @@ void block_job_event(struct domain *dom, const char *event, const json_t *data)
 	}
 	if (!disk)
 		return;
-	bool failed = json_object_get(data, "error") != NULL;
-	enum notify_block_job status = strcmp(event, "BLOCK_JOB_READY") == 0 ? BLOCK_JOB_IS_READY
-		: strcmp(event, "BLOCK_JOB_CANCELLED") == 0 ? BLOCK_JOB_IS_CANCELLED
-		: failed ? BLOCK_JOB_HAS_FAILED : BLOCK_JOB_IS_COMPLETED;
-	if (type == BLOCK_JOB_BACKUP)
-		backup_job_ended(dom, disk->target, status, data);
 	struct ended *ended = g_new(struct ended, 1);
 	/* To old clients a server's disk has the name that it has there. */
 	const char *path = disk->file ? disk->file : disk->source.name;
@@ -84,6 +106,8 @@ void block_job_event(struct domain *dom, const char *event, const json_t *data)
 	if (status == BLOCK_JOB_IS_READY) {
 		tell(ended);
 	} else {
+		if (status == BLOCK_JOB_IS_COMPLETED && (type == BLOCK_JOB_COPY || type == BLOCK_JOB_ACTIVE_COMMIT))
+			drop_replaced(dom, disk);
 		dom->ended_jobs = g_slist_prepend(dom->ended_jobs, ended);
 		disk_now_refresh(dom, alias, NULL, tell, ended);
 	}

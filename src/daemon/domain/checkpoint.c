@@ -94,7 +94,7 @@ void checkpoint_made(struct domain *dom, struct conf_checkpoint *checkpoint, str
 
 /* --- Bitmaps -------------------------------------------------------------------------------- */
 
-static const json_t *find_bitmap(const json_t *bitmaps, const char *name)
+const json_t *checkpoint_find_bitmap(const json_t *bitmaps, const char *name)
 {
 	size_t i;
 	json_t *entry;
@@ -117,8 +117,8 @@ int64_t checkpoint_bitmap_size(const struct conf_domain_disk *disk, const json_t
 			       GError **error)
 {
 	struct disk_now now;
-	const json_t *found = disk_now_find(blocks, disk->dev.alias, &now) ? find_bitmap(now.bitmaps, bitmap)
-									   : NULL;
+	const json_t *found = disk_now_find(blocks, disk->dev.alias, &now)
+		? checkpoint_find_bitmap(now.bitmaps, bitmap) : NULL;
 	if (is_whole(found))
 		return MAX(json_integer_value(json_object_get(found, "count")), 0);
 	virt_error(error, VIRT_FROM_QEMU, VIRT_CHECKPOINT_INCONSISTENT,
@@ -127,20 +127,20 @@ int64_t checkpoint_bitmap_size(const struct conf_domain_disk *disk, const json_t
 	return -1;
 }
 
-void checkpoint_carry_over(const struct disk_now *now, const char *overlay, json_t *actions)
+void checkpoint_carry_over(const struct disk_now *now, const char *next, const json_t *known, json_t *actions)
 {
 	size_t i;
 	json_t *bitmap;
 	json_array_foreach((json_t *)now->bitmaps, i, bitmap) {
 		const char *name = json_string_value(json_object_get(bitmap, "name"));
-		if (!name || !is_whole(bitmap))
+		if (!name || !is_whole(bitmap) || checkpoint_find_bitmap(known, name))
 			continue;
 		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:b, s:O}}", "type",
-							 "block-dirty-bitmap-add", "data", "node", overlay,
+							 "block-dirty-bitmap-add", "data", "node", next,
 							 "name", name, "persistent", 1, "granularity",
 							 json_object_get(bitmap, "granularity")));
 		json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:[{s:s, s:s}]}}", "type",
-							 "block-dirty-bitmap-merge", "data", "node", overlay,
+							 "block-dirty-bitmap-merge", "data", "node", next,
 							 "target", name, "bitmaps", "node", now->node, "name",
 							 name));
 	}

@@ -25,6 +25,8 @@ bool checkpoint_add_actions(const struct domain *dom, const struct conf_checkpoi
 /* The bitmaps are there: it is taken, known, the current one, and `work` will write it. */
 void checkpoint_made(struct domain *dom, struct conf_checkpoint *checkpoint, struct moment_work *work);
 
+/* In an array of BlockDirtyInfo, or NULL; NULL: there is none of that name. */
+const json_t *checkpoint_find_bitmap(const json_t *bitmaps, const char *name);
 /*
  * The bytes that a disk's bitmap says were written. -1 with *error set: there is none of that name, or it was
  * not closed properly, so that it does not know all.
@@ -32,7 +34,8 @@ void checkpoint_made(struct domain *dom, struct conf_checkpoint *checkpoint, str
 int64_t checkpoint_bitmap_size(const struct conf_domain_disk *disk, const json_t *blocks, const char *bitmap,
 			       GError **error);
 /*
- * A snapshot puts the image `overlay` over the one that the disk has `now`: what a transaction does that its
- * bitmaps go on in there.
+ * The image of the node `next` takes the place of the one that the disk has `now`: what a transaction does
+ * that its bitmaps go on in there. `known`: those (or NULL) that it has already, and which it goes on with by
+ * itself.
  */
-void checkpoint_carry_over(const struct disk_now *now, const char *overlay, json_t *actions);
+void checkpoint_carry_over(const struct disk_now *now, const char *next, const json_t *known, json_t *actions);

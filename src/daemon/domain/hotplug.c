@@ -2,6 +2,7 @@
 #include "daemon/domain/hotplug.h"
 
 #include "base/fd.h"
+#include "daemon/domain/blockjob.h"
 #include "daemon/domain/change.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_args.h"
@@ -20,6 +21,7 @@ struct device_edit {
 	xmlDoc *doc;  /* the client's element, or NULL: by alias */
 	char *alias;  /* of the device that changes, once it is known */
 	char *before; /* the medium that was in the drive */
+	char *target; /* of a disk that goes */
 	uint64_t module_kib; /* of a memory module that goes */
 };
 
@@ -30,6 +32,7 @@ static void device_edit_free(void *opaque)
 		xmlFreeDoc(edit->doc);
 	g_free(edit->alias);
 	g_free(edit->before);
+	g_free(edit->target);
 	g_free(edit);
 }
 
@@ -316,6 +319,15 @@ static bool plan_cleanup(struct domain_change *change, const struct conf_domain 
 	return true;
 }
 
+static bool check_no_job(const void *opaque, const json_t *jobs, GError **error)
+{
+	const struct device_edit *edit = opaque;
+	enum block_job_type type;
+	return !block_job_find(jobs, edit->alias, &type) ||
+	       virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+			  "disk '%s' already in active block job", edit->target);
+}
+
 static bool plan_detach(struct domain_change *change, const struct conf_domain *old,
 			const struct conf_domain *next, GError **error)
 {
@@ -332,6 +344,11 @@ static bool plan_detach(struct domain_change *change, const struct conf_domain *
 	g_ptr_array_add(change->await, g_strdup(dev->alias));
 	if (!plan_cleanup(change, old, dev, error))
 		return false;
+	const struct conf_domain_disk *disk = in_list(old->disks, dev);
+	if (disk) {
+		edit->target = g_strdup(disk->target);
+		steps_add_query(change->steps, "query-block-jobs", check_no_job, edit);
+	}
 	change_add_step(change, "device_del", json_pack("{s:s}", "id", dev->alias), NULL, NULL);
 	return true;
 }

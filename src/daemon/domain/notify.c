@@ -357,7 +357,8 @@ void notify_event(struct domain *dom, const char *name, const json_t *data)
 		{"SUSPEND", on_suspend}, {"SUSPEND_DISK", on_suspend_disk}, {"WAKEUP", on_wakeup},
 		{"BALLOON_CHANGE", on_balloon}, {"DEVICE_DELETED", on_device_deleted},
 		{"DEVICE_UNPLUG_GUEST_ERROR", on_unplug_refused},
-		{"MEMORY_DEVICE_SIZE_CHANGE", on_memory_size}, {"RTC_CHANGE", on_rtc_change}, {"DEVICE_TRAY_MOVED", on_tray},
+		{"MEMORY_DEVICE_SIZE_CHANGE", on_memory_size}, {"RTC_CHANGE", on_rtc_change},
+		{"DEVICE_TRAY_MOVED", on_tray},
 		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic},
 		{"VSERPORT_CHANGE", on_port_change}, {"BLOCK_WRITE_THRESHOLD", on_threshold},
 	};

@@ -62,21 +62,24 @@ static bool find_disk(const struct domain *dom, const struct beginning *beginnin
 	return its && disk_now_find(beginning->blocks, its->dev.alias, now);
 }
 
+static bool unknown_disk(const struct conf_backup_disk *disk, GError **error)
+{
+	return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "the VMM does not know the disk '%s'",
+			  disk->name);
+}
+
 /* --- Commands --------------------------------------------------------------------------------- */
 
 static void add_image(const struct domain *dom, const struct beginning *beginning,
-		      const struct conf_backup_disk *disk)
+		      const struct conf_backup_disk *disk, const struct disk_now *now)
 {
 	g_autofree char *node = backup_node_name(disk);
-	struct disk_now now;
-	find_disk(dom, beginning, disk, &now);
 	/* What pull mode shows is the disk wherever the guest has not overwritten it. */
-	json_t *backing = backup_conf(dom)->pull ? json_string(now.node) : json_null();
+	json_t *backing = backup_conf(dom)->pull ? json_string(now->node) : json_null();
 	steps_add(beginning->steps, "blockdev-add",
 		  json_pack("{s:s, s:s, s:o, s:{s:s, s:s}}", "node-name", node, "driver", disk->format,
-			    "backing",
-			    backing, "file", "driver", disk->block ? "host_device" : "file", "filename",
-			    disk->file),
+			    "backing", backing, "file", "driver", disk->block ? "host_device" : "file",
+			    "filename", disk->file),
 		  "blockdev-del", json_pack("{s:s}", "node-name", node));
 }
 
@@ -92,8 +95,8 @@ static void add_server(const struct domain *dom, struct steps *steps)
 		json_object_set_new(args, "tls-creds", json_string(BACKUP_TLS_ID));
 		steps_add(steps, "object-add",
 			  json_pack("{s:s, s:s, s:s, s:s, s:b}", "qom-type", "tls-creds-x509", "id",
-				    BACKUP_TLS_ID,
-				    "dir", dom->all->daemon->nbd_tls_dir, "endpoint", "server", "verify-peer", 1),
+				    BACKUP_TLS_ID, "dir", dom->all->daemon->nbd_tls_dir, "endpoint", "server",
+				    "verify-peer", 1),
 			  "object-del", json_pack("{s:s}", "id", BACKUP_TLS_ID));
 	}
 	steps_add(steps, "nbd-server-start", args, "nbd-server-stop", NULL);
@@ -112,26 +115,21 @@ static void add_bitmap(json_t *actions, const struct conf_backup_disk *disk, con
 		   json_pack("{s:s, s:s, s:b}", "node", node, "name", disk->export_bitmap, "disabled", 1));
 	add_action(actions, "block-dirty-bitmap-merge",
 		   json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "node", node, "target", disk->export_bitmap,
-			     "bitmaps",
-			     "node", source, "name", disk->incremental));
+			     "bitmaps", "node", source, "name", disk->incremental));
 }
 
-static void add_job(const struct domain *dom, const struct beginning *beginning,
-		    const struct conf_backup_disk *disk, json_t *actions)
+static void add_job(const struct domain *dom, const struct conf_backup_disk *disk,
+		    const struct disk_now *now, json_t *actions)
 {
-	const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
 	bool pull = backup_conf(dom)->pull;
 	g_autofree char *node = backup_node_name(disk);
-	g_autofree char *job = block_job_name(BLOCK_JOB_BACKUP, its->dev.alias);
-	struct disk_now now;
-	find_disk(dom, beginning, disk, &now);
+	g_autofree char *job = block_job_name(BLOCK_JOB_BACKUP, disk->alias);
 	if (pull && disk->incremental)
-		add_bitmap(actions, disk, node, now.node);
+		add_bitmap(actions, disk, node, now->node);
 	/* The checkpoint's bitmap goes on as it is: later backups may be since the same moment. */
 	const char *sync = pull ? "none" : disk->incremental ? "bitmap" : "full";
-	json_t *data = json_pack("{s:s, s:s, s:s, s:s, s:b}", "device", now.name, "target", node, "job-id",
-				 job,
-				 "sync", sync, "auto-dismiss", 0);
+	json_t *data = json_pack("{s:s, s:s, s:s, s:s, s:b}", "device", now->name, "target", node, "job-id",
+				 job, "sync", sync, "auto-dismiss", 0);
 	if (!pull && disk->incremental) {
 		json_object_set_new(data, "bitmap", json_string(disk->incremental));
 		json_object_set_new(data, "bitmap-mode", json_string("never"));
@@ -149,23 +147,34 @@ static void add_export(struct steps *steps, const struct conf_backup_disk *disk)
 	steps_add(steps, "block-export-add", args, NULL, NULL);
 }
 
+/* The guest may have let go of a disk while the images were made. */
+static bool add_disks(const struct domain *dom, struct beginning *beginning, json_t *actions, GError **error)
+{
+	const struct conf_backup *conf = backup_conf(dom);
+	for (unsigned i = 0; i < conf->disks->len; i++) {
+		const struct conf_backup_disk *disk = conf->disks->pdata[i];
+		struct disk_now now;
+		if (disk->excluded)
+			continue;
+		if (!find_disk(dom, beginning, disk, &now))
+			return unknown_disk(disk, error);
+		add_image(dom, beginning, disk, &now);
+		add_job(dom, disk, &now, actions);
+	}
+	return true;
+}
+
 /* All jobs and the new checkpoint begin at one moment. */
 static bool add_steps(const struct domain *dom, struct beginning *beginning, GError **error)
 {
 	const struct conf_backup *conf = backup_conf(dom);
 	json_t *actions = json_array();
 	beginning->steps = steps_new();
-	if (beginning->checkpoint &&
-	    !checkpoint_add_actions(dom, beginning->checkpoint, beginning->blocks, actions, error)) {
+	if ((beginning->checkpoint &&
+	     !checkpoint_add_actions(dom, beginning->checkpoint, beginning->blocks, actions, error)) ||
+	    !add_disks(dom, beginning, actions, error)) {
 		json_decref(actions);
 		return false;
-	}
-	for (unsigned i = 0; i < conf->disks->len; i++) {
-		const struct conf_backup_disk *disk = conf->disks->pdata[i];
-		if (disk->excluded)
-			continue;
-		add_image(dom, beginning, disk);
-		add_job(dom, beginning, disk, actions);
 	}
 	if (conf->pull)
 		add_server(dom, beginning->steps);
@@ -306,8 +315,8 @@ static bool check_disk(const struct domain *dom, struct beginning *beginning, st
 	struct disk_now now;
 	bool reuse = beginning->conf->reuse, there = g_file_test(disk->file, G_FILE_TEST_EXISTS);
 	if (!find_disk(dom, beginning, disk, &now))
-		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-				  "the VMM does not know the disk '%s'", disk->name);
+		return unknown_disk(disk, error);
+	disk->alias = g_strdup(its->dev.alias);
 	if (disk->incremental && !checkpoint_find(dom, disk->incremental))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_NO_CHECKPOINT,
 				  "Checkpoint '%s' for incremental backup of disk '%s' not found",
@@ -316,12 +325,10 @@ static bool check_disk(const struct domain *dom, struct beginning *beginning, st
 		return false;
 	if (!reuse && !disk->block && there)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-				  "store '%s' for backup of '%s' exists",
-				  disk->file, disk->name);
+				  "store '%s' for backup of '%s' exists", disk->file, disk->name);
 	if ((reuse || disk->block) && !there)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-				  "store '%s' for backup of '%s' is not there",
-				  disk->file, disk->name);
+				  "store '%s' for backup of '%s' is not there", disk->file, disk->name);
 	if (reuse || (disk->block && strcmp(disk->format, "raw") == 0))
 		return true;
 	struct image *image = g_new0(struct image, 1);

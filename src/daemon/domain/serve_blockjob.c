@@ -5,6 +5,7 @@
 #include "daemon/domain/images.h"
 #include "daemon/domain/vmm.h"
 
+#include "base/log.h"
 #include "daemon/rpc/serve.h"
 
 #include <string.h>
@@ -92,11 +93,26 @@ static bool makes_target(const struct block_op *op)
 	return g_strcmp0(json_string_value(json_object_get(op->args, "mode")), "existing") != 0;
 }
 
+/* The commit runs: backups will miss the bitmaps and say so. */
+static void on_commit_carried(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		log_warning("domain '%s': %s", job->dom->name, error->message);
+	job_reply(job, NULL);
+}
+
 static void on_begun(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
 	const struct block_op *op = job->data;
 	GError *failure = NULL;
+	if (!error && op->type == BLOCK_JOB_ACTIVE_COMMIT) {
+		block_job_carry_bitmaps(job->dom, op->alias, op->type,
+					json_string_value(json_object_get(op->args, "base")),
+					on_commit_carried, job);
+		return;
+	}
 	if (!error) {
 		job_reply(job, NULL);
 		return;
@@ -138,6 +154,10 @@ static void on_disk(void *opaque, const struct disk_now *now, const GError *erro
 	if (target_of(op) && !images_add(job->dom, target_of(op), makes_target(op), &failure)) {
 		job_fail(job, failure);
 		return;
+	}
+	if (target_of(op)) {
+		g_autofree char *node = block_job_copy_node(op->alias);
+		json_object_set_new(op->args, "node-name", json_string(node));
 	}
 	json_object_set_new(op->args, "device", json_string(now->name));
 	vmm_execute(job->dom, op->command, json_incref(op->args), on_begun, job);
@@ -370,21 +390,6 @@ void serve_domain_block_copy(struct rpc_call *call, const struct remote_domain_b
 
 /* --- Looking --------------------------------------------------------------------------------- */
 
-/* The disk's job in an answer to query-block-jobs; NULL: it has none. */
-static const json_t *find_job(const json_t *list, const char *alias, enum block_job_type *type)
-{
-	size_t i;
-	json_t *entry;
-	json_array_foreach((json_t *)list, i, entry)
-	{
-		const char *its, *name = json_string_value(json_object_get(entry, "device"));
-		*type = block_job_parse(name, &its);
-		if (*type && strcmp(its, alias) == 0)
-			return entry;
-	}
-	return NULL;
-}
-
 struct looking {
 	struct rpc_call *call;
 	struct domain *dom;
@@ -405,7 +410,7 @@ static void on_look(void *opaque, json_t *result, const GError *error)
 {
 	struct looking *looking = opaque;
 	enum block_job_type type = 0;
-	const json_t *entry = error ? NULL : find_job(result, looking->alias, &type);
+	const json_t *entry = error ? NULL : block_job_find(result, looking->alias, &type);
 	struct remote_domain_get_block_job_info_ret ret = {0};
 	/*
 	 * A client that sees that a job is gone may begin the next one, and must not take the end of the one
@@ -485,7 +490,7 @@ static void on_gone(void *opaque, json_t *result, const GError *error)
 		job_fail(job, g_error_copy(error));
 		return;
 	}
-	if (find_job(result, op->alias, &type)) {
+	if (block_job_find(result, op->alias, &type)) {
 		job->timer.fn = poll_gone;
 		aio_timer_arm(&job->timer, aio_now_ns() + POLL_NS);
 		return;
@@ -506,12 +511,22 @@ static void on_told(void *opaque, json_t *result, const GError *error)
 		poll_gone(job);
 }
 
+static void on_copy_carried(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	const struct block_op *op = job->data;
+	if (error)
+		job_fail(job, g_error_copy(error));
+	else
+		vmm_execute(job->dom, op->command, json_incref(op->args), on_told, job);
+}
+
 static void on_found(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
 	struct block_op *op = job->data;
 	GError *failure = NULL;
-	const json_t *entry = error ? NULL : find_job(result, op->alias, &op->type);
+	const json_t *entry = error ? NULL : block_job_find(result, op->alias, &op->type);
 	if (error) {
 		job_fail(job, g_error_copy(error));
 		return;
@@ -534,7 +549,10 @@ static void on_found(void *opaque, json_t *result, const GError *error)
 	json_object_set_new(op->args, "device", json_string(name));
 	if (strcmp(op->command, "block-job-set-speed") != 0)
 		op->job = g_strdup(name);
-	vmm_execute(job->dom, op->command, json_incref(op->args), on_told, job);
+	if (op->pivot && op->type == BLOCK_JOB_COPY)
+		block_job_carry_bitmaps(job->dom, op->alias, op->type, NULL, on_copy_carried, job);
+	else
+		vmm_execute(job->dom, op->command, json_incref(op->args), on_told, job);
 }
 
 static void run_steer(struct domain_job *job)

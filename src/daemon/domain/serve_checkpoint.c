@@ -468,10 +468,11 @@ static void add_removals(const struct domain *dom, const struct conf_checkpoint 
 {
 	for (unsigned i = 0; i < checkpoint->disks->len; i++) {
 		const struct conf_checkpoint_disk *disk = checkpoint->disks->pdata[i];
-		/* It may have been unplugged. */
+		/* It may have been unplugged, or have an image that knows nothing of the checkpoint. */
 		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
 		struct disk_now now;
-		if (disk->bitmap && its && disk_now_find(blocks, its->dev.alias, &now))
+		if (disk->bitmap && its && disk_now_find(blocks, its->dev.alias, &now) &&
+		    checkpoint_find_bitmap(now.bitmaps, disk->bitmap))
 			json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s}}", "type",
 								 "block-dirty-bitmap-remove", "data", "node",
 								 now.node, "name", disk->bitmap));

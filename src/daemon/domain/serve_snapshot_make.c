@@ -233,7 +233,7 @@ static void add_overlay(const struct making *making, const struct conf_snapshot_
 						 disk->file, "snapshot-node-name", node, "format", disk->format,
 						 "mode", making->flags & CREATE_REUSE ? "existing"
 										      : "absolute-paths"));
-	checkpoint_carry_over(now, node, actions);
+	checkpoint_carry_over(now, node, NULL, actions);
 }
 
 /* All of them or none. */

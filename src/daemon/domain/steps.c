@@ -9,6 +9,8 @@ struct step {
 	const char *command, *undo;
 	json_t *args, *undo_args;
 	int fd; /* goes with the command; or -1 */
+	steps_check_fn *check; /* of the answer; or NULL */
+	const void *check_opaque;
 };
 
 struct steps {
@@ -60,6 +62,14 @@ void steps_add(struct steps *steps, const char *command, json_t *args, const cha
 	g_ptr_array_add(steps->list, step);
 }
 
+void steps_add_query(struct steps *steps, const char *command, steps_check_fn *check, const void *opaque)
+{
+	steps_add(steps, command, NULL, NULL, NULL);
+	struct step *step = steps->list->pdata[steps->list->len - 1];
+	step->check = check;
+	step->check_opaque = opaque;
+}
+
 void steps_add_fd(struct steps *steps, const char *name, int fd)
 {
 	steps_add(steps, "getfd", json_pack("{s:s}", "fdname", name), NULL, NULL);
@@ -95,18 +105,20 @@ static void run_next(struct steps *steps);
 static void on_step(void *opaque, json_t *result, const GError *error)
 {
 	struct steps *steps = opaque;
-	const char *command = ((const struct step *)steps->list->pdata[steps->done])->command;
+	const struct step *step = steps->list->pdata[steps->done];
 	if (error && steps->lenient)
-		log_warning("domain '%s': %s: %s", steps->dom->name, command, error->message);
-	if (!error || steps->lenient) {
-		steps->done++;
-		run_next(steps);
+		log_warning("domain '%s': %s: %s", steps->dom->name, step->command, error->message);
+	else if (error)
+		virt_error(&steps->error, VIRT_FROM_QEMU, VIRT_INTERNAL,
+			   "unable to execute QEMU command '%s': %s", step->command, error->message);
+	else if (step->check)
+		step->check(step->check_opaque, result, &steps->error);
+	if (steps->error) {
+		undo(steps);
 		return;
 	}
-	virt_error(&steps->error, VIRT_FROM_QEMU, VIRT_INTERNAL, "unable to execute QEMU command '%s': %s",
-		   command,
-		   error->message);
-	undo(steps);
+	steps->done++;
+	run_next(steps);
 }
 
 static void run_next(struct steps *steps)

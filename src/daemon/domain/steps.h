@@ -15,6 +15,9 @@ struct steps *steps_new_lenient(void);
 void steps_free(struct steps *steps);
 /* The arguments are taken; `undo` may be NULL. The commands' names are static. */
 void steps_add(struct steps *steps, const char *command, json_t *args, const char *undo, json_t *undo_args);
+typedef bool steps_check_fn(const void *opaque, const json_t *result, GError **error);
+/* One that asks: the rest is not done if `check` does not like the answer. */
+void steps_add_query(struct steps *steps, const char *command, steps_check_fn *check, const void *opaque);
 /* getfd: hand the descriptor, which is taken, to the VMM under this name, for the next step. */
 void steps_add_fd(struct steps *steps, const char *name, int fd);
 /* `error`, in libvirt's words, is borrowed. */

@@ -107,9 +107,11 @@ static void ended(struct vmm *vmm)
 	struct domain *dom = vmm->dom;
 	/* While its disks are still known: the VMM knows the lock that keeps it out, not whose it is. */
 	g_autofree char *rival = vmm->job ? images_other_user(dom) : NULL;
-	dom->reason = vmm->crashed ? SHUTOFF_CRASHED : vmm->destroyed ? SHUTOFF_DESTROYED : vmm->failed || vmm->job ? SHUTOFF_FAILED
+	dom->reason = vmm->crashed ? SHUTOFF_CRASHED : vmm->destroyed ? SHUTOFF_DESTROYED
+		: vmm->failed || vmm->job ? SHUTOFF_FAILED
 		: vmm->was_shutdown ? SHUTOFF_SHUTDOWN : SHUTOFF_CRASHED;
-	int detail = vmm->crashed ? STOPPED_CRASHED : vmm->destroyed ? STOPPED_DESTROYED : vmm->failed || vmm->job ? STOPPED_FAILED
+	int detail = vmm->crashed ? STOPPED_CRASHED : vmm->destroyed ? STOPPED_DESTROYED
+		: vmm->failed || vmm->job ? STOPPED_FAILED
 		: vmm->was_shutdown ? STOPPED_SHUTDOWN : STOPPED_CRASHED;
 	cgroup_remove(dom);
 	dom->state = DOMAIN_SHUTOFF;
@@ -348,6 +350,16 @@ static void on_status(void *opaque, json_t *result, const GError *error)
 		reboot_after_shutdown(dom);
 }
 
+/* What the VMM has told by events while nobody listened. */
+static void catch_up(struct vmm *vmm)
+{
+	struct domain *dom = vmm->dom;
+	qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
+	disk_now_refresh_all(dom);
+	backup_settle(dom);
+	memory_recall(dom);
+}
+
 static void try_connect(void *opaque)
 {
 	struct vmm *vmm = opaque;
@@ -355,7 +367,7 @@ static void try_connect(void *opaque)
 	if (connected && vmm->job)
 		qmp_execute(vmm->qmp, "query-chardev", NULL, START_TIMEOUT_MS, on_chardevs, vmm);
 	else if (connected)
-		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
+		catch_up(vmm);
 	else if (!vmm->job)
 		aio_timer_arm(&vmm->timer, aio_now_ns() + RECONNECT_MS * INT64_C(1000000));
 	else if (aio_now_ns() < vmm->deadline_ns)
@@ -567,13 +579,11 @@ bool vmm_attach(struct domain *dom)
 	agent_update(dom);
 	watch_process(vmm);
 	if (connect_qmp(vmm)) {
-		qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
 		dump_recall(dom);
 		vcpus_settle(dom);
-		disk_now_refresh_all(dom);
 		backup_recall(dom);
-		memory_recall(dom);
+		catch_up(vmm);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */
 		give_up(vmm);

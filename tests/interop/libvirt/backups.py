@@ -70,10 +70,12 @@ class Domain:
         self.qmp("nbd-server-stop")
         self.holds[disk][where * BLOCK:(where + 1) * BLOCK] = bytes([pattern]) * BLOCK
 
-    def export(self, disk="one"):
-        node = next(entry["inserted"]["node-name"] for entry in self.qmp("query-block")
+    def node(self, disk="one"):
+        return next(entry["inserted"]["node-name"] for entry in self.qmp("query-block")
                     if entry.get("qdev", "") == NODES[disk].removeprefix("drive-"))
-        self.qmp("block-export-add", **{"type": "nbd", "id": "w", "name": "w", "node-name": node,
+
+    def export(self, disk="one"):
+        self.qmp("block-export-add", **{"type": "nbd", "id": "w", "name": "w", "node-name": self.node(disk),
                                         "writable": True})
 
     def begin(self, backup, checkpoint=None, words=None, *flags):
@@ -100,6 +102,12 @@ class Domain:
     def size(self, checkpoint):
         xml = self.virsh("checkpoint-dumpxml", checkpoint, "--size", "--no-domain")
         return ElementTree.fromstring(xml).find("disks/disk[@name='vda']").get("size")
+
+
+def write_file(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+    return path
 
 
 def bitmaps(path):
@@ -154,6 +162,33 @@ def check_lasting(dom):
     dom.virsh("blockcommit", "vda", "--active", "--pivot", "--wait")
     dom.virsh("blockcommit", "sda", "--active", "--pivot", "--wait")
     assert (dom.size("c1"), dom.size("c2")) == ("196608", "131072")
+
+
+def check_replaced_image(dom):
+    """What jobs put in an image's place goes on with its bitmaps."""
+    before = dom.size("c1"), dom.size("c2")
+    dom.virsh("blockcopy", "vda", dom.path("raw.img"), "--format", "raw", "--wait")
+    dom.fails("disk 'vda' already in active block job", "detach-disk", "vda", "--live")
+    dom.fails("bitmaps cannot go on in the new image", "blockjob", "vda", "--pivot")
+    dom.virsh("blockjob", "vda", "--abort")
+    for copy in ("copy1.qcow2", "copy2.qcow2"):
+        dom.virsh("blockcopy", "vda", dom.path(copy), "--format", "qcow2", "--wait", "--pivot")
+        assert (dom.size("c1"), dom.size("c2")) == before, copy
+    # One that was made over a snapshot is in the image below after that is gone.
+    dom.virsh("snapshot-create-as", "over", "--disk-only", "--no-metadata")
+    dom.virsh("checkpoint-create-as", "late", "--diskspec", "vda")
+    dom.write(3, 8)
+    for disk in "vda", "sda":
+        dom.virsh("blockcommit", disk, "--active", "--pivot", "--wait")
+    assert (dom.size("c1"), dom.size("c2"), dom.size("late")) == ("262144", "196608", "65536")
+    dom.write(3, 9)
+    assert (dom.size("c1"), dom.size("c2"), dom.size("late")) == ("327680", "262144", "131072")
+    # Where a bitmap is missing, there is nothing to delete of it.
+    dom.qmp("block-dirty-bitmap-remove", node=dom.node(), name="late")
+    dom.fails("missing or broken bitmap 'late'", "backup-begin", write_file(
+        dom.path("late.xml"), "<domainbackup><incremental>late</incremental></domainbackup>"))
+    dom.virsh("checkpoint-delete", "late")
+    dom.virsh("blockcopy", "vda", dom.path("one.qcow2"), "--reuse-external", "--wait", "--pivot")
 
 
 def check_redefine(dom):
@@ -318,6 +353,7 @@ def main():
         daemon.virsh("define", dom.path("back.xml"))
         check_checkpoints(dom)
         check_lasting(dom)
+        check_replaced_image(dom)
         check_redefine(dom)
         check_delete(dom)
         check_push(dom)
