@@ -87,15 +87,16 @@ static void keep_terminals(const struct conf_domain *now, const struct conf_doma
 	}
 }
 
-static struct conf_domain *edited(struct domain_change *change, const struct conf_domain *conf,
-				  bool live, GError **error)
+struct conf_domain *change_edit(const struct domain *dom, bool live, conf_domain_edit_fn *edit, void *opaque,
+				GError **error)
 {
+	const struct conf_domain *conf = live ? dom->live : dom->definition;
 	g_autoptr(GError) cause = NULL;
-	g_autofree char *text = conf_domain_edit(conf, change->edit, change->opaque, &cause);
+	g_autofree char *text = conf_domain_edit(conf, edit, opaque, &cause);
 	struct conf_domain *next = text ? conf_domain_parse(text, live, &cause) : NULL;
 	if (next && live)
 		keep_terminals(conf, next);
-	if (next && (!live || disk_sources_resolve(change->dom->all->daemon, next, conf, &cause)))
+	if (next && (!live || disk_sources_resolve(dom->all->daemon, next, conf, &cause)))
 		return next;
 	conf_domain_free(next);
 	if (cause->domain == VIRT_ERROR)
@@ -107,16 +108,24 @@ static struct conf_domain *edited(struct domain_change *change, const struct con
 	return NULL;
 }
 
+void change_live(struct domain *dom, struct conf_domain *next)
+{
+	conf_domain_free(dom->live);
+	dom->live = next;
+	agent_update(dom);
+	vmm_save_live(dom);
+}
+
 static bool prepare(struct domain_job *job, struct domain_change *change, GError **error)
 {
 	struct domain *dom = change->dom = job->dom;
 	if (!change_resolve(dom, change->flags, &change->live, &change->config, error))
 		return false;
-	if (change->config && !(job->conf = edited(change, dom->definition, false, error)))
+	if (change->config && !(job->conf = change_edit(dom, false, change->edit, change->opaque, error)))
 		return false;
 	if (!change->live)
 		return true;
-	change->next = edited(change, dom->live, true, error);
+	change->next = change_edit(dom, true, change->edit, change->opaque, error);
 	return change->next && (!change->plan || change->plan(change, dom->live, change->next, error)) &&
 	       images_give(dom, change->next, error);
 }
@@ -143,12 +152,8 @@ static void on_cleaned(void *opaque, const GError *error)
 {
 	struct domain_job *job = opaque;
 	struct domain_change *change = job->data;
-	if (job->dom->vmm && change->next) {
-		conf_domain_free(job->dom->live);
-		job->dom->live = g_steal_pointer(&change->next);
-		agent_update(job->dom);
-		vmm_save_live(job->dom);
-	}
+	if (job->dom->vmm && change->next)
+		change_live(job->dom, g_steal_pointer(&change->next));
 	apply_config(job);
 }
 

@@ -52,5 +52,13 @@ void change_add_cleanup(struct domain_change *change, const char *command, json_
 bool change_device_gone(struct domain *dom, const char *alias);
 /* The guest keeps a device: the change that waits for it fails. */
 void change_device_refused(struct domain *dom, const char *alias);
+/*
+ * What an edit makes of the live document or of the definition, without a change: what is known of the run is
+ * kept. Free with conf_domain_free().
+ */
+struct conf_domain *change_edit(const struct domain *dom, bool live, conf_domain_edit_fn *edit, void *opaque,
+				GError **error);
+/* Put it, which is taken, in the place of a running domain's live document. */
+void change_live(struct domain *dom, struct conf_domain *next);
 /* Which parts `flags` mean; fails as libvirt does. */
 bool change_resolve(const struct domain *dom, uint32_t flags, bool *live, bool *config, GError **error);

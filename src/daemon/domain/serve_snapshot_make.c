@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/change.h"
 #include "daemon/domain/checkpoint.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/images.h"
@@ -111,20 +112,13 @@ static bool edit_overlays(xmlNode *root, void *opaque, GError **error)
 	return true;
 }
 
-static struct conf_domain *with_overlays(struct domain_job *job, const struct conf_domain *conf, bool live,
-					 GError **error)
-{
-	g_autofree char *text = conf_domain_edit(conf, edit_overlays, job, error);
-	return text ? conf_domain_parse(text, live, error) : NULL;
-}
-
 /* The definition with the overlays in it is one of the files to be written. */
 static bool replace_definition(struct domain_job *job, struct moment_work *work, GError **error)
 {
 	struct domain *dom = job->dom;
 	if (!dom->definition)
 		return true;
-	job->conf = with_overlays(job, dom->definition, false, error);
+	job->conf = change_edit(dom, false, edit_overlays, job, error);
 	if (!job->conf)
 		return false;
 	g_autofree char *path = store_path(dom->all->daemon, "domains", dom->uuid_text, ".xml");
@@ -188,14 +182,13 @@ static void update_documents(struct domain_job *job)
 	struct moment_work *work = files_only(job);
 	struct conf_domain *live = NULL;
 	/* First the definition, which is compared with what runs. */
-	if (!replace_definition(job, work, &error) || !(live = with_overlays(job, dom->live, true, &error))) {
+	if (!replace_definition(job, work, &error) ||
+	    !(live = change_edit(dom, true, edit_overlays, job, &error))) {
 		moment_work_free(work);
 		job_fail(job, error);
 		return;
 	}
-	conf_domain_free(dom->live);
-	dom->live = live;
-	vmm_save_live(dom);
+	change_live(dom, live);
 	moment_work_run(work, on_documents_written, job);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Deleting snapshots, and going back to them. */
 #include "base/log.h"
+#include "daemon/domain/change.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/snapshot_merge.h"
@@ -105,27 +106,20 @@ static void on_metadata_gone(void *opaque, const GError *error)
 	delete_next(job);
 }
 
-static struct conf_domain *merged(const struct conf_domain *conf, const GPtrArray *merges, bool live,
-				  GError **error)
-{
-	g_autofree char *text = snapshot_merge_edit(conf, merges, error);
-	return text ? conf_domain_parse(text, live, error) : NULL;
-}
-
 /* The images below have taken the overlays' place in the definition, and in what runs. */
 static bool merge_documents(struct domain *dom, const GPtrArray *merges, struct moment_work *work,
 			    GError **error)
 {
-	struct conf_domain *live = dom->live ? merged(dom->live, merges, true, error) : NULL;
+	struct conf_domain *live =
+		dom->live ? change_edit(dom, true, snapshot_merge_edit, (void *)merges, error) : NULL;
 	if (dom->live && !live)
 		return false;
 	if (live) {
-		conf_domain_free(dom->live);
-		dom->live = live;
-		vmm_save_live(dom);
+		change_live(dom, live);
 		images_release(dom);
 	}
-	struct conf_domain *next = dom->definition ? merged(dom->definition, merges, false, error) : NULL;
+	struct conf_domain *next =
+		dom->definition ? change_edit(dom, false, snapshot_merge_edit, (void *)merges, error) : NULL;
 	if (!next)
 		return !dom->definition;
 	g_autofree char *path = store_path(dom->all->daemon, "domains", dom->uuid_text, ".xml");
@@ -141,7 +135,7 @@ static bool merge_documents(struct domain *dom, const GPtrArray *merges, struct 
 static bool merge_child(struct conf_moment *child, const GPtrArray *merges, GError **error)
 {
 	struct conf_domain *then = child->domain ? conf_domain_parse(child->domain, false, error) : NULL;
-	char *text = then ? snapshot_merge_edit(then, merges, error) : NULL;
+	char *text = then ? conf_domain_edit(then, snapshot_merge_edit, (void *)merges, error) : NULL;
 	conf_domain_free(then);
 	if (!text)
 		return !child->domain;

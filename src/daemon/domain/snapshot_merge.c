@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/snapshot_merge.h"
 
+#include "base/log.h"
 #include "daemon/domain/blockjob.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/vmm.h"
@@ -62,7 +63,7 @@ GPtrArray *snapshot_merge_plan(const struct domain *dom, const struct conf_snaps
 
 /* --- Documents ------------------------------------------------------------------------------- */
 
-static bool edit(xmlNode *root, void *opaque, GError **error)
+bool snapshot_merge_edit(xmlNode *root, void *opaque, GError **error)
 {
 	const GPtrArray *merges = opaque;
 	xml_for_each(disk, xml_child(root, "devices"), "disk") {
@@ -75,11 +76,6 @@ static bool edit(xmlNode *root, void *opaque, GError **error)
 		}
 	}
 	return true;
-}
-
-char *snapshot_merge_edit(const struct conf_domain *conf, const GPtrArray *merges, GError **error)
-{
-	return conf_domain_edit(conf, edit, (void *)merges, error);
 }
 
 /* --- Of a stopped domain ------------------------------------------------------------------------ */
@@ -100,7 +96,7 @@ struct merging {
 	const GPtrArray *merges;
 	unsigned at;
 	char *job;      /* the id of the block job of `at` */
-	bool completing;
+	bool active, completing;
 	struct aio_timer timer;
 	GError *error;
 	moment_done_fn *done;
@@ -185,8 +181,7 @@ static void on_jobs(void *opaque, json_t *result, const GError *error)
 	} else if (strcmp(status, "ready") == 0 && !merging->completing) {
 		merging->completing = true;
 		vmm_execute(merging->dom, "job-complete", json_pack("{s:s}", "id", merging->job),
-			    on_completing,
-			    merging);
+			    on_completing, merging);
 	} else {
 		aio_timer_arm(&merging->timer, aio_now_ns() + POLL_NS);
 	}
@@ -196,6 +191,27 @@ static void look(void *opaque)
 {
 	struct merging *merging = opaque;
 	vmm_execute(merging->dom, "query-jobs", NULL, on_jobs, merging);
+}
+
+static void on_carried(void *opaque, const GError *error)
+{
+	struct merging *merging = opaque;
+	/* Backups will miss the bitmaps and say so. */
+	if (error)
+		log_warning("domain '%s': %s", merging->dom->name, error->message);
+	look(merging);
+}
+
+static void on_begun(void *opaque, json_t *result, const GError *error)
+{
+	struct merging *merging = opaque;
+	if (error)
+		fail(merging, error);
+	else if (merging->active)
+		block_job_carry_bitmaps(merging->dom, alias_of(merging), BLOCK_JOB_ACTIVE_COMMIT,
+					current(merging)->base, on_carried, merging);
+	else
+		look(merging);
 }
 
 static void on_disk(void *opaque, const struct disk_now *now, const GError *error)
@@ -212,7 +228,8 @@ static void on_disk(void *opaque, const struct disk_now *now, const GError *erro
 				 merge->base);
 	if (!active)
 		json_object_set_new(args, "top", json_string(merge->overlay));
-	vmm_execute(merging->dom, "block-commit", args, on_completing, merging);
+	merging->active = active;
+	vmm_execute(merging->dom, "block-commit", args, on_begun, merging);
 }
 
 static void begin(struct merging *merging)

@@ -23,5 +23,5 @@ GPtrArray *snapshot_merge_plan(const struct domain *dom, const struct conf_snaps
 void snapshot_merge_live(struct domain *dom, const GPtrArray *merges, moment_done_fn *done, void *opaque);
 /* For a thread: those that the stopped domain's images have. */
 void snapshot_merge_stopped(const struct domain *dom, const GPtrArray *merges, struct moment_work *work);
-/* The document with the bases in the overlays' place. NULL with *error set; free with g_free(). */
-char *snapshot_merge_edit(const struct conf_domain *conf, const GPtrArray *merges, GError **error);
+/* A conf_domain_edit_fn: the bases in the overlays' place. */
+bool snapshot_merge_edit(xmlNode *root, void *merges, GError **error);

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """virsh's snapshots: internal ones of a stopped domain, external ones of its disks; by qemu-img's eyes."""
+import contextlib
 import json
 import os
 import signal
 import subprocess
+
+import libvirt
 
 from private import Daemon
 
@@ -15,7 +18,8 @@ XML = """<domain type='qemu'><name>snap</name>
 <target dev='vda' bus='virtio'/></disk>
 <disk type='file'><driver name='qemu' type='qcow2'/><source file='{top}/two.qcow2'/>
 <target dev='sda' bus='sata'/></disk>
-<disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk></devices></domain>"""
+<disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk><console type='pty'/>
+</devices></domain>"""
 COVERS = """DOMAIN_SNAPSHOT_CREATE_XML DOMAIN_SNAPSHOT_GET_XML_DESC DOMAIN_SNAPSHOT_NUM
 DOMAIN_SNAPSHOT_LOOKUP_BY_NAME DOMAIN_SNAPSHOT_CURRENT DOMAIN_REVERT_TO_SNAPSHOT DOMAIN_SNAPSHOT_DELETE
 DOMAIN_SNAPSHOT_GET_PARENT DOMAIN_SNAPSHOT_NUM_CHILDREN DOMAIN_SNAPSHOT_IS_CURRENT
@@ -174,6 +178,8 @@ def check_merge(daemon, path):
     daemon.virsh("snapshot-delete", "snap", "e4")
     for source in ((), ("--inactive",)):
         assert path("one.off") in daemon.said("domblklist", "snap", *source)
+    with contextlib.closing(libvirt.open(daemon.uri())) as conn:
+        conn.lookupByName("snap").openConsole(None, conn.newStream(), libvirt.VIR_DOMAIN_CONSOLE_FORCE)
     daemon.virsh("destroy", "snap")
     assert holds(path("one.off"), 9) and holds(path("one.qcow2"), 2)
     assert not os.path.exists(path("one.e1")) and not os.path.exists(path("one.e4"))
