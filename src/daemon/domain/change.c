@@ -5,6 +5,7 @@
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/passt.h"
 #include "daemon/domain/vmm.h"
 
 #include <string.h>
@@ -140,6 +141,7 @@ static void finish(struct domain_job *job)
 	interface_release(job->dom);
 	images_release(job->dom);
 	if (change->error) {
+		passt_give_up(job->dom);
 		job_fail(job, g_steal_pointer(&change->error));
 		return;
 	}
@@ -264,11 +266,23 @@ static void apply_config(struct domain_job *job)
 	store_write(dom->all->daemon, path, xml, on_stored, job);
 }
 
+static void on_networks(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	struct domain_change *change = job->data;
+	if (error)
+		change->error = g_error_copy(error);
+	if (error)
+		finish(job);
+	else
+		steps_run(change->steps, job->dom, on_steps, job);
+}
+
 static void run_change(struct domain_job *job)
 {
 	struct domain_change *change = job->data;
 	if (prepare(job, change, &change->error))
-		steps_run(change->steps, job->dom, on_steps, job);
+		passt_await(job->dom, on_networks, job);
 	else
 		finish(job);
 }

@@ -64,6 +64,7 @@ struct domain {
 	struct backup_result *backup_result; /* of the last one, or NULL */
 	GSList *ended_jobs;             /* block jobs whose end clients have not heard of: blockjob.c */
 	GSList *consoles;               /* struct console: console.c */
+	struct passts *passts;          /* that are not ready yet, or NULL: passt.c */
 	unsigned pins;                  /* in use: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */
 	GQueue jobs;                    /* struct domain_job; the first one runs */

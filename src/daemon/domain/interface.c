@@ -288,14 +288,14 @@ static struct tap_request tap_of(const struct domain *dom, const struct conf_dom
 }
 
 /* Sockets and programs of others: no device of the host's is made. */
-static bool open_user_space(const struct domain *dom, struct conf_domain_nic *nic, GArray *fds,
+static bool open_user_space(struct domain *dom, struct conf_domain_nic *nic, GArray *fds,
 			    GError **error)
 {
 	if (nic->socket && !dom->live->memory_shared)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 				  "domain '%s': type='vhostuser' needs <memoryBacking><source type='memfd'/>"
 				  "<access mode='shared'/></memoryBacking>", dom->name);
-	int fd = nic->passt ? passt_start(nic, error) : -1;
+	int fd = nic->passt ? passt_start(dom, nic, error) : -1;
 	if (fd >= 0) {
 		g_array_append_val(fds, fd);
 		nic->fds = 1;

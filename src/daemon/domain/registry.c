@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* All domains, by name and UUID; and how they come back when the daemon starts. */
-#include "daemon/domain/domain.h"
 
 #include "base/log.h"
 #include "daemon/domain/backup.h"
 #include "daemon/domain/checkpoint.h"
 #include "daemon/domain/disk_source.h"
+#include "daemon/domain/domain.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/passt.h"
 #include "daemon/domain/snapshot.h"
 #include "daemon/domain/vmm.h"
 
@@ -23,6 +24,7 @@ static void domain_free(struct domain *dom)
 	conf_domain_free(dom->definition);
 	conf_domain_free(dom->live);
 	backup_forget(dom);
+	passt_forget(dom);
 	moments_free(dom->snapshots);
 	moments_free(dom->checkpoints);
 	g_free(dom->name);

@@ -20,6 +20,7 @@
 #include "daemon/domain/memory.h"
 #include "daemon/domain/moment.h"
 #include "daemon/domain/notify.h"
+#include "daemon/domain/passt.h"
 #include "daemon/domain/user.h"
 #include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm_int.h"
@@ -118,6 +119,7 @@ static void ended(struct vmm *vmm)
 	dom->id = -1;
 	dom->vmm = NULL;
 	backup_domain_ended(dom);
+	passt_give_up(dom);
 	dom->balloon_kib = 0;
 	dom->stop_reason = 0;
 	dom->rebooting = false;
@@ -290,6 +292,23 @@ static void apply_settings(struct vmm *vmm)
 				      "guest-stats-polling-interval", "value", (int)conf->balloon_period));
 }
 
+static void on_networks(void *opaque, const GError *error)
+{
+	struct vmm *vmm = opaque;
+	if (vmm->dom->vmm != vmm || vmm->failed)
+		return;
+	if (error && !vmm->cause)
+		vmm->cause = g_error_copy(error);
+	/* Without the connection, its end or the next one is near. */
+	if (error || !vmm->qmp) {
+		give_up(vmm);
+		return;
+	}
+	/* Answers come in order: when this one is there, the settings hold. */
+	qmp_execute(vmm->qmp, vmm->start_paused ? "query-status" : "cont", NULL, COMMAND_TIMEOUT_MS, on_cont,
+		    vmm);
+}
+
 static void on_start_threads(void *opaque, json_t *result, const GError *error)
 {
 	struct vmm *vmm = opaque;
@@ -306,9 +325,7 @@ static void on_start_threads(void *opaque, json_t *result, const GError *error)
 		return;
 	}
 	apply_settings(vmm);
-	/* Answers come in order: when this one is there, the settings hold. */
-	qmp_execute(vmm->qmp, vmm->start_paused ? "query-status" : "cont", NULL, COMMAND_TIMEOUT_MS, on_cont,
-		    vmm);
+	passt_await(vmm->dom, on_networks, vmm);
 }
 
 static void on_chardevs(void *opaque, json_t *result, const GError *error)
@@ -458,6 +475,7 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **
 static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *error)
 {
 	struct domain *dom = vmm->dom;
+	passt_give_up(dom);
 	g_clear_pointer(&dom->live, conf_domain_free);
 	interface_release(dom);
 	images_release(dom);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Links that programs in user space serve: passt gives a guest the host's network, and a server in the guest
 is reached by a forwarded port; DPDK's testpmd serves the rings of a vhostuser card. And several queues."""
+import atexit
 import glob
 import http.server
 import os
@@ -9,7 +10,9 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 
 import netspace
@@ -77,7 +80,7 @@ class Hello(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def check_refusals(daemon):
+def check_refusals(daemon, kernel, initrd):
     card = "<interface type='user'>{}</interface>"
     for inner, words in (("<portForward proto='tcp'/>", "is for <interface type='user'> with"),
                          ("<backend type='slirp'/>", "there is default, passt"),
@@ -91,7 +94,7 @@ def check_refusals(daemon):
         assert result.returncode and words in result.stdout, result.stdout
     # What only passt can see is in its own words, and no VMM is left.
     bad = card_of(daemon, 1, 2222, "").replace("up0", "none0")
-    with_xml(daemon, document(bad), "define")
+    with_xml(daemon, document(bad, kernel, initrd), "define")
     result = daemon.virsh("start", "vm", check=False)
     assert result.returncode and "passt did not start" in result.stdout, result.stdout
     assert "none0" in result.stdout, result.stdout
@@ -120,6 +123,40 @@ def echoed(port):
             return connection.makefile().readline()
         except ConnectionError:
             return ""  # nobody listens yet
+
+
+def slow_passt():
+    """A passt that is not ready before the file `hold` beside it is gone."""
+    folder = tempfile.mkdtemp(prefix="berth-passt-")
+    atexit.register(shutil.rmtree, folder)
+    with open(os.path.join(folder, "passt"), "w") as script:
+        script.write(f"#!/bin/sh\nwhile [ -e {folder}/hold ]; do sleep 0.1; done\n"
+                     f"exec {shutil.which('passt')} \"$@\"\n")
+    os.chmod(script.name, 0o755)
+    os.environ["PATH"] = folder + ":" + os.environ["PATH"]
+    return os.path.join(folder, "hold")
+
+
+def check_slow_passt(daemon, kernel, initrd, hold):
+    """Others are served while a domain waits for its passt."""
+    with_xml(daemon, document(card_of(daemon, 1, 2222, ""), kernel, initrd), "define")
+    with open(hold, "w"):
+        pass
+    start = subprocess.Popen(["virsh", "-c", daemon.uri(), "start", "vm"])
+    daemon.wait(passts, "passt is started")
+    daemon.virsh("hostname")
+    os.unlink(hold)
+    assert start.wait(60) == 0
+    daemon.virsh("destroy", "vm")
+    daemon.wait(lambda: not passts(), "passt ends with its guest")
+    # A domain that is destroyed meanwhile leaves none behind.
+    with open(hold, "w"):
+        pass
+    start = subprocess.Popen(["virsh", "-c", daemon.uri(), "start", "vm"], stderr=subprocess.DEVNULL)
+    daemon.wait(passts, "passt is started")
+    daemon.wait(lambda: daemon.virsh("destroy", "vm", check=False).returncode == 0, "the domain is destroyed")
+    assert start.wait(60) != 0 and not passts()
+    os.unlink(hold)
 
 
 def check_passt(daemon, kernel, initrd):
@@ -202,8 +239,10 @@ def main():
     for command in ("link add up0 type veth peer name up1", "addr add 192.0.2.2/24 dev up0",
                     "link set up0 up", "link set up1 up", "route add default via 192.0.2.1"):
         netspace.run("ip", *command.split())
+    shim = slow_passt()
     with Daemon() as daemon:
-        check_refusals(daemon)
+        check_refusals(daemon, kernel, initrd)
+        check_slow_passt(daemon, kernel, initrd, shim)
         check_passt(daemon, kernel, initrd)
         check_vhostuser(daemon, kernel, initrd)
 
