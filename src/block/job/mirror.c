@@ -131,8 +131,11 @@ static void piece_run(void *opaque)
 	fiber_queue_wake_all(&m->piece_done);
 }
 
-/* Begin with the next dirty piece behind `*at`, round the end once. False: nothing to begin with. */
-static bool start_piece(struct mirror *m, uint64_t *at)
+/*
+ * Begin with the next dirty piece behind `*at`, round the end once. Its length: it may have ended by now; 0:
+ * there is nothing to begin with.
+ */
+static uint64_t start_piece(struct mirror *m, uint64_t *at)
 {
 	uint64_t start, length, size = m->source->size;
 	for (unsigned round = 0; round < 2; round++, *at = 0, m->passes++) {
@@ -148,10 +151,10 @@ static bool start_piece(struct mirror *m, uint64_t *at)
 			m->pieces++;
 			block_dirty_clear(m->dirty, start, length);
 			fiber_start(piece_run, piece);
-			return true;
+			return length;
 		}
 	}
-	return false;
+	return 0;
 }
 
 static void wait_for_pieces(struct mirror *m, unsigned at_most)
@@ -203,10 +206,13 @@ static void update_length(struct mirror *m)
 static bool copy_round(struct mirror *m, uint64_t *at)
 {
 	bool any = false;
-	while (m->pieces < PIECES_MAX && !m->failed && m->dirty->count && start_piece(m, at)) {
+	while (m->pieces < PIECES_MAX && !m->failed && m->dirty->count) {
+		uint64_t begun = start_piece(m, at);
+		if (!begun)
+			break;
 		any = true;
 		update_length(m);
-		block_job_account(&m->job, m->first_piece ? m->first_piece->length : 0);
+		block_job_account(&m->job, begun);
 		if (m->job.user_paused || m->job.cancelled)
 			break;
 	}
