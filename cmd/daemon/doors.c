@@ -84,10 +84,7 @@ struct doors *doors_new(const struct settings *settings, GError **error)
 		.no_verify = settings->tls_no_verify_certificate,
 		.allowed = (const char *const *)settings->tls_allowed_dn_list,
 	};
-	bool sasl = wants_sasl(settings->auth_unix_rw) || wants_sasl(settings->auth_unix_ro) ||
-		    wants_sasl(settings->auth_tcp) || wants_sasl(settings->auth_tls);
-	doors->sasl = sasl && sasl_library_init(error);
-	bool good = doors->sasl == sasl && find_given(doors, error);
+	bool good = find_given(doors, error);
 	if (good && (settings->listen_tls || is_given(doors, DOOR_TLS)))
 		good = (doors->tls = tls_server_new(&tls, error)) != NULL;
 	doors->door[DOOR_TLS] = (struct rpc_door){
@@ -104,8 +101,6 @@ void doors_free(struct doors *doors)
 	if (!doors)
 		return;
 	tls_server_free(doors->tls);
-	if (doors->sasl)
-		sasl_library_done();
 	g_strfreev(doors->given);
 	g_free(doors);
 }
@@ -126,6 +121,11 @@ static bool find_group(const char *name, gid_t *gid, GError **error)
 static bool serve(struct doors *doors, struct rpc_server *server, enum door_kind kind, int fd,
 		  GError **error)
 {
+	/* Not before it is of use: it loads a dozen plugins. */
+	if (doors->door[kind].sasl && !doors->sasl && !(doors->sasl = sasl_library_init(error))) {
+		close(fd);
+		return false;
+	}
 	int flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
 		error_set_errno(error, errno, "cannot set up the socket for %s", doors->door[kind].name);

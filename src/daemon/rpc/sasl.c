@@ -27,11 +27,6 @@ bool sasl_library_init(GError **error)
 	return check(sasl_server_init(NULL, SERVICE), "start", error);
 }
 
-void sasl_library_done(void)
-{
-	sasl_server_done();
-}
-
 /* What a mechanism must do, by what lies below it. */
 static bool set_properties(sasl_conn_t *conn, const struct sasl_settings *settings, GError **error)
 {

@@ -17,10 +17,11 @@ struct sasl_settings {
 	unsigned min_ssf;      /* bits that a mechanism's own layer must have; 0: no layer is wanted */
 };
 
-/* Once for the process, before the first session. */
+/*
+ * Once for the process, before the first session. It is never undone: there are plugins that lose memory of
+ * theirs when they are unloaded.
+ */
 bool sasl_library_init(GError **error);
-/* After the last session. */
-void sasl_library_done(void);
 struct sasl_session *sasl_session_new(const struct sasl_settings *settings, GError **error);
 void sasl_session_free(struct sasl_session *session);
 /* The mechanisms that it offers, separated by commas; borrowed. NULL: *error. */
