@@ -88,6 +88,7 @@ class Events:
         self.conn = libvirt.open(daemon.uri())
         for number, name in ((libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, "added"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, "removed"),
+                             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, "kept"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_DISK_CHANGE, "medium"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE, "resized"),
                              (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, "grown")):
@@ -307,6 +308,12 @@ def check_memory_devices(daemon, guest, events):
     daemon.wait(lambda: "<current unit='KiB'>0</current>" in daemon.said("dumpxml", "live"),
                 "the guest gives all of it back")
     daemon.virsh("detach-device-alias", "live", "virtiomem0", "--live")
+    enabled = "/sys/firmware/acpi/hotplug/memory/enabled"
+    guest.run(f"echo 0 >{enabled}", 60)
+    kept = daemon.virsh("detach-device", "live", module, "--live", check=False).stdout
+    assert "device 'dimm0': unplug was rejected by the guest" in kept, kept
+    daemon.wait(lambda: ("kept", "dimm0") in events.seen, f"a client hears of it: {events.seen}")
+    guest.run(f"echo 1 >{enabled}", 60)
     daemon.virsh("detach-device", "live", module, "--live", "--config")
     daemon.wait(lambda: "<memory model" not in daemon.said("dumpxml", "live"), "both have left")
     wait_total(guest, 128, 256)
