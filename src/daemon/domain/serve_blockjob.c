@@ -215,11 +215,16 @@ static bool is_path(struct rpc_call *call, const char *image)
 static void pull(struct rpc_call *call, const struct remote_domain *wire, const char *path,
 		 const char *base, uint64_t bandwidth, uint32_t flags)
 {
-	enum { BYTES = 64 };
+	enum { RELATIVE = 16, BYTES = 64 };
 	struct domain *dom;
-	const struct conf_domain_disk *disk = find(call, wire, path, flags, BYTES, &dom);
+	const struct conf_domain_disk *disk = find(call, wire, path, flags, RELATIVE | BYTES, &dom);
 	if (!disk || !is_path(call, base))
 		return;
+	if (flags & RELATIVE) {
+		fail_with(call, VIRT_CONFIG_UNSUPPORTED, "pull of '%s': a relative name of the image below cannot "
+			  "be kept: the disk's image will have its absolute path", disk->target);
+		return;
+	}
 	json_t *args = json_object();
 	if (base)
 		json_object_set_new(args, "base", json_string(base));

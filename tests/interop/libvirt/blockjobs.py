@@ -134,6 +134,8 @@ def check_chain(daemon, path):
     daemon.virsh("define", path("jobs.xml"))
     daemon.virsh("start", "jobs")
     fails(daemon, "active layer requires active flag", "blockcommit", "jobs", "vda")
+    fails(daemon, "a relative name of the image below cannot be kept", "blockpull", "jobs", "vda",
+          "--base", path("mid.qcow2"), "--keep-relative")
     fails(daemon, "has no backing file", "blockcommit", "jobs", "vda", "--top", path("base.raw"), "--shallow")
     daemon.virsh("blockcommit", "jobs", "vda", "--top", path("mid.qcow2"), "--shallow", "--wait")
     assert "backing file: " + path("base.raw") in image_info(path("top.qcow2"))
