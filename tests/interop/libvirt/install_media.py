@@ -61,6 +61,19 @@ class Installer:
 
 def serve(folder):
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):  # pylint: disable=invalid-name
+            if "/round/" in self.path:
+                self.send_response(302)
+                self.send_header("Location", self.path)
+                self.end_headers()
+            elif "/large/" in self.path:
+                self.send_response(200)
+                self.send_header("Content-Length", str(1 << 40))
+                self.end_headers()
+                self.wfile.write(b"x")
+            else:
+                super().do_GET()
+
         def log_message(self, *words):
             pass
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
@@ -116,6 +129,7 @@ def check_refusals(daemon, media):
     base = [*TOOLS["berth"], "--connect", daemon.uri(), "--name", "no", "--disk", "none", "--location"]
     for place, cause in ((f"{media.tree}/boot", "no installer's kernel is found"),
                          (f"{media.url}nothing/", "no installer's kernel is found"),
+                         (f"{media.url}round/", "redirects"), (f"{media.url}large/", "larger than 2048 MiB"),
                          (media.files[0], "neither a folder nor an ISO 9660 image"),
                          (f"{media.iso},kernel=a,initrd=b", "has no a"),
                          (f"{media.iso},kernel=a", "come together"),
