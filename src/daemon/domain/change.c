@@ -5,6 +5,7 @@
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/memory.h"
 #include "daemon/domain/passt.h"
 #include "daemon/domain/vmm.h"
 
@@ -115,6 +116,8 @@ void change_live(struct domain *dom, struct conf_domain *next)
 	dom->live = next;
 	agent_update(dom);
 	vmm_save_live(dom);
+	/* A guest may have grown or shrunk while the change was on its way. */
+	memory_recall(dom);
 }
 
 static bool prepare(struct domain_job *job, struct domain_change *change, GError **error)
