@@ -139,6 +139,7 @@ struct block_node {
 
 	/* The graph. References; a child may have several parents. */
 	unsigned references;
+	bool closing; /* the last reference is gone, though who walks over all nodes may hold it for a moment */
 	unsigned chain_depth; /* how many format nodes are above it in a backing chain */
 	struct block_graph *graph;
 	struct block_node *file, *backing, *data_file; /* NULL: none */

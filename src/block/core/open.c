@@ -49,8 +49,13 @@ static void close_body(void *opaque)
 	block_drain(node);
 	if (!node->readonly)
 		block_flush(node);
-	/* A completion of the very node may be what resumed us: it must not lose its object. */
-	fiber_pause(node->loop);
+	/*
+	 * A completion of the very node may be what resumed us, and who walks over all nodes may stand on it: they
+	 * must not lose their object.
+	 */
+	do {
+		fiber_pause(node->loop);
+	} while (node->references);
 	if (node->driver->close)
 		node->driver->close(node);
 	block_node_free(node);
@@ -58,8 +63,10 @@ static void close_body(void *opaque)
 
 void block_close(struct block_node *node)
 {
-	if (node && --node->references == 0)
-		fiber_run_fresh(node->loop, close_body, node);
+	if (!node || --node->references || node->closing)
+		return;
+	node->closing = true;
+	fiber_run_fresh(node->loop, close_body, node);
 }
 
 struct block_node *block_ref(struct block_node *node)
