@@ -320,6 +320,31 @@ def check_pull(dom):
     assert not any(os.path.exists(dom.path(name)) for name in made)
 
 
+def check_abort(dom):
+    """A push that is given up, as a whole or by one of its disks, leaves nothing."""
+    for name in ("one.qcow2", "two.qcow2"):
+        dom.daemon.run("qemu-img", "create", "-q", "-f", "qcow2", dom.path(name), "300M")
+        dom.daemon.run("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 256M", dom.path(name))
+    dom.virsh("start")
+    images = [dom.path("given-up.1"), dom.path("given-up.2")]
+    document = "<domainbackup><disks><disk name='vda'><target file='{}'/></disk><disk name='sda'><target file='{}'/>" \
+               "</disk></disks></domainbackup>"
+    for command in (["domjobabort"], ["blockjob", "sda", "--abort"]):
+        # It may have been faster than we are.
+        for _ in range(10):
+            dom.begin(document.format(*images))
+            dom.daemon.virsh(command[0], "back", *command[1:], check=False)
+            end = dom.wait_end()
+            if not end["success"]:
+                break
+            for image in images:
+                os.unlink(image)
+        assert not end["success"] and end["errmsg"] == "Operation canceled", end
+        assert not any(os.path.exists(image) for image in images)
+        assert dom.qmp("query-jobs") == [] and len(dom.qmp("query-named-block-nodes")) == 2
+    dom.virsh("destroy")
+
+
 def check_media(dom):
     """Clients of today and of long ago hear of media and trays."""
     numbers, disk_change, tray_change = wire.procedures(), 9, 10
@@ -358,6 +383,7 @@ def main():
         check_delete(dom)
         check_push(dom)
         check_pull(dom)
+        check_abort(dom)
         check_media(dom)
         dom.virsh("undefine", "--checkpoints-metadata")
         missing = set(COVERS.split()) - daemon.called()
