@@ -179,7 +179,6 @@ def check_refusals(daemon, luks):
           write(daemon, "x.xml", disk(nbd, "sdx")), "--live")
     fails(daemon, "on a server", "snapshot-create-as", "disks", "s", "--disk-only")
     fails(daemon, "it is encrypted", "blockcopy", "disks", "sdb", os.path.join(daemon.top, "copy"), "--wait")
-    fails(daemon, "it is on a server", "blockpull", "disks", "vda")
     fails(daemon, "stands on no command line", "domxml-to-native", "qemu-argv", "--domain", "disks")
 
 
