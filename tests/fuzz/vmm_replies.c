@@ -100,6 +100,7 @@ static void set_up(void)
 	world.daemon = (struct daemon){
 		.loop = aio_loop_new(NULL), .state_dir = world.folder,
 		.networks = &world.networks, .vmm = "/bin/false", .uri = "qemu:///system",
+		.ovs_socket = "/nonexistent",
 	};
 	world.daemon.filters = filters_new(&world.daemon, NULL);
 	world.daemon.rates = rates_new(&world.daemon);
