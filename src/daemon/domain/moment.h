@@ -8,6 +8,8 @@
 #include "conf/moment.h"
 #include "daemon/domain/domain.h"
 
+#include <jansson.h>
+
 /* What the two differ in. */
 struct moment_kind {
 	const char *folder; /* "snapshots" */
@@ -86,3 +88,18 @@ void moment_work_add_metadata(struct moment_work *work, const char *name);
 void moment_work_free(struct moment_work *work);
 /* Takes the work. `done` is called on the loop with an error that it borrows. */
 void moment_work_run(struct moment_work *work, moment_done_fn *done, void *opaque);
+
+/* --- Of a running domain (moment_take.c) ------------------------------------------------------- */
+
+struct domain_job;
+struct moment_taker {
+	/* What the VMM shall do with its disks, by what query-block answers. */
+	bool (*add_actions)(struct domain_job *job, const json_t *blocks, json_t *actions, GError **error);
+	/* It is done or, with an error, which is taken, not. */
+	void (*taken)(struct domain_job *job, GError *error);
+};
+/*
+ * All of it at one moment, or nothing; with `quiesce` while the guest's agent holds its file systems still.
+ * A guest that cannot do that fails the job.
+ */
+void moment_take(struct domain_job *job, const struct moment_taker *taker, bool quiesce);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The calls that ask about checkpoints, make them and delete them. */
-#include "daemon/domain/agent.h"
 #include "daemon/domain/checkpoint.h"
 #include "daemon/domain/vmm.h"
 
-#include "base/log.h"
 #include "daemon/rpc/serve.h"
 
 #include <string.h>
@@ -178,8 +176,6 @@ struct making {
 	struct conf_checkpoint *checkpoint; /* NULL: the registry has it */
 	char *name;
 	uint32_t flags;
-	bool frozen;
-	GError *error; /* of the VMM, while the guest is thawed */
 };
 
 static void making_free(void *opaque)
@@ -187,7 +183,6 @@ static void making_free(void *opaque)
 	struct making *making = opaque;
 	conf_checkpoint_free(making->checkpoint);
 	g_free(making->name);
-	g_clear_error(&making->error);
 	g_free(making);
 }
 
@@ -212,11 +207,17 @@ static struct moment_work *files_only(const struct domain_job *job)
 	return moment_work_new(job->dom, job->dom->checkpoints, MOMENT_FILES_ONLY, NULL);
 }
 
-static void end_making(struct domain_job *job)
+static bool add_actions(struct domain_job *job, const json_t *blocks, json_t *actions, GError **error)
+{
+	const struct making *making = job->data;
+	return checkpoint_add_actions(job->dom, making->checkpoint, blocks, actions, error);
+}
+
+static void taken(struct domain_job *job, GError *error)
 {
 	struct making *making = job->data;
-	if (making->error) {
-		job_fail(job, g_steal_pointer(&making->error));
+	if (error) {
+		job_fail(job, error);
 		return;
 	}
 	struct moment_work *work = files_only(job);
@@ -224,57 +225,7 @@ static void end_making(struct domain_job *job)
 	moment_work_run(work, on_written, job);
 }
 
-static void on_thawed(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	if (error)
-		log_warning("domain '%s': its file systems are still frozen: %s", job->dom->name,
-			    error->message);
-	end_making(job);
-}
-
-static void on_made(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	struct making *making = job->data;
-	if (error)
-		virt_error(&making->error, VIRT_FROM_QEMU, VIRT_INTERNAL,
-			   "unable to execute QEMU command 'transaction': %s", error->message);
-	if (making->frozen)
-		agent_execute(job->dom, &(struct agent_command){.name = "guest-fsfreeze-thaw",
-								.done = on_thawed, .opaque = job});
-	else
-		end_making(job);
-}
-
-static void on_blocks(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	const struct making *making = job->data;
-	g_autoptr(GError) failure = error ? g_error_copy(error) : NULL;
-	json_t *actions = json_array();
-	if (!failure && !job->dom->live)
-		virt_error(&failure, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "the domain has ended");
-	if (!failure)
-		checkpoint_add_actions(job->dom, making->checkpoint, result, actions, &failure);
-	if (failure)
-		on_made(job, NULL, failure);
-	else
-		vmm_execute(job->dom, "transaction", json_pack("{s:O}", "actions", actions), on_made, job);
-	json_decref(actions);
-}
-
-static void on_frozen(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	struct making *making = job->data;
-	if (error) {
-		job_fail(job, g_error_copy(error));
-		return;
-	}
-	making->frozen = making->flags & CREATE_QUIESCE;
-	vmm_execute(job->dom, "query-block", NULL, on_blocks, job);
-}
+static const struct moment_taker checkpoint_taker = {add_actions, taken};
 
 static void make(struct domain_job *job)
 {
@@ -285,11 +236,8 @@ static void make(struct domain_job *job)
 			   "cannot create checkpoint for inactive domain");
 	if (error || !checkpoint_prepare(job->dom, making->checkpoint, &error))
 		job_fail(job, error);
-	else if (making->flags & CREATE_QUIESCE)
-		agent_execute(job->dom, &(struct agent_command){.name = "guest-fsfreeze-freeze",
-								.done = on_frozen, .opaque = job});
 	else
-		on_frozen(job, NULL, NULL);
+		moment_take(job, &checkpoint_taker, making->flags & CREATE_QUIESCE);
 }
 
 /* --- Redefine ------------------------------------------------------------------------------- */

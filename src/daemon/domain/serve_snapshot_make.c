@@ -4,8 +4,6 @@
  * new images over those that it has. A stopped one's can be internal, in its qcow2 images.
  */
 #include "base/error.h"
-#include "base/log.h"
-#include "daemon/domain/agent.h"
 #include "daemon/domain/change.h"
 #include "daemon/domain/checkpoint.h"
 #include "daemon/domain/disk_now.h"
@@ -27,8 +25,6 @@ struct making {
 	struct conf_snapshot *snapshot; /* NULL: the registry has it */
 	char *name;
 	uint32_t flags;
-	bool frozen;
-	GError *error;     /* of the VMM, while the guest is thawed */
 };
 
 static void making_free(void *opaque)
@@ -36,7 +32,6 @@ static void making_free(void *opaque)
 	struct making *making = opaque;
 	conf_snapshot_free(making->snapshot);
 	g_free(making->name);
-	g_clear_error(&making->error);
 	g_free(making);
 }
 
@@ -167,11 +162,9 @@ static void drop_overlays(const struct domain_job *job)
 	}
 }
 
-static void update_documents(struct domain_job *job)
+static void taken(struct domain_job *job, GError *error)
 {
-	struct making *making = job->data;
 	struct domain *dom = job->dom;
-	GError *error = g_steal_pointer(&making->error);
 	if (!error && !dom->vmm)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED, "the domain has ended");
 	if (error) {
@@ -192,29 +185,6 @@ static void update_documents(struct domain_job *job)
 	moment_work_run(work, on_documents_written, job);
 }
 
-static void on_thawed(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	if (error)
-		log_warning("domain '%s': its file systems are still frozen: %s", job->dom->name,
-			    error->message);
-	update_documents(job);
-}
-
-static void on_taken(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	struct making *making = job->data;
-	if (error)
-		virt_error(&making->error, VIRT_FROM_QEMU, VIRT_INTERNAL,
-			   "unable to execute QEMU command 'transaction': %s", error->message);
-	if (making->frozen)
-		agent_execute(job->dom, &(struct agent_command){.name = "guest-fsfreeze-thaw",
-								.done = on_thawed, .opaque = job});
-	else
-		update_documents(job);
-}
-
 /* Its node gets a name by which the transaction can go on with the bitmaps of checkpoints. */
 static void add_overlay(const struct making *making, const struct conf_snapshot_disk *disk,
 			const struct disk_now *now, json_t *actions)
@@ -229,56 +199,25 @@ static void add_overlay(const struct making *making, const struct conf_snapshot_
 	checkpoint_carry_over(now, node, NULL, actions);
 }
 
-/* All of them or none. */
-static void on_blocks(void *opaque, json_t *result, const GError *error)
+static bool add_actions(struct domain_job *job, const json_t *blocks, json_t *actions, GError **error)
 {
-	struct domain_job *job = opaque;
 	const struct making *making = job->data;
-	g_autoptr(GError) missing = NULL;
-	json_t *actions = json_array();
-	for (unsigned i = 0; !error && job->dom->live && i < making->snapshot->disks->len; i++) {
+	for (unsigned i = 0; i < making->snapshot->disks->len; i++) {
 		const struct conf_snapshot_disk *disk = external(making, i);
 		const struct conf_domain_disk *its =
 			disk ? conf_domain_find_disk(job->dom->live, disk->name) : NULL;
 		struct disk_now now;
 		if (!disk)
 			continue;
-		if (!its || !disk_now_find(result, its->dev.alias, &now)) {
-			virt_error(&missing, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
-				   "the VMM does not know the disk '%s'", disk->name);
-			break;
-		}
+		if (!its || !disk_now_find(blocks, its->dev.alias, &now))
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
+					  "the VMM does not know the disk '%s'", disk->name);
 		add_overlay(making, disk, &now, actions);
 	}
-	if (error || missing || !give_overlays(job, &missing))
-		on_taken(job, NULL, error ? error : missing);
-	else
-		vmm_execute(job->dom, "transaction", json_pack("{s:o}", "actions", json_incref(actions)),
-			    on_taken, job);
-	json_decref(actions);
+	return give_overlays(job, error);
 }
 
-static void on_frozen(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	struct making *making = job->data;
-	if (error) {
-		job_fail(job, g_error_copy(error));
-		return;
-	}
-	making->frozen = making->flags & CREATE_QUIESCE;
-	vmm_execute(job->dom, "query-block", NULL, on_blocks, job);
-}
-
-static void take_live(struct domain_job *job)
-{
-	const struct making *making = job->data;
-	if (making->flags & CREATE_QUIESCE)
-		agent_execute(job->dom, &(struct agent_command){.name = "guest-fsfreeze-freeze",
-								.done = on_frozen, .opaque = job});
-	else
-		on_frozen(job, NULL, NULL);
-}
+static const struct moment_taker snapshot_taker = {add_actions, taken};
 
 /* --- Of a stopped domain ------------------------------------------------------------------------ */
 
@@ -409,7 +348,7 @@ static void run_create(struct domain_job *job)
 	if (!prepare(job->dom, making, &error))
 		job_fail(job, error);
 	else if (job->dom->vmm)
-		take_live(job);
+		moment_take(job, &snapshot_taker, making->flags & CREATE_QUIESCE);
 	else
 		take_stopped(job);
 }

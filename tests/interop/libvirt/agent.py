@@ -59,6 +59,14 @@ def check_files(daemon, guest):
     daemon.virsh("domfsthaw", "agent")
     fails(daemon, "must be UTF-8", "domfsfreeze", "agent", "--mountpoint", "/", "--mountpoint", "/\udcff")
     daemon.virsh("domfstrim", "agent")
+    # Frozen for a moment, and thawed.
+    daemon.virsh("checkpoint-create-as", "agent", "c1", "--quiesce", "--diskspec", "vdb,checkpoint=no")
+    daemon.virsh("checkpoint-delete", "agent", "c1")
+    daemon.virsh("snapshot-create-as", "agent", "s1", "--disk-only", "--quiesce", "--no-metadata", "--diskspec",
+                 "vdb,snapshot=no")
+    assert '"thawed"' in daemon.said("qemu-agent-command", "agent", '{"execute":"guest-fsfreeze-status"}')
+    with open(daemon.log) as log:
+        assert "still frozen" not in log.read()
 
 
 def check_info(daemon):
