@@ -194,9 +194,12 @@ static void format_disk(struct xml_writer *w, const struct conf_backup *backup,
 		return;
 	}
 	const char *mode = disk->full ? "full" : disk->partial ? "incremental" : NULL;
-	xml_open(w, "disk", "name", disk->name, "alias", internal ? disk->alias : NULL, "backup", "yes", "type",
-		 disk->block ? "block" : "file", "backupmode", mode, "incremental", disk->incremental, "exportname", disk->export_name,
-		 "exportbitmap", disk->export_bitmap, "state", internal ? states[disk->state] : NULL, NULL);
+	/* What the daemon knows of a backup that runs: a state is of a device. */
+	const char *alias = internal ? disk->alias : NULL;
+	xml_open(w, "disk", "name", disk->name, "alias", alias, "backup", "yes", "type",
+		 disk->block ? "block" : "file", "backupmode", mode, "incremental", disk->incremental,
+		 "exportname", disk->export_name, "exportbitmap", disk->export_bitmap, "state",
+		 alias ? states[disk->state] : NULL, NULL);
 	if (disk->format)
 		xml_empty(w, "driver", "type", disk->format, NULL);
 	if (disk->file)
