@@ -8,6 +8,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -61,6 +62,37 @@ static bool fetch_from_folder(const struct place *place, const char *file, char 
 
 /* --- Copies ------------------------------------------------------------------------------------ */
 
+/* What a signal that ends us would leave behind: the seed may have passwords. */
+enum { SCRATCH_MAX = 32 };
+static char *scratch[SCRATCH_MAX];
+static volatile sig_atomic_t scratch_count;
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+static void remove_and_end(int number)
+{
+	for (int i = 0; i < scratch_count; i++)
+		unlink(scratch[i]);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+static void note_scratch(const char *path)
+{
+	g_assert(scratch_count < SCRATCH_MAX);
+	scratch[scratch_count] = g_strdup(path);
+	scratch_count++;
+	for (unsigned i = 0; i < G_N_ELEMENTS(ending_signals); i++)
+		signal(ending_signals[i], remove_and_end);
+}
+
+static void forget_scratch(void)
+{
+	for (unsigned i = 0; scratch_count && i < G_N_ELEMENTS(ending_signals); i++)
+		signal(ending_signals[i], SIG_DFL);
+	while (scratch_count)
+		g_free(scratch[--scratch_count]);
+}
+
 char *install_scratch(const struct install *install, const char *file, GError **error)
 {
 	/* The VMM of a system's daemon may not look into root's home. */
@@ -72,7 +104,9 @@ char *install_scratch(const struct install *install, const char *file, GError **
 		return NULL;
 	}
 	g_autofree char *base = g_path_get_basename(file);
-	return g_strdup_printf("%s/%s-%s", folder, install->name, base);
+	char *path = g_strdup_printf("%s/%s-%s", folder, install->name, base);
+	note_scratch(path);
+	return path;
 }
 
 /* A new file for what `file` has; NULL after an error. Half a file does not stay: copy_end(). */
@@ -200,4 +234,5 @@ void install_remove_scratch(const struct install *install)
 		if (files[i])
 			unlink(files[i]);
 	}
+	forget_scratch();
 }

@@ -6,6 +6,8 @@ import functools
 import http.server
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -137,6 +139,14 @@ def check_refusals(daemon, media):
         result = subprocess.run([*base, place], capture_output=True, text=True, timeout=LIMIT,
                                 env=dict(os.environ, XDG_CACHE_HOME=f"{daemon.top}/cache"))
         assert result.returncode == 1 and cause in result.stderr, (place, result.stderr)
+    # Stopped by hand, while a server keeps it waiting.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waiting = subprocess.Popen([*base, f"http://127.0.0.1:{silent.getsockname()[1]}/"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env=dict(os.environ, XDG_CACHE_HOME=f"{daemon.top}/cache"))
+        daemon.wait(lambda: os.listdir(f"{daemon.top}/cache/berth") == ["no-vmlinuz"], "it has begun to copy")
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(LIMIT) == -signal.SIGINT
     assert os.listdir(f"{daemon.top}/cache/berth") == []
 
 
