@@ -118,7 +118,8 @@ static bool read_state(struct conf_backup_disk *disk, const xmlNode *node, GErro
 		if (strcmp(states[i], state) == 0)
 			return true;
 	}
-	return !state || conf_domain_error(error, BERTH_ERR_INVALID, node, "state='%s', or its alias is missing", state);
+	return !state ||
+	       conf_domain_error(error, BERTH_ERR_INVALID, node, "state='%s', or its alias is missing", state);
 }
 
 static bool read_disk(struct conf_backup *backup, const xmlNode *node, GError **error)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The file driver's parts: operations (file.c), io_uring (file_uring.c), threads (file_pool.c), growth (file_ahead.c). */
+/*
+ * The file driver's parts: operations (file.c), io_uring (file_uring.c), threads (file_pool.c), growth
+ * (file_ahead.c).
+ */
 #pragma once
 
 #include "block/core/driver.h"

@@ -72,7 +72,8 @@ extern const struct soft_opcode soft_native_ops[]; /* native/ */
 
 /*
  * The TLB: direct-mapped by page number. A tag is the page's linear base; an empty one
- * is that of a page which belongs into another slot, so that no address whatever can match it. A tag is present only when the access needs no further check: page present, permitted at
+ * is that of a page which belongs into another slot, so that no address whatever can match it. A tag is
+ * present only when the access needs no further check: page present, permitted at
  * this table's privilege, A (and for writes D) set, plain RAM, and for writes no code on the page
  * and no dirty logging. Everything else takes the slow path. One table per privilege: a supervisor
  * with CR4.SMAP and EFLAGS.AC has its own, so that STAC and CLAC need no flush. System structures
