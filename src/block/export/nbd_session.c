@@ -350,10 +350,9 @@ void nbd_requests_run(struct nbd_session *session)
 		while (session->requests >= NBD_SESSION_REQUESTS)
 			fiber_queue_wait(&session->room);
 	}
-	/* Who waits to write an answer to a client that is gone must not wait for ever. */
-	while (session->requests) {
-		if (session->stream)
-			nbd_stream_shutdown(session->stream);
+	/* Who waits to write an answer to a client that is gone must not wait for ever: this ends it at
+	 * once, so that there may be nothing left to wait for. */
+	nbd_stream_shutdown(session->stream);
+	while (session->requests)
 		fiber_queue_wait(&session->room);
-	}
 }
