@@ -29,6 +29,7 @@ struct nbd_session {
 	struct nbd_stream *stream;
 	struct aio_loop *loop;
 	struct nbd_export *export; /* NULL: still in the handshake */
+	struct nbd_export *asked;  /* the answer about it is being sent */
 	bool no_zeroes, structured, secure;
 	uint64_t contexts;         /* a bit for each that was agreed on */
 	char *contexts_of;         /* the export's name that they are for */

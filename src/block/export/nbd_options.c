@@ -83,6 +83,18 @@ static void enter(struct nbd_session *session, struct nbd_export *export)
 		session->contexts = 0;
 }
 
+/* Keeps the export while an answer about it is sent, which may wait for the client. */
+static void ask_begin(struct nbd_session *session, struct nbd_export *export)
+{
+	session->asked = export;
+	export->sessions++;
+}
+
+static void ask_end(struct nbd_session *session)
+{
+	g_steal_pointer(&session->asked)->sessions--;
+}
+
 /* --- the options ----------------------------------------------------------------------------------------*/
 
 static bool run_list(const struct option *option)
@@ -147,14 +159,11 @@ static bool run_info(const struct option *option)
 	struct nbd_export *export = nbd_server_find(option->session->server, name);
 	if (!export)
 		return refuse(option, NBD_REP_ERR_UNKNOWN, "there is no such export");
-	/* Taken before the answer is on its way: that waits, and the export must not go meanwhile. */
+	ask_begin(option->session, export);
 	if (option->number == NBD_OPT_GO)
 		enter(option->session, export);
-	else
-		export->sessions++;
 	bool good = send_infos(option, export, wanted);
-	if (option->number != NBD_OPT_GO)
-		export->sessions--;
+	ask_end(option->session);
 	return good;
 }
 
@@ -237,9 +246,9 @@ static bool run_contexts(const struct option *option)
 	if (!export)
 		return refuse(option, NBD_REP_ERR_UNKNOWN, "there is no such export");
 	uint64_t chosen = 0;
-	export->sessions++;
+	ask_begin(session, export);
 	bool good = send_contexts(option, export, queries, &chosen);
-	export->sessions--;
+	ask_end(session);
 	if (option->number == NBD_OPT_SET_META_CONTEXT) {
 		session->contexts = chosen;
 		g_free(session->contexts_of);

@@ -114,7 +114,7 @@ static void hang_up_on(struct nbd_server *server, const struct nbd_export *expor
 {
 	for (unsigned i = 0; i < server->sessions->len; i++) {
 		struct nbd_session *session = server->sessions->pdata[i];
-		if (!export || session->export == export)
+		if (!export || session->export == export || session->asked == export)
 			nbd_stream_shutdown(session->stream);
 	}
 }

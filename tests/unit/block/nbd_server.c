@@ -16,7 +16,7 @@ enum {
 	IMAGE_SIZE = 4 << 20,
 	/* More than a socket takes while nobody reads. */
 	ANSWER_SIZE = 2 << 20,
-	INFO_REQUESTS = 900,
+	INFO_REQUESTS = 900, /* their answers, too */
 	/* Seconds until a test that hangs is ended: less than the server gives a handshake. */
 	PATIENCE = 20,
 };
@@ -77,14 +77,13 @@ static void say(struct fixture *f, const void *bytes, size_t length)
 	g_assert_cmpint(send(f->client, bytes, length, MSG_NOSIGNAL), ==, length);
 }
 
-static void say_option(struct fixture *f, uint32_t number, const void *data, uint32_t length)
+static unsigned put_option(uint8_t *at, uint32_t number, const void *data, uint32_t length)
 {
-	uint8_t head[16];
-	be64_store(head, NBD_OPTION_MAGIC);
-	be32_store(head + 8, number);
-	be32_store(head + 12, length);
-	say(f, head, sizeof(head));
-	say(f, data, length);
+	be64_store(at, NBD_OPTION_MAGIC);
+	be32_store(at + 8, number);
+	be32_store(at + 12, length);
+	memcpy(at + 16, data, length);
+	return 16 + length;
 }
 
 /* Let the server come as far as it can with what was said. */
@@ -96,9 +95,9 @@ static void settle(struct fixture *f)
 
 static void test_gone_before_the_answer(struct fixture *f, gconstpointer data)
 {
-	uint8_t flags[4] = {0}, request[NBD_REQUEST_SIZE] = {0};
+	uint8_t flags[4] = {0}, option[32], request[NBD_REQUEST_SIZE] = {0};
 	say(f, flags, sizeof(flags));
-	say_option(f, NBD_OPT_EXPORT_NAME, "e", 1);
+	say(f, option, put_option(option, NBD_OPT_EXPORT_NAME, "e", 1));
 	be32_store(request, NBD_REQUEST_MAGIC);
 	be16_store(request + 6, NBD_CMD_READ);
 	be32_store(request + 24, ANSWER_SIZE);
@@ -110,10 +109,33 @@ static void test_gone_before_the_answer(struct fixture *f, gconstpointer data)
 		aio_loop_iterate(f->loop, -1);
 }
 
+static void test_removal_while_asked(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+	static const uint8_t flags[4] = {0, 0, 0, NBD_HANDSHAKE_FIXED};
+	static const uint8_t about[] = {0, 0, 0, 1, 'e', 0, 0}; /* the export "e", with no wishes */
+	uint8_t options[INFO_REQUESTS * 32];
+	unsigned length = 0;
+	/* Nobody reads the answers, so one of them is under way when the socket is full. */
+	for (unsigned i = 0; i < INFO_REQUESTS; i++)
+		length += put_option(options + length, NBD_OPT_INFO, about, sizeof(about));
+	say(f, flags, sizeof(flags));
+	say(f, options, length);
+	settle(f);
+	g_assert_false(nbd_server_remove(f->server, "e", false, &error));
+	g_assert_nonnull(strstr(error->message, "still in use"));
+	g_clear_error(&error);
+	g_assert_true(nbd_server_remove(f->server, "e", true, &error));
+	g_assert_no_error(error);
+	g_assert_true(f->gone);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add("/nbd-server/gone-before-the-answer", struct fixture, NULL, setup,
 		   test_gone_before_the_answer, teardown);
+	g_test_add("/nbd-server/removal-while-asked", struct fixture, NULL, setup,
+		   test_removal_while_asked, teardown);
 	return g_test_run();
 }
