@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The device classes that -device knows, and how instances of them come into the machine. */
 #include "base/error.h"
+#include "base/log.h"
 #include "base/units.h"
 #include "dev/chips/dimm.h"
 #include "dev/chips/isa.h"
@@ -202,6 +203,67 @@ static bool realize(struct machine *m, struct device *dev, int devfn, GError **e
 	return false;
 }
 
+/* --- expansion ROMs ---------------------------------------------------------------------------------- */
+
+static GBytes *read_rom(struct machine *m, const char *name, GError **error)
+{
+	g_autofree char *path = machine_rom_path(m->config, name);
+	gsize size;
+	char *text;
+	if (!path) {
+		error_set(error, BERTH_ERR_NOT_FOUND,
+			  "romfile=%s: there is no such expansion ROM; apt install ipxe-qemu, or give a "
+			  "path, or romfile= for none", name);
+		return NULL;
+	}
+	if (!g_file_get_contents(path, &text, &size, error)) {
+		g_prefix_error(error, "romfile=%s: ", name);
+		return NULL;
+	}
+	GBytes *bytes = g_bytes_new_take(text, size);
+	if (size && size <= PCI_ROM_MAX)
+		return bytes;
+	g_bytes_unref(bytes);
+	error_set(error, BERTH_ERR_INVALID, "romfile=%s: %s has %zu bytes; an expansion ROM has 1 to %u",
+		  name, path, size, PCI_ROM_MAX);
+	return NULL;
+}
+
+/* What "romfile" names; *bytes stays NULL if it names nothing. */
+static bool read_named_rom(struct machine *m, const struct device *dev, GBytes **bytes, GError **error)
+{
+	const struct pci_device *pci = (const struct pci_device *)dev;
+	if (!is_pci(dev->class) || !pci->rom_file || !*pci->rom_file)
+		return true;
+	if (!pci->rom_bar)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "device %s: romfile=%s with rombar=off: firmware could not read it; leave "
+				 "one of them out", dev->class->name, pci->rom_file);
+	*bytes = read_rom(m, pci->rom_file, error);
+	if (!*bytes)
+		g_prefix_error(error, "device %s: ", dev->class->name);
+	return *bytes;
+}
+
+/* The function is there: give it its ROM. The usual one is for firmware only, and need not be installed. */
+static void install_rom(struct machine *m, struct device *dev, GBytes *named)
+{
+	struct pci_device *pci = (struct pci_device *)dev;
+	if (named) {
+		pci_install_rom(pci, named, false);
+		return;
+	}
+	if (!is_pci(dev->class) || pci->rom_file || !pci->rom_bar || !pci->rom_default || !m->fw_cfg ||
+	    machine_is_direct(m))
+		return;
+	g_autoptr(GError) error = NULL;
+	GBytes *usual = read_rom(m, pci->rom_default, &error);
+	if (usual)
+		pci_install_rom(pci, usual, true);
+	else if (!g_error_matches(error, BERTH_ERROR, BERTH_ERR_NOT_FOUND))
+		log_warning("device %s: %s; it is left out", dev->class->name, error->message);
+}
+
 static bool set_globals(struct machine *m, struct device *dev, GError **error)
 {
 	const struct machine_config *c = m->config;
@@ -241,7 +303,6 @@ struct device *machine_add_own(struct machine *m, const struct device_class *cla
  */
 static char *pci_boot_path(const struct pci_device *pci)
 {
-	unsigned slot = pci->devfn >> 3, function = pci->devfn & 7;
 	uint16_t class_code = pci->config[PCI_CLASS + 1] | pci->config[PCI_CLASS + 2] << 8;
 	const char *name = "", *leaf = "";
 	switch (class_code) {
@@ -249,9 +310,16 @@ static char *pci_boot_path(const struct pci_device *pci)
 	case 0x0200: name = "ethernet"; leaf = "/ethernet-phy@0"; break;
 	default: return NULL;
 	}
-	if (function)
-		return g_strdup_printf("/pci@i0cf8/%s@%x,%x%s", name, slot, function, leaf);
-	return g_strdup_printf("/pci@i0cf8/%s@%x%s", name, slot, leaf);
+	GString *path = g_string_new(leaf);
+	for (const struct pci_device *at = pci; at; at = pci_bus_bridge(at->bus), name = "pci-bridge") {
+		g_autoptr(GString) node = g_string_new(NULL);
+		g_string_printf(node, "/%s@%x", name, at->devfn >> 3);
+		if (at->devfn & 7)
+			g_string_append_printf(node, ",%x", at->devfn & 7);
+		g_string_prepend(path, node->str);
+	}
+	g_string_prepend(path, "/pci@i0cf8");
+	return g_string_free(path, FALSE);
 }
 
 static void note_boot_index(struct machine *m, struct device *dev)
@@ -312,10 +380,14 @@ struct device *machine_add_device(struct machine *m, const struct machine_device
 	}
 	struct device *dev = device_new(class, spec->id, m->vm);
 	dev->bus = bus->bus;
-	if (!set_properties(m, dev, spec, error) || !realize(m, dev, -1, error)) {
+	GBytes *rom = NULL;
+	if (!set_properties(m, dev, spec, error) || !read_named_rom(m, dev, &rom, error) ||
+	    !realize(m, dev, -1, error)) {
+		g_clear_pointer(&rom, g_bytes_unref);
 		device_free(dev);
 		return NULL;
 	}
+	install_rom(m, dev, rom);
 	g_ptr_array_add(m->devices, dev);
 	g_autofree char *name = dev->id ? g_strdup(dev->id) :
 					  g_strdup_printf("%s-bus", class->name);

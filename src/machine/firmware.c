@@ -14,20 +14,38 @@ static const char *const firmware_dirs[] = {
 	"/usr/local/share/qemu", NULL,
 };
 
-char *machine_firmware_path(const struct machine_config *config, const char *name, GError **error)
+/* And iPXE's ROMs for network cards. */
+static const char *const rom_dirs[] = {"/usr/share/qemu", "/usr/lib/ipxe/qemu", "/usr/local/share/qemu",
+				       NULL};
+
+/* `name` itself, or the file of that name in -L's folder or one of `folders`; NULL if there is none. */
+static char *find_file(const struct machine_config *config, const char *name,
+		       const char *const *folders)
 {
 	if (strchr(name, '/') || g_file_test(name, G_FILE_TEST_EXISTS))
 		return g_strdup(name);
-	if (config->firmware_dir) {
-		g_autofree char *path = g_build_filename(config->firmware_dir, name, NULL);
-		if (g_file_test(path, G_FILE_TEST_EXISTS))
-			return g_steal_pointer(&path);
+	const char *first[] = {config->firmware_dir, NULL};
+	for (unsigned list = 0; list < 2; list++) {
+		const char *const *folder = list ? folders : first;
+		for (; *folder; folder++) {
+			g_autofree char *path = g_build_filename(*folder, name, NULL);
+			if (g_file_test(path, G_FILE_TEST_EXISTS))
+				return g_steal_pointer(&path);
+		}
 	}
-	for (unsigned i = 0; firmware_dirs[i]; i++) {
-		g_autofree char *path = g_build_filename(firmware_dirs[i], name, NULL);
-		if (g_file_test(path, G_FILE_TEST_EXISTS))
-			return g_steal_pointer(&path);
-	}
+	return NULL;
+}
+
+char *machine_rom_path(const struct machine_config *config, const char *name)
+{
+	return find_file(config, name, rom_dirs);
+}
+
+char *machine_firmware_path(const struct machine_config *config, const char *name, GError **error)
+{
+	char *path = find_file(config, name, firmware_dirs);
+	if (path)
+		return path;
 	error_set(error, BERTH_ERR_NOT_FOUND,
 		  "firmware '%s' is not installed; apt install seabios ovmf, or give its path with "
 		  "-bios", name);

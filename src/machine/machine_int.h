@@ -96,6 +96,8 @@ bool machine_fw_cfg_fill(struct machine *m, GError **error);
 bool machine_fw_cfg_kernel(struct machine *m, GError **error);
 /* Will the kernel be entered without firmware? */
 bool machine_is_direct(const struct machine *m);
+/* The expansion ROM of that name, or NULL if it is not installed. g_free(). */
+char *machine_rom_path(const struct machine_config *config, const char *name);
 
 /* --- tables.c ------------------------------------------------------------------------------------ */
 /*

@@ -27,7 +27,7 @@ void pci_bridge_init(struct pci_bridge *bridge, unsigned slots)
 	for (unsigned pin = 0; pin < 4; pin++)
 		irqs[pin] = (struct irq){secondary_pin, bridge, pin};
 	bridge->bus = pci_bus_new(pci->dev.vm, irqs);
-	pci_bus_set_secondary(bridge->bus, slots);
+	pci_bus_set_secondary(bridge->bus, pci, slots);
 	pci->secondary = bridge->bus;
 
 	c[PCI_HEADER_TYPE] = (c[PCI_HEADER_TYPE] & 0x80) | 1;

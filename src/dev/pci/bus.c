@@ -35,10 +35,16 @@ void pci_bus_set_routes(struct pci_bus *bus, const struct irq *irqs, unsigned co
 	bus->route = route;
 }
 
-void pci_bus_set_secondary(struct pci_bus *bus, unsigned slots)
+void pci_bus_set_secondary(struct pci_bus *bus, const struct pci_device *bridge, unsigned slots)
 {
+	bus->bridge = bridge;
 	bus->first_slot = 0;
 	bus->slot_count = slots;
+}
+
+const struct pci_device *pci_bus_bridge(const struct pci_bus *bus)
+{
+	return bus->bridge;
 }
 
 bool pci_bus_is_link(const struct pci_bus *bus)

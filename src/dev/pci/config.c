@@ -242,6 +242,7 @@ void pci_device_cleanup(struct pci_device *pci)
 		pci_bus_detach(pci->bus, pci);
 	g_clear_pointer(&pci->msix.table, g_free);
 	g_clear_pointer(&pci->msix.pba, g_free);
+	g_clear_pointer(&pci->rom_bytes, g_free);
 }
 
 bool pci_dma_enabled(const struct pci_device *pci)

@@ -13,6 +13,7 @@
 #define PCI_BAR_COUNT 6
 #define PCI_CONFIG_SIZE 4096
 #define PCI_MSIX_MAX 2048
+#define PCI_ROM_MAX (16u << 20)
 
 /* Offsets in configuration space that more than one file names (PCI 3.0, chapter 6). */
 enum pci_config {
@@ -32,7 +33,11 @@ enum pci_command {
 	PROPERTY(struct_, field_.address, "addr", PROPERTY_PCI_ADDR, "-1",                         \
 		 "device[.function] on the bus"),                                                  \
 	PROPERTY(struct_, field_.multifunction, "multifunction", PROPERTY_BOOL, "off",             \
-		 "set the multifunction bit of function 0")
+		 "set the multifunction bit of function 0"),                                       \
+	PROPERTY(struct_, field_.rom_file, "romfile", PROPERTY_STRING, NULL,                       \
+		 "expansion ROM; empty: none; not given: what the card usually has, if installed"), \
+	PROPERTY(struct_, field_.rom_bar, "rombar", PROPERTY_BOOL, "on",                           \
+		 "show the expansion ROM to the guest")
 
 struct pci_bus;
 
@@ -62,6 +67,11 @@ struct pci_device {
 	uint8_t clear_on_one[PCI_CONFIG_SIZE];
 	uint16_t next_cap_offset, last_cap;
 	struct pci_bar bars[PCI_BAR_COUNT];
+	char *rom_file;           /* property "romfile"; NULL: `rom_default` */
+	bool rom_bar;
+	const char *rom_default;  /* set by the class's create: may be NULL, and need not be installed */
+	uint8_t *rom_bytes;       /* pci_install_rom() */
+	struct io_region rom_region;
 	struct io_region *rom;    /* pci_set_rom() */
 	uint64_t rom_mapped_at;
 	uint8_t msi_cap, express_cap; /* offsets, or 0 */
@@ -89,8 +99,8 @@ void pci_bus_set_routes(struct pci_bus *bus, const struct irq *irqs, unsigned co
 			unsigned (*route)(unsigned devfn, unsigned pin));
 /* All functions are detached already. */
 void pci_bus_free(struct pci_bus *bus);
-/* The bus is a bridge's other side, with `slots` device numbers from 0 on; 1: a PCIe link. */
-void pci_bus_set_secondary(struct pci_bus *bus, unsigned slots);
+/* The bus is the other side of `bridge`, with `slots` device numbers from 0 on; 1: a PCIe link. */
+void pci_bus_set_secondary(struct pci_bus *bus, const struct pci_device *bridge, unsigned slots);
 bool pci_bus_is_link(const struct pci_bus *bus);
 /* Configuration access by CF8/CFC or ECAM: `address` is bus << 8 | devfn. Any thread. */
 uint32_t pci_config_read(struct pci_bus *root, unsigned address, unsigned offset, unsigned size);
@@ -105,6 +115,8 @@ bool pci_bus_attach(struct pci_bus *bus, struct pci_device *pci, GError **error)
 bool pci_bus_attach_at(struct pci_bus *bus, struct pci_device *pci, unsigned devfn, GError **error);
 /* Unmaps its BARs and lowers its pin. Free it only when no vCPU can be inside its callbacks. */
 void pci_bus_detach(struct pci_bus *bus, struct pci_device *pci);
+/* The bridge that the bus is behind, or NULL: it is the host bridge's. */
+const struct pci_device *pci_bus_bridge(const struct pci_bus *bus);
 struct pci_device *pci_bus_find(struct pci_bus *bus, unsigned devfn);
 /* Lowest devfn first; fn may not attach or detach. */
 void pci_bus_for_each(struct pci_bus *bus, void (*fn)(void *opaque, struct pci_device *pci),
@@ -118,6 +130,12 @@ void pci_add_bar(struct pci_device *pci, unsigned bar, struct io_region *region,
 		 bool prefetch);
 /* An expansion ROM; region->size is rounded up to a power of two. */
 void pci_set_rom(struct pci_device *pci, struct io_region *rom);
+/*
+ * Those bytes, of which there are 1 to PCI_ROM_MAX, are the expansion ROM of a function on a bus; takes
+ * `bytes`. With `adapt` its images say that they are for this function, whatever they said: firmware
+ * looks at that, and a card's driver may know several. Before the guest hears of the function.
+ */
+void pci_install_rom(struct pci_device *pci, GBytes *bytes, bool adapt);
 /* Returns the capability's offset; its first two bytes are filled. */
 uint8_t pci_add_capability(struct pci_device *pci, uint8_t id, uint8_t size);
 void pci_add_msi(struct pci_device *pci, unsigned vectors);

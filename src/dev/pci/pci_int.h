@@ -18,6 +18,7 @@
  */
 struct pci_bus {
 	struct vm *vm;
+	const struct pci_device *bridge; /* NULL: the host bridge */
 	pthread_mutex_t lock; /* configuration space, BAR mappings and `functions` */
 	struct pci_device *functions[256];
 	struct pci_device *bridges[256]; /* those of them that have a bus behind them */

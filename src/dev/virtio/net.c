@@ -331,6 +331,7 @@ const struct virtio_type virtio_net_type = {
 	.id = 1,
 	.name = "virtio-net",
 	.pci_class = 0x020000,
+	.pci_rom = "efi-virtio.rom",
 	.config_size = CONFIG_SIZE,
 	.create = net_create,
 	.stop = net_stop,

@@ -392,6 +392,7 @@ bool virtio_pci_create(struct device *dev, GError **error)
 	pci_set_identity(pci, VIRTIO_VENDOR, VIRTIO_DEVICE_BASE + type->id, type->pci_class, 1);
 	pci_set_subsystem(pci, VIRTIO_VENDOR, VIRTIO_SUBSYSTEM);
 	pci_set_pin(pci, 0);
+	pci->rom_default = type->pci_rom;
 	if (proxy->vectors)
 		pci_add_msix(pci, proxy->vectors, MSIX_BAR);
 	if (!virtio_pci_irqfd_create(proxy, error))

@@ -77,6 +77,7 @@ struct virtio_type {
 	const char *name;         /* "virtio-blk" */
 	uint32_t pci_class;       /* base << 16 | sub << 8 | interface */
 	unsigned config_size;
+	const char *pci_rom;      /* what such a card's expansion ROM usually is, or NULL */
 	unsigned pci_vectors;     /* MSI-X vectors by default; 0: one per queue and one more */
 
 	/* The device's life, called by the transports' device classes; see dev/core/device.h. */

@@ -116,6 +116,41 @@ def ovmf_kernel(engine, slow):
         finish(guest)
 
 
+def tftp_folder(folder):
+    """What a network boots: an iPXE script that loads Linux."""
+    vmlinuz, initramfs = kernel("cloud")
+    os.symlink(vmlinuz, os.path.join(folder, "vmlinuz"))
+    os.symlink(initramfs, os.path.join(folder, "initramfs"))
+    with open(os.path.join(folder, "boot.ipxe"), "w") as script:
+        script.write("#!ipxe\necho berth-pxe: ${net0/mac} from ${next-server}\n"
+                     "kernel vmlinuz initrd=initramfs console=ttyS0 panic=-1 berth.run=true\n"
+                     "initrd initramfs\nboot\n")
+
+
+def pxe(engine, slow, *arguments):
+    """Debian's iPXE, out of a card's expansion ROM, has DHCP and TFTP and starts Linux."""
+    need("/usr/lib/ipxe/qemu/efi-virtio.rom", "ipxe-qemu")
+    with tempfile.TemporaryDirectory() as folder:
+        tftp_folder(folder)
+        with vmm(engine, "-m", "512", "-netdev", f"user,id=n,tftp={folder},bootfile=boot.ipxe",
+                 *arguments) as guest:
+            guest.expect("berth-pxe: 52:54:00:12:34:56 from 10.0.2.2", 120 * slow)
+            guest.expect(r"Linux version \d", 120 * slow)
+            guest.expect("berth-guest: exit 0", 120 * slow)
+            finish(guest)
+
+
+def seabios_pxe(engine, slow):
+    """SeaBIOS boots from the network because -boot says so."""
+    pxe(engine, slow, "-boot", "n", "-device", "virtio-net-pci,netdev=n")
+
+
+def ovmf_pxe(engine, slow):
+    """OVMF boots from the network because a card behind a PCIe port comes first."""
+    pxe(engine, slow, "-bios", need(OVMF, "ovmf"), "-device", "pcie-root-port,id=port,addr=3",
+        "-device", "virtio-net-pci,netdev=n,bootindex=1,bus=port")
+
+
 def memtest(engine, slow):
     """memtest86+ runs a whole pass without an error."""
     with vmm(engine, "-m", "16", "-net", "none", "-kernel", need(MEMTEST, "memtest86+"),
@@ -128,7 +163,7 @@ def memtest(engine, slow):
 
 
 CASES = {case.__name__: case for case in (seabios_disk, seabios_virtio, seabios_cd, ovmf_disk,
-                                          ovmf_flash, ovmf_kernel, memtest)}
+                                          ovmf_flash, ovmf_kernel, seabios_pxe, ovmf_pxe, memtest)}
 
 
 def main():

@@ -128,6 +128,49 @@ static void test_bars(void)
 	bench_close(&b);
 }
 
+/* Two images, a PC's and an EFI one, that are adapted to the function; the BAR shows them. */
+static void test_rom(void)
+{
+	struct bench b;
+	bench_open(&b);
+	struct pci_device card = {0};
+	pci_set_identity(&card, 0x1af4, 0x1041, 0x020000, 1);
+	g_assert_true(pci_bus_attach_at(b.bus, &card, 6 << 3, NULL));
+	uint8_t rom[1536] = {0};
+	for (unsigned at = 0; at < sizeof(rom); at += 1024) {
+		le16_store(rom + at, 0xaa55);
+		le16_store(rom + at + 0x18, 0x40);
+		memcpy(rom + at + 0x40, "PCIR\xf4\x1a\x00\x10", 8);
+		le16_store(rom + at + 0x50, at ? 1 : 2);
+		rom[at + 0x54] = at ? 3 : 0;
+		rom[at + 0x55] = at ? 0x80 : 0;
+	}
+	memcpy(rom + 1024 + 4, "\xf1\x0e\x00\x00", 4);
+	rom[6] = 7;
+	uint8_t sum = 0, after = 0;
+	for (unsigned i = 0; i < 1024; i++)
+		sum += rom[i];
+	pci_install_rom(&card, g_bytes_new(rom, sizeof(rom)), true);
+	pci_config_write(b.bus, 6 << 3, 0x30, 0xffffffff, 4);
+	g_assert_cmphex(pci_config_read(b.bus, 6 << 3, 0x30, 4), ==, 0xfffff801);
+	pci_config_write(b.bus, 6 << 3, 4, 2, 2);
+	pci_config_write(b.bus, 6 << 3, 0x30, 0xe4000001, 4);
+	struct space *mem = b.f.vm->memory;
+	g_assert_cmphex(space_read(mem, 0xe4000044, 4), ==, 0x10411af4);
+	g_assert_cmphex(space_read(mem, 0xe4000444, 4), ==, 0x10411af4);
+	g_assert_cmphex(space_read(mem, 0xe4000404, 4), ==, 0x0ef1);
+	for (unsigned i = 0; i < 1024; i++)
+		after += (uint8_t)space_read(mem, 0xe4000000 + i, 1);
+	g_assert_cmphex(after, ==, sum);
+	space_write(mem, 0xe4000000, 0, 4);
+	g_assert_cmphex(space_read(mem, 0xe4000000, 2), ==, 0xaa55);
+	g_assert_cmphex(space_read(mem, 0xe4000600, 4), ==, 0xffffffff); /* behind the file's end */
+	pci_config_write(b.bus, 6 << 3, 0x30, 0xe4000000, 4);
+	g_assert_cmphex(space_read(mem, 0xe4000044, 4), ==, 0xffffffff);
+	pci_device_cleanup(&card);
+	bench_close(&b);
+}
+
 static void test_intx(void)
 {
 	struct bench b;
@@ -282,6 +325,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/pci/masks", test_masks);
 	g_test_add_func("/pci/bars", test_bars);
+	g_test_add_func("/pci/rom", test_rom);
 	g_test_add_func("/pci/intx", test_intx);
 	g_test_add_func("/pci/msi", test_msi);
 	g_test_add_func("/pci/msix", test_msix);
