@@ -14,7 +14,7 @@ enum {
 	ID_REBOOT = 1, ID_RTC_CHANGE = 2, ID_WATCHDOG = 3, ID_IO_ERROR = 4, ID_IO_ERROR_REASON = 6,
 	ID_BLOCK_JOB = 8, ID_DISK_CHANGE = 9, ID_TRAY_CHANGE = 10, ID_PMWAKEUP = 11, ID_PMSUSPEND = 12,
 	ID_BALLOON_CHANGE = 13, ID_PMSUSPEND_DISK = 14,
-	ID_DEVICE_REMOVED = 15, ID_BLOCK_JOB_2 = 16,
+	ID_DEVICE_REMOVED = 15, ID_BLOCK_JOB_2 = 16, ID_TUNABLE = 17,
 	ID_AGENT_LIFECYCLE = 18, ID_DEVICE_ADDED = 19, ID_JOB_COMPLETED = 21, ID_DEVICE_REMOVAL_FAILED = 22,
 	ID_METADATA_CHANGE = 23, ID_BLOCK_THRESHOLD = 24, ID_MEMORY_DEVICE_SIZE = 26,
 };
@@ -151,6 +151,13 @@ void notify_job_completed(struct domain *dom, struct xdr_param *params, uint32_t
 	struct remote_domain_event_callback_job_completed_args body = {
 		.dom = domain_wire(dom), .params = {count, params}};
 	emit(dom, ID_JOB_COMPLETED, REMOTE_DOMAIN_EVENT_CALLBACK_JOB_COMPLETED, &body, &body.callback);
+}
+
+void notify_tunable(struct domain *dom, struct xdr_param *params, uint32_t count)
+{
+	struct remote_domain_event_callback_tunable_args body = {.dom = domain_wire(dom),
+								 .params = {count, params}};
+	emit(dom, ID_TUNABLE, REMOTE_DOMAIN_EVENT_CALLBACK_TUNABLE, &body, &body.callback);
 }
 
 void notify_threshold(struct domain *dom, const char *target, const char *file, uint64_t threshold,

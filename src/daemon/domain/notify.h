@@ -35,4 +35,6 @@ void notify_block_job(struct domain *dom, const char *target, const char *file, 
 		      enum notify_block_job status);
 /* A long job has ended; `params` are those of domjobinfo --completed. */
 void notify_job_completed(struct domain *dom, struct xdr_param *params, uint32_t count);
+/* What may be used has changed while the domain runs: by libvirt's names, as "cputune.vcpupin0". */
+void notify_tunable(struct domain *dom, struct xdr_param *params, uint32_t count);
 void notify_media(struct domain *dom, const char *alias, const char *before, const char *after);

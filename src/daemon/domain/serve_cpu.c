@@ -3,6 +3,7 @@
 #include "daemon/domain/domain.h"
 
 #include "daemon/domain/change.h"
+#include "daemon/domain/notify.h"
 #include "daemon/domain/params.h"
 #include "daemon/domain/process.h"
 #include "daemon/domain/vmm.h"
@@ -128,6 +129,20 @@ static bool plan_pin(struct domain_change *change, const struct conf_domain *old
 				     g_strerror(failed));
 }
 
+static void tell_pin(struct domain *dom, const struct domain_change *change)
+{
+	const struct pin *pin = change->opaque;
+	struct arena arena = {0};
+	struct params params = {.arena = &arena};
+	char name[32] = "cputune.emulatorpin";
+	if (pin->vcpu >= 0)
+		snprintf(name, sizeof(name), "cputune.vcpupin%d", pin->vcpu);
+	params_add_string(&params, name, pin->cpuset);
+	if (change->live)
+		notify_tunable(dom, params.items, params.count);
+	arena_clear(&arena);
+}
+
 static void pin(struct rpc_call *call, const struct remote_domain *wire, int vcpu, const uint8_t *map,
 		uint32_t length, uint32_t flags)
 {
@@ -150,6 +165,7 @@ static void pin(struct rpc_call *call, const struct remote_domain *wire, int vcp
 	*pin = (struct pin){vcpu, g_steal_pointer(&cpuset), g_memdup2(map, length), length};
 	struct domain_change *change = change_new(flags, edit_pin, pin, pin_free);
 	change->plan = plan_pin;
+	change->applied = tell_pin;
 	change_submit(dom, call, change);
 }
 

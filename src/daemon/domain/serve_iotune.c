@@ -2,10 +2,12 @@
 /* Limits of disks' throughput: blkdeviotune. */
 #include "daemon/domain/change.h"
 #include "daemon/domain/device_args.h"
+#include "daemon/domain/notify.h"
 #include "daemon/domain/params.h"
 
 #include "daemon/rpc/serve.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define GROUP "group_name"
@@ -74,6 +76,25 @@ static bool plan_iotune(struct domain_change *change, const struct conf_domain *
 	return true;
 }
 
+static void tell_iotune(struct domain *dom, const struct domain_change *change)
+{
+	const struct iotune_change *wanted = change->opaque;
+	struct arena arena = {0};
+	struct params params = {.arena = &arena};
+	params_add_string(&params, "blkdeviotune.disk", wanted->target);
+	for (unsigned i = 0; i < CONF_IOTUNE_NUMBERS; i++) {
+		char name[64];
+		snprintf(name, sizeof(name), "blkdeviotune.%s", conf_iotune_names[i]);
+		if (wanted->given[i])
+			params_add_ullong(&params, name, wanted->wanted.numbers[i]);
+	}
+	if (wanted->wanted.group)
+		params_add_string(&params, "blkdeviotune." GROUP, wanted->wanted.group);
+	if (change->live)
+		notify_tunable(dom, params.items, params.count);
+	arena_clear(&arena);
+}
+
 static bool read_param(struct iotune_change *change, const struct xdr_param *param, GError **error)
 {
 	if (strcmp(param->name, GROUP) == 0 && param->type == XDR_PARAM_STRING) {
@@ -118,6 +139,7 @@ void serve_domain_set_block_io_tune(struct rpc_call *call,
 	}
 	struct domain_change *change = change_new(args->flags, edit_iotune, wanted, iotune_change_free);
 	change->plan = plan_iotune;
+	change->applied = tell_iotune;
 	change_submit(dom, call, change);
 }
 

@@ -2,10 +2,12 @@
 /* schedinfo and memtune: how much of the host's CPUs and memory a domain may have. */
 #include "daemon/domain/cgroup.h"
 #include "daemon/domain/change.h"
+#include "daemon/domain/notify.h"
 #include "daemon/domain/params.h"
 
 #include "daemon/rpc/serve.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* libvirt's "unlimited", in KiB. */
@@ -97,6 +99,26 @@ static bool take_memory(struct tune_change *change, const struct xdr_param *para
 			  "parameter '%s' not supported", param->name);
 }
 
+/* libvirt has no event for limits of memory. */
+static void tell_tune(struct domain *dom, const struct domain_change *change)
+{
+	const struct tune_change *wanted = change->opaque;
+	struct arena arena = {0};
+	struct params params = {.arena = &arena};
+	for (unsigned i = 0; i < G_N_ELEMENTS(cpu_params); i++) {
+		char name[64];
+		enum conf_tune which = cpu_params[i].which;
+		snprintf(name, sizeof(name), "cputune.%s", cpu_params[i].name);
+		if (wanted->given[which] && cpu_params[i].is_signed)
+			params_add_llong(&params, name, wanted->wanted[which]);
+		else if (wanted->given[which])
+			params_add_ullong(&params, name, wanted->wanted[which]);
+	}
+	if (change->live && params.count)
+		notify_tunable(dom, params.items, params.count);
+	arena_clear(&arena);
+}
+
 static void set(struct rpc_call *call, const struct remote_domain *wire, const struct xdr_param *params,
 		unsigned count, uint32_t flags,
 		bool (*one)(struct tune_change *change, const struct xdr_param *param, GError **error))
@@ -115,6 +137,7 @@ static void set(struct rpc_call *call, const struct remote_domain *wire, const s
 	}
 	struct domain_change *change = change_new(flags, edit_tune, wanted, g_free);
 	change->plan = plan_tune;
+	change->applied = tell_tune;
 	change_submit(dom, call, change);
 }
 
