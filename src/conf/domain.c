@@ -174,6 +174,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	conf_domain_add_defaults(conf, root);
 	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_sysinfo(conf, root, error) ||
 	    !conf_domain_read_numa(conf, root, error) || !conf_domain_read_tune(conf, root, error) ||
+	    !conf_blkio_read(&conf->blkio, root, error) ||
 	    !conf_domain_read_devices(conf, devices, error) ||
 	    !conf_domain_complete_memory(conf, root, live, error) ||
 	    !conf_domain_place_devices(conf, root, live, error))
@@ -292,6 +293,7 @@ void conf_domain_free(struct conf_domain *conf)
 		g_ptr_array_unref(lists[i]);
 	g_array_unref(conf->cells);
 	g_array_unref(conf->distances);
+	conf_blkio_clear(&conf->blkio);
 	device_free(conf->balloon);
 	device_free(conf->rng);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,

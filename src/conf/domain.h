@@ -8,6 +8,7 @@
 #pragma once
 
 #include "codec/xml.h"
+#include "conf/blkio.h"
 #include "conf/disk_source.h"
 #include "conf/netdev.h"
 #include "conf/nwfilter.h"
@@ -189,6 +190,7 @@ struct conf_domain {
 	struct conf_domain_device *balloon, *rng; /* or NULL */
 	unsigned balloon_period;   /* seconds between statistics, 0: none */
 	char *rng_file;
+	struct conf_blkio blkio;
 	int64_t tune[CONF_TUNE_NUMBERS]; /* 0: not said, the host's default; quotas < 0: no limit */
 };
 

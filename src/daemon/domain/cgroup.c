@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/domain/cgroup.h"
+#include "daemon/domain/cgroup_int.h"
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "daemon/domain/vmm.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define UNLIMITED INT64_C(-1)
@@ -183,7 +178,16 @@ bool cgroup_apply(struct domain *dom, const struct conf_domain *conf, GError **e
 			apply_memory(dom, conf, &memory, error));
 	g_free(cpu.mount);
 	g_free(memory.mount);
-	return good;
+	return good && cgroup_apply_io(dom, conf, error);
+}
+
+bool cgroup_plan(struct domain_change *change, const struct conf_domain *old, const struct conf_domain *next,
+		 GError **error)
+{
+	if (cgroup_apply(change->dom, next, error))
+		return true;
+	cgroup_apply(change->dom, old, NULL);
+	return false;
 }
 
 static void remove_group(const char *path)
@@ -200,7 +204,7 @@ static void remove_group(const char *path)
 
 void cgroup_remove(const struct domain *dom)
 {
-	static const char *const controllers[] = {"cpu", "memory"};
+	static const char *const controllers[] = {"cpu", "memory", "blkio", "io"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(controllers); i++) {
 		struct cgroup_hierarchy hierarchy = cgroup_find(controllers[i]);
 		g_autofree char *path = hierarchy.mount ? cgroup_path(&hierarchy, dom) : NULL;

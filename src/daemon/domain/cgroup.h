@@ -6,9 +6,12 @@
  */
 #pragma once
 
-#include "daemon/domain/domain.h"
+#include "daemon/domain/change.h"
 
 /* Put the limits of `conf` in force, from none or from others. Fails if the host cannot. */
 bool cgroup_apply(struct domain *dom, const struct conf_domain *conf, GError **error);
+/* The same as the plan of a change: if the host cannot, what was is put back. The VMM has nothing to do. */
+bool cgroup_plan(struct domain_change *change, const struct conf_domain *old, const struct conf_domain *next,
+		 GError **error);
 /* The groups of a domain whose VMM has ended. */
 void cgroup_remove(const struct domain *dom);

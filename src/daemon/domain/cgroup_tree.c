@@ -93,10 +93,7 @@ static bool pass_on(const char *folder, const char *controller, GError **error)
 	return cgroup_write(folder, "cgroup.subtree_control", text, error);
 }
 
-/*
- * Is the thread in that part of the domain's group ("" is any)? A group may be left from an earlier run.
- * cgroups(7): "4:memory:/berth/UUID", and "0::/..." of the unified hierarchy.
- */
+/* cgroups(7): "4:memory:/berth/UUID", and "0::/..." of the unified hierarchy. */
 bool cgroup_is_in(const struct domain *dom, pid_t thread, const char *controller, const char *part)
 {
 	g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/cgroup", (int)vmm_pid(dom), (int)thread);
@@ -113,7 +110,6 @@ bool cgroup_is_in(const struct domain *dom, pid_t thread, const char *controller
 	return false;
 }
 
-/* The domain's group with its VMM in it; NULL with an error. Free with g_free(). */
 char *cgroup_enter(const struct cgroup_hierarchy *hierarchy, const char *controller, const struct domain *dom,
 		   GError **error)
 {
@@ -134,7 +130,6 @@ char *cgroup_enter(const struct cgroup_hierarchy *hierarchy, const char *control
 	return g_steal_pointer(&path);
 }
 
-/* Is there a group already, whose limits must go? */
 bool cgroup_exists(const struct cgroup_hierarchy *hierarchy, const struct domain *dom)
 {
 	g_autofree char *path = hierarchy->mount ? cgroup_path(hierarchy, dom) : NULL;

@@ -75,6 +75,21 @@ bool change_resolve(const struct domain *dom, uint32_t flags, bool *live, bool *
 	return true;
 }
 
+const struct conf_domain *change_choose(struct rpc_call *call, const struct remote_domain *wire,
+					uint32_t flags)
+{
+	enum { STRING_OKAY = 4 };
+	struct domain *dom = domain_find(call, wire);
+	GError *error = NULL;
+	bool live, config;
+	if (!dom || !rpc_call_check_flags(call, flags, CHANGE_LIVE | CHANGE_CONFIG | STRING_OKAY))
+		return NULL;
+	if (change_resolve(dom, flags & ~STRING_OKAY, &live, &config, &error))
+		return live ? dom->live : dom->definition;
+	rpc_call_fail(call, error);
+	return NULL;
+}
+
 /* A document is read without the terminals of a run, which may be over; this one goes on. */
 static void keep_terminals(const struct conf_domain *now, const struct conf_domain *next)
 {

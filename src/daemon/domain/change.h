@@ -60,5 +60,8 @@ struct conf_domain *change_edit(const struct domain *dom, bool live, conf_domain
 				GError **error);
 /* Put it, which is taken, in the place of a running domain's live document. */
 void change_live(struct domain *dom, struct conf_domain *next);
+/* Which document `flags` (CHANGE_, and libvirt's for strings as parameters) mean; NULL with the call failed. */
+const struct conf_domain *change_choose(struct rpc_call *call, const struct remote_domain *wire,
+					uint32_t flags);
 /* Which parts `flags` mean; fails as libvirt does. */
 bool change_resolve(const struct domain *dom, uint32_t flags, bool *live, bool *config, GError **error);

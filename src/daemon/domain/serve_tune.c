@@ -53,16 +53,6 @@ static bool edit_tune(xmlNode *root, void *opaque, GError **error)
 	return true;
 }
 
-/* Nothing for the VMM to do: the kernel limits it. If it cannot, what was is put back. */
-static bool plan_tune(struct domain_change *change, const struct conf_domain *old,
-		      const struct conf_domain *next, GError **error)
-{
-	if (cgroup_apply(change->dom, next, error))
-		return true;
-	cgroup_apply(change->dom, old, NULL);
-	return false;
-}
-
 static bool take(struct tune_change *change, enum conf_tune which, const char *name, int64_t value, GError **error)
 {
 	if (value && !conf_tune_is_valid(which, value))
@@ -136,7 +126,7 @@ static void set(struct rpc_call *call, const struct remote_domain *wire, const s
 		return;
 	}
 	struct domain_change *change = change_new(flags, edit_tune, wanted, g_free);
-	change->plan = plan_tune;
+	change->plan = cgroup_plan;
 	change->applied = tell_tune;
 	change_submit(dom, call, change);
 }
@@ -160,21 +150,6 @@ void serve_domain_set_memory_parameters(struct rpc_call *call,
 }
 
 /* --- Getting --------------------------------------------------------------------------------- */
-
-/* The document that `flags` mean, or NULL with the call failed. */
-static const struct conf_domain *choose(struct rpc_call *call, const struct remote_domain *wire, uint32_t flags)
-{
-	enum { STRING_OKAY = 4 };
-	struct domain *dom = domain_find(call, wire);
-	GError *error = NULL;
-	bool live, config;
-	if (!dom || !rpc_call_check_flags(call, flags, CHANGE_LIVE | CHANGE_CONFIG | STRING_OKAY))
-		return NULL;
-	if (change_resolve(dom, flags & ~STRING_OKAY, &live, &config, &error))
-		return live ? dom->live : dom->definition;
-	rpc_call_fail(call, error);
-	return NULL;
-}
 
 void serve_domain_get_scheduler_type(struct rpc_call *call,
 				     const struct remote_domain_get_scheduler_type_args *args)
@@ -202,7 +177,7 @@ static struct params cpu_list(struct rpc_call *call, const struct conf_domain *c
 void serve_domain_get_scheduler_parameters(
 	struct rpc_call *call, const struct remote_domain_get_scheduler_parameters_args *args)
 {
-	const struct conf_domain *conf = choose(call, &args->dom, 0);
+	const struct conf_domain *conf = change_choose(call, &args->dom, 0);
 	if (!conf)
 		return;
 	struct params params = cpu_list(call, conf);
@@ -213,7 +188,7 @@ void serve_domain_get_scheduler_parameters(
 void serve_domain_get_scheduler_parameters_flags(
 	struct rpc_call *call, const struct remote_domain_get_scheduler_parameters_flags_args *args)
 {
-	const struct conf_domain *conf = choose(call, &args->dom, args->flags);
+	const struct conf_domain *conf = change_choose(call, &args->dom, args->flags);
 	if (!conf)
 		return;
 	struct params params = cpu_list(call, conf);
@@ -224,7 +199,7 @@ void serve_domain_get_scheduler_parameters_flags(
 void serve_domain_get_memory_parameters(struct rpc_call *call,
 					const struct remote_domain_get_memory_parameters_args *args)
 {
-	const struct conf_domain *conf = choose(call, &args->dom, args->flags);
+	const struct conf_domain *conf = change_choose(call, &args->dom, args->flags);
 	struct remote_domain_get_memory_parameters_ret ret = {.nparams = G_N_ELEMENTS(memory_params)};
 	struct params params = {.arena = rpc_call_arena(call)};
 	if (!conf)

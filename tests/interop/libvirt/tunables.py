@@ -12,7 +12,7 @@ import ether
 from private import LIMIT, Daemon
 from real_libvirtd import Libvirtd
 
-COVERS = "DOMAIN_EVENT_CALLBACK_TUNABLE"
+COVERS = """DOMAIN_EVENT_CALLBACK_TUNABLE"""
 XML = """<domain type='qemu'><name>tunables</name><memory unit='MiB'>64</memory><vcpu>2</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features><devices>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{image}'/>
