@@ -124,7 +124,8 @@ static bool remove_volumes(struct shell *sh, const struct cmd *cmd, const GPtrAr
 
 struct belongings {
 	bool saved;
-	int snapshots, metadata;
+	int metadata; /* snapshots that only the daemon knows of */
+	bool refuses; /* the daemon is new enough to refuse by itself what would lose something */
 };
 
 /* What would be lost with a domain that does not run. */
@@ -138,9 +139,11 @@ static bool look_for_belongings(struct shell *sh, struct remote_domain dom, stru
 	found->saved = saved.result > 0;
 	if (!GET(sh, domain_snapshot_num, &all, dom, 0) && shell_error_code(sh) != CLIENT_NO_SUPPORT)
 		return false;
-	found->snapshots = found->metadata = all.count;
-	if (all.count && GET(sh, domain_snapshot_num, &metadata, dom, SNAPSHOTS_METADATA))
+	found->metadata = all.count;
+	if (all.count && GET(sh, domain_snapshot_num, &metadata, dom, SNAPSHOTS_METADATA)) {
 		found->metadata = metadata.count;
+		found->refuses = true;
+	}
 	shell_forget_error(sh);
 	return true;
 }
@@ -148,8 +151,8 @@ static bool look_for_belongings(struct shell *sh, struct remote_domain dom, stru
 static bool undefine(struct shell *sh, const struct cmd *cmd, struct remote_domain dom,
 		     const struct belongings *found, uint32_t flags)
 {
-	bool saved_safe = !found->saved || flags & WITH_SAVED_STATE;
-	bool snapshots_safe = !found->metadata || flags & WITH_SNAPSHOTS;
+	bool saved_safe = !found->saved || flags & WITH_SAVED_STATE || found->refuses;
+	bool snapshots_safe = !found->metadata || flags & WITH_SNAPSHOTS || found->refuses;
 	if (!found->saved)
 		flags &= ~WITH_SAVED_STATE;
 	if (!found->metadata)
@@ -180,7 +183,7 @@ bool cmd_undefine(struct shell *sh, const struct cmd *cmd)
 {
 	struct remote_domain dom;
 	struct remote_domain_is_active_ret active;
-	struct belongings found = {false, 0, 0};
+	struct belongings found = {false, 0, false};
 	const char *name, *storage = opt_text(cmd, "storage");
 	bool all = opt_bool(cmd, "remove-all-storage");
 	g_autoptr(GPtrArray) volumes = NULL;
