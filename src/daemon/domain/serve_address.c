@@ -76,7 +76,8 @@ void serve_domain_interface_addresses(struct rpc_call *call,
 	struct domain *dom = domain_find(call, &args->dom);
 	GError *error = NULL;
 	g_autoptr(GArray) neighbours = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
+	if (!dom || !rpc_call_check_flags(call, args->flags, 0) ||
+	    (args->source == SOURCE_AGENT && !rpc_call_needs_write(call)))
 		return;
 	if (!check(dom, args->source, &error) ||
 	    (args->source == SOURCE_ARP && !(neighbours = netlink_neighbours(&error)))) {

@@ -155,7 +155,8 @@ void serve_domain_checkpoint_get_xml_desc(struct rpc_call *call,
 {
 	struct domain *dom;
 	const struct conf_checkpoint *checkpoint = find(call, &args->checkpoint, &dom);
-	if (!checkpoint || !rpc_call_check_flags(call, args->flags, XML_SECURE | XML_NO_DOMAIN | XML_SIZE))
+	if (!checkpoint || !rpc_call_check_flags(call, args->flags, XML_SECURE | XML_NO_DOMAIN | XML_SIZE) ||
+	    !rpc_call_may_show(call, args->flags & XML_SECURE))
 		return;
 	if (!(args->flags & XML_SIZE)) {
 		reply_xml(call, checkpoint, args->flags);

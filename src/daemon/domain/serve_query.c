@@ -134,7 +134,8 @@ void serve_domain_get_xml_desc(struct rpc_call *call,
 	enum { SECURE = 1, INACTIVE = 2, UPDATE_CPU = 4, MIGRATABLE = 8 };
 	struct domain *dom = domain_find(call, &args->dom);
 	if (!dom || !rpc_call_check_flags(call, args->flags,
-					  SECURE | INACTIVE | UPDATE_CPU | MIGRATABLE))
+					  SECURE | INACTIVE | UPDATE_CPU | MIGRATABLE) ||
+	    !rpc_call_may_show(call, args->flags & SECURE))
 		return;
 	bool inactive = args->flags & (INACTIVE | MIGRATABLE) && dom->definition;
 	g_autofree char *xml = inactive ? conf_domain_format(dom->definition, -1)

@@ -245,7 +245,8 @@ void serve_domain_snapshot_get_xml_desc(struct rpc_call *call,
 	enum { SECURE = 1 };
 	struct domain *dom;
 	const struct conf_snapshot *snapshot = find(call, &args->snap, &dom);
-	if (!snapshot || !rpc_call_check_flags(call, args->flags, SECURE))
+	if (!snapshot || !rpc_call_check_flags(call, args->flags, SECURE) ||
+	    !rpc_call_may_show(call, args->flags & SECURE))
 		return;
 	g_autofree char *xml = conf_snapshot_format(snapshot);
 	rpc_call_reply(call, &(struct remote_domain_snapshot_get_xml_desc_ret){xml});

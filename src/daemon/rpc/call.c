@@ -40,8 +40,7 @@ static bool is_allowed(struct rpc_client *client, const struct remote_procedure_
 	if (info->right != RIGHT_NONE && !client->opened)
 		return virt_error(error, VIRT_FROM_RPC, VIRT_INTERNAL, "connection not open");
 	if (info->right == RIGHT_WRITE && client->readonly)
-		return virt_error(error, VIRT_FROM_NONE, VIRT_OPERATION_DENIED,
-				  "read only access prevents %s", info->name);
+		return virt_error_readonly(error, info->name, false);
 	if (!info->served)
 		return virt_error_unserved(error, info->name);
 	return access_check(client, info, error);
@@ -105,9 +104,22 @@ struct arena *rpc_call_arena(struct rpc_call *call)
 	return &call->arena;
 }
 
-bool rpc_call_readonly(const struct rpc_call *call)
+static bool refuse_readonly(struct rpc_call *call, bool secrets)
 {
-	return call->readonly;
+	GError *error = NULL;
+	virt_error_readonly(&error, call->info->name, secrets);
+	rpc_call_fail(call, error);
+	return false;
+}
+
+bool rpc_call_needs_write(struct rpc_call *call)
+{
+	return !call->readonly || refuse_readonly(call, false);
+}
+
+bool rpc_call_may_show(struct rpc_call *call, bool secrets)
+{
+	return !secrets || !call->readonly || refuse_readonly(call, true);
 }
 
 /* A line for each call: who, what, how long, and how it ended. */

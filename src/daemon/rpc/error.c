@@ -73,12 +73,17 @@ static const char *prefix(enum virt_code code)
 static char *function_name(const char *procedure)
 {
 	static const char *const acronyms[] = {"XML", "UUID", "CPU", "OS", "URI", "ID", "MAC", "NMI",
-					       "SEV", "PM", "SSH", "FD", NULL};
+					       "SEV", "PM", "SSH", "FD", "FSInfo", "FSTrim", "FSFreeze",
+					       "FSThaw", "IOThread", "NWFilter", "DHCP", NULL};
 	g_auto(GStrv) words = g_strsplit(procedure, "_", -1);
-	GString *name = g_string_new("vir");
+	/* Those of QEMU's program are of its domains. */
+	GString *name = g_string_new(g_str_has_prefix(procedure, "QEMU_") ? "virDomain" : "vir");
 	for (char **word = words; *word; word++) {
-		g_string_append(name, *word);
-		if (g_strv_contains(acronyms, *word))
+		const char *const *acronym = acronyms;
+		while (*acronym && g_ascii_strcasecmp(*acronym, *word) != 0)
+			acronym++;
+		g_string_append(name, *acronym ? *acronym : *word);
+		if (*acronym)
 			continue;
 		for (char *c = name->str + name->len - strlen(*word) + 1; *c; c++)
 			*c = g_ascii_tolower(*c);
@@ -86,7 +91,8 @@ static char *function_name(const char *procedure)
 	return g_string_free(name, FALSE);
 }
 
-bool virt_error_unserved(GError **error, const char *procedure)
+/* Which part of libvirt would complain about a procedure. */
+static enum virt_from part_of(const char *procedure)
 {
 	static const struct {
 		const char *prefix;
@@ -100,13 +106,24 @@ bool virt_error_unserved(GError **error, const char *procedure)
 		{"SECRET_", VIRT_FROM_SECRET},
 		{"NWFILTER_", VIRT_FROM_NWFILTER},
 	};
-	enum virt_from from = VIRT_FROM_NONE;
 	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
 		if (g_str_has_prefix(procedure, parts[i].prefix))
-			from = parts[i].from;
+			return parts[i].from;
 	}
+	return VIRT_FROM_NONE;
+}
+
+bool virt_error_unserved(GError **error, const char *procedure)
+{
 	g_autofree char *name = function_name(procedure);
-	return virt_error(error, from, VIRT_NO_SUPPORT, "%s", name);
+	return virt_error(error, part_of(procedure), VIRT_NO_SUPPORT, "%s", name);
+}
+
+bool virt_error_readonly(GError **error, const char *procedure, bool secrets)
+{
+	g_autofree char *name = function_name(procedure);
+	return virt_error(error, part_of(procedure), VIRT_OPERATION_DENIED,
+			  secrets ? "%s with secure flag" : "read only access prevents %s", name);
 }
 
 /* Ours to libvirt's. */

@@ -68,6 +68,8 @@ bool virt_error(GError **error, enum virt_from from, enum virt_code code, const 
 
 /* "this function is not supported by the connection driver: virDomainAttachDevice" */
 bool virt_error_unserved(GError **error, const char *procedure);
+/* "operation forbidden: read only access prevents virDomainCreate", or that it shows no secrets */
+bool virt_error_readonly(GError **error, const char *procedure, bool secrets);
 
 struct arena;
 struct remote_error;

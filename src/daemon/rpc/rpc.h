@@ -26,8 +26,12 @@ struct rpc_stream;
 
 struct daemon *rpc_call_daemon(const struct rpc_call *call);
 struct arena *rpc_call_arena(struct rpc_call *call);
-/* The connection may only read: secrets must not be shown to it. */
-bool rpc_call_readonly(const struct rpc_call *call);
+/*
+ * For calls of which only some arguments are not for everybody: rpc_call_may_show() for a flag that
+ * asks for secrets. They fail the call and return false on a connection that may only read.
+ */
+bool rpc_call_needs_write(struct rpc_call *call);
+bool rpc_call_may_show(struct rpc_call *call, bool secrets);
 /* Kinds of objects that access rules tell apart. */
 enum rpc_kind {
 	RPC_HOST, RPC_DOMAIN, RPC_POOL, RPC_NETWORK, RPC_NWFILTER, RPC_NODEDEV, RPC_SECRET,

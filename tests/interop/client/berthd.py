@@ -29,6 +29,19 @@ SAME = ["list --all", "dominfo life", "domstate life --reason", "domid life", "d
         "qemu-monitor-command life --hmp info", "desc life", "autostart life",
         "autostart life --disable", "suspend life", "domstate life", "resume life"]
 
+# On a connection that may only read, where libvirt's client library refuses what virsh would do.
+READONLY = ["list --all", "snapshot-current life", "domifaddr life", "domifaddr life --source agent",
+            "dumpxml life", "dumpxml life --security-info", "start life", "destroy life", "reset life",
+            "setmem life 32M", "setvcpus life 1", "undefine life", "create {top}/life.xml",
+            "define {top}/life.xml", "domrename life death", "domfsfreeze life", "domfsinfo life",
+            "domhostname life", "domtime life", "inject-nmi life", "send-key life KEY_A",
+            "snapshot-create-as life s", "checkpoint-create-as life c", "blockpull life vda",
+            "qemu-monitor-command life --hmp info", "qemu-agent-command life {}", "iothreadadd life 1",
+            "net-create {top}/life.xml", "net-event --event lifecycle --timeout 1",
+            "event --event lifecycle --timeout 1", "pool-create {top}/life.xml",
+            "nwfilter-define {top}/life.xml", "secret-define {top}/life.xml", "nodesuspend mem 60",
+            "node-memory-tune --shm-merge-across-nodes 1", "domxml-to-native qemu-argv --domain life"]
+
 
 class Session:
     def __init__(self, top):
@@ -49,9 +62,9 @@ class Session:
         assert result.returncode == 0, f"berth {args}: {result.stdout}{result.stderr}"
         return result.stdout
 
-    def both(self, line):
-        ours = self.run(BERTH, "-c", "qemu:///session", line)
-        theirs = self.run("virsh", "-c",
+    def both(self, line, *options):
+        ours = self.run(BERTH, *options, "-c", "qemu:///session", line)
+        theirs = self.run("virsh", *options, "-c",
                           f"qemu+unix:///session?socket={self.top}/run/berth/libvirt-sock", line)
         # What changes by itself between two looks.
         mask = re.compile(r"(CPU time:|<(?:allocation|available) unit='bytes'>).*|[\d.]+ [KMGT]iB")
@@ -328,6 +341,8 @@ def main():
             session.berth("start", "life")
             for line in SAME:
                 session.both(line)
+            for line in READONLY:
+                session.both(line.replace("{top}", top), "-r")
             for check in (check_daemon, check_json, check_console, check_events, check_transports, check_network,
                           check_streams, check_completion, check_install,
                           check_shell):
