@@ -108,21 +108,20 @@ static inline uint64_t soft_tlb_empty(unsigned slot)
 
 /*
  * Where indirect jumps lead in translated code, a side per TLB table (jit/), and as many again for
- * 32-bit code. A jump's memory is good
- * in its generation only: a new one begins when executable mappings change. An entry point is found
+ * 32-bit code. All of a side are forgotten when executable mappings change. An entry point is found
  * by its host address, so that it stays what it is until the code there is dropped.
  */
 struct soft_jump {
-	uint64_t rip;
+	uint64_t rip; /* of an empty slot: one that belongs into another */
 	const uint8_t *code;
-	uint64_t page; /* rip's */
-	uint64_t generation;
 };
 struct soft_entry {
 	const uint8_t *host, *code;
 };
-enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1, SOFT_JIT_GROUPS = 12, SOFT_JIT_BORROWERS = 3,
-       SOFT_JUMP_SIDES = 2 * SOFT_JIT_TABLES };
+enum { SOFT_JUMPS = 2048, SOFT_ENTRIES = 16384, SOFT_JIT_TABLES = SOFT_TLB_SMAP_OFF + 1,
+       SOFT_JIT_GROUPS = 12, SOFT_JIT_BORROWERS = 3, SOFT_JUMP_SIDES = 2 * SOFT_JIT_TABLES };
+/* What is forgotten together: a cache line's slots. */
+enum { SOFT_JUMPS_IN_LINE = 4, SOFT_JUMP_LINES = SOFT_JUMPS / SOFT_JUMPS_IN_LINE };
 
 enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_FETCH };
 
@@ -158,7 +157,6 @@ struct soft_vcpu {
 	struct soft_tlb_entry *tlb;   /* the table for the current privilege */
 	unsigned tlb_table;           /* its number */
 	/* Translated code addresses these, like everything here, by their offset. */
-	uint64_t jit_generation[SOFT_JUMP_SIDES]; /* of jit_jumps, from 1 */
 	uint64_t jit_host_rsp, jit_return, jit_target, jit_spill, jit_frame;
 	uint64_t jit_groups[SOFT_JIT_GROUPS];
 	uint64_t jit_owners[SOFT_JIT_BORROWERS];
@@ -213,6 +211,7 @@ struct soft_vcpu {
 	struct soft_tlb_entry tlbs[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
 	struct soft_fetch_entry fetches[SOFT_TLB_TABLES][SOFT_TLB_SIZE];
 	struct soft_jump jit_jumps[SOFT_JUMP_SIDES][SOFT_JUMPS];
+	uint8_t jit_jumps_used[SOFT_JUMP_SIDES][SOFT_JUMP_LINES]; /* 1: lines with slots that are not empty */
 	struct soft_entry jit_entries[SOFT_JUMP_SIDES][SOFT_ENTRIES];
 };
 

@@ -140,8 +140,9 @@ static bool emit_ret(struct jit_emit *e, const struct x86_insn *x)
 
 /* --- indirect jumps ---------------------------------------------------------------------------------*/
 
-enum { JUMP_SHIFT = 5, ENTRY_SHIFT = 4 };
+enum { JUMP_SHIFT = 4, ENTRY_SHIFT = 4, LINE_SHIFT = 6 };
 _Static_assert(sizeof(struct soft_jump) == 1 << JUMP_SHIFT, "slots are found by shifting");
+_Static_assert(SOFT_JUMPS_IN_LINE * sizeof(struct soft_jump) == 1 << LINE_SHIFT, "so are lines");
 _Static_assert(sizeof(struct soft_entry) == 1 << ENTRY_SHIFT, "slots are found by shifting");
 
 static struct jit_at jump_field(unsigned side, size_t field)
@@ -160,9 +161,12 @@ static struct jit_at entry_field(unsigned side, size_t field)
 }
 #define ENTRY_FIELD(side, name) entry_field(side, offsetof(struct soft_entry, name))
 
-static struct jit_at generation_of(unsigned side)
+/* The mark of the line in RAX. */
+static struct jit_at line_used(unsigned side)
 {
-	return jit_field(offsetof(struct soft_vcpu, jit_generation) + side * sizeof(uint64_t));
+	size_t at = offsetof(struct soft_vcpu, jit_jumps_used) +
+		    side * sizeof(((struct soft_vcpu *)0)->jit_jumps_used[0]);
+	return (struct jit_at){ JIT_STATE, X86_RAX, 0, (int32_t)at };
 }
 
 /* S1 = the offset of the slot for the address in S0: its low bits. */
@@ -220,11 +224,11 @@ uint8_t *jit_jump_make(struct jit_emit *e, unsigned side)
 	jump_slot(e);
 	jit_store(e, JIT_S0, JUMP_FIELD(side, rip));
 	jit_store(e, X86_RAX, JUMP_FIELD(side, code));
-	jit_load(e, X86_RAX, generation_of(side));
-	jit_store(e, X86_RAX, JUMP_FIELD(side, generation));
-	jit_mov(e, X86_RAX, JIT_S0);
-	and_page(e, X86_RAX);
-	jit_store(e, X86_RAX, JUMP_FIELD(side, page));
+	jit_mov(e, X86_RAX, JIT_S1);
+	jit_op_rr(e, 0xc1, 5, X86_RAX); /* shr */
+	jit_byte(e, LINE_SHIFT);
+	jit_op_rm(e, 0xc6, 0, line_used(side)); /* mov */
+	jit_byte(e, 1);
 	jit_op_rr(e, 0x39, X86_RAX, X86_RAX); /* cmp: ZF */
 	jit_bind(fail[0], e->p);
 	jit_bind(fail[1], e->p);
@@ -236,27 +240,24 @@ uint8_t *jit_jump_make(struct jit_emit *e, unsigned side)
 /* The jump table is looked into for the address in S0; S1 is its slot. */
 struct lookup {
 	unsigned side;
-	uint8_t *other, *old; /* jumps to where it is not remembered, or was in another generation */
+	uint8_t *other; /* the jump to where it is not remembered */
 	const uint8_t *found;
 };
 
-/* S0 is lost if it is found. */
 static struct lookup look_up(struct jit_emit *e, unsigned side)
 {
 	struct lookup l = { .side = side };
 	jump_slot(e);
 	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, JUMP_FIELD(side, rip));
 	l.other = jit_jump(e, CC_NE);
-	jit_load(e, JIT_S0, JUMP_FIELD(side, generation));
-	jit_op_rm(e, 0x3b | JIT_W64, JIT_S0, generation_of(side));
-	l.old = jit_jump(e, CC_NE);
 	l.found = e->p;
 	return l;
 }
 
+/* To the address in S0, which is the slot's. */
 static void go(struct jit_emit *e, unsigned side)
 {
-	jit_load(e, JIT_S0, JUMP_FIELD(side, page));
+	and_page(e, JIT_S0);
 	jit_store(e, JIT_S0, JIT_FIELD(block_rip));
 	jit_op_rm(e, 0xff, 4, JUMP_FIELD(side, code));
 }
@@ -264,15 +265,11 @@ static void go(struct jit_emit *e, unsigned side)
 /* Out of line: find it by its host address. ZF: it goes on as if it had been remembered. */
 static void emit_miss(struct jit_emit *e, const struct lookup *l)
 {
-	uint8_t *again = e->p;
-	jit_load(e, JIT_S0, JUMP_FIELD(l->side, rip));
-	uint8_t *look = e->p;
+	uint8_t *miss = e->p;
 	jit_jump_to(e, JIT_CALL, e->jit->thunk_jump[l->side]);
 	jit_jump_to(e, CC_E, l->found);
-	if (e->failed)
-		return;
-	jit_bind(l->old, again);
-	jit_bind(l->other, look);
+	if (!e->failed)
+		jit_bind(l->other, miss);
 }
 
 void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
@@ -283,7 +280,6 @@ void jit_exit_indirect(struct jit_emit *e, bool call, unsigned pop)
 	jit_slow_jump(e, CC_NE);
 	struct lookup l = look_up(e, side);
 	if (call) {
-		jit_load(e, JIT_S0, JUMP_FIELD(side, rip));
 		jit_store(e, JIT_S0, JIT_FIELD(jit_target));
 		push_return(e, &e->insn->x);
 		jit_load(e, JIT_S0, JIT_FIELD(jit_target));

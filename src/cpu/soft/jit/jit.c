@@ -29,10 +29,27 @@ static bool map_code(struct jit *jit, GError **error)
 	return true;
 }
 
+static void side_forget(struct soft_vcpu *c, unsigned side)
+{
+	uint8_t *used = c->jit_jumps_used[side], *end = used + SOFT_JUMP_LINES;
+	for (uint8_t *at = used; (at = memchr(at, 1, end - at)); *at++ = 0)
+		memset(c->jit_jumps[side] + (at - used) * SOFT_JUMPS_IN_LINE, 0,
+		       SOFT_JUMPS_IN_LINE * sizeof(struct soft_jump));
+	c->jit_jumps[side][0].rip = 1; /* 0 is an address in slot 0 */
+}
+
+void jit_jumps_forget(struct soft_vcpu *c, enum soft_tlb_table table)
+{
+	if ((unsigned)table >= SOFT_JIT_TABLES)
+		return;
+	side_forget(c, table);
+	side_forget(c, table + SOFT_JIT_TABLES);
+}
+
 static void jumps_forget(struct soft_vcpu *c)
 {
 	for (unsigned side = 0; side < SOFT_JUMP_SIDES; side++)
-		c->jit_generation[side]++;
+		side_forget(c, side);
 }
 
 /*
@@ -85,7 +102,7 @@ bool jit_create(struct soft_vcpu *c, GError **error)
 	jit_thunks_make(e);
 	g_assert(!e->failed);
 	jit->first = jit->used = (size_t)(e->p - jit->write + 63) & ~(size_t)63;
-	jumps_forget(c); /* the first generation */
+	jumps_forget(c); /* empty slots */
 	return true;
 }
 
@@ -223,7 +240,7 @@ void jit_block_drop(struct soft_vcpu *c, struct block *b)
 		if (entry->code == b->unit[t]->code)
 			*entry = (struct soft_entry){ 0 };
 		b->unit[t] = NULL;
-		c->jit_generation[side]++;
+		side_forget(c, side);
 		c->jit->stop = true;
 	}
 }

@@ -28,6 +28,8 @@ void jit_block_drop(struct soft_vcpu *c, struct block *b);
 void jit_reset(struct soft_vcpu *c);
 /* Is code memory full? Then the run loop starts again with nothing translated. */
 bool jit_wants_reset(const struct soft_vcpu *c);
+/* Executable mappings of the table have changed: where indirect jumps lead must be looked up again. */
+void jit_jumps_forget(struct soft_vcpu *c, enum soft_tlb_table table);
 /* Memory is not what it was: the unit that runs must not go on after the present instruction. */
 void jit_stop(struct soft_vcpu *c);
 /* Lines for `info engine`. */

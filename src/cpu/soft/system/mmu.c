@@ -102,15 +102,6 @@ void soft_mmio_write(struct soft_vcpu *c, uint64_t phys, uint64_t value, unsigne
 
 /* --- first-level TLB -------------------------------------------------------------------------- */
 
-/* Executable mappings of the table have changed: indirect jumps must look at them again. */
-static void jumps_forget(struct soft_vcpu *c, enum soft_tlb_table table)
-{
-	if ((unsigned)table >= SOFT_JIT_TABLES)
-		return;
-	c->jit_generation[table]++;
-	c->jit_generation[table + SOFT_JIT_TABLES]++;
-}
-
 static unsigned fetched_bit(uint64_t linear)
 {
 	uint64_t page = linear >> PAGE_BITS;
@@ -135,7 +126,7 @@ static void flush_local(struct soft_vcpu *c)
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		struct tlb_log *log = &c->mmu->log[t];
 		if (log->fetched_local) {
-			jumps_forget(c, t);
+			jit_jumps_forget(c, t);
 			memset(log->fetched[0], 0, sizeof(log->fetched[0]));
 			log->fetched_local = false;
 		}
@@ -154,7 +145,7 @@ static void flush_first_level(struct soft_vcpu *c)
 	flush_local(c);
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		struct tlb_log *log = &c->mmu->log[t];
-		jumps_forget(c, t);
+		jit_jumps_forget(c, t);
 		memset(log->fetched[1], 0, sizeof(log->fetched[1]));
 		for (unsigned i = 0; i < log->global_count; i++) {
 			unsigned slot = log->global[i];
@@ -376,7 +367,7 @@ static void first_level_flush_page(struct soft_vcpu *c, uint64_t linear)
 
 	for (unsigned t = 0; t < SOFT_TLB_TABLES; t++) {
 		if (fetched_has(&c->mmu->log[t], linear))
-			jumps_forget(c, t);
+			jit_jumps_forget(c, t);
 		unsigned slot = slot_of(linear);
 		const struct soft_tlb_entry *e = &c->tlbs[t][slot];
 		if (e->read == base || e->write == base)
