@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "dev/chips/dimm.h"
 #include "dev/chips/isa.h"
+#include "dev/net/cards.h"
 #include "dev/pci/bridge.h"
 #include "dev/storage/ahci.h"
 #include "dev/virtio/devices.h"
@@ -12,6 +13,8 @@
 
 static const struct device_class *const classes[] = {
 	&ahci_class,
+	&e1000_class,
+	&e1000e_class,
 	&ide_cd_class,
 	&ide_hd_class,
 	&isa_debug_exit_class,

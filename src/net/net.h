@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 struct aio_loop;
@@ -72,6 +73,16 @@ struct net_backend {
 	struct aio_loop *loop;
 	bool link_up;
 };
+
+/* An address for a card that was given none (all zeros): stable for the same id, in QEMU's range. */
+static inline void net_mac_complete(uint8_t mac[6], const struct net_backend *net)
+{
+	static const uint8_t none[6];
+	if (memcmp(mac, none, 6))
+		return;
+	uint32_t hash = g_str_hash(net->id ? net->id : "");
+	memcpy(mac, (const uint8_t[6]){0x52, 0x54, 0x00, hash >> 16, hash >> 8, hash}, 6);
+}
 
 /* What a back end may need of the program that it is in. */
 struct net_host {

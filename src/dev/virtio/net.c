@@ -252,19 +252,6 @@ static bool check_properties(struct virtio_net *net, GError **error)
 	return true;
 }
 
-/* An address for a device that was given none: stable for the same id, in QEMU's range. */
-static void make_mac(struct virtio_net *net)
-{
-	static const uint8_t none[6];
-	if (memcmp(net->mac, none, 6))
-		return;
-	uint32_t hash = g_str_hash(net->backend->id ? net->backend->id : "");
-	memcpy(net->mac, (const uint8_t[3]){0x52, 0x54, 0x00}, 3);
-	net->mac[3] = hash >> 16;
-	net->mac[4] = hash >> 8;
-	net->mac[5] = hash;
-}
-
 static bool net_create(struct virtio_device *vdev, GError **error)
 {
 	struct virtio_net *net = (struct virtio_net *)vdev;
@@ -275,7 +262,7 @@ static bool net_create(struct virtio_device *vdev, GError **error)
 				 vdev->owner->class->name);
 	if (!check_properties(net, error))
 		return false;
-	make_mac(net);
+	net_mac_complete(net->mac, backend);
 	net->pairs = net->mq ? CLAMP(backend->ops->queues(backend), 1, VIRTIO_NET_PAIRS_MAX) : 1;
 	net->backend_offloads = backend->ops->offloads ? backend->ops->offloads(backend) : 0;
 	net->vnet = net->backend_offloads && backend->ops->set_vnet(backend, true, 0);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dev/net/card.h"
+
+#include "aio/loop.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/lock.h"
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <zlib.h>
+
+/* --- the loop ------------------------------------------------------------------------------------- */
+
+/* What a kick asks for. */
+static void work(struct net_card *card)
+{
+	card->ops->transmit(card);
+	card->backend->ops->receive_ready(card->backend, 0);
+}
+
+static void kicked(void *opaque, int fd, uint32_t events)
+{
+	uint64_t count;
+	if (read(fd, &count, sizeof(count)) == sizeof(count))
+		work(opaque);
+}
+
+void net_card_kick(struct net_card *card)
+{
+	struct aio_loop *loop = card->backend->loop;
+	if (!aio_loop_is_current(loop) && aio_loop_borrow(loop)) {
+		work(card);
+		aio_loop_return(loop);
+		return;
+	}
+	uint64_t one = 1;
+	ssize_t n = write(card->kick, &one, sizeof(one));
+	/* The counter cannot overflow: the loop takes it to zero long before. */
+	g_assert(n == sizeof(one) || errno == EAGAIN);
+}
+
+/* --- the back end's callbacks ----------------------------------------------------------------------- */
+
+static bool can_receive(void *opaque, unsigned queue)
+{
+	struct net_card *card = opaque;
+	LOCK_SCOPE(&card->lock);
+	return card->started && card->ops->can_receive(card);
+}
+
+static bool receive(void *opaque, unsigned queue, const struct iovec *iov, unsigned count)
+{
+	struct net_card *card = opaque;
+	const uint8_t *frame = iov[0].iov_base;
+	size_t length = iov[0].iov_len;
+	if (count == 1 && length > NET_CARD_FRAME_MAX)
+		return true;
+	if (count > 1) {
+		length = 0;
+		for (unsigned i = 0; i < count; length += iov[i++].iov_len) {
+			if (iov[i].iov_len > NET_CARD_FRAME_MAX - length)
+				return true; /* no wire has such packets */
+			memcpy(card->frame + length, iov[i].iov_base, iov[i].iov_len);
+		}
+		frame = card->frame;
+	}
+	LOCK_SCOPE(&card->lock);
+	if (!card->started)
+		return false;
+	return !card->link_up || card->ops->receive(card, frame, length);
+}
+
+static void writable(void *opaque, unsigned queue)
+{
+	struct net_card *card = opaque;
+	card->ops->transmit(card);
+}
+
+static void link_changed(void *opaque, bool up)
+{
+	struct net_card *card = opaque;
+	LOCK_SCOPE(&card->lock);
+	if (card->link_up == up)
+		return;
+	card->link_up = up;
+	card->ops->link_changed(card);
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
+
+bool net_card_open(struct device *dev, GError **error)
+{
+	struct net_card *card = (struct net_card *)dev;
+	card->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (card->kick < 0)
+		return error_set_errno(error, errno, "%s: cannot make an eventfd", dev->class->name);
+	return true;
+}
+
+static void connect_backend(void *opaque)
+{
+	struct net_card *card = opaque;
+	const struct net_receiver receiver = {.can_receive = can_receive, .receive = receive,
+					      .writable = writable, .link_changed = link_changed,
+					      .opaque = card};
+	card->watch = aio_watch_add(card->backend->loop, card->kick, POLLIN, kicked, card);
+	card->backend->ops->set_receiver(card->backend, &receiver);
+	card->link_up = card->backend->link_up;
+}
+
+static void disconnect_backend(void *opaque)
+{
+	struct net_card *card = opaque;
+	card->backend->ops->set_receiver(card->backend, NULL);
+	aio_watch_remove(card->watch);
+}
+
+static void on_loop(struct net_card *card, void (*fn)(void *opaque))
+{
+	if (card->backend->loop == card->pci.dev.vm->loop)
+		fn(card);
+	else
+		aio_loop_call(card->backend->loop, fn, card);
+}
+
+bool net_card_create(struct net_card *card, const struct net_card_ops *ops, GError **error)
+{
+	const char *name = card->pci.dev.class->name;
+	if (!card->backend)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "%s needs a network: give it netdev=ID of a -netdev", name);
+	if (card->backend->vhost)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "%s: the network '%s' is served by vhost, which only virtio-net speaks: use "
+				 "-device virtio-net-pci, or a -netdev without it", name,
+				 card->backend->id ? card->backend->id : "");
+	if (card->mac[0] & 1)
+		return error_set(error, BERTH_ERR_INVALID, "mac is a multicast address");
+	net_mac_complete(card->mac, card->backend);
+	card->ops = ops;
+	card->frame = g_malloc(NET_CARD_FRAME_MAX + NET_CARD_CRC);
+	pthread_mutex_init(&card->lock, NULL);
+	on_loop(card, connect_backend);
+	card->created = true;
+	return true;
+}
+
+void net_card_start(struct device *dev)
+{
+	struct net_card *card = (struct net_card *)dev;
+	pthread_mutex_lock(&card->lock);
+	card->started = true;
+	pthread_mutex_unlock(&card->lock);
+	net_card_kick(card);
+}
+
+void net_card_stop(struct device *dev)
+{
+	struct net_card *card = (struct net_card *)dev;
+	/* Whoever uses guest memory does so under the lock. */
+	LOCK_SCOPE(&card->lock);
+	card->started = false;
+}
+
+void net_card_destroy(struct net_card *card)
+{
+	if (card->created) {
+		on_loop(card, disconnect_backend);
+		pthread_mutex_destroy(&card->lock);
+		g_clear_pointer(&card->frame, g_free);
+	}
+	pci_device_cleanup(&card->pci);
+	if (card->kick > 0)
+		fd_clear(&card->kick);
+}
+
+/* --- the wire -------------------------------------------------------------------------------------- */
+
+const uint8_t *net_card_wire_frame(struct net_card *card, const uint8_t *frame, size_t *length, bool crc)
+{
+	enum { LEAST = 60 };
+	if (*length >= LEAST && !crc)
+		return frame;
+	if (frame != card->frame)
+		memcpy(card->frame, frame, *length);
+	if (*length < LEAST) {
+		memset(card->frame + *length, 0, LEAST - *length);
+		*length = LEAST;
+	}
+	if (crc) {
+		le32_store(card->frame + *length, crc32(0, card->frame, *length));
+		*length += NET_CARD_CRC;
+	}
+	return card->frame;
+}
+
+/* --- DMA ------------------------------------------------------------------------------------------- */
+
+bool net_card_read(const struct net_card *card, uint64_t address, void *to, uint64_t length)
+{
+	return pci_dma_enabled(&card->pci) &&
+	       space_dma_read(card->pci.dev.vm->memory, address, to, length);
+}
+
+bool net_card_write(const struct net_card *card, uint64_t address, const void *from, uint64_t length)
+{
+	return pci_dma_enabled(&card->pci) &&
+	       space_dma_write(card->pci.dev.vm->memory, address, from, length);
+}
