@@ -175,6 +175,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_sysinfo(conf, root, error) ||
 	    !conf_domain_read_numa(conf, root, error) || !conf_domain_read_tune(conf, root, error) ||
 	    !conf_blkio_read(&conf->blkio, root, error) ||
+	    !conf_numatune_read(&conf->numatune, root, conf->cells->len, error) ||
 	    !conf_domain_read_devices(conf, devices, error) ||
 	    !conf_domain_complete_memory(conf, root, live, error) ||
 	    !conf_domain_place_devices(conf, root, live, error))
@@ -294,6 +295,7 @@ void conf_domain_free(struct conf_domain *conf)
 	g_array_unref(conf->cells);
 	g_array_unref(conf->distances);
 	conf_blkio_clear(&conf->blkio);
+	conf_numatune_clear(&conf->numatune);
 	device_free(conf->balloon);
 	device_free(conf->rng);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,

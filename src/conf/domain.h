@@ -11,6 +11,7 @@
 #include "conf/blkio.h"
 #include "conf/disk_source.h"
 #include "conf/netdev.h"
+#include "conf/numatune.h"
 #include "conf/nwfilter.h"
 
 #include <limits.h>
@@ -191,6 +192,7 @@ struct conf_domain {
 	unsigned balloon_period;   /* seconds between statistics, 0: none */
 	char *rng_file;
 	struct conf_blkio blkio;
+	struct conf_numatune numatune;
 	int64_t tune[CONF_TUNE_NUMBERS]; /* 0: not said, the host's default; quotas < 0: no limit */
 };
 

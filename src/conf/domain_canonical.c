@@ -170,6 +170,7 @@ static const struct order root_orders[] = {
 			 "sysinfo", "bootloader", "os", "features", "cpu", "clock", "on_poweroff", "on_reboot",
 			 "on_crash", "on_lockfailure", "pm", "perf", "devices", "seclabel", "launchSecurity",
 			 "*")},
+	{"numatune", ORDER("memory", "memnode")},
 	{"os", ORDER("type", "firmware", "loader", "nvram", "kernel", "initrd", "cmdline", "dtb", "*", "boot",
 		     "bootmenu", "bios", "smbios")},
 	{"devices", ORDER("emulator", "disk", "controller", "filesystem", "interface", "serial", "console",

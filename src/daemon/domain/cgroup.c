@@ -178,7 +178,7 @@ bool cgroup_apply(struct domain *dom, const struct conf_domain *conf, GError **e
 			apply_memory(dom, conf, &memory, error));
 	g_free(cpu.mount);
 	g_free(memory.mount);
-	return good && cgroup_apply_io(dom, conf, error);
+	return good && cgroup_apply_io(dom, conf, error) && cgroup_apply_nodes(dom, conf, false, error);
 }
 
 bool cgroup_plan(struct domain_change *change, const struct conf_domain *old, const struct conf_domain *next,
@@ -204,7 +204,7 @@ static void remove_group(const char *path)
 
 void cgroup_remove(const struct domain *dom)
 {
-	static const char *const controllers[] = {"cpu", "memory", "blkio", "io"};
+	static const char *const controllers[] = {"cpu", "memory", "blkio", "io", "cpuset"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(controllers); i++) {
 		struct cgroup_hierarchy hierarchy = cgroup_find(controllers[i]);
 		g_autofree char *path = hierarchy.mount ? cgroup_path(&hierarchy, dom) : NULL;

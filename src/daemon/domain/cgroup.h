@@ -13,5 +13,10 @@ bool cgroup_apply(struct domain *dom, const struct conf_domain *conf, GError **e
 /* The same as the plan of a change: if the host cannot, what was is put back. The VMM has nothing to do. */
 bool cgroup_plan(struct domain_change *change, const struct conf_domain *old, const struct conf_domain *next,
 		 GError **error);
+/*
+ * The host's memory nodes (cgroup_nodes.c): as `conf` says, if the group is to say it; `changed`: it must, as
+ * memory is elsewhere. Pins are put in force again.
+ */
+bool cgroup_apply_nodes(struct domain *dom, const struct conf_domain *conf, bool changed, GError **error);
 /* The groups of a domain whose VMM has ended. */
 void cgroup_remove(const struct domain *dom);

@@ -31,8 +31,7 @@ static void add(GPtrArray *args, const char *option, const char *format, ...)
 	va_end(values);
 }
 
-/* An option with a JSON value, which is taken; none for NULL. */
-static void add_json(GPtrArray *args, const char *option, json_t *value)
+void vmm_add_json(GPtrArray *args, const char *option, json_t *value)
 {
 	if (!value)
 		return;
@@ -66,13 +65,12 @@ static void add_firmware(GPtrArray *args, const struct conf_domain *conf)
 
 static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 {
+	json_t *backend = memory_boot_object(conf);
 	add(args, "-machine", "%s,accel=%s%s%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
 	    conf->no_core ? ",dump-guest-core=off" : "",
 	    conf->no_hpet && !conf_domain_is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off",
-	    conf->memory_memfd ? ",memory-backend=pc.ram" : "");
-	if (conf->memory_memfd)
-		add(args, "-object", "memory-backend-memfd,id=pc.ram,size=%" G_GUINT64_FORMAT "k,share=%s",
-		    conf->boot_kib, conf->memory_shared ? "on" : "off");
+	    backend ? ",memory-backend=" MEMORY_BOOT_ID : "");
+	vmm_add_json(args, "-object", backend);
 	g_autofree char *memory = memory_size(conf);
 	add(args, "-m", "%s", memory);
 	add_smp(args, conf);
@@ -118,7 +116,7 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
 		add(args, "-chardev", "file,id=char%s,path=%s", chr->dev.alias, path);
 	else
 		add(args, "-chardev", "%s,id=char%s", chr->type, chr->dev.alias);
-	add_json(args, "-device", char_device(conf, chr));
+	vmm_add_json(args, "-device", char_device(conf, chr));
 }
 
 /* Ports first, whatever the document's order: they are the buses of what comes after them. */
@@ -127,7 +125,7 @@ static void add_controllers(GPtrArray *args, const struct conf_domain *conf, boo
 	for (unsigned i = 0; i < conf->controllers->len; i++) {
 		const struct conf_domain_controller *controller = conf->controllers->pdata[i];
 		if (controller->root_port == root_ports)
-			add_json(args, "-device", controller_device(conf, controller));
+			vmm_add_json(args, "-device", controller_device(conf, controller));
 	}
 }
 
@@ -151,8 +149,8 @@ static void add_nic(GPtrArray *args, const struct conf_domain *conf, const struc
 		add(args, "-chardev", "socket,id=char%s,path=%s%s", nic->dev.alias, path,
 		    nic->socket_listens ? ",server=on,wait=off" : nic->reconnect ? again : "");
 	}
-	add_json(args, "-netdev", nic_netdev(nic, taps, vhosts));
-	add_json(args, "-device", nic_device(conf, nic));
+	vmm_add_json(args, "-netdev", nic_netdev(nic, taps, vhosts));
+	vmm_add_json(args, "-device", nic_device(conf, nic));
 }
 
 /* What the image needs before it is opened; *secret_fds goes on to the next disk's. */
@@ -171,7 +169,7 @@ static bool add_disk_objects(GPtrArray *args, const struct daemon *daemon, const
 		json_t *object = disk_object(daemon, disk, kind, file, error);
 		if (!object)
 			return false;
-		add_json(args, "-object", object);
+		vmm_add_json(args, "-object", object);
 	}
 	return true;
 }
@@ -184,12 +182,12 @@ static bool add_disks(GPtrArray *args, const struct daemon *daemon, const struct
 		if (!add_disk_objects(args, daemon, disk, &secret_fds, error))
 			return false;
 		if (disk->virtio) {
-			add_json(args, "-blockdev", disk_blockdev(disk));
+			vmm_add_json(args, "-blockdev", disk_blockdev(disk));
 		} else {
 			g_autofree char *drive = disk_drive(disk);
 			add(args, "-drive", "%s", drive);
 		}
-		add_json(args, "-device", disk_device(conf, disk));
+		vmm_add_json(args, "-device", disk_device(conf, disk));
 	}
 	return true;
 }
@@ -217,19 +215,19 @@ static bool add_devices(GPtrArray *args, const struct daemon *daemon, const stru
 	for (unsigned i = 0; i < conf->chars->len; i++)
 		add_char(args, conf, conf->chars->pdata[i], run_dir);
 	for (unsigned i = 0; i < conf->filesystems->len; i++)
-		add_json(args, "-device", filesystem_device(conf, conf->filesystems->pdata[i]));
+		vmm_add_json(args, "-device", filesystem_device(conf, conf->filesystems->pdata[i]));
 	for (unsigned i = 0; i < conf->memories->len; i++) {
-		add_json(args, "-object", memory_object(conf->memories->pdata[i]));
-		add_json(args, "-device", memory_device(conf, conf->memories->pdata[i]));
+		vmm_add_json(args, "-object", memory_object(conf, conf->memories->pdata[i]));
+		vmm_add_json(args, "-device", memory_device(conf, conf->memories->pdata[i]));
 	}
 	if (conf->panic)
 		add(args, "-device", "pvpanic");
 	if (conf->rng) {
-		add_json(args, "-object", rng_object(conf));
-		add_json(args, "-device", rng_device(conf));
+		vmm_add_json(args, "-object", rng_object(conf));
+		vmm_add_json(args, "-device", rng_device(conf));
 	}
 	if (conf->balloon)
-		add_json(args, "-device", balloon_device(conf));
+		vmm_add_json(args, "-device", balloon_device(conf));
 	return true;
 }
 

@@ -12,6 +12,7 @@
 #include "daemon/domain/store.h"
 #include "daemon/rpc/rpc.h"
 
+#include <jansson.h>
 #include <sys/types.h>
 
 enum domain_state { DOMAIN_RUNNING = 1, DOMAIN_PAUSED = 3, DOMAIN_SHUTDOWN = 4, DOMAIN_SHUTOFF = 5,
@@ -180,6 +181,8 @@ void reboot_recall(struct domain *dom);
 void reboot_after_shutdown(struct domain *dom);
 /* command.c: "a,b" as "a,,b", for a list whose values end with a comma. Free with g_free(). */
 char *vmm_quote(const char *value);
+/* An option of the VMM with a JSON value, which is taken; none for NULL. */
+void vmm_add_json(GPtrArray *args, const char *option, json_t *value);
 /*
  * Arguments of berth-vmm, NULL-terminated; `run_dir` is for its sockets, `fds` has the
  * descriptor of each network card's tap, or -1, and of each secret of the disks; NULL: they are not made,

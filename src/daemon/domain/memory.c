@@ -9,19 +9,7 @@
 
 /* --- As arguments ----------------------------------------------------------------------------- */
 
-static json_t *host_node_list(const char *text)
-{
-	uint8_t map[8];
-	json_t *list = json_array();
-	conf_cpuset_parse(text, map, sizeof(map));
-	for (unsigned node = 0; node < sizeof(map) * 8; node++) {
-		if (map[node / 8] >> node % 8 & 1)
-			json_array_append_new(list, json_integer(node));
-	}
-	return list;
-}
-
-json_t *memory_object(const struct conf_domain_memory *memory)
+json_t *memory_object(const struct conf_domain *conf, const struct conf_domain_memory *memory)
 {
 	g_autofree char *id = g_strdup_printf("mem%s", memory->dev.alias);
 	bool file = memory->shared || memory->page_kib > 4;
@@ -36,10 +24,10 @@ json_t *memory_object(const struct conf_domain_memory *memory)
 		json_object_set_new(object, "hugetlb", json_true());
 		json_object_set_new(object, "hugetlbsize", json_integer((json_int_t)memory->page_kib * 1024));
 	}
-	if (memory->host_nodes) {
-		json_object_set_new(object, "policy", json_string("bind"));
-		json_object_set_new(object, "host-nodes", host_node_list(memory->host_nodes));
-	}
+	if (memory->host_nodes)
+		memory_bind(object, CONF_NUMA_STRICT, memory->host_nodes);
+	else
+		memory_bind_cell(object, conf, memory->guest_node);
 	return object;
 }
 
@@ -58,33 +46,6 @@ json_t *memory_device(const struct conf_domain *conf, const struct conf_domain_m
 	json_object_set_new(device, "block-size", json_integer((json_int_t)memory->block_kib * 1024));
 	json_object_set_new(device, "requested-size", json_integer((json_int_t)memory->requested_kib * 1024));
 	return device;
-}
-
-static void add_node(GPtrArray *args, const struct conf_domain_cell *cell, unsigned node)
-{
-	GString *text = g_string_new(NULL);
-	g_string_printf(text, "node,nodeid=%u,mem=%" G_GUINT64_FORMAT "k", node, cell->memory_kib);
-	uint8_t map[32] = {0};
-	if (cell->cpus)
-		conf_cpuset_parse(cell->cpus, map, sizeof(map));
-	for (unsigned cpu = 0; cpu < sizeof(map) * 8; cpu++) {
-		if (map[cpu / 8] >> cpu % 8 & 1)
-			g_string_append_printf(text, ",cpus=%u", cpu);
-	}
-	g_ptr_array_add(args, g_strdup("-numa"));
-	g_ptr_array_add(args, g_string_free(text, FALSE));
-}
-
-void memory_add_nodes(GPtrArray *args, const struct conf_domain *conf)
-{
-	for (unsigned i = 0; i < conf->cells->len; i++)
-		add_node(args, &g_array_index(conf->cells, struct conf_domain_cell, i), i);
-	for (unsigned i = 0; i < conf->distances->len; i++) {
-		const struct conf_domain_distance *d =
-			&g_array_index(conf->distances, struct conf_domain_distance, i);
-		g_ptr_array_add(args, g_strdup("-numa"));
-		g_ptr_array_add(args, g_strdup_printf("dist,src=%u,dst=%u,val=%u", d->from, d->to, d->value));
-	}
 }
 
 char *memory_size(const struct conf_domain *conf)
@@ -168,7 +129,7 @@ void memory_count(xmlNode *root, const xmlNode *device, bool added)
 void memory_plan_attach(struct domain_change *change, const struct conf_domain *conf,
 			const struct conf_domain_memory *memory)
 {
-	json_t *object = memory_object(memory);
+	json_t *object = memory_object(conf, memory);
 	json_t *id = json_pack("{s:O}", "id", json_object_get(object, "id"));
 	change_add_step(change, "object-add", object, "object-del", id);
 	change_add_step(change, "device_add", memory_device(conf, memory), NULL, NULL);

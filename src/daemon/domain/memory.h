@@ -5,9 +5,18 @@
 #include "daemon/domain/change.h"
 
 /* JSON for command line and QMP alike; the caller owns it. */
-json_t *memory_object(const struct conf_domain_memory *memory);
+json_t *memory_object(const struct conf_domain *conf, const struct conf_domain_memory *memory);
 json_t *memory_device(const struct conf_domain *conf, const struct conf_domain_memory *memory);
-/* "-numa" options, each after its name: the guest's nodes. */
+/* Let a backend object be of these nodes of the host; the mode must not be "restrictive". */
+void memory_bind(json_t *object, enum conf_numa_mode mode, const char *nodeset);
+/* As <numatune> has it for the guest's node, if at all. */
+void memory_bind_cell(json_t *object, const struct conf_domain *conf, unsigned cell);
+/* Fails if the host lacks a node that <numatune> names. */
+bool memory_check_host_nodes(const struct conf_domain *conf, GError **error);
+/* What all the memory at power-on is, for -machine memory-backend=; NULL: the VMM's usual, or by nodes. */
+#define MEMORY_BOOT_ID "pc.ram"
+json_t *memory_boot_object(const struct conf_domain *conf);
+/* "-numa" options, each after its name: the guest's nodes, and their memory if it is of its own. */
 void memory_add_nodes(GPtrArray *args, const struct conf_domain *conf);
 /* The value of -m. Free with g_free(). */
 char *memory_size(const struct conf_domain *conf);

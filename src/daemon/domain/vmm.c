@@ -495,7 +495,7 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	dom->live = conf_domain_parse(xml, true, error);
 	dom->id = dom->all->next_id;
 	if (!dom->live || !disk_sources_resolve(dom->all->daemon, dom->live, NULL, error) ||
-	    !nvram_prepare(dom->all->daemon, dom->live, error))
+	    !nvram_prepare(dom->all->daemon, dom->live, error) || !memory_check_host_nodes(dom->live, error))
 		return false;
 	if (!vmm_user_choose(vmm, error) || !vmm_user_make_folders(vmm, error))
 		return false;
