@@ -354,7 +354,7 @@ static bool read_settings(struct options *options, struct settings *settings, GE
 	settings_init(settings);
 	if (options->config && !settings_read(settings, options->config, error))
 		return false;
-	options_choose_sockets(options, settings->unix_sock_dir);
+	daemon_options_choose_sockets(options, settings->unix_sock_dir);
 	if (!options->check_config && (!options->socket_dir || !options->state_dir))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "say where to live: --system, --session, or --socket-dir DIR "
@@ -384,10 +384,10 @@ int main(int argc, char **argv)
 	struct options options = {NULL};
 	struct settings settings = {NULL};
 	g_autoptr(GError) error = NULL;
-	bool good = options_parse(argc, argv, &options, &error);
+	bool good = daemon_options_parse(argc, argv, &options, &error);
 	if (good && options.version) {
 		printf("berthd " BERTH_VERSION "\n");
-		options_clear(&options);
+		daemon_options_clear(&options);
 		return EXIT_SUCCESS;
 	}
 	good = good && read_settings(&options, &settings, &error);
@@ -400,6 +400,6 @@ int main(int argc, char **argv)
 	if (!good)
 		fprintf(stderr, "berthd: %s\n", error->message);
 	settings_clear(&settings);
-	options_clear(&options);
+	daemon_options_clear(&options);
 	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -51,7 +51,7 @@ static bool choose_places(struct options *options, GError **error)
 	return true;
 }
 
-void options_choose_sockets(struct options *options, const char *configured)
+void daemon_options_choose_sockets(struct options *options, const char *configured)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	if (configured)
@@ -75,7 +75,7 @@ static bool check(const struct options *options, int argc, char **argv, GError *
 	return true;
 }
 
-bool options_parse(int argc, char **argv, struct options *options, GError **error)
+bool daemon_options_parse(int argc, char **argv, struct options *options, GError **error)
 {
 	const GOptionEntry entries[] = {
 		{"system", 0, 0, G_OPTION_ARG_NONE, &options->system,
@@ -112,7 +112,7 @@ bool options_parse(int argc, char **argv, struct options *options, GError **erro
 	       check(options, argc, argv, error) && choose_places(options, error);
 }
 
-void options_clear(struct options *options)
+void daemon_options_clear(struct options *options)
 {
 	g_free(options->socket_dir);
 	g_free(options->state_dir);

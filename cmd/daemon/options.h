@@ -12,7 +12,7 @@ struct options {
 };
 
 /* Fills in what was not said but follows, but for the sockets' folder. False: *error. */
-bool options_parse(int argc, char **argv, struct options *options, GError **error);
+bool daemon_options_parse(int argc, char **argv, struct options *options, GError **error);
 /* The sockets' folder, if it was not said: `configured`, or that of the session or the system. */
-void options_choose_sockets(struct options *options, const char *configured);
-void options_clear(struct options *options);
+void daemon_options_choose_sockets(struct options *options, const char *configured);
+void daemon_options_clear(struct options *options);
