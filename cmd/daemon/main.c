@@ -20,6 +20,7 @@
 #include "daemon/storage/storage.h"
 #include "doors.h"
 #include "log.h"
+#include "native.h"
 #include "options.h"
 #include "settings.h"
 
@@ -334,7 +335,8 @@ static bool run(const struct options *options, const struct settings *settings, 
 			   .first_networks = options->system ? DATA_DIR "/networks" : NULL,
 			   .nbd_tls_dir = settings->nbd_tls_x509_cert_dir,
 			   .ovs_socket = settings->ovs_socket,
-			   .uri = options->session ? "qemu:///session" : "qemu:///system"},
+			   .uri = options->session ? "qemu:///session" : "qemu:///system",
+			   .read_command = native_read},
 	};
 	struct rules *rules = NULL;
 	struct vmm_user *user = NULL;

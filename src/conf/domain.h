@@ -278,6 +278,8 @@ void conf_domain_write_iotune(const struct conf_iotune *iotune, xmlNode *disk);
 bool conf_iotune_is_set(const struct conf_iotune *iotune);
 /* domain_sysinfo.c */
 bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **error);
+/* The way back, of values of -smbios: into a new <sysinfo>, and <smbios> of `os`. */
+bool conf_domain_write_sysinfo(xmlNode *root, xmlNode *os, const GPtrArray *smbios, GError **error);
 /* domain_vhost.c: who moves its packets; and <memoryBacking>. */
 bool conf_domain_read_vhost(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 bool conf_domain_read_memory_backing(struct conf_domain *conf, const xmlNode *root, GError **error);

@@ -6,6 +6,8 @@
 #include "conf/domain.h"
 
 #include "base/error.h"
+#include "base/units.h"
+#include "codec/keyval.h"
 
 #include <string.h>
 
@@ -91,5 +93,63 @@ bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **
 	}
 	if (!wanted)
 		g_ptr_array_set_size(conf->smbios, 0);
+	return true;
+}
+
+/* --- The way back --------------------------------------------------------------------------- */
+
+static const struct sysinfo_block *find_block(uint64_t type)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(blocks); i++) {
+		if (blocks[i].type == type)
+			return &blocks[i];
+	}
+	return NULL;
+}
+
+static bool write_entry(xmlNode *parent, const struct sysinfo_block *block, const char *key, const char *value,
+			GError **error)
+{
+	bool known = block->entries ? g_strv_contains(block->entries, key) : strcmp(key, "value") == 0;
+	if (!known)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "-smbios type=%u: '%s' has no place in a domain's XML: leave it out",
+				 block->type, key);
+	xmlNode *entry = xmlNewTextChild(parent, NULL, (const xmlChar *)"entry", (const xmlChar *)value);
+	if (block->entries)
+		xmlSetProp(entry, (const xmlChar *)"name", (const xmlChar *)key);
+	return true;
+}
+
+static bool write_block(xmlNode *sysinfo, const char *option, GError **error)
+{
+	auto_keyval kv = keyval_parse(option, NULL, error);
+	if (!kv)
+		return false;
+	g_autofree char *type = keyval_take(kv, "type");
+	uint64_t number;
+	const struct sysinfo_block *block =
+		type && units_parse_number(type, 0, UINT8_MAX, &number, NULL) ? find_block(number) : NULL;
+	if (!block)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "-smbios %s has no place in a domain's XML, which has types 0 to 3 and 11", option);
+	xmlNode *node = xmlNewChild(sysinfo, NULL, (const xmlChar *)block->element, NULL);
+	for (unsigned i = 0; i < keyval_count(kv); i++) {
+		if (!write_entry(node, block, kv->keys->pdata[i], kv->values->pdata[i], error))
+			return false;
+	}
+	return true;
+}
+
+bool conf_domain_write_sysinfo(xmlNode *root, xmlNode *os, const GPtrArray *smbios, GError **error)
+{
+	xmlNode *sysinfo = xmlNewChild(root, NULL, (const xmlChar *)"sysinfo", NULL);
+	xmlNode *mode = xmlNewChild(os, NULL, (const xmlChar *)"smbios", NULL);
+	xmlSetProp(sysinfo, (const xmlChar *)"type", (const xmlChar *)"smbios");
+	xmlSetProp(mode, (const xmlChar *)"mode", (const xmlChar *)"sysinfo");
+	for (unsigned i = 0; i < smbios->len; i++) {
+		if (!write_block(sysinfo, smbios->pdata[i], error))
+			return false;
+	}
 	return true;
 }

@@ -9,6 +9,7 @@
 #include "aio/loop.h"
 #include "aio/pool.h"
 
+#include <glib.h>
 #include <sys/types.h>
 
 /* Whom VMMs run as. */
@@ -39,4 +40,6 @@ struct daemon {
 	const char *nbd_tls_dir; /* a folder with the certificates that NBD disks with tls='yes' show */
 	const char *ovs_socket; /* of Open vSwitch's database, which need not be there */
 	const char *uri;       /* what clients are told: qemu:///system */
+	/* Reads a VMM's command line (its words, NULL-terminated), whose options only cmd/ knows. */
+	struct conf_vm *(*read_command)(const char *const *words, GError **error);
 };

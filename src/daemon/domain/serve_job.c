@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The VMM directly: reboots, block sizes, its monitor, its arguments; and jobs that take long. */
+/* The VMM directly: reboots, block sizes, its monitor; and jobs that take long. */
 #include "daemon/domain/domain.h"
 
 #include "base/log.h"
@@ -267,40 +267,6 @@ void serve_qemu_monitor_command(struct rpc_call *call, const void *opaque)
 	*monitor = (struct monitor){call, domain_pin(dom), args->flags & HMP};
 	vmm_execute(dom, name, json_incref(json_object_get(command, "arguments")), on_monitor, monitor);
 	json_decref(command);
-}
-
-/* --- Arguments ------------------------------------------------------------------------------- */
-
-void serve_connect_domain_xml_to_native(
-	struct rpc_call *call, const struct remote_connect_domain_xml_to_native_args *args)
-{
-	GError *error = NULL;
-	g_autoptr(GError) cause = NULL;
-	if (!rpc_call_check_flags(call, args->flags, 0))
-		return;
-	struct conf_domain *conf = NULL;
-	g_autoptr(GPtrArray) list = NULL;
-	if (strcmp(args->native_format, "qemu-argv") != 0)
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported config type %s",
-			   args->native_format);
-	else if ((conf = conf_domain_parse(args->domain_xml, true, &cause)) &&
-		 disk_sources_resolve(rpc_call_daemon(call), conf, NULL, &cause))
-		list = vmm_arguments(rpc_call_daemon(call), conf, "/run/berth", NULL, &cause);
-	conf_domain_free(conf);
-	if (!error && !list)
-		virt_error(&error, VIRT_FROM_DOMAIN, VIRT_XML_ERROR, "%s", cause->message);
-	if (error) {
-		rpc_call_fail(call, error);
-		return;
-	}
-	g_autoptr(GString) text = g_string_new(NULL);
-	for (unsigned i = 0; i + 1 < list->len; i++) {
-		g_autofree char *word = g_shell_quote(list->pdata[i]);
-		const char *plain = strpbrk(list->pdata[i], " '\"\\$`*?{}") ? word : list->pdata[i];
-		bool option = i && *plain == '-';
-		g_string_append_printf(text, "%s%s", i == 0 ? "" : option ? " \\\n" : " ", plain);
-	}
-	rpc_call_reply(call, &(struct remote_connect_domain_xml_to_native_ret){text->str});
 }
 
 /* --- Long jobs ------------------------------------------------------------------------------- */

@@ -10,7 +10,8 @@ from private import Daemon
 COVERS = """
 DOMAIN_SET_METADATA DOMAIN_GET_METADATA DOMAIN_RENAME DOMAIN_SET_MEMORY_FLAGS DOMAIN_SET_MAX_MEMORY
 DOMAIN_SET_VCPUS_FLAGS DOMAIN_ATTACH_DEVICE_FLAGS DOMAIN_DETACH_DEVICE_FLAGS
-DOMAIN_UPDATE_DEVICE_FLAGS CONNECT_DOMAIN_XML_TO_NATIVE DOMAIN_SET_MEMORY_STATS_PERIOD
+DOMAIN_UPDATE_DEVICE_FLAGS CONNECT_DOMAIN_XML_TO_NATIVE CONNECT_DOMAIN_XML_FROM_NATIVE
+DOMAIN_SET_MEMORY_STATS_PERIOD
 """
 
 XML = """<domain type='qemu'>
@@ -111,6 +112,25 @@ def check_core(daemon):
     assert "dump-guest-core=off" in daemon.said("domxml-to-native", "qemu-argv", path)
 
 
+def check_native(daemon):
+    """A command line as a domain: what was made of a domain comes back, and what nobody can say is named."""
+    line, domain = os.path.join(daemon.top, "line"), os.path.join(daemon.top, "domain.xml")
+    native = daemon.said("domxml-to-native", "qemu-argv", "--domain", "plain")
+    for path, text in ((line, native), (domain, None)):
+        with open(path, "w") as file:
+            file.write(text or daemon.said("domxml-from-native", "qemu-argv", line))
+    assert daemon.said("domxml-to-native", "qemu-argv", domain) == native
+    for text, words in (("qemu -nodefaults -smb 2", "there is no option -smb: did you mean -smp"),
+                        ("qemu -nodefaults -device e1000e", "-device e1000e has no place in a domain's XML"),
+                        ("qemu 'x", "Text ended before matching quote"), ("qemu -readconfig /etc/passwd", "-readconfig is not allowed")):
+        with open(line, "w") as file:
+            file.write(text)
+        refused = daemon.virsh("domxml-from-native", "qemu-argv", line, check=False)
+        assert refused.returncode and words in refused.stdout, refused.stdout
+    other = daemon.virsh("domxml-from-native", "xen-xl", line, check=False).stdout
+    assert "unsupported config type xen-xl" in other, other
+
+
 def check_name(daemon, conn):
     events = []
     libvirt.virEventAddTimeout(50, lambda *a: None, None)
@@ -174,6 +194,7 @@ def main():
         check_sizes(daemon, conn)
         check_devices(daemon)
         check_core(daemon)
+        check_native(daemon)
         conn.domainEventRegister(lambda *a: None, None)
         check_name(daemon, conn)
         missing = set(COVERS.split()) - daemon.called()
