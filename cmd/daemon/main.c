@@ -11,6 +11,7 @@
 #include "daemon/domain/user.h"
 #include "daemon/host/host.h"
 #include "daemon/network/filter.h"
+#include "daemon/interface/interface.h"
 #include "daemon/network/network.h"
 #include "daemon/network/rate.h"
 #include "daemon/nodedev/nodedev.h"
@@ -295,7 +296,9 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	daemon->storage = storage_new(daemon, error);
 	daemon->secrets = daemon->storage ? secrets_new(daemon, error) : NULL;
 	daemon->rates = rates_new(daemon);
-	daemon->networks = daemon->secrets ? networks_new(daemon, error) : NULL;
+	/* Networks and guests may need bridges of the host. */
+	daemon->interfaces = daemon->secrets ? interfaces_new(daemon, error) : NULL;
+	daemon->networks = daemon->interfaces ? networks_new(daemon, error) : NULL;
 	daemon->filters = daemon->networks ? filters_new(daemon, error) : NULL;
 	daemon->domains = daemon->filters ? domains_new(daemon, error) : NULL;
 	bool good = daemon->domains && host_ready(daemon->host, error) && serve(service, error);
@@ -308,6 +311,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	domains_free(daemon->domains);
 	filters_free(daemon->filters);
 	networks_free(daemon->networks);
+	interfaces_free(daemon->interfaces);
 	rates_free(daemon->rates);
 	secrets_free(daemon->secrets);
 	nodedevs_free(daemon->nodedevs);

@@ -28,6 +28,7 @@ struct daemon {
 	struct storage *storage;
 	struct secrets *secrets;
 	struct nodedevs *nodedevs;
+	struct interfaces *interfaces;
 	struct networks *networks;
 	struct filters *filters;
 	struct rates *rates;

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Network interfaces of the host, as libvirt's udev driver shows them: what the kernel has now. Ports
- * of bridges are shown as parts of these. Changing the host's configuration is the business of its own
- * tools, as it is with that driver.
+ * Network interfaces of the host, as libvirt's udev driver shows them: what the kernel has now, and what
+ * is defined and not there. Ports of bridges are shown as parts of these.
  */
 #include "base/error.h"
-#include "base/ip.h"
-#include "codec/xml.h"
-#include "daemon/network/netlink.h"
-#include "daemon/rpc/rpc.h"
+#include "daemon/interface/interface.h"
+#include "daemon/network/network.h"
 #include "daemon/rpc/serve.h"
 
 #include <linux/ethtool.h>
@@ -28,15 +25,38 @@ static int compare(const void *a, const void *b)
 	return strcmp(((const struct netlink_link *)a)->name, ((const struct netlink_link *)b)->name);
 }
 
+/* What is defined and not there stands in lists as a device without an index. */
+static void add_defined(GArray *links, const struct interfaces *interfaces)
+{
+	unsigned there = links->len;
+	GHashTableIter iter;
+	void *value;
+	g_hash_table_iter_init(&iter, interfaces->defined);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct conf_interface *conf = value;
+		struct netlink_link link = {.operstate = IF_OPER_DOWN};
+		bool found = false;
+		for (unsigned i = 0; !found && i < there; i++)
+			found = !strcmp(g_array_index(links, struct netlink_link, i).name, conf->name);
+		g_strlcpy(link.name, conf->name, sizeof(link.name));
+		if (conf->mac)
+			mac_parse(conf->mac, link.mac);
+		if (!found)
+			g_array_append_val(links, link);
+	}
+}
+
 /* By name; NULL with the call failed. */
 static GArray *all_links(struct rpc_call *call)
 {
 	GError *error = NULL;
 	GArray *links = netlink_links(&error);
-	if (links)
-		g_array_sort(links, compare);
-	else
+	if (!links) {
 		rpc_call_fail(call, error);
+		return NULL;
+	}
+	add_defined(links, rpc_call_daemon(call)->interfaces);
+	g_array_sort(links, compare);
 	return links;
 }
 
@@ -45,8 +65,11 @@ static const struct netlink_link *at(const GArray *links, unsigned i)
 	return &g_array_index(links, struct netlink_link, i);
 }
 
-static bool is_active(const struct netlink_link *link)
+/* A bridge that we have brought up is that also without a port that has a carrier. */
+static bool is_active(struct rpc_call *call, const struct netlink_link *link)
 {
+	if (g_hash_table_contains(rpc_call_daemon(call)->interfaces->defined, link->name))
+		return link->flags & IFF_UP;
 	return link->operstate == IF_OPER_UP;
 }
 
@@ -100,7 +123,7 @@ void serve_connect_list_all_interfaces(struct rpc_call *call,
 	struct remote_interface *items =
 		arena_alloc(rpc_call_arena(call), links->len * sizeof(*items));
 	for (unsigned i = 0; i < links->len; i++) {
-		uint32_t wanted = is_active(at(links, i)) ? LIST_ACTIVE : LIST_INACTIVE;
+		uint32_t wanted = is_active(call, at(links, i)) ? LIST_ACTIVE : LIST_INACTIVE;
 		if ((!args->flags || args->flags & wanted) && is_shown(call, links, at(links, i)))
 			items[ret.ret++] = wire_of(call, at(links, i));
 	}
@@ -210,7 +233,7 @@ void serve_interface_is_active(struct rpc_call *call, const struct remote_interf
 	g_autoptr(GArray) links = all_links(call);
 	const struct netlink_link *link = links ? find(call, links, args->iface.name) : NULL;
 	if (link)
-		rpc_call_reply(call, &(struct remote_interface_is_active_ret){is_active(link)});
+		rpc_call_reply(call, &(struct remote_interface_is_active_ret){is_active(call, link)});
 }
 
 /* --- XML -------------------------------------------------------------------------------------- */
@@ -233,7 +256,7 @@ static void write_link(struct xml_writer *w, const struct netlink_link *link)
 {
 	static const char *const states[] = {"unknown", "notpresent", "down", "lowerlayerdown",
 					     "testing", "dormant", "up"};
-	unsigned speed = is_active(link) ? speed_of(link) : 0;
+	unsigned speed = link->operstate == IF_OPER_UP ? speed_of(link) : 0;
 	g_autofree char *text = speed ? g_strdup_printf("%u", speed) : NULL;
 	const char *state = states[link->operstate < G_N_ELEMENTS(states) ? link->operstate : 0];
 	char mac[MAC_TEXT_SIZE];
@@ -255,23 +278,32 @@ static void write_bridge(struct xml_writer *w, const GArray *links, const struct
 	xml_close(w, "bridge");
 }
 
-void serve_interface_get_xml_desc(struct rpc_call *call,
-				  const struct remote_interface_get_xml_desc_args *args)
+/* The definition, or what one of the interface as it is would be. NULL with *error set. */
+static char *inactive_xml(const struct conf_interface *defined, const char *name, GError **error)
 {
-	if (!rpc_call_check_flags(call, args->flags, XML_INACTIVE))
-		return;
-	g_autoptr(GArray) links = all_links(call);
-	const struct netlink_link *link = links ? find(call, links, args->iface.name) : NULL;
-	if (!link)
-		return;
-	GError *error = NULL;
-	if (!strcmp(link->kind, "bond") || !strcmp(link->kind, "vlan")) {
-		virt_error(&error, VIRT_FROM_INTERFACE, VIRT_CONFIG_UNSUPPORTED,
-			   "interface '%s' is a %s, which Berth cannot describe", link->name, link->kind);
-		rpc_call_fail(call, error);
-		return;
+	auto_interface_view view = {0};
+	if (defined)
+		return conf_interface_format(defined);
+	if (!interface_look(&view, error))
+		return NULL;
+	const struct netlink_link *link = interface_link(&view, name);
+	if (!link) {
+		virt_error(error, VIRT_FROM_INTERFACE, VIRT_NO_INTERFACE, "couldn't find interface named '%s'",
+			   name);
+		return NULL;
 	}
+	auto_conf_interface conf = interface_describe(&view, link);
+	return conf_interface_format(conf);
+}
+
+static char *active_xml(const GArray *links, const struct netlink_link *link, GError **error)
+{
 	bool bridge = !strcmp(link->kind, "bridge");
+	if (!strcmp(link->kind, "bond") || !strcmp(link->kind, "vlan")) {
+		virt_error(error, VIRT_FROM_INTERFACE, VIRT_CONFIG_UNSUPPORTED,
+			   "interface '%s' is a %s, which Berth cannot describe", link->name, link->kind);
+		return NULL;
+	}
 	struct xml_writer w = xml_writer_new();
 	g_autofree char *mtu = g_strdup_printf("%u", link->mtu);
 	xml_open(&w, "interface", "type", bridge ? "bridge" : "ethernet", "name", link->name, NULL);
@@ -281,6 +313,25 @@ void serve_interface_get_xml_desc(struct rpc_call *call,
 	else
 		write_link(&w, link);
 	xml_close(&w, "interface");
-	g_autofree char *xml = xml_writer_take(&w);
-	rpc_call_reply(call, &(struct remote_interface_get_xml_desc_ret){xml});
+	return xml_writer_take(&w);
+}
+
+void serve_interface_get_xml_desc(struct rpc_call *call,
+				  const struct remote_interface_get_xml_desc_args *args)
+{
+	if (!rpc_call_check_flags(call, args->flags, XML_INACTIVE))
+		return;
+	g_autoptr(GArray) links = all_links(call);
+	const struct netlink_link *link = links ? find(call, links, args->iface.name) : NULL;
+	GError *error = NULL;
+	if (!link)
+		return;
+	bool active = link->index && !(args->flags & XML_INACTIVE);
+	g_autofree char *xml = active ? active_xml(links, link, &error)
+		: inactive_xml(g_hash_table_lookup(rpc_call_daemon(call)->interfaces->defined, link->name),
+			       link->name, &error);
+	if (xml)
+		rpc_call_reply(call, &(struct remote_interface_get_xml_desc_ret){xml});
+	else
+		network_fail_of(call, VIRT_FROM_INTERFACE, error);
 }

@@ -16,7 +16,7 @@
 
 /* --- The kernel's switches -------------------------------------------------------------------- */
 
-static bool set_switch(const char *path, const char *value, GError **error)
+bool network_set_switch(const char *path, const char *value, GError **error)
 {
 	auto_fd fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, value, strlen(value)) >= 0)
@@ -52,7 +52,7 @@ static void keep_accepting_routers(void)
 		g_autofree char *path = g_build_filename(top, name, "accept_ra", NULL);
 		g_autoptr(GError) error = NULL;
 		if (strcmp(name, "all") != 0 && strcmp(name, "default") != 0 && has_value(path, "1") &&
-		    !set_switch(path, "2", &error))
+		    !network_set_switch(path, "2", &error))
 			log_warning("the host may lose its IPv6 routes by '%s': %s", name, error->message);
 	}
 	if (folder)
@@ -65,12 +65,12 @@ static bool forward_packets(const struct conf_network *conf, GError **error)
 	static const char v6[] = "/proc/sys/net/ipv6/conf/all/forwarding";
 	if (conf->forward == CONF_FORWARD_NONE)
 		return true;
-	if (has_family(conf, AF_INET) && !has_value(v4, "1") && !set_switch(v4, "1", error))
+	if (has_family(conf, AF_INET) && !has_value(v4, "1") && !network_set_switch(v4, "1", error))
 		return false;
 	if (!has_family(conf, AF_INET6) || has_value(v6, "1"))
 		return true;
 	keep_accepting_routers();
-	return set_switch(v6, "1", error);
+	return network_set_switch(v6, "1", error);
 }
 
 /* Of the bridge: IPv6 only where it has an address, and never by what guests say of themselves. */
@@ -86,7 +86,7 @@ static bool set_ipv6(const struct conf_network *conf, GError **error)
 		/* A kernel without IPv6 has none of them. */
 		if (!g_file_test(path, G_FILE_TEST_EXISTS) && !used)
 			return true;
-		if (!set_switch(path, switches[i].value, error))
+		if (!network_set_switch(path, switches[i].value, error))
 			return false;
 	}
 	return true;
@@ -136,7 +136,7 @@ static bool add_routes(const struct conf_network *conf, GError **error)
 static bool make_bridge(const struct conf_network *conf, GError **error)
 {
 	struct netlink_bridge bridge = {.name = conf->bridge, .mtu = conf->mtu, .stp = conf->stp,
-					.delay_s = conf->delay_s};
+					.delay_cs = conf->delay_s * 100};
 	if (conf->mac)
 		mac_parse(conf->mac, bridge.mac);
 	return check_addresses(conf, error) && netlink_bridge_add(&bridge, error);

@@ -25,3 +25,5 @@ bool network_repair(const struct conf_network *conf, const char *folder, struct 
 		    GError **error);
 /* Take it all away; what is gone already is fine. The first error, but everything is tried. */
 bool network_down(const struct conf_network *conf, const char *folder, GError **error);
+/* A file of /proc/sys: `value` into it. Any thread. */
+bool network_set_switch(const char *path, const char *value, GError **error);

@@ -74,9 +74,11 @@ struct netlink_bridge {
 	uint8_t mac[6];   /* all zero: the kernel chooses one, and changes it with the ports */
 	unsigned mtu;     /* 0: the kernel's */
 	bool stp;
-	unsigned delay_s; /* of learning and of forwarding, with STP */
+	unsigned delay_cs; /* of learning and of forwarding, with STP: hundredths of a second */
 };
 bool netlink_bridge_add(const struct netlink_bridge *bridge, GError **error);
+/* The same of a bridge that is there. */
+bool netlink_bridge_set(const struct netlink_bridge *bridge, GError **error);
 /* None of that name is fine. */
 bool netlink_link_delete(const char *name, GError **error);
 bool netlink_link_set_up(const char *name, bool up, GError **error);
@@ -93,9 +95,25 @@ bool netlink_port_set_mac(const char *name, const uint8_t mac[6], GError **error
 
 /* Used at once, without asking the neighbours whether they have it (IPv6). */
 bool netlink_address_add(const char *name, const struct ip_address *ip, unsigned prefix, GError **error);
+bool netlink_address_delete(unsigned link, const struct ip_address *ip, unsigned prefix, GError **error);
+/* Of all interfaces: struct netlink_address, but for those of a link only (fe80::). NULL with *error set. */
+struct netlink_address {
+	unsigned link, prefix;
+	struct ip_address ip;
+	bool lasts; /* it has no lifetime, as those by DHCP and advertisements have */
+};
+GArray *netlink_addresses(GError **error);
 /* `metric` 0: the kernel's. */
 bool netlink_route_add(const char *name, const struct ip_address *to, unsigned prefix,
 		       const struct ip_address *gateway, unsigned metric, GError **error);
+/* What netlink_route_add() makes, whoever made it: struct netlink_route. NULL with *error set. */
+struct netlink_route {
+	unsigned link, prefix, metric;
+	struct ip_address to, gateway;
+	bool lasts; /* it is not a router's advertisement */
+};
+GArray *netlink_routes(GError **error);
+bool netlink_route_delete(const struct netlink_route *route, GError **error);
 /*
  * The interface, other than `except` (or NULL), that has an address of the network, or whose network
  * this one is a part of, into *name; NULL: none. Free with g_free().

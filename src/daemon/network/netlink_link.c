@@ -11,7 +11,7 @@
 #include <linux/rtnetlink.h>
 #include <string.h>
 
-/* The kernel counts a bridge's delay in hundredths of a second (USER_HZ). */
+/* Of the kernel's, in which it counts a bridge's delay (USER_HZ), a second has so many. */
 enum { TICKS = 100 };
 
 static bool check_name(const char *name, GError **error)
@@ -117,32 +117,46 @@ bool netlink_link_get(const char *name, struct netlink_link *link, GError **erro
 
 /* --- Making and ending ------------------------------------------------------------------------ */
 
-bool netlink_bridge_add(const struct netlink_bridge *bridge, GError **error)
+static void put_bridge(struct netlink_message *m, const struct netlink_bridge *bridge)
 {
 	static const uint8_t none[6];
+	if (memcmp(bridge->mac, none, sizeof(none)) != 0)
+		netlink_put(m, IFLA_ADDRESS, bridge->mac, sizeof(bridge->mac));
+	if (bridge->mtu)
+		netlink_put_u32(m, IFLA_MTU, bridge->mtu);
+	size_t info = netlink_nest(m, IFLA_LINKINFO);
+	netlink_put_text(m, IFLA_INFO_KIND, "bridge");
+	size_t data = netlink_nest(m, IFLA_INFO_DATA);
+	/* With STP the kernel insists on 2 s to 30 s; without, the delay is as it is asked for. */
+	netlink_put_u32(m, IFLA_BR_FORWARD_DELAY,
+			bridge->stp ? CLAMP(bridge->delay_cs, 2 * TICKS, 30 * TICKS) : bridge->delay_cs);
+	netlink_put_u32(m, IFLA_BR_STP_STATE, bridge->stp);
+	netlink_end(m, data);
+	netlink_end(m, info);
+}
+
+bool netlink_bridge_add(const struct netlink_bridge *bridge, GError **error)
+{
 	struct netlink_message m;
 	if (!begin_change(&m, bridge->name, error))
 		return false;
 	m.header.nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
-	if (memcmp(bridge->mac, none, sizeof(none)) != 0)
-		netlink_put(&m, IFLA_ADDRESS, bridge->mac, sizeof(bridge->mac));
-	if (bridge->mtu)
-		netlink_put_u32(&m, IFLA_MTU, bridge->mtu);
-	size_t info = netlink_nest(&m, IFLA_LINKINFO);
-	netlink_put_text(&m, IFLA_INFO_KIND, "bridge");
-	size_t data = netlink_nest(&m, IFLA_INFO_DATA);
-	/* With STP the kernel insists on 2 s to 30 s; without, the delay is as it is asked for. */
-	netlink_put_u32(&m, IFLA_BR_FORWARD_DELAY,
-			(bridge->stp ? CLAMP(bridge->delay_s, 2, 30) : bridge->delay_s) * TICKS);
-	netlink_put_u32(&m, IFLA_BR_STP_STATE, bridge->stp);
-	netlink_end(&m, data);
-	netlink_end(&m, info);
+	put_bridge(&m, bridge);
 	int result = netlink_send(&m);
 	if (result == EEXIST)
 		return error_set(error, BERTH_ERR_BUSY,
 				 "there is an interface '%s' already: choose another name for the bridge",
 				 bridge->name);
 	return !result || error_set_errno(error, result, "cannot make the bridge '%s'", bridge->name);
+}
+
+bool netlink_bridge_set(const struct netlink_bridge *bridge, GError **error)
+{
+	struct netlink_message m;
+	if (!begin_change(&m, bridge->name, error))
+		return false;
+	put_bridge(&m, bridge);
+	return finish(&m, "change the bridge", bridge->name, error);
 }
 
 bool netlink_link_delete(const char *name, GError **error)

@@ -76,6 +76,8 @@ bool network_check_active(const struct network *network, GError **error);
 void network_emit(struct network *network, enum network_event event);
 /* Fail with an error of the network family; `error` is taken, and may come from any layer. */
 void network_fail(struct rpc_call *call, GError *error);
+/* The same for a family of objects that is near. */
+void network_fail_of(struct rpc_call *call, enum virt_from from, GError *error);
 
 /* --- Ports (port.c) --------------------------------------------------------------------------- */
 

@@ -160,6 +160,11 @@ void network_emit(struct network *network, enum network_event event)
 
 void network_fail(struct rpc_call *call, GError *error)
 {
+	network_fail_of(call, VIRT_FROM_NETWORK, error);
+}
+
+void network_fail_of(struct rpc_call *call, enum virt_from from, GError *error)
+{
 	static const enum virt_code codes[] = {
 		[BERTH_ERR_INVALID] = VIRT_XML_ERROR, [BERTH_ERR_NOT_FOUND] = VIRT_OPERATION_FAILED,
 		[BERTH_ERR_NOT_SUPPORTED] = VIRT_CONFIG_UNSUPPORTED, [BERTH_ERR_BUSY] = VIRT_INTERNAL,
@@ -171,7 +176,7 @@ void network_fail(struct rpc_call *call, GError *error)
 		return;
 	}
 	/* libxml2's own words begin with the place. */
-	virt_error(&answer, VIRT_FROM_NETWORK,
+	virt_error(&answer, from,
 		   *error->message == '(' ? VIRT_XML_DETAIL : codes[error->code], "%s", error->message);
 	g_error_free(error);
 	rpc_call_fail(call, answer);

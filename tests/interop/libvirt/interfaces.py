@@ -34,17 +34,10 @@ def commands():
     for name in ("br0", "br1", "v0", "v1", "v2", "v3", "lo", "mv0", "mv1", "none"):
         yield "iface-dumpxml", name
         yield "iface-mac", name
-    yield "iface-dumpxml", "--inactive", "br0"
     for flags in ([], ["--all"], ["--inactive"]):
         yield "iface-list", *flags
     for mac in ("02:00:00:00:00:11", "02:00:00:00:00:77", "02:00:00:00:00:99", "00:00:00:00:00:00"):
         yield "iface-name", mac
-    # What libvirt's driver on Debian does not do, either.
-    for command in ("iface-start", "iface-destroy", "iface-undefine", "iface-unbridge"):
-        yield command, "br0"
-    yield "iface-bridge", "v1", "br9"
-    for command in ("iface-begin", "iface-commit", "iface-rollback"):
-        yield (command,)
 
 
 def by_module(uri):
