@@ -2,6 +2,7 @@
 /* The calls that ask about one domain. They tell what is known and never wait for a VMM. */
 #include "daemon/domain/domain.h"
 #include "daemon/domain/process.h"
+#include "daemon/domain/vcpus.h"
 
 #include "daemon/rpc/serve.h"
 
@@ -171,21 +172,26 @@ void serve_domain_get_max_vcpus(struct rpc_call *call,
 void serve_domain_get_vcpus_flags(struct rpc_call *call,
 				  const struct remote_domain_get_vcpus_flags_args *args)
 {
-	enum { LIVE = 1, CONFIG = 2, MAXIMUM = 4 };
+	enum { LIVE = 1, CONFIG = 2, MAXIMUM = 4, GUEST = 8 };
 	struct domain *dom = domain_find(call, &args->dom);
-	if (!dom || !rpc_call_check_flags(call, args->flags, LIVE | CONFIG | MAXIMUM))
+	if (!dom || !rpc_call_check_flags(call, args->flags, LIVE | CONFIG | MAXIMUM | GUEST))
 		return;
+	if (args->flags & GUEST && !(args->flags & CONFIG)) {
+		vcpus_ask_guest(call, dom, args->flags & MAXIMUM);
+		return;
+	}
 	const struct conf_domain *conf = args->flags & CONFIG ? dom->definition
 		: args->flags & LIVE ? dom->live : domain_conf(dom);
 	GError *error = NULL;
-	if (conf) {
+	if (conf && !(args->flags & GUEST)) {
 		rpc_call_reply(call, &(struct remote_domain_get_vcpus_flags_ret){
 					     args->flags & MAXIMUM ? conf->max_vcpus : conf->vcpus});
 		return;
 	}
 	virt_error(&error, VIRT_FROM_DOMAIN, VIRT_OPERATION_INVALID,
-		   args->flags & CONFIG ? "transient domains do not have any persistent config"
-					: "domain is not running");
+		   args->flags & GUEST ? "vCPU count provided by the guest agent can only be requested for live domains"
+		   : args->flags & CONFIG ? "transient domains do not have any persistent config"
+					  : "domain is not running");
 	rpc_call_fail(call, error);
 }
 

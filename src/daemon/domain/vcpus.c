@@ -16,7 +16,20 @@ struct vcpu_count {
 	unsigned count;
 	bool maximum; /* of those that can be; or of those that are */
 	bool plugged; /* it is so already: the VMM need not be told */
+	/* Or these are to come, or to go, of those that are; NULL: none in particular. */
+	uint8_t *map;
+	bool enable;
 };
+
+/* As many as a list can name (conf_cpuset_parse()). */
+enum { MAP_BYTES = 65536 / 8 };
+
+static void count_free(void *opaque)
+{
+	struct vcpu_count *count = opaque;
+	g_free(count->map);
+	g_free(count);
+}
 
 struct conf_domain_topology vcpus_topology(const struct conf_domain *conf)
 {
@@ -28,6 +41,32 @@ struct conf_domain_topology vcpus_topology(const struct conf_domain *conf)
 
 /* --- The documents --------------------------------------------------------------------------- */
 
+static bool has_vcpu(const struct vcpu_count *wanted, unsigned index)
+{
+	return index < MAP_BYTES * 8 && wanted->map[index / 8] >> index % 8 & 1;
+}
+
+/* What is plugged in is always the first COUNT vCPUs: a document says no more than the number. */
+static bool select_vcpus(const struct vcpu_count *wanted, unsigned most, unsigned *count, GError **error)
+{
+	unsigned now = *count, next = 0;
+	for (unsigned i = most; i < MAP_BYTES * 8; i++) {
+		if (has_vcpu(wanted, i))
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+					  "vCPU %u is not there: the domain has %u at most", i, most);
+	}
+	for (unsigned i = 0; i < most; i++) {
+		bool online = has_vcpu(wanted, i) ? wanted->enable : i < now;
+		if (online && next < i)
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+					  "vCPU %u cannot be there without vCPU %u: they come in order, and go from "
+					  "the last one back", i, next);
+		next += online;
+	}
+	*count = next;
+	return next || virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "vCPU 0 cannot be disabled");
+}
+
 /* <vcpu current='COUNT'>MAXIMUM</vcpu>; without the attribute both are the same. */
 static bool edit_count(xmlNode *root, void *opaque, GError **error)
 {
@@ -36,9 +75,11 @@ static bool edit_count(xmlNode *root, void *opaque, GError **error)
 	g_autofree char *text = xml_text(vcpu), *now = xml_attribute(vcpu, "current");
 	unsigned most = strtoul(text, NULL, 10), count = now ? strtoul(now, NULL, 10) : most;
 	char number[16];
+	if (wanted->map && !select_vcpus(wanted, most, &count, error))
+		return false;
 	if (wanted->maximum)
 		most = wanted->count;
-	else
+	else if (!wanted->map)
 		count = wanted->count;
 	snprintf(number, sizeof(number), "%u", most);
 	xmlNodeSetContent(vcpu, (const xmlChar *)number);
@@ -97,7 +138,7 @@ static bool plan_count(struct domain_change *change, const struct conf_domain *o
 static struct domain_change *new_change(uint32_t flags, const struct vcpu_count *count)
 {
 	struct domain_change *change =
-		change_new(flags, edit_count, g_memdup2(count, sizeof(*count)), g_free);
+		change_new(flags, edit_count, g_memdup2(count, sizeof(*count)), count_free);
 	change->plan = plan_count;
 	return change;
 }
@@ -146,7 +187,7 @@ static void applied(struct domain *dom, const struct domain_change *change)
 
 /* --- The calls ------------------------------------------------------------------------------- */
 
-enum { MAXIMUM = 4 };
+enum { MAXIMUM = 4, GUEST = 8 };
 
 static bool check(const struct domain *dom, unsigned count, uint32_t flags, GError **error)
 {
@@ -170,22 +211,35 @@ static bool check(const struct domain *dom, unsigned count, uint32_t flags, GErr
 	return true;
 }
 
+static void submit(struct domain *dom, struct rpc_call *call, struct domain_change *change)
+{
+	change->applied = applied;
+	change->overdue = overdue;
+	change_submit(dom, call, change);
+}
+
 static void set_vcpus(struct rpc_call *call, const struct remote_domain *wire, unsigned count,
 		      uint32_t flags)
 {
 	struct domain *dom = domain_find(call, wire);
 	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, flags, CHANGE_LIVE | CHANGE_CONFIG | MAXIMUM))
+	if (!dom || !rpc_call_check_flags(call, flags, CHANGE_LIVE | CHANGE_CONFIG | MAXIMUM | GUEST))
 		return;
-	if (!check(dom, count, flags, &error)) {
+	if (flags & GUEST && !(flags & (CHANGE_CONFIG | MAXIMUM))) {
+		vcpus_set_guest(call, dom, count);
+		return;
+	}
+	if (flags & GUEST)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+			   "the guest has vCPUs while it runs, and does not set the most: leave out --config and "
+			   "--maximum");
+	if (error || !check(dom, count, flags, &error)) {
 		rpc_call_fail(call, error);
 		return;
 	}
 	struct domain_change *change =
 		new_change(flags & ~MAXIMUM, &(struct vcpu_count){count, .maximum = flags & MAXIMUM});
-	change->applied = applied;
-	change->overdue = overdue;
-	change_submit(dom, call, change);
+	submit(dom, call, change);
 }
 
 void serve_domain_set_vcpus(struct rpc_call *call, const struct remote_domain_set_vcpus_args *args)
@@ -197,4 +251,24 @@ void serve_domain_set_vcpus_flags(struct rpc_call *call,
 				  const struct remote_domain_set_vcpus_flags_args *args)
 {
 	set_vcpus(call, &args->dom, args->nvcpus, args->flags);
+}
+
+void serve_domain_set_vcpu(struct rpc_call *call, const struct remote_domain_set_vcpu_args *args)
+{
+	struct domain *dom = domain_find(call, &args->dom);
+	uint8_t map[MAP_BYTES];
+	GError *error = NULL;
+	if (!dom || !rpc_call_check_flags(call, args->flags, CHANGE_LIVE | CHANGE_CONFIG))
+		return;
+	if (!conf_cpuset_parse(args->cpumap, map, sizeof(map)))
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "'%s' is no list of vCPUs like 1-3,^2",
+			   args->cpumap);
+	else if (args->state < 0 || args->state > 1)
+		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported state value");
+	if (error) {
+		rpc_call_fail(call, error);
+		return;
+	}
+	submit(dom, call, new_change(args->flags, &(struct vcpu_count){.map = g_memdup2(map, sizeof(map)),
+								       .enable = args->state}));
 }

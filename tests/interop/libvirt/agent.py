@@ -101,7 +101,14 @@ def check_changes(daemon, guest):
     assert "online         : 0-1" in daemon.said("guestvcpus", "agent")
     daemon.virsh("guestvcpus", "agent", "--disable", "--cpulist", "1")
     assert guest.run("cat /sys/devices/system/cpu/online", 60).strip() == "0"
+    assert daemon.said("vcpucount", "agent", "--guest") == "1"
     daemon.virsh("guestvcpus", "agent", "--enable", "--cpulist", "1")
+    assert daemon.said("vcpucount", "agent", "--guest", "--live") == "2"
+    daemon.virsh("setvcpus", "agent", "1", "--guest")
+    assert guest.run("cat /sys/devices/system/cpu/online", 60).strip() == "0"
+    daemon.virsh("setvcpus", "agent", "2", "--guest")
+    assert guest.run("cat /sys/devices/system/cpu/online", 60).strip() == "0-1"
+    fails(daemon, "greater than max allowable", "setvcpus", "agent", "3", "--guest")
 
 
 def check_sleep(daemon, guest):

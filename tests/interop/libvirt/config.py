@@ -9,7 +9,7 @@ from private import Daemon
 
 COVERS = """
 DOMAIN_SET_METADATA DOMAIN_GET_METADATA DOMAIN_RENAME DOMAIN_SET_MEMORY_FLAGS DOMAIN_SET_MAX_MEMORY
-DOMAIN_SET_VCPUS_FLAGS DOMAIN_ATTACH_DEVICE_FLAGS DOMAIN_DETACH_DEVICE_FLAGS
+DOMAIN_SET_VCPU DOMAIN_SET_VCPUS_FLAGS DOMAIN_ATTACH_DEVICE_FLAGS DOMAIN_DETACH_DEVICE_FLAGS
 DOMAIN_UPDATE_DEVICE_FLAGS CONNECT_DOMAIN_XML_TO_NATIVE CONNECT_DOMAIN_XML_FROM_NATIVE
 DOMAIN_SET_MEMORY_STATS_PERIOD
 """
@@ -62,6 +62,18 @@ def check_sizes(daemon, conn):
     assert "cannot set memory higher than max memory" in more
     daemon.virsh("setvcpus", "plain", "4", "--maximum", "--config")
     assert daemon.said("vcpucount", "plain", "--config", "--maximum") == "4"
+    # Of four, two are there: single ones come in order, and go from the last one back.
+    daemon.virsh("setvcpus", "plain", "2", "--config")
+    for args, words in ((("3", "--enable"), "vCPU 3 cannot be there without vCPU 2"),
+                        (("0", "--disable"), "vCPU 1 cannot be there without vCPU 0"),
+                        (("0-1", "--disable"), "vCPU 0 cannot be disabled"),
+                        (("4000", "--enable"), "vCPU 4000 is not there")):
+        said = daemon.virsh("setvcpu", "plain", *args, "--config", check=False).stdout
+        assert words in said, said
+    daemon.virsh("setvcpu", "plain", "2-3", "--enable", "--config")
+    assert daemon.said("vcpucount", "plain", "--config", "--current") == "4"
+    daemon.virsh("setvcpu", "plain", "3", "--disable", "--config")
+    assert "current='3'" in daemon.said("dumpxml", "plain")
     more = daemon.virsh("setvcpus", "plain", "9", "--config", check=False).stdout
     assert "greater than max allowable vcpus" in more, more
     for call in (lambda: dom.setVcpus(2), lambda: dom.setMemory(4096)):

@@ -251,6 +251,10 @@ def check_count(daemon, guest, events_conn):
     assert "<vcpu placement='static' current='3'>4</vcpu>" in daemon.said("dumpxml", "live")
     events_conn.lookupByName("live").setVcpus(2)
     online(guest, 2)
+    daemon.virsh("setvcpu", "live", "2", "--enable", "--live")
+    online(guest, 3)
+    daemon.virsh("setvcpu", "live", "2", "--disable", "--live")
+    online(guest, 2)
     first = daemon.virsh("setvcpus", "live", "1", check=False).stdout
     assert "failed to find appropriate hotpluggable vcpus" in first, first
 
