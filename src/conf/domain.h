@@ -60,6 +60,9 @@ struct conf_domain_disk {
 	struct conf_disk_source source;
 };
 
+/* <model type=> of a card. */
+#define CONF_NIC_MODELS "virtio", "e1000", "e1000e"
+
 struct conf_domain_nic {
 	struct conf_domain_device dev;
 	char *type;  /* user, bridge, ethernet, network, direct, vhostuser */
@@ -84,6 +87,8 @@ struct conf_domain_nic {
 	struct conf_vlan vlan;
 	struct conf_virtualport virtualport;
 	unsigned boot_order;
+	enum { CONF_NIC_ROM_DEFAULT, CONF_NIC_ROM_ON, CONF_NIC_ROM_OFF } rom_bar;
+	char *rom_file;   /* NULL: the card's usual one; empty: none */
 };
 
 /* A serial port, a virtio console, or a channel. */
@@ -224,6 +229,9 @@ char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit
  * A running domain's card has become the tap device `target`; of type network it has this port, by
  * this bridge or interface of the host (else NULL). `mtu` is what the network has, or 0.
  */
+bool conf_domain_nic_is_virtio(const struct conf_domain_nic *nic);
+/* Do both show the guest the same card, with the same ROM? */
+bool conf_domain_nic_same_card(const struct conf_domain_nic *a, const struct conf_domain_nic *b);
 void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, const char *link,
 			     const char *port, unsigned mtu);
 /* A running domain's terminal: put its path where clients look for it. */
@@ -317,6 +325,9 @@ bool conf_domain_check_names(const xmlNode *root, GError **error);
 bool conf_domain_read_boot_order(const xmlNode *node, unsigned *order, GError **error);
 /* domain_nic.c */
 bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **error);
+/* domain_card.c */
+bool conf_domain_read_card(const struct conf_domain *conf, struct conf_domain_nic *nic, const xmlNode *node,
+			   GError **error);
 /* Forget what only a running domain's cards have. */
 void conf_domain_nics_unplugged(struct conf_domain *conf);
 /* domain_devices.c */

@@ -158,6 +158,7 @@ static const char *const rows[] = {
 	"domain/devices/interface/port isolated",
 	"domain/devices/interface/model type",
 	"domain/devices/interface/boot order",
+	"domain/devices/interface/rom bar file enabled",
 	"domain/devices/interface/link state",
 	"domain/devices/serial type tty",
 	"domain/devices/serial/source path mode",

@@ -175,8 +175,8 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 	return CONF_DOMAIN_ONE_OF(node, "link", link, error, "up", "down") &&
 	       CONF_DOMAIN_ONE_OF(node, "interface type", nic->type, error, "user", "bridge", "ethernet",
 				  "network", "direct", "vhostuser") &&
-	       CONF_DOMAIN_ONE_OF(node, "model", nic->model, error, "virtio") &&
 	       conf_domain_read_passt(nic, node, error) && conf_domain_read_vhost(nic, node, error) &&
+	       conf_domain_read_card(conf, nic, node, error) &&
 	       (nic->socket || read_source(nic, node, error)) && read_target(nic, node, error) &&
 	       read_filter(nic, node, error) && read_bandwidth(nic, node, error) &&
 	       read_switch(nic, node, error) &&

@@ -21,16 +21,23 @@ static void set_format(json_t *object, const char *key, const char *format, ...)
 	set(object, key, text);
 }
 
-json_t *virtio_device(const struct conf_domain *conf, const char *name, const struct conf_domain_device *dev)
+static json_t *placed_device(const char *driver, const struct conf_domain_device *dev)
 {
 	json_t *device = json_object();
-	set_format(device, "driver", "%s-%s", name, conf_domain_is_microvm(conf) ? "device" : "pci");
+	set(device, "driver", driver);
 	set(device, "id", dev->alias);
 	if (!dev->placed)
 		return device;
 	set_format(device, "bus", dev->bus ? "pci.%u" : "pcie.%u", dev->bus);
 	set_format(device, "addr", "0x%x.0x%x", dev->slot, dev->function);
 	return device;
+}
+
+json_t *virtio_device(const struct conf_domain *conf, const char *name, const struct conf_domain_device *dev)
+{
+	g_autofree char *driver = g_strdup_printf("%s-%s", name,
+						  conf_domain_is_microvm(conf) ? "device" : "pci");
+	return placed_device(driver, dev);
 }
 
 json_t *controller_device(const struct conf_domain *conf,
@@ -149,15 +156,20 @@ json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fds, const cha
 
 json_t *nic_device(const struct conf_domain *conf, const struct conf_domain_nic *nic)
 {
-	json_t *device = virtio_device(conf, "virtio-net", &nic->dev);
+	bool virtio = conf_domain_nic_is_virtio(nic);
+	json_t *device = virtio ? virtio_device(conf, "virtio-net", &nic->dev) :
+				  placed_device(nic->model, &nic->dev);
 	set_format(device, "netdev", "host%s", nic->dev.alias);
 	set(device, "mac", nic->mac);
 	if (nic->queues > 1)
 		json_object_set_new(device, "mq", json_true());
-	if (nic->mtu)
+	if (nic->mtu && virtio)
 		json_object_set_new(device, "host_mtu", json_integer(nic->mtu));
 	if (nic->boot_order)
 		json_object_set_new(device, "bootindex", json_integer(nic->boot_order));
+	if (nic->rom_bar != CONF_NIC_ROM_DEFAULT)
+		json_object_set_new(device, "rombar", json_boolean(nic->rom_bar == CONF_NIC_ROM_ON));
+	set(device, "romfile", nic->rom_file);
 	return device;
 }
 

@@ -471,7 +471,8 @@ static bool update_disk(struct domain_change *change, const struct conf_domain_d
 static bool update_nic(struct domain_change *change, const struct conf_domain_nic *old,
 		       const struct conf_domain_nic *next, GError **error)
 {
-	if (!same(old->type, next->type) || !same(old->source, next->source) ||
+	if (!same(old->type, next->type) || !conf_domain_nic_same_card(old, next) ||
+	    !same(old->source, next->source) ||
 	    !same(old->network, next->network) || !same(old->port, next->port) || old->mtu != next->mtu ||
 	    old->isolated != next->isolated || !same(old->mac, next->mac) ||
 	    !same(old->target, next->target))

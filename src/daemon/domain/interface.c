@@ -310,7 +310,8 @@ static bool open_user_space(struct domain *dom, struct conf_domain_nic *nic, GAr
 static bool open_vhost(const struct domain *dom, struct conf_domain_nic *nic, GArray *fds, GError **error)
 {
 	bool asked = nic->driver == CONF_NIC_DRIVER_VHOST;
-	if (!asked && (nic->driver == CONF_NIC_DRIVER_VMM || !dom->live->kvm))
+	if (!asked && (nic->driver == CONF_NIC_DRIVER_VMM || !dom->live->kvm ||
+		       !conf_domain_nic_is_virtio(nic)))
 		return true;
 	while (nic->vhost_fds < nic->queues) {
 		int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);

@@ -17,6 +17,17 @@ static bool is_argv(const char *format, GError **error)
 	       virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "unsupported config type %s", format);
 }
 
+/* As it would run: completed as by a definition, then as by a start. */
+static struct conf_domain *parse_as_started(const char *xml, GError **error)
+{
+	struct conf_domain *defined = conf_domain_parse(xml, false, error);
+	if (!defined)
+		return NULL;
+	g_autofree char *whole = conf_domain_format(defined, -1);
+	conf_domain_free(defined);
+	return conf_domain_parse(whole, true, error);
+}
+
 void serve_connect_domain_xml_to_native(
 	struct rpc_call *call, const struct remote_connect_domain_xml_to_native_args *args)
 {
@@ -27,7 +38,7 @@ void serve_connect_domain_xml_to_native(
 	struct conf_domain *conf = NULL;
 	g_autoptr(GPtrArray) list = NULL;
 	if (is_argv(args->native_format, &error) &&
-	    (conf = conf_domain_parse(args->domain_xml, true, &cause)) &&
+	    (conf = parse_as_started(args->domain_xml, &cause)) &&
 	    disk_sources_resolve(rpc_call_daemon(call), conf, NULL, &cause))
 		list = vmm_arguments(rpc_call_daemon(call), conf, "/run/berth", NULL, &cause);
 	conf_domain_free(conf);
