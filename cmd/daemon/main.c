@@ -339,6 +339,7 @@ static bool run(const struct options *options, const struct settings *settings, 
 			   .first_networks = options->system ? DATA_DIR "/networks" : NULL,
 			   .nbd_tls_dir = settings->nbd_tls_x509_cert_dir,
 			   .ovs_socket = settings->ovs_socket,
+			   .max_files = settings->max_files,
 			   .uri = options->session ? "qemu:///session" : "qemu:///system",
 			   .read_command = native_read},
 	};

@@ -47,6 +47,7 @@ static const struct key keys[] = {
 	TEXT(group, KEY_TEXT, NULL),
 	NUMBER(dynamic_ownership, 0, 1, 1),
 	NUMBER(remember_owner, 0, 1, 1),
+	NUMBER(max_files, 0, G_MAXINT32, 0),
 	TEXT(nbd_tls_x509_cert_dir, KEY_PATH, "/etc/pki/qemu"),
 	TEXT(ovs_socket, KEY_PATH, "/run/openvswitch/db.sock"),
 	NUMBER(max_clients, 1, 100000, 5000),

@@ -24,6 +24,7 @@ struct settings {
 	/* Whom VMMs run as. */
 	char *user, *group;
 	gint64 dynamic_ownership, remember_owner;
+	gint64 max_files; /* 0: as many as the daemon */
 	/* How much. */
 	gint64 max_clients, max_anonymous_clients, max_client_requests, max_client_rate;
 	gint64 keepalive_interval, keepalive_count;

@@ -184,7 +184,7 @@ struct conf_domain {
 	char *cpu;                 /* of -cpu, or NULL */
 	char *owner;               /* USER:GROUP that it runs as (<seclabel model='dac'>), or NULL */
 	bool gives_images;         /* which then own its images */
-	bool memory_memfd, memory_shared;
+	bool memory_memfd, memory_shared, memory_locked;
 	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool no_sleep, no_sleep_on_disk; /* ACPI S3, S4 */
 	bool acpi, localtime, no_hpet, rtc_catchup;

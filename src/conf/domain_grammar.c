@@ -16,6 +16,7 @@ static const char *const rows[] = {
 	"domain/memoryBacking",
 	"domain/memoryBacking/source type",
 	"domain/memoryBacking/access mode",
+	"domain/memoryBacking/locked",
 	"domain/vcpu placement current cpuset",
 	"domain/cputune",
 	"domain/cputune/vcpupin vcpu cpuset",

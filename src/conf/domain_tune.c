@@ -118,13 +118,14 @@ bool conf_tune_is_valid(enum conf_tune which, int64_t number)
 	       (number < 0 && tunes[which].negative);
 }
 
-static bool read_amount(const xmlNode *node, enum conf_tune which, int64_t *number, GError **error)
+static bool read_amount(xmlNode *node, enum conf_tune which, int64_t *number, GError **error)
 {
 	uint64_t kib;
 	if (which >= CONF_TUNE_MEMORY) {
 		if (!conf_domain_read_kib(node, &kib, error))
 			return false;
 		*number = kib;
+		conf_domain_set_kib(node, kib);
 	} else {
 		g_autofree char *text = xml_text(node);
 		if (!g_ascii_string_to_signed(text, 10, INT64_MIN, INT64_MAX, number, NULL))
@@ -166,7 +167,7 @@ static bool read_amounts(struct conf_domain *conf, const xmlNode *root, GError *
 {
 	for (unsigned i = 0; i < CONF_TUNE_NUMBERS; i++) {
 		const xmlNode *parent = xml_child(root, tunes[i].parent);
-		const xmlNode *node = parent ? xml_child(parent, tunes[i].element) : NULL;
+		xmlNode *node = parent ? xml_child(parent, tunes[i].element) : NULL;
 		if (node && !read_amount(node, i, &conf->tune[i], error))
 			return false;
 	}

@@ -108,6 +108,7 @@ bool conf_domain_read_memory_backing(struct conf_domain *conf, const xmlNode *ro
 		return false;
 	conf->memory_shared = g_strcmp0(access, "shared") == 0;
 	conf->memory_memfd = g_strcmp0(type, "memfd") == 0;
+	conf->memory_locked = xml_child(node, "locked") != NULL;
 	return !conf->memory_shared || conf->memory_memfd ||
 	       conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 				 "<access mode='shared'/> needs <source type='memfd'/>");

@@ -38,6 +38,7 @@ struct daemon {
 	bool dynamic_ownership; /* images are the VMM's user's while a VM runs */
 	bool remember_owner;    /* then they are again whose they were; if not, root's */
 	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */
+	unsigned max_files;    /* that a VMM may have open; 0: as many as the daemon */
 	const char *nbd_tls_dir; /* a folder with the certificates that NBD disks with tls='yes' show */
 	const char *ovs_socket; /* of Open vSwitch's database, which need not be there */
 	const char *uri;       /* what clients are told: qemu:///system */

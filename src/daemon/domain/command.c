@@ -73,6 +73,8 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 	vmm_add_json(args, "-object", backend);
 	g_autofree char *memory = memory_size(conf);
 	add(args, "-m", "%s", memory);
+	if (conf->memory_locked)
+		add(args, "-overcommit", "mem-lock=on");
 	add_smp(args, conf);
 	memory_add_nodes(args, conf);
 	if (conf->cpu)

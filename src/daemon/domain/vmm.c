@@ -413,6 +413,7 @@ static void watch_process(struct vmm *vmm)
 struct child {
 	int pid_fd;
 	const struct vmm_user *user;
+	struct vmm_limits limits;
 };
 
 /* In the child, between fork and exec: system calls only. */
@@ -431,6 +432,8 @@ static void prepare_child(void *opaque)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* A signal to the daemon's terminal or group is not meant for VMs. */
 	setsid();
+	if (!vmm_limits_apply(&child->limits))
+		_exit(127);
 	vmm_user_become(child->user);
 }
 
@@ -457,6 +460,8 @@ static bool spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **
 	}
 	GPid pid;
 	struct child child = {pid_fd, vmm->user};
+	if (!vmm_limits_choose(vmm, &child.limits, error))
+		return false;
 	if (!g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)args->pdata, NULL,
 					      G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, &child, null_fd,
 					      log_fd, log_fd, kept, kept, count, &pid, NULL, NULL, NULL,

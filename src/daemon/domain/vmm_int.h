@@ -4,6 +4,8 @@
 
 #include "daemon/domain/vmm.h"
 
+#include <sys/resource.h>
+
 /* What a VMM has to answer a command in. */
 enum { COMMAND_TIMEOUT_MS = 20000 };
 
@@ -27,6 +29,21 @@ struct vmm {
 
 /* vmm_streams.c: what query-chardev says. */
 void vmm_take_streams(struct domain *dom, const json_t *list);
+
+/* --- Its limits: vmm_limits.c ------------------------------------------------------------------ */
+
+struct vmm_limits {
+	unsigned count;
+	struct vmm_limit {
+		int resource;
+		struct rlimit value;
+	} list[2];
+};
+
+/* By the live document and the daemon's configuration; fails if the daemon may not give so much. */
+bool vmm_limits_choose(const struct vmm *vmm, struct vmm_limits *limits, GError **error);
+/* In the child, between fork and exec: system calls only. */
+bool vmm_limits_apply(const struct vmm_limits *limits);
 
 /* --- Its user: vmm_user.c --------------------------------------------------------------------- */
 
