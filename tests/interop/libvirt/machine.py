@@ -12,7 +12,7 @@ import threading
 import event_loop
 import libvirt
 import wire
-from private import Daemon
+from private import CLIENT, Daemon
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 import guest as testlib  # noqa: E402
@@ -215,7 +215,7 @@ def check_killed(daemon, guest, path):
     """A daemon stops the guest for a dump and is killed: with the next one the guest goes on."""
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    client = subprocess.Popen(["virsh", "-c", daemon.uri(), "dump", "live", path, "--memory-only"],
+    client = subprocess.Popen([CLIENT, "-c", daemon.uri(), "dump", "live", path, "--memory-only"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     select.select([reader], [], [], 60)
     daemon.stop(signal.SIGKILL)

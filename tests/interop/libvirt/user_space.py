@@ -16,7 +16,7 @@ import tempfile
 import threading
 
 import netspace
-from private import Daemon
+from private import CLIENT, Daemon
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 import guest as testlib  # noqa: E402
@@ -142,7 +142,7 @@ def check_slow_passt(daemon, kernel, initrd, hold):
     with_xml(daemon, document(card_of(daemon, 1, 2222, ""), kernel, initrd), "define")
     with open(hold, "w"):
         pass
-    start = subprocess.Popen(["virsh", "-c", daemon.uri(), "start", "vm"])
+    start = subprocess.Popen([CLIENT, "-c", daemon.uri(), "start", "vm"])
     daemon.wait(passts, "passt is started")
     daemon.virsh("hostname")
     os.unlink(hold)
@@ -152,7 +152,7 @@ def check_slow_passt(daemon, kernel, initrd, hold):
     # A domain that is destroyed meanwhile leaves none behind.
     with open(hold, "w"):
         pass
-    start = subprocess.Popen(["virsh", "-c", daemon.uri(), "start", "vm"], stderr=subprocess.DEVNULL)
+    start = subprocess.Popen([CLIENT, "-c", daemon.uri(), "start", "vm"], stderr=subprocess.DEVNULL)
     daemon.wait(passts, "passt is started")
     daemon.wait(lambda: daemon.virsh("destroy", "vm", check=False).returncode == 0, "the domain is destroyed")
     assert start.wait(60) != 0 and not passts()
