@@ -10,7 +10,8 @@ the lab's own kernel says every few seconds that it is alive; when that ends, QE
 failed and not a test, for no program can stop the kernel that it runs on. Then a new machine begins
 with the test that had no answer, once.
 
-There are two machines, for QEMU's SVM has gaps; MACHINES tells which. Each test names its own.
+There are two machines for that, for QEMU's SVM has gaps, and one with an IOMMU; MACHINES tells which.
+Each test names its own.
 
     tests/lab/lab.py [--build DIR] [--list] [--keep] [TEST]...      default: all
 
@@ -58,6 +59,9 @@ MACHINES = {
     # With XSAVE, for guests that leave XCR0 alone. Stock Linux guests hang in it; why is not known.
     "steady": ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max",
                "-smp", "1"],
+    # No KVM in it, but an IOMMU and a card that a guest may get.
+    "iommu": ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-device", "intel-iommu",
+              "-device", "e1000e,addr=5"],
 }
 # lib.sh ends a guest at the limit; this ends a script that hangs elsewhere a little later.
 RUNNER = """
@@ -279,7 +283,7 @@ def run_once(name, tests, before, end, options):
                 out.write(b"\0" * (-out.tell() % 4))
         machine = Machine(MACHINE + MACHINES[name] + [
             "-kernel", vmlinuz, "-initrd", os.path.join(folder, "initrd"), "-append",
-            "console=ttyS0 quiet panic=-1 mitigations=off berth.modules=kvm-amd "
+            "console=ttyS0 quiet panic=-1 mitigations=off intel_iommu=on berth.modules=kvm-amd "
             "berth.run=sh,/lab/run"])
         return follow(machine, tests, before, end, options.verbose)
     finally:

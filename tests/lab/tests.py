@@ -2,6 +2,9 @@
 """The lab's tests: shell scripts (busybox sh -e, after lib.sh) that run where /dev/kvm is real."""
 from collections import namedtuple
 
+# Procedures of berthd that the test nodedev-assign calls, as its daemon's log says.
+COVERS = """NODE_DEVICE_DETTACH NODE_DEVICE_DETACH_FLAGS NODE_DEVICE_RE_ATTACH NODE_DEVICE_RESET"""
+
 # needs: "program:PATH in the build folder", "kernel:NAME of tests/lib/assets", "file:PATH",
 # "grub-disk" (images.py's, that powers off).
 # limit: seconds in the lab. On an idle machine a boot takes 5 to 30, on a busy one many times that.
@@ -121,4 +124,32 @@ TESTS = [
         [ $code = 0 ] || fail "the VMM did not end well"
     """, "steady") for bus, disk in (
         ("virtio", "-drive file=/tmp/disk,if=virtio,format=raw"), ("sata", "-hda /tmp/disk"))],
+    # A card goes from its driver to vfio and back, as `virsh nodedev-detach` has it.
+    Test("nodedev-assign", ["program:cmd/daemon/berthd", "program:cmd/berth/berth", VMM] + SEABIOS, 240, """
+        modprobe e1000e
+        card=/sys/bus/pci/devices/0000:00:05.0
+        driver() { basename "$(readlink $card/driver)"; }
+        berthd --debug --socket-dir /tmp/d --state-dir /tmp/d/state >/tmp/log 2>&1 &
+        for second in $(seq 60); do [ -S /tmp/d/libvirt-sock ] && break; sleep 1; done
+        [ -S /tmp/d/libvirt-sock ] || fail "no daemon: $(cat /tmp/log)"
+        nodedev() { command=$1; shift; berth -c 'qemu:///system?socket=/tmp/d/libvirt-sock' nodedev-$command "$@"; }
+        [ $(driver) = e1000e ] || fail "the card has no driver to begin with"
+        nodedev detach pci_0000_00_05_0
+        [ $(driver) = vfio-pci ] || fail "it was not given to vfio"
+        [ -c /dev/vfio/$(basename $(readlink $card/iommu_group)) ] || fail "vfio has no file for it"
+        nodedev dumpxml pci_0000_00_05_0 | grep -q '<name>vfio-pci</name>' || fail "its XML says another driver"
+        nodedev detach pci_0000_00_05_0 --driver vfio
+        nodedev reset pci_0000_00_05_0
+        nodedev reattach pci_0000_00_05_0
+        [ $(driver) = e1000e ] || fail "it did not come back"
+        nodedev reattach pci_0000_00_05_0
+        nodedev reset pci_0000_00_05_0
+        ! nodedev detach pci_0000_00_05_0 --driver kvm >/tmp/said 2>&1 || fail "kvm is a driver"
+        grep -q 'no longer supported' /tmp/said
+        ! nodedev detach computer >/tmp/said 2>&1 || fail "a computer was given away"
+        grep -q 'is not a PCI device' /tmp/said
+        ip link show | grep -q eth || fail "the card does not work again"
+        for name in """ + COVERS + """; do grep -q "debug: $name serial .*: done" /tmp/log || fail "no $name"; done
+        killall berthd
+    """, "iommu"),
 ]

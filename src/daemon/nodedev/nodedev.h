@@ -45,6 +45,7 @@ struct nodedevs {
 	GHashTable *by_name; /* to struct nodedev, which it owns */
 	int uevents;         /* -1: the kernel tells nothing */
 	struct aio_watch *watch;
+	struct aio_pool *worker; /* one thread: gives PCI devices to guests and back */
 };
 
 /*
@@ -60,6 +61,8 @@ void nodedevs_refresh(struct nodedevs *devs);
 GPtrArray *nodedevs_list(struct nodedevs *devs, uint32_t caps);
 /* NULL with libvirt's error. */
 struct nodedev *nodedev_find(struct nodedevs *devs, const char *name, GError **error);
+/* The SCSI host that is the Fibre Channel port of these names, in hexadecimal digits; NULL: there is none. */
+struct nodedev *nodedev_find_wwn(struct nodedevs *devs, const char *wwnn, const char *wwpn);
 /* What stands for a device where a UUID is wanted: rpc_event_register(). */
 void nodedev_key(const char *name, uint8_t key[16]);
 /* Free with g_free(). */

@@ -126,6 +126,27 @@ struct nodedev *nodedev_find(struct nodedevs *devs, const char *name, GError **e
 	return dev;
 }
 
+/* The kernel writes "0x20000024ff3be5c8". */
+static bool has_wwn(const char *folder, const char *file, const char *wanted)
+{
+	g_autofree char *digits = g_strdup_printf("0x%s", g_str_has_prefix(wanted, "0x") ? wanted + 2 : wanted);
+	g_autofree char *text = sysfs_text(folder, file);
+	return text && g_ascii_strcasecmp(text, digits) == 0;
+}
+
+struct nodedev *nodedev_find_wwn(struct nodedevs *devs, const char *wwnn, const char *wwpn)
+{
+	g_autoptr(GPtrArray) hosts = nodedevs_list(devs, 1U << NODEDEV_SCSI_HOST);
+	for (unsigned i = 0; i < hosts->len; i++) {
+		struct nodedev *dev = hosts->pdata[i];
+		g_autofree char *name = g_path_get_basename(dev->path);
+		g_autofree char *port = g_build_filename(dev->path, "fc_host", name, NULL);
+		if (has_wwn(port, "node_name", wwnn) && has_wwn(port, "port_name", wwpn))
+			return dev;
+	}
+	return NULL;
+}
+
 /* --- XML ------------------------------------------------------------------------------------ */
 
 /* The device file, and udev's other names for it. */
@@ -168,6 +189,7 @@ struct nodedevs *nodedevs_new(struct daemon *daemon, const char *sysfs)
 	struct nodedevs *devs = g_new0(struct nodedevs, 1);
 	devs->daemon = daemon;
 	devs->sysfs = g_strdup(sysfs);
+	devs->worker = aio_pool_new(1);
 	/* Before the first look, so that nothing is missed in between. */
 	devs->uevents = uevent_open(&error);
 	if (devs->uevents >= 0)
@@ -182,6 +204,7 @@ void nodedevs_free(struct nodedevs *devs)
 {
 	if (!devs)
 		return;
+	aio_pool_free(devs->worker);
 	if (devs->watch)
 		aio_watch_remove(devs->watch);
 	if (devs->uevents >= 0)

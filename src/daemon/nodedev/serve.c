@@ -109,6 +109,25 @@ void serve_node_device_lookup_by_name(struct rpc_call *call,
 	rpc_call_reply(call, &ret);
 }
 
+/* A Fibre Channel adapter's port, by its world wide names. */
+void serve_node_device_lookup_scsi_host_by_wwn(
+	struct rpc_call *call, const struct remote_node_device_lookup_scsi_host_by_wwn_args *args)
+{
+	struct remote_node_device_lookup_scsi_host_by_wwn_ret ret;
+	GError *error = NULL;
+	if (!rpc_call_check_flags(call, args->flags, 0))
+		return;
+	const struct nodedev *dev = nodedev_find_wwn(devices_of(call), args->wwnn, args->wwpn);
+	if (dev && rpc_call_sees(call, RPC_NODEDEV, dev->name)) {
+		ret.dev.name = dev->name;
+		rpc_call_reply(call, &ret);
+		return;
+	}
+	virt_error(&error, VIRT_FROM_NODEDEV, VIRT_NO_NODE_DEVICE,
+		   "no SCSI host with the WWNN '%s' and the WWPN '%s'", args->wwnn, args->wwpn);
+	rpc_call_fail(call, error);
+}
+
 void serve_node_device_get_xml_desc(struct rpc_call *call,
 				    const struct remote_node_device_get_xml_desc_args *args)
 {

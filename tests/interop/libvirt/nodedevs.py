@@ -57,8 +57,22 @@ def check_same(daemon):
 def check_errors(daemon):
     missing = daemon.virsh("nodedev-dumpxml", "nope", check=False).stdout
     assert "Node device not found: no node device with matching name 'nope'" in missing, missing
-    refused = daemon.virsh("nodedev-detach", "computer", check=False).stdout
-    assert "not supported by the connection driver: virNodeDeviceDe" in refused, refused
+    for command, words in (("detach", "device computer is not a PCI device"),
+                           ("detach --driver vfio", "device computer is not a PCI device"),
+                           ("detach --driver kvm", "KVM device assignment is no longer supported"),
+                           ("detach --driver toaster", "argument unsupported: unknown driver name 'toaster'"),
+                           ("reattach", "device computer is not a PCI device"),
+                           ("reset", "device computer is not a PCI device")):
+        verb, *options = command.split()
+        refused = daemon.virsh("nodedev-" + verb, "computer", *options, check=False)
+        assert refused.returncode and words in refused.stdout, (command, refused.stdout)
+    conn = libvirt.open(daemon.uri())
+    try:
+        conn.nodeDeviceLookupSCSIHostByWWN("20000024ff3be5c8", "21000024ff3be5c8")
+        raise AssertionError("a Fibre Channel port that is not there")
+    except libvirt.libvirtError as error:
+        assert error.get_error_code() == libvirt.VIR_ERR_NO_NODE_DEVICE
+    conn.close()
     assert daemon.said("nodedev-list", "--inactive") == ""
 
 

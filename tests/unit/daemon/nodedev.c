@@ -79,6 +79,8 @@ static void make_usb_and_scsi(void)
 	link_to("bus/scsi/devices/0:0:0:0", SCSI);
 	link_to("bus/scsi/devices/target0:0:0", "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0");
 	link_to("bus/scsi/devices/host0", "devices/pci0000:00/0000:00:1f.2/ata1/host0");
+	DEVICE("devices/pci0000:00/0000:00:1f.2/ata1/host0/fc_host/host0", "node_name=0x20000024ff3be5c8\n",
+	       "port_name=0x21000024ff3be5c8\n");
 	link_to("class/block/sr0", SCSI "/block/sr0");
 	link_to("class/scsi_generic/sg0", SCSI "/scsi_generic/sg0");
 	put("devices/virtual/block/loop0/size", "8\n", -1);
@@ -137,6 +139,18 @@ static void test_others(void)
 	g_assert_cmpuint(g_hash_table_size(all), ==, 12);
 }
 
+/* A Fibre Channel port is found by both of its names, however they are written. */
+static void test_wwn(void)
+{
+	struct nodedevs devs = {.by_name = nodedev_scan(top)};
+	const struct nodedev *dev = nodedev_find_wwn(&devs, "20000024FF3BE5C8", "0x21000024ff3be5c8");
+	g_assert_nonnull(dev);
+	g_assert_cmpstr(dev->name, ==, "scsi_host0");
+	g_assert_null(nodedev_find_wwn(&devs, "21000024ff3be5c8", "20000024ff3be5c8"));
+	g_assert_null(nodedev_find_wwn(&devs, "", ""));
+	g_hash_table_unref(devs.by_name);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -145,6 +159,7 @@ int main(int argc, char **argv)
 	make_usb_and_scsi();
 	g_test_add_func("/nodedev/pci", test_pci);
 	g_test_add_func("/nodedev/others", test_others);
+	g_test_add_func("/nodedev/wwn", test_wwn);
 	int status = g_test_run();
 	const char *argv_rm[] = {"rm", "-rf", top, NULL};
 	g_spawn_sync(NULL, (char **)argv_rm, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL);
