@@ -43,10 +43,12 @@ static bool take_number(struct keyval *kv, const char *key, uint64_t max, int *n
 
 static bool parse_range(const char *text, unsigned node, struct conf_numa_range *range, GError **error)
 {
+	/* Of an empty text there are no parts. */
 	g_auto(GStrv) parts = g_strsplit(text, "-", 2);
+	const char *low = parts[0] ? parts[0] : text, *high = parts[0] && parts[1] ? parts[1] : low;
 	uint64_t first = 0, last = 0;
-	if (!parts[0] || !units_parse_number(parts[0], 0, 1023, &first, error) ||
-	    !units_parse_number(parts[1] ? parts[1] : parts[0], first, 1023, &last, error)) {
+	if (!units_parse_number(low, 0, 1023, &first, error) ||
+	    !units_parse_number(high, first, 1023, &last, error)) {
 		g_prefix_error(error, "-numa: cpus=%s: ", text);
 		return false;
 	}
