@@ -88,3 +88,13 @@ uint64_t process_rss_kib(pid_t pid)
 		sscanf(text, "%*u %" SCNu64, &pages);
 	return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
+
+bool process_owner(pid_t pid, uid_t *uid, gid_t *gid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pid), *text = NULL;
+	if (!pid || !g_file_get_contents(path, &text, NULL, NULL))
+		return false;
+	/* Real, then effective ones; the name of the program, which comes first, has no line breaks. proc(5) */
+	const char *users = strstr(text, "\nUid:"), *groups = strstr(text, "\nGid:");
+	return users && groups && sscanf(users, " Uid: %*u %u", uid) == 1 && sscanf(groups, " Gid: %*u %u", gid) == 1;
+}

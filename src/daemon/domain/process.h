@@ -20,3 +20,5 @@ int process_pin(pid_t thread, const uint8_t *map, unsigned length);
 int process_pin_others(pid_t pid, const pid_t *but, const uint8_t *map, unsigned length);
 /* Resident memory in KiB; 0: it is gone. */
 uint64_t process_rss_kib(pid_t pid);
+/* The user and group that it acts as; false: it is gone. */
+bool process_owner(pid_t pid, uid_t *uid, gid_t *gid);

@@ -197,13 +197,6 @@ void serve_domain_get_vcpus_flags(struct rpc_call *call,
 
 /* --- What there is none of ------------------------------------------------------------------- */
 
-void serve_domain_get_security_label(struct rpc_call *call,
-				     const struct remote_domain_get_security_label_args *args)
-{
-	if (domain_find(call, &args->dom))
-		rpc_call_reply(call, &(struct remote_domain_get_security_label_ret){0});
-}
-
 void serve_domain_has_managed_save_image(
 	struct rpc_call *call, const struct remote_domain_has_managed_save_image_args *args)
 {

@@ -6,8 +6,12 @@ import os
 import signal
 import subprocess
 
+import libvirt
 from private import BERTHD, LIMIT, Daemon
 
+COVERS = """
+DOMAIN_GET_SECURITY_LABEL DOMAIN_GET_SECURITY_LABEL_LIST DOMAIN_GET_LAUNCH_SECURITY_INFO
+"""
 XML = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>{extra}<devices>{devices}</devices></domain>"""
 DISK = ("<disk type='file' device='{device}'><driver name='qemu' type='raw'/><source file='{path}'/>"
@@ -354,6 +358,24 @@ def check_static(daemon):
     assert owner(image) == (USER, USER)
 
 
+def check_labels(daemon, labels):
+    """As libvirtd has them: the label of the model "none", and the user of a VMM that runs."""
+    conn = libvirt.open(daemon.uri())
+    for name, label in labels.items():
+        dom = conn.lookupByName(name)
+        assert dom.securityLabelList() == (label and [["", False], [label, False]]), dom.securityLabelList()
+        assert dom.securityLabel() == ["", False] and dom.launchSecurityInfo() == {}
+    for call, words in ((conn.getSEVInfo, "QEMU does not support SEV guest"),
+                        (lambda: dom.setLaunchSecurityState({"sev-secret": "a", "sev-secret-header": "b"}),
+                         "setting a launch secret is only supported in SEV-enabled domains")):
+        try:
+            call()
+            raise AssertionError(f"not refused: {words}")
+        except libvirt.libvirtError as error:
+            assert error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED and words in str(error), error
+    conn.close()
+
+
 def check_own_user(daemon):
     """Two domains with users of their own, whatever that of berthd.conf is."""
     label = ("<clock offset='utc'><timer name='kvmclock' present='no'/></clock>"
@@ -367,6 +389,7 @@ def check_own_user(daemon):
         status = process_status(daemon, name)
         assert status["Uid"].split() == [str(user)] * 4 and status["Gid"].split() == [str(group)] * 4, status
         assert owner(path) == (user, group)
+    check_labels(daemon, {"mine": "+2001:+2001", "theirs": "+2002:+2003"})
     # A file cannot be two users' at a time.
     define(daemon, "rival", disk(image), label.format(" relabel='yes'", "+2004:+2004"))
     assert "already in use" in fails(daemon, "start", "rival") and owner(image) == (2001, 2001)
@@ -378,6 +401,7 @@ def check_own_user(daemon):
     assert owner(top) == (0, 0) and attribute(image, COUNT) == "1"
     for name in ("mine", "theirs"):
         daemon.virsh("destroy", name)
+    check_labels(daemon, {"mine": []})
     assert owner(image) == (1001, 1002) and attribute(static, COUNT) is None
     define(daemon, "nobody", "", label.format("", "no-such-user:root"))
     assert "no user 'no-such-user'" in fails(daemon, "start", "nobody")
@@ -410,6 +434,8 @@ def check_owners():
         check_settings(daemon)
     with Daemon(prepare=settings()) as daemon:
         check_own_user(daemon)
+        missing = set(COVERS.split()) - daemon.called()
+        assert not missing, f"not called: {missing}"
     with Daemon(prepare=settings(**who, remember_owner=0)) as daemon:
         check_not_remembered(daemon)
     with Daemon(prepare=settings(**who, dynamic_ownership=0)) as daemon:
