@@ -8,12 +8,12 @@ import re
 import signal
 import socket
 import sys
-import threading
 import time
 
+import event_loop
 import libvirt
 import netspace
-from private import Daemon
+from private import CLIENT, Daemon
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 import guest as testlib  # noqa: E402
@@ -89,7 +89,7 @@ def nics(number):
 
 
 def console(daemon, name):
-    return testlib.Guest(["script", "-qfec", f"virsh -c '{daemon.uri()}' console {name} --force",
+    return testlib.Guest(["script", "-qfec", f"{CLIENT} -c '{daemon.uri()}' console {name} --force",
                           "/dev/null"])
 
 
@@ -106,30 +106,20 @@ def traces(daemon):
 
 
 class Events:
-    """What happens to networks, heard on a thread that ends with the `with` block."""
+    """What happens to networks."""
 
     def __init__(self, daemon):
-        self.seen, self.over, self.uri = [], False, daemon.uri()
-
-    def __enter__(self):
-        libvirt.virEventRegisterDefaultImpl()
-        libvirt.virEventAddTimeout(100, lambda *a: None, None)
-        self.conn = libvirt.open(self.uri)
+        self.seen = []
+        self.conn = libvirt.open(daemon.uri())
         self.conn.networkEventRegisterAny(
             None, libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE,
             lambda conn, net, event, detail, opaque: self.seen.append((net.name(), event)), None)
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
+
+    def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.over = True
-        self.thread.join()
         self.conn.close()
-
-    def run(self):
-        while not self.over:
-            libvirt.virEventRunDefaultImpl()
 
 
 def start_networks(daemon, outside):
@@ -370,8 +360,28 @@ def check_lists(daemon):
     conn.close()
 
 
+def check_clients(daemon):
+    """virsh and berth print the same of what there is."""
+    with open(os.path.join(daemon.top, "bad.xml"), "w") as file:
+        file.write("<network><name>bad</name><forward mode='sideways'/></network>")
+    daemon.compare(
+        ["net-list"], ["net-list", "--all"], ["net-list", "--uuid"], ["net-list", "--name", "--autostart"],
+        ["net-list", "--transient"], ["net-list", "--inactive", "--persistent"], ["net-info", "nat"],
+        ["net-info", "segment"], ["net-dumpxml", "nat"], ["net-dumpxml", "routed", "--inactive"],
+        ["net-dhcp-leases", "nat"], ["net-dhcp-leases", "nat", "--mac", "52:54:00:00:01:00"],
+        ["net-dhcp-leases", "routed"], ["net-uuid", "alone"], ["net-port-list", "nat"], ["domiflist", "g1"],
+        ["domifaddr", "g1"], ["domif-getlink", "g1", "52:54:00:00:01:00"], ["net-list", "--table", "--all"],
+        ["net-metadata", "nat", "urn:berth:network:port-forward:1"], ["net-desc", "nat"],
+        ["net-info", "nobody"], ["net-start", "nat"], ["net-define", os.path.join(daemon.top, "bad.xml")],
+        ["net-update", "nat", "add", "ip-dhcp-range", "<range start='10.0.0.1' end='10.0.0.5'/>"],
+        ["net-destroy", "nobody"], ["iface-list"], ["iface-list", "--all"], ["iface-dumpxml", "segbr"],
+        ["iface-mac", "out0"], ["nwfilter-list"], ["nwfilter-dumpxml", "clean-traffic"],
+        ["nwfilter-binding-list"], ["nwfilter-dumpxml", "nothing"])
+
+
 def main():
     netspace.enter()
+    event_loop.begin()
     kernel, initrd = testlib.kernel("cloud")
     with netspace.Host() as outside, Daemon() as daemon, Events(daemon) as events:
         before = start_networks(daemon, outside)
@@ -383,9 +393,7 @@ def main():
             daemon.virsh("start", f"g{number}")
         with console(daemon, "g1") as one, console(daemon, "g2") as two:
             for guest in (one, two):
-                guest.expect("guest# ", 300)
-                guest.send("stty -echo\n")
-                guest.run("true", 60)
+                guest.wake(300)
             one.run(WEB, 60)
             mine, theirs = addresses(one, 3), addresses(two, 3)
             check_leases(daemon, mine, theirs)
@@ -399,6 +407,7 @@ def main():
             check_hotplug(daemon, two)
             check_kinds(daemon, outside, two)
             check_lists(daemon)
+            check_clients(daemon)
             daemon.wait(lambda: ("nat", libvirt.VIR_NETWORK_EVENT_STARTED) in events.seen, "events")
         check_recovery(daemon, outside)
         for number in (1, 2):

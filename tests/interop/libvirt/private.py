@@ -12,10 +12,11 @@ import time
 BUILD = os.environ["BERTH_BUILD"]
 # A berthd of another build, with sanitizers, runs the usual build's berth-vmm.
 BERTHD = os.environ.get("BERTHD", os.path.join(BUILD, "bin", "berthd"))
-# The client that the scenarios drive: virsh, or what stands for it. BERTH_CLIENT=berth is this build's.
+# What people type commands to: the same scenarios go through stock virsh and through berth, or through
+# another program that BERTH_CLIENT names.
+CLIENTS = {"virsh": "virsh", "berth": os.path.join(BUILD, "bin", "berth")}
 CLIENT = os.environ.get("BERTH_CLIENT", "virsh")
-if CLIENT == "berth":
-    CLIENT = os.path.join(BUILD, "bin", "berth")
+CLIENT = CLIENTS.get(CLIENT, CLIENT)
 # berth sees a lost connection without asking for that.
 SPARED = {f"CONNECT_{word}_CLOSE_CALLBACK" for word in ("REGISTER", "UNREGISTER") if CLIENT != "virsh"}
 TRANSCRIPT = os.environ.get("BERTH_TRANSCRIPT")
@@ -124,15 +125,24 @@ class Daemon:
                 return words in log.read()
         self.wait(has_words, f"'{words}' in the log")
 
-    def virsh(self, *args, check=True, readonly=False, data=None, uri=None):
+    def virsh(self, *args, check=True, readonly=False, data=None, uri=None, client=CLIENT):
         environment = dict(os.environ, **self.environment, LC_ALL="C")
-        result = subprocess.run([CLIENT, *(["-r"] if readonly else []), "-c",
+        result = subprocess.run([client, *(["-r"] if readonly else []), "-c",
                                  uri or self.uri(readonly),
                                  *args], text=True, input=data, timeout=LIMIT, env=environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         note(args, result)
-        assert not check or result.returncode == 0, f"{CLIENT} {' '.join(args)}:\n{result.stdout}"
+        assert not check or result.returncode == 0, f"{client} {' '.join(args)}:\n{result.stdout}"
         return result
+
+    def compare(self, *commands):
+        """Both clients say the same, and succeed or fail alike."""
+        for command in commands:
+            answers = {}
+            for name, client in CLIENTS.items():
+                result = self.virsh(*command, check=False, client=client)
+                answers[name] = (result.returncode, re.sub(r"[ \t]+\n", "\n", result.stdout).strip())
+            assert answers["virsh"] == answers["berth"], f"{command}: {answers}"
 
     @staticmethod
     def run(*command):
