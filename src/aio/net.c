@@ -83,15 +83,22 @@ int net_listen_unix_closed(const char *path, GError **error)
 	return listen_unix(path, 0, error);
 }
 
-static struct addrinfo *look_up(const char *host, const char *port, bool server, GError **error)
+static struct addrinfo *look_up_kind(const char *host, const char *port, bool server, int type, int family,
+				     GError **error)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = server ? AI_PASSIVE : 0};
+	struct addrinfo hints = {.ai_socktype = type, .ai_family = family,
+				 .ai_flags = server ? AI_PASSIVE : 0};
 	struct addrinfo *list = NULL;
 	int rc = getaddrinfo(*host ? host : NULL, port, &hints, &list);
 	if (rc == 0)
 		return list;
 	error_set(error, BERTH_ERR_NOT_FOUND, "cannot look up %s:%s: %s", host, port, gai_strerror(rc));
 	return NULL;
+}
+
+static struct addrinfo *look_up(const char *host, const char *port, bool server, GError **error)
+{
+	return look_up_kind(host, port, server, SOCK_STREAM, AF_UNSPEC, error);
 }
 
 int net_listen_tcp(const char *host, const char *port, GError **error)
@@ -137,4 +144,49 @@ int net_connect_tcp(const char *host, const char *port, GError **error)
 	if (fd < 0)
 		error_set_errno(error, last, "cannot connect to %s:%s", host, port);
 	return fd_steal(&fd);
+}
+
+/* --- Datagrams -------------------------------------------------------------------------------- */
+
+bool net_address_unix(const char *path, struct net_address *address, GError **error)
+{
+	*address = (struct net_address){.length = sizeof(struct sockaddr_un)};
+	return fill_address((struct sockaddr_un *)&address->to, path, error);
+}
+
+bool net_address_udp(const char *host, const char *port, int family, bool bind, struct net_address *address,
+		     GError **error)
+{
+	struct addrinfo *list = look_up_kind(host, port, bind, SOCK_DGRAM, family, error);
+	if (!list)
+		return false;
+	*address = (struct net_address){.length = list->ai_addrlen};
+	memcpy(&address->to, list->ai_addr, list->ai_addrlen);
+	freeaddrinfo(list);
+	return true;
+}
+
+/* A socket that a program which was killed has left. */
+static void remove_stale(const struct net_address *address)
+{
+	const struct sockaddr_un *file = (const struct sockaddr_un *)&address->to;
+	struct stat status;
+	auto_fd fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (lstat(file->sun_path, &status) == 0 && S_ISSOCK(status.st_mode) && fd >= 0 &&
+	    connect(fd, (const struct sockaddr *)file, sizeof(*file)) < 0 && errno == ECONNREFUSED)
+		unlink(file->sun_path);
+}
+
+int net_bind_datagrams(const struct net_address *address, const char *name, bool shared, GError **error)
+{
+	int one = 1;
+	if (address->to.ss_family == AF_UNIX)
+		remove_stale(address);
+	auto_fd fd = socket(address->to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && (!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0) &&
+	    bind(fd, (const struct sockaddr *)&address->to, address->length) == 0)
+		return fd_steal(&fd);
+	error_set_errno(error, errno, "cannot receive datagrams at %s%s", name,
+			errno == EADDRINUSE ? " (choose another address, or end the program that has it)" : "");
+	return -1;
 }

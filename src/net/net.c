@@ -5,7 +5,8 @@
 #include "base/error.h"
 
 static const struct net_kind *const kinds[] = {&net_kind_user, &net_kind_tap, &net_kind_bridge,
-					     &net_kind_stream, &net_kind_vhost_user};
+					     &net_kind_stream, &net_kind_dgram, &net_kind_socket,
+					     &net_kind_vhost_user};
 
 const struct net_type *net_types(void)
 {

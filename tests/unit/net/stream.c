@@ -1,51 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Packets on a stream socket: two back ends, a peer that cuts packets anywhere, a hostile one. */
-#include "aio/loop.h"
 #include "aio/net.h"
 #include "base/bytes.h"
 #include "base/fd.h"
-#include "net/net.h"
+#include "ends.h"
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define PACKETS 4
-
-struct end {
-	struct net_backend *net;
-	bool room;
-	unsigned count, writable;
-	size_t lengths[PACKETS];
-	uint8_t last;
-};
-
 struct env {
 	char *folder, *path;
 	struct aio_loop *loop;
 };
-
-static bool can_receive(void *opaque, unsigned queue)
-{
-	return ((struct end *)opaque)->room;
-}
-
-static bool receive(void *opaque, unsigned queue, const struct iovec *iov, unsigned count)
-{
-	struct end *end = opaque;
-	g_assert_cmpuint(count, ==, 1);
-	if (end->count < PACKETS)
-		end->lengths[end->count] = iov->iov_len;
-	end->count++;
-	end->last = ((const uint8_t *)iov->iov_base)[iov->iov_len - 1];
-	return true;
-}
-
-static void writable(void *opaque, unsigned queue)
-{
-	((struct end *)opaque)->writable++;
-}
 
 static void env_open(struct env *e)
 {
@@ -66,28 +34,7 @@ static void end_open(struct end *end, struct env *e, const char *option, const c
 {
 	const char *const keys[] = {"addr.type", "addr.path", option, NULL};
 	const char *const values[] = {"unix", e->path, value, NULL};
-	const struct net_host host = {.loop = e->loop};
-	const struct net_receiver receiver = {
-		.can_receive = can_receive, .receive = receive, .writable = writable, .opaque = end};
-	*end = (struct end){.net = net_backend_new("stream", "n", keys, values, &host, error), .room = true};
-	if (end->net)
-		end->net->ops->set_receiver(end->net, &receiver);
-}
-
-static bool send_bytes(struct end *end, size_t length, uint8_t last)
-{
-	g_autofree uint8_t *bytes = g_malloc0(length);
-	bytes[length - 1] = last;
-	/* In two pieces, as from a guest's ring. */
-	struct iovec iov[2] = {{bytes, length / 2}, {bytes + length / 2, length - length / 2}};
-	return end->net->ops->send(end->net, 0, iov, 2);
-}
-
-static void pump(struct env *e, const unsigned *count, unsigned wanted)
-{
-	for (unsigned i = 0; i < 500 && *count < wanted; i++)
-		aio_loop_iterate(e->loop, 10000000);
-	g_assert_cmpuint(*count, ==, wanted);
+	end_open_with(end, e->loop, "stream", keys, values, error);
 }
 
 static void test_pair(void)
@@ -104,12 +51,12 @@ static void test_pair(void)
 	aio_loop_iterate(e.loop, 1000000000);
 	g_assert_true(send_bytes(&client, 1514, 7));
 	g_assert_true(send_bytes(&client, 65549, 8));
-	pump(&e, &server.count, 2);
+	pump(e.loop, &server.count, 2);
 	g_assert_cmpuint(server.lengths[0], ==, 1514);
 	g_assert_cmpuint(server.lengths[1], ==, 65549);
 	g_assert_cmpuint(server.last, ==, 8);
 	g_assert_true(send_bytes(&server, 42, 9));
-	pump(&e, &client.count, 1);
+	pump(e.loop, &client.count, 1);
 	g_assert_cmpuint(client.lengths[0], ==, 42);
 
 	/* A guest without room holds the sender up, and loses nothing. */
@@ -121,7 +68,7 @@ static void test_pair(void)
 	}
 	server.room = true;
 	server.net->ops->receive_ready(server.net, 0);
-	pump(&e, &server.count, 2 + sent);
+	pump(e.loop, &server.count, 2 + sent);
 	g_assert_cmpuint(client.writable, ==, 1);
 	/* A cable that is pulled out. */
 	net_backend_set_link(client.net, false);
@@ -148,7 +95,7 @@ static void test_pieces(void)
 			g_assert_cmpint(write(peer, bytes + i, 1), ==, 1);
 			aio_loop_iterate(e.loop, i ? 1000000000 : 1000000);
 		}
-		pump(&e, &server.count, 2 * round + 2);
+		pump(e.loop, &server.count, 2 * round + 2);
 		g_assert_cmpuint(server.last, ==, 5);
 		g_assert_cmpint(write(peer, bad[round], 4), ==, 4);
 		char end;
@@ -204,13 +151,13 @@ static void test_gone(void)
 	}
 	g_assert_cmpint(read(peer, &byte, 1), ==, 1);
 	close(peer);
-	pump(&e, &server.writable, 1);
+	pump(e.loop, &server.writable, 1);
 	int64_t begin = aio_now_ns();
 	aio_loop_iterate(e.loop, 100000000);
 	g_assert_cmpint(aio_now_ns() - begin, >=, 50000000);
 	server.room = true;
 	server.net->ops->receive_ready(server.net, 0);
-	pump(&e, &server.count, 1);
+	pump(e.loop, &server.count, 1);
 	net_backend_free(server.net);
 	env_close(&e);
 }
