@@ -202,7 +202,7 @@ static void nic_free(void *opaque)
 	struct conf_domain_nic *nic = opaque;
 	char *const texts[] = {nic->dev.alias, nic->type, nic->mac, nic->model, nic->source,
 			       nic->target, nic->network, nic->portgroup, nic->port, nic->mode,
-			       nic->socket, nic->rom_file};
+			       nic->socket, nic->cable_to, nic->cable_from, nic->rom_file};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	conf_nwfilter_reference_free(nic->filter);

@@ -81,6 +81,8 @@ struct conf_domain_nic {
 	char *socket;     /* vhostuser */
 	bool socket_listens;
 	unsigned reconnect; /* seconds, or 0 */
+	const char *cable; /* client, server, mcast, udp: connect, listen, mcast, udp, as in -netdev socket */
+	char *cable_to, *cable_from; /* "ADDRESS:PORT"; from: of udp */
 	unsigned fds, vhost_fds; /* while it starts: how many descriptors the VMM is given for it */
 	GPtrArray *passt; /* user: arguments of passt (char *); NULL: the VMM's own network */
 	struct conf_bandwidth bandwidth;
@@ -290,6 +292,10 @@ bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **
 bool conf_domain_write_sysinfo(xmlNode *root, xmlNode *os, const GPtrArray *smbios, GError **error);
 /* domain_vhost.c: who moves its packets; and <memoryBacking>. */
 bool conf_domain_read_vhost(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
+/* type='client', 'server', 'mcast' and 'udp'; of others it checks that they have nothing of these. */
+bool conf_domain_read_cable(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
+/* What only a tap device of the host's can have is refused. */
+bool conf_domain_check_no_tap(const struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 bool conf_domain_read_memory_backing(struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_passt.c: what of an <interface> is for passt. */
 bool conf_domain_read_passt(struct conf_domain_nic *nic, const xmlNode *node, GError **error);

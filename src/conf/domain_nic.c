@@ -174,10 +174,10 @@ bool conf_domain_read_nic(struct conf_domain *conf, xmlNode *node, GError **erro
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its type is missing");
 	return CONF_DOMAIN_ONE_OF(node, "link", link, error, "up", "down") &&
 	       CONF_DOMAIN_ONE_OF(node, "interface type", nic->type, error, "user", "bridge", "ethernet",
-				  "network", "direct", "vhostuser") &&
+				  "network", "direct", "vhostuser", "client", "server", "mcast", "udp") &&
 	       conf_domain_read_passt(nic, node, error) && conf_domain_read_vhost(nic, node, error) &&
-	       conf_domain_read_card(conf, nic, node, error) &&
-	       (nic->socket || read_source(nic, node, error)) && read_target(nic, node, error) &&
+	       conf_domain_read_cable(nic, node, error) && conf_domain_read_card(conf, nic, node, error) &&
+	       (nic->socket || nic->cable || read_source(nic, node, error)) && read_target(nic, node, error) &&
 	       read_filter(nic, node, error) && read_bandwidth(nic, node, error) &&
 	       read_switch(nic, node, error) &&
 	       conf_domain_read_boot_order(node, &nic->boot_order, error) && read_mac(nic, node, error);

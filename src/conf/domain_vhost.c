@@ -54,19 +54,25 @@ static bool read_reconnect(struct conf_domain_nic *nic, const xmlNode *source, G
 	return true;
 }
 
-static bool read_vhostuser(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+bool conf_domain_check_no_tap(const struct conf_domain_nic *nic, const xmlNode *node, GError **error)
 {
 	static const char *const none[] = {"target",	"mtu",	"filterref",  "bandwidth",
 					   "vlan",	"port", "virtualport"};
-	const xmlNode *source = xml_child(node, "source");
-	g_autofree char *type = source ? xml_attribute(source, "type") : NULL;
-	g_autofree char *mode = source ? xml_attribute(source, "mode") : NULL;
 	for (unsigned i = 0; i < G_N_ELEMENTS(none); i++) {
 		if (xml_child(node, none[i]))
 			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-						 "Berth does not support <%s> with type='vhostuser'",
-						 none[i]);
+						 "Berth does not support <%s> with type='%s'", none[i], nic->type);
 	}
+	return true;
+}
+
+static bool read_vhostuser(struct conf_domain_nic *nic, const xmlNode *node, GError **error)
+{
+	const xmlNode *source = xml_child(node, "source");
+	g_autofree char *type = source ? xml_attribute(source, "type") : NULL;
+	g_autofree char *mode = source ? xml_attribute(source, "mode") : NULL;
+	if (!conf_domain_check_no_tap(nic, node, error))
+		return false;
 	nic->socket = source ? xml_attribute(source, "path") : NULL;
 	if (!nic->socket || !g_path_is_absolute(nic->socket))
 		return conf_domain_error(error, BERTH_ERR_INVALID, node,

@@ -143,6 +143,11 @@ json_t *nic_netdev(const struct conf_domain_nic *nic, const char *fds, const cha
 		set(netdev, "type", "stream");
 		set(address, "str", fds);
 		json_object_set_new(netdev, "addr", address);
+	} else if (nic->cable) {
+		set(netdev, "type", "socket");
+		set(netdev, nic->cable, nic->cable_to);
+		if (nic->cable_from)
+			set(netdev, "localaddr", nic->cable_from);
 	} else if (strcmp(nic->type, "user") == 0) {
 		set(netdev, "type", "user");
 	} else if (!fds && strcmp(nic->type, "bridge") == 0) {

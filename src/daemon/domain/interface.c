@@ -347,7 +347,7 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, GArray *fds
 	const struct network_plug *plug;
 	char name[IFNAMSIZ];
 	nic->fds = nic->vhost_fds = 0;
-	if (nic->socket || strcmp(nic->type, "user") == 0)
+	if (nic->socket || nic->cable || strcmp(nic->type, "user") == 0)
 		return open_user_space(dom, nic, fds, error);
 	if (!find_plug(dom, nic, &own, &port, &plug, error))
 		return false;

@@ -198,6 +198,59 @@ def check_passt(daemon, kernel, initrd):
     server.shutdown()
 
 
+CABLES = {
+    "udp": ("<source address='127.0.0.1' port='7101'><local address='127.0.0.1' port='7102'/></source>",
+            "<source address='127.0.0.1' port='7102'><local address='127.0.0.1' port='7101'/></source>"),
+    "mcast": ("<source address='239.193.8.8' port='7103'/>",) * 2,
+    "server": ("<source address='127.0.0.1' port='7104'/>",) * 2,
+}
+
+
+def check_cables(daemon, kernel, initrd):
+    """Two guests with a cable of each kind between them, the last of which one of them gets while it runs."""
+    def card(guest, number, kind, source):
+        return (f"<interface type='{kind}'><mac address='52:54:00:00:0{guest}:0{number}'/>{source}"
+                "<model type='virtio'/></interface>")
+    netspace.run("ip", "route", "add", "239.0.0.0/8", "dev", "lo")
+    guests = []
+    for guest in (0, 1):
+        cards = "".join(card(guest, number, kind, ends[guest]) for number, (kind, ends) in
+                        enumerate(CABLES.items()) if not (guest and kind == "server"))
+        xml = document(cards, kernel, initrd).replace("<name>vm", f"<name>c{guest}").replace("40003", f"4001{guest}")
+        with_xml(daemon, xml, "define")
+        assert "<source address='239.193.8.8' port='7103'/>" in daemon.said("dumpxml", f"c{guest}")
+        daemon.virsh("start", f"c{guest}")
+    client = card(1, 2, "client", CABLES["server"][1])
+    with_xml(daemon, client, "attach-device", "c1", "--live")
+    try:
+        for guest in (0, 1):
+            console = ["script", "-qfec", f"virsh -c '{daemon.uri()}' console c{guest} --force", "/dev/null"]
+            guests.append(testlib.Guest(console))
+            guests[guest].wake(300)
+            guests[guest].send("stty -echo\n")
+            guests[guest].run("n=0; until [ -e /sys/class/net/eth2 ] || [ $n = 300 ]; do n=$((n + 1)); "
+                              "usleep 100000; done; for i in 0 1 2; do ip link set eth$i up; "
+                              f"ip addr add 10.7.$i.{guest + 1}/24 dev eth$i; done", 120)
+        for number in range(3):
+            guests[1].run(f"ping -c 2 -W 10 10.7.{number}.1", 60)
+        with_xml(daemon, client, "detach-device", "c1", "--live")
+        guests[1].run("n=0; while [ -e /sys/class/net/eth2 ] && [ $n != 300 ]; do n=$((n + 1)); usleep 100000; "
+                      "done; [ ! -e /sys/class/net/eth2 ]", 60)
+    finally:
+        for guest in guests:
+            guest.kill()
+    for guest in (0, 1):
+        daemon.virsh("destroy", f"c{guest}")
+    for card_xml, words in ((card(0, 0, "client", "<source port='5'/>"), "No <source> 'address'"),
+                            (card(0, 0, "server", "<source address='127.0.0.1'/>"), "No <source> 'port'"),
+                            (card(0, 0, "udp", CABLES["mcast"][0]), "No <local> 'address'"),
+                            (card(0, 0, "mcast", CABLES["udp"][0]), "type='udp'"),
+                            (card(0, 0, "user", CABLES["mcast"][0]), "are for type='client'"),
+                            (card(0, 0, "mcast", CABLES["mcast"][0] + "<mtu size='900'/>"), "<mtu> with")):
+        refused = with_xml(daemon, document(card_xml), "define", check=False)
+        assert refused.returncode == 1 and words in refused.stdout, refused.stdout
+
+
 def check_vhostuser(daemon, kernel, initrd):
     card, server = VHOSTUSER.format(top=daemon.top), Testpmd(daemon.top)
     ping = "n=0; until ping -c 1 -W 1 {0} || [ $n = 60 ]; do n=$((n + 1)); done; ping -c 2 {0}"
@@ -245,6 +298,7 @@ def main():
         check_slow_passt(daemon, kernel, initrd, shim)
         check_passt(daemon, kernel, initrd)
         check_vhostuser(daemon, kernel, initrd)
+        check_cables(daemon, kernel, initrd)
 
 
 main()
