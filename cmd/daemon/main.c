@@ -13,6 +13,7 @@
 #include "daemon/network/filter.h"
 #include "daemon/interface/interface.h"
 #include "daemon/network/network.h"
+#include "daemon/network/ovs_queue.h"
 #include "daemon/network/rate.h"
 #include "daemon/nodedev/nodedev.h"
 #include "daemon/rpc/rpc.h"
@@ -298,6 +299,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	daemon->rates = rates_new(daemon);
 	/* Networks and guests may need bridges of the host. */
 	daemon->interfaces = daemon->secrets ? interfaces_new(daemon, error) : NULL;
+	daemon->ovs = ovs_queue_new(daemon);
 	daemon->networks = daemon->interfaces ? networks_new(daemon, error) : NULL;
 	daemon->filters = daemon->networks ? filters_new(daemon, error) : NULL;
 	daemon->domains = daemon->filters ? domains_new(daemon, error) : NULL;
@@ -309,6 +311,7 @@ static bool run_parts(struct service *service, struct rules *rules, int signals,
 	/* What was posted to the loop meanwhile frees its memory. */
 	aio_loop_iterate(daemon->loop, 0);
 	domains_free(daemon->domains);
+	ovs_queue_free(daemon->ovs);
 	filters_free(daemon->filters);
 	networks_free(daemon->networks);
 	interfaces_free(daemon->interfaces);

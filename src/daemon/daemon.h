@@ -29,6 +29,7 @@ struct daemon {
 	struct secrets *secrets;
 	struct nodedevs *nodedevs;
 	struct interfaces *interfaces;
+	struct ovs_queue *ovs;
 	struct networks *networks;
 	struct filters *filters;
 	struct rates *rates;

@@ -11,6 +11,7 @@
 #include "daemon/domain/domain.h"
 #include "daemon/network/filter.h"
 #include "daemon/network/network.h"
+#include "daemon/network/ovs_queue.h"
 #include "daemon/network/rate.h"
 #include "daemon/rpc/rpc.h"
 
@@ -103,6 +104,7 @@ static void set_up(void)
 		.ovs_socket = "/nonexistent",
 	};
 	world.daemon.filters = filters_new(&world.daemon, NULL);
+	world.daemon.ovs = ovs_queue_new(&world.daemon);
 	world.daemon.rates = rates_new(&world.daemon);
 	assert(world.daemon.filters);
 	signal(SIGPIPE, SIG_IGN);

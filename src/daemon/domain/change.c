@@ -300,7 +300,7 @@ static void run_change(struct domain_job *job)
 {
 	struct domain_change *change = job->data;
 	if (prepare(job, change, &change->error))
-		passt_await(job->dom, on_networks, job);
+		interface_await(job->dom, on_networks, job);
 	else
 		finish(job);
 }

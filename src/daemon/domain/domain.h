@@ -66,6 +66,8 @@ struct domain {
 	GSList *ended_jobs;             /* block jobs whose end clients have not heard of: blockjob.c */
 	GSList *consoles;               /* struct console: console.c */
 	struct passts *passts;          /* that are not ready yet, or NULL: passt.c */
+	void (*links_done)(void *opaque, const GError *error); /* who waits: interface_await() */
+	void *links_opaque;
 	unsigned pins;                  /* in use: not to be freed */
 	bool removed;                   /* gone from the registry; freed with its last job */
 	GQueue jobs;                    /* struct domain_job; the first one runs */

@@ -9,7 +9,7 @@
 #include "daemon/network/filter.h"
 #include "daemon/network/macvtap.h"
 #include "daemon/network/netlink.h"
-#include "daemon/network/ovs.h"
+#include "daemon/network/ovs_queue.h"
 #include "daemon/network/rate.h"
 #include "daemon/network/tap.h"
 
@@ -107,8 +107,10 @@ static bool set_limits(const struct domain *dom, const struct conf_domain_nic *n
 	struct daemon *daemon = dom->all->daemon;
 	if (limits->inbound.floor && (!plug || !plug->own))
 		return refuse(nic, "floor", "outside of networks with a bridge of their own", error);
-	if (plug && conf_virtualport_is_ovs(&plug->virtualport))
-		return ovs_set_bandwidth(daemon->ovs_socket, device, dom->uuid_text, limits, error);
+	if (plug && conf_virtualport_is_ovs(&plug->virtualport)) {
+		ovs_queue_bandwidth(daemon->ovs, dom->uuid_text, device, limits);
+		return true;
+	}
 	if (!plug || plug->kind != NETWORK_PLUG_DIRECT)
 		return rates_set(daemon, device, limits, error);
 	const struct conf_bandwidth turned = {
@@ -181,10 +183,8 @@ static bool update_filter(struct domain *dom, const struct conf_domain_nic *old,
 static bool update_plug(const struct domain *dom, const struct conf_domain_nic *nic,
 			const struct network_plug *old, const struct network_plug *next, GError **error)
 {
-	const char *socket = dom->all->daemon->ovs_socket;
-	if (!conf_vlan_equal(&old->vlan, &next->vlan) &&
-	    !ovs_set_vlan(socket, nic->target, &next->vlan, error))
-		return false;
+	if (!conf_vlan_equal(&old->vlan, &next->vlan))
+		ovs_queue_vlan(dom->all->daemon->ovs, dom->uuid_text, nic->target, &next->vlan);
 	return memcmp(&old->bandwidth, &next->bandwidth, sizeof(old->bandwidth)) == 0 ||
 	       set_limits(dom, nic, nic->target, next, error);
 }
@@ -281,7 +281,7 @@ static struct tap_request tap_of(const struct domain *dom, const struct conf_dom
 {
 	struct tap_request request = {.name = nic->target, .existing = nic->unmanaged, .plug = plug,
 				      .multi_queue = nic->queues > 1,
-				      .ovs_socket = dom->all->daemon->ovs_socket, .owner = dom->uuid_text,
+				      .ovs = dom->all->daemon->ovs, .owner = dom->uuid_text,
 				      .mtu = nic->mtu ? nic->mtu : plug ? plug->mtu : 0};
 	mac_parse(nic->mac, request.guest_mac);
 	return request;
@@ -389,6 +389,36 @@ GArray *interface_fds_new(void)
 	return fds;
 }
 
+/* --- Waiting ---------------------------------------------------------------------------------- */
+
+static void on_ovs(void *opaque, const GError *error)
+{
+	struct domain *dom = opaque;
+	dom->links_done(dom->links_opaque, error);
+}
+
+static void on_passt(void *opaque, const GError *error)
+{
+	struct domain *dom = opaque;
+	if (error)
+		dom->links_done(dom->links_opaque, error);
+	else
+		ovs_queue_await(dom->all->daemon->ovs, dom->uuid_text, on_ovs, dom);
+}
+
+void interface_await(struct domain *dom, void (*done)(void *opaque, const GError *error), void *opaque)
+{
+	dom->links_done = done;
+	dom->links_opaque = opaque;
+	passt_await(dom, on_passt, dom);
+}
+
+void interface_forget(struct domain *dom)
+{
+	passt_forget(dom);
+	ovs_queue_forget(dom->all->daemon->ovs, dom->uuid_text);
+}
+
 GArray *interface_open_all(struct domain *dom, GError **error)
 {
 	g_autoptr(GArray) fds = interface_fds_new();
@@ -416,7 +446,9 @@ void interface_release(struct domain *dom)
 	g_ptr_array_add(filtered, NULL);
 	g_ptr_array_add(targets, NULL);
 	macvtap_sweep(dom->uuid_text, (const char *const *)targets->pdata);
-	ovs_sweep(dom->all->daemon->ovs_socket, dom->uuid_text, (const char *const *)targets->pdata);
+	ovs_queue_detach(dom->all->daemon->ovs, dom->uuid_text);
+	ovs_queue_sweep(dom->all->daemon->ovs, dom->uuid_text, (const char *const *)targets->pdata);
+	ovs_queue_detach(dom->all->daemon->ovs, dom->uuid_text);
 	rates_sweep(dom->all->daemon);
 	filter_keep(dom->all->daemon, dom->uuid_text, (const char *const *)filtered->pdata);
 	network_ports_keep(dom->all->daemon->networks, dom->uuid, (const char *const *)keep->pdata);
@@ -427,8 +459,9 @@ void interface_release(struct domain *dom)
 static bool is_plugged(const struct domain *dom, const char *device, const struct network_plug *plug)
 {
 	struct netlink_link tap, bridge;
+	/* Its database is asked later, beside the loop. */
 	if (conf_virtualport_is_ovs(&plug->virtualport))
-		return ovs_is_plugged(dom->all->daemon->ovs_socket, plug->link, device);
+		return false;
 	return netlink_link_get(device, &tap, NULL) && netlink_link_get(plug->link, &bridge, NULL) &&
 	       tap.master == bridge.index;
 }
@@ -459,6 +492,7 @@ static void restore_cards(const struct domain *dom, const char *network)
 		if ((!network || g_strcmp0(nic->network, network) == 0) && !restore(dom, nic, &error))
 			log_warning("domain '%s': %s", dom->name, error->message);
 	}
+	ovs_queue_leave(dom->all->daemon->ovs, dom->uuid_text);
 }
 
 void interface_restore(struct domain *dom)

@@ -17,6 +17,14 @@ bool interface_open(struct domain *dom, struct conf_domain_nic *nic, GArray *fds
 GArray *interface_fds_new(void);
 /* The same for all cards. NULL with *error set. */
 GArray *interface_open_all(struct domain *dom, GError **error);
+/*
+ * What interface_open() and interface_update() began is done (passt, Open vSwitch's ports), perhaps at
+ * once; or `done` is called with the first error, which it borrows. One at a time waits. The domain's end
+ * ends the wait, with an error.
+ */
+void interface_await(struct domain *dom, void (*done)(void *opaque, const GError *error), void *opaque);
+/* At the domain's end in the daemon: nobody is told. */
+void interface_forget(struct domain *dom);
 /* Of a running domain's card: the filter and the limits that `next` says in the place of those of `old`. */
 bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 		      const struct conf_domain_nic *next, GError **error);

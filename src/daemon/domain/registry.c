@@ -7,7 +7,6 @@
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/domain.h"
 #include "daemon/domain/interface.h"
-#include "daemon/domain/passt.h"
 #include "daemon/domain/snapshot.h"
 #include "daemon/domain/vmm.h"
 
@@ -24,7 +23,7 @@ static void domain_free(struct domain *dom)
 	conf_domain_free(dom->definition);
 	conf_domain_free(dom->live);
 	backup_forget(dom);
-	passt_forget(dom);
+	interface_forget(dom);
 	moments_free(dom->snapshots);
 	moments_free(dom->checkpoints);
 	g_free(dom->name);

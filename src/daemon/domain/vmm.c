@@ -325,7 +325,7 @@ static void on_start_threads(void *opaque, json_t *result, const GError *error)
 		return;
 	}
 	apply_settings(vmm);
-	passt_await(vmm->dom, on_networks, vmm);
+	interface_await(vmm->dom, on_networks, vmm);
 }
 
 static void on_chardevs(void *opaque, json_t *result, const GError *error)

@@ -2,7 +2,7 @@
 /*
  * Ports of Open vSwitch's bridges: tap devices of guests, described in its database as libvirt describes
  * them, so that controllers (OVN, Neutron) find what they look for. A port outlives its device: it is
- * removed by ovs_sweep(). All calls wait for the database (ovsdb.h), on the thread of the daemon's loop.
+ * removed by ovs_sweep(). All calls wait for the database (ovsdb.h): ovs_queue.h has a thread for them.
  */
 #pragma once
 

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "daemon/network/netlink.h"
-#include "daemon/network/ovs.h"
+#include "daemon/network/ovs_queue.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,7 +78,7 @@ static bool set_mtu(const struct tap_request *request, const char *name, GError 
 	return !mtu || netlink_link_set_mtu(name, mtu, error);
 }
 
-static bool plug_into_ovs(const struct tap_request *request, const char *name, GError **error)
+static void plug_into_ovs(const struct tap_request *request, const char *name)
 {
 	const struct network_plug *plug = request->plug;
 	char mac[MAC_TEXT_SIZE];
@@ -87,15 +87,18 @@ static bool plug_into_ovs(const struct tap_request *request, const char *name, G
 		.interfaceid = plug->virtualport.interfaceid, .profileid = plug->virtualport.profileid,
 		.mac = mac_format(request->guest_mac, mac), .vlan = &plug->vlan,
 	};
-	return ovs_plug(request->ovs_socket, &port, error);
+	/* A new device is in no bridge; one that is found again may be. */
+	ovs_queue_plug(request->ovs, &port, true);
 }
 
 bool tap_plug_in(const struct tap_request *request, const char *name, GError **error)
 {
 	const struct network_plug *plug = request->plug;
 	struct netlink_link bridge;
-	if (conf_virtualport_is_ovs(&plug->virtualport))
-		return plug_into_ovs(request, name, error);
+	if (conf_virtualport_is_ovs(&plug->virtualport)) {
+		plug_into_ovs(request, name);
+		return true;
+	}
 	if (!netlink_link_get(plug->link, &bridge, error))
 		return false;
 	if (strcmp(bridge.kind, "bridge") != 0)

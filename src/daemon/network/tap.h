@@ -14,7 +14,8 @@ struct tap_request {
 	unsigned mtu;        /* 0: the bridge's, or the kernel's */
 	/* Where it is plugged in; NULL: nowhere. Only NETWORK_PLUG_BRIDGE. */
 	const struct network_plug *plug;
-	const char *ovs_socket, *owner; /* for a plug of Open vSwitch; owner: the guest's UUID, as text */
+	struct ovs_queue *ovs; /* for a plug of Open vSwitch, which is made later */
+	const char *owner;     /* for that: the guest's UUID, as text */
 	/* What is to be done between making it and plugging it in, before any packet; or NULL. */
 	bool (*prepare)(void *opaque, const char *name, GError **error);
 	void *opaque;

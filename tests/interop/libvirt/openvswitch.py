@@ -8,9 +8,12 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
+import time
 
 import ether
+import libvirt
 from private import Daemon
 from real_libvirtd import Libvirtd
 from vswitch import Switch
@@ -226,6 +229,54 @@ berth.modules=virtio_pci,virtio_net,af_packet berth.run=while,true;do,setsid,ctt
     daemon.virsh("destroy", "vm")
 
 
+def check_stopped(daemon, switch):
+    """A database that does not answer holds up those who need it, and nobody else."""
+    database, limit = switch.processes[0].pid, 2
+    conn = libvirt.open(daemon.uri())
+    document = DOMAIN.format(memory=65536, boot="", cards=card(1)).replace("<name>vm", "<name>slow")
+    put(daemon, document, "define")
+
+    def others_go_on(process):
+        """Other calls are answered at once, until the process ends."""
+        while process.poll() is None:
+            begin = time.monotonic()
+            conn.getHostname()
+            conn.lookupByName("slow").state()
+            took = time.monotonic() - begin
+            assert took < limit, f"a call took {took:.1f} s"
+            time.sleep(0.02)
+        return process.communicate()[0]
+
+    def begin(*command):
+        return subprocess.Popen(["virsh", "-c", daemon.uri(), *command], text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+    try:
+        os.kill(database, signal.SIGSTOP)
+        said = others_go_on(begin("start", "slow", "--paused"))
+        assert "Open vSwitch's database does not answer" in said, said
+        os.kill(database, signal.SIGCONT)
+        daemon.virsh("start", "slow", "--paused")
+        os.kill(database, signal.SIGSTOP)
+        limits = begin("domiftune", "slow", "52:54:00:00:00:01", "--inbound", "700")
+        said = others_go_on(limits)
+        assert limits.returncode == 1 and "does not answer" in said, said
+        # It answers late, but it does.
+        limits = begin("domiftune", "slow", "52:54:00:00:00:01", "--inbound", "900")
+        time.sleep(1)
+        assert limits.poll() is None
+        os.kill(database, signal.SIGCONT)
+        others_go_on(limits)
+        assert limits.returncode == 0
+        os.kill(database, signal.SIGSTOP)
+        ended = begin("destroy", "slow")
+        others_go_on(ended)
+        assert ended.returncode == 0
+    finally:
+        os.kill(database, signal.SIGCONT)
+    conn.close()
+    daemon.wait(lambda: clean(switch), "the ports are gone")
+
+
 def main():
     ether.own_network()
     ether.ip("link", "add", "trunk0", "type", "veth", "peer", "name", "trunk1")
@@ -244,6 +295,7 @@ def main():
             check_changes(daemon, switch)
             check_kept(daemon, switch)
             check_refusals(daemon, switch)
+            check_stopped(daemon, switch)
             check_frames(daemon, kernel, initrd)
             assert clean(switch)
 
