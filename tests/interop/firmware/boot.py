@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stock firmware and boot loaders on our machine: boot.py CASE [ENGINE].
+"""Stock firmware and boot loaders on our machine: boot.py CASE [CPUS [ENGINE]].
 
 Debian's SeaBIOS and OVMF, GRUB from a disk and from Debian's rescue CD, and memtest86+, all unmodified
 and all talking on the serial console.
@@ -19,6 +19,7 @@ RESCUE_CD = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
 OVMF = "/usr/share/ovmf/OVMF.fd"
 OVMF_CODE, OVMF_VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
 MEMTEST = "/boot/memtest86+x64.bin"
+CPUS = sys.argv[2] if len(sys.argv) > 2 else "1"
 
 
 class Skip(Exception):
@@ -32,7 +33,7 @@ def need(path, package):
 
 
 def vmm(engine, *arguments):
-    return Guest([program("berth-vmm"), "-accel", engine, "-nographic", "-no-reboot",
+    return Guest([program("berth-vmm"), "-accel", engine, "-smp", CPUS, "-nographic", "-no-reboot",
                   *arguments])
 
 
@@ -170,7 +171,7 @@ CASES = {case.__name__: case for case in (seabios_disk, seabios_virtio, seabios_
 def main():
     if len(sys.argv) < 2 or sys.argv[1] not in CASES:
         sys.exit(f"{__doc__}\nCases: {' '.join(CASES)}")
-    engine = sys.argv[2] if len(sys.argv) > 2 else "soft"
+    engine = sys.argv[3] if len(sys.argv) > 3 else "soft"
     slow = int(os.environ.get("BERTH_TEST_SLOW", "1"))
     try:
         CASES[sys.argv[1]](engine, slow)
