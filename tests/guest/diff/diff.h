@@ -79,9 +79,22 @@ struct diff_case {
 	bool sequence; /* several instructions: nothing is masked, none of them is undefined */
 	bool bits32; /* runs in a 32-bit code segment */
 	bool patches; /* writes to its own code, which is writable for it */
+	bool splits; /* may lock the bus: an atomic access across two cache lines */
+	bool left_out; /* the native child has not run it */
 	uint32_t flags_undefined;
 	struct diff_state in, native, soft;
 };
+
+/*
+ * Some hypervisors hold up who locks the bus, and everybody else on that processor, for up to seconds each time.
+ * Has a case that splits taken this long (CPU time, ns) since `start`? Then those are left out from there on.
+ */
+int64_t diff_cpu_time(void);
+static inline bool diff_held_up(const struct diff_case *c, int64_t start)
+{
+	enum { LONG_NS = 20000000 };
+	return c->splits && diff_cpu_time() - start > LONG_NS;
+}
 
 /*
  * A case's memory before it. What is not compared is cleared: of cases whose end is open (a fault in the

@@ -511,11 +511,47 @@ static bool load_registers(struct build *b, unsigned start)
 	return true;
 }
 
+static bool is_atomic(const struct x86_insn *x)
+{
+	unsigned op = x->opcode;
+	if (x->prefixes & X86_PREFIX_LOCK)
+		return true;
+	/* XCHG; and CMPXCHG, XADD, CMPXCHG8B, which the engine does as if they had LOCK. */
+	return (x->map == X86_MAP_1 && (op & 0xfe) == 0x86) ||
+	       (x->map == X86_MAP_0F && ((op & 0xfe) == 0xb0 || (op & 0xfe) == 0xc0 || op == 0xc7));
+}
+
+/* Is the instruction of `length` bytes before b->at atomic, with an operand across two cache lines? */
+static bool may_split(const struct build *b, unsigned length)
+{
+	enum { LINE = 64 };
+	enum x86_decode_mode mode = b->c->bits32 ? X86_DECODE_32 : X86_DECODE_64;
+	struct x86_insn x = { 0 };
+	if (x86_decode(b->c->code + b->at - length, length, mode, &x) != X86_DECODE_OK || !x.has_modrm ||
+	    x.mod == 3 || !is_atomic(&x))
+		return false;
+	/* In a loop the registers of the first may have become anything. */
+	if (b->c->sequence && !b->later)
+		return true;
+	uint64_t at = x.disp + (x.rip_relative ? b->c->in.rip + b->at : 0);
+	if (x.base != X86_REG_NONE)
+		at += b->gpr[x.base];
+	if (x.index != X86_REG_NONE)
+		at += b->gpr[x.index] << x.scale;
+	bool bit_test = x.map == X86_MAP_0F && (x.opcode & 0xe7) == 0xa3, immediate = x.opcode == 0xba;
+	if (bit_test) /* anywhere, in steps of its size */
+		return at % x.op_size;
+	unsigned size = x.opcode & 1 || (x.map == X86_MAP_0F && immediate) ? x.op_size : 1;
+	if (x.map == X86_MAP_0F && x.opcode == 0xc7)
+		size = 2 * MAX(x.op_size, 4);
+	return at % LINE + size > LINE;
+}
+
 bool gen_insn(struct build *b)
 {
 	struct diff_case *c = b->c;
 	unsigned start = b->at;
-	uint64_t loaded[16];
+	uint64_t loaded[16] = { 0 };
 	b->gpr = b->later ? loaded : c->in.gpr;
 	b->base = b->index = -1;
 	b->memory = false;
@@ -535,7 +571,8 @@ bool gen_insn(struct build *b)
 		emit_branch(b);
 	else
 		emit_immediate(b);
-	bool fits = b->at - start <= X86_INSN_MAX;
+	unsigned length = b->at - start;
+	bool fits = length <= X86_INSN_MAX;
 	if (fits && b->later && b->memory)
 		fits = load_registers(b, start);
 	if (!fits) {
@@ -543,6 +580,7 @@ bool gen_insn(struct build *b)
 		return false;
 	}
 	c->length = b->at;
+	c->splits |= may_split(b, length);
 	return true;
 }
 
@@ -567,7 +605,7 @@ void diff_generate(const struct diff_class *class, uint64_t seed, uint64_t numbe
 	struct build b = { .r = &rng, .c = c, .gpr = c->in.gpr };
 	c->number = number;
 	c->bits32 = class->bits32;
-	c->sequence = c->patches = false;
+	c->sequence = c->patches = c->splits = c->left_out = false;
 	c->in.rip = DIFF_CODE + DIFF_START + rng_below(&rng, DIFF_START_LAST - DIFF_START + 1) +
 		    DIFF_SITE * rng_below(&rng, DIFF_SITES);
 	for (unsigned i = 0; i < 16; i++)
