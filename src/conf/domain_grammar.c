@@ -138,8 +138,7 @@ static const char *const rows[] = {
 	"domain/devices/controller/master startport",
 	"domain/devices/interface type",
 	"domain/devices/interface/mac address",
-	"domain/devices/interface/source bridge network portgroup portid dev mode type path "
-	"address port",
+	"domain/devices/interface/source bridge network portgroup portid dev mode type path address port",
 	"domain/devices/interface/source/local address port",
 	"domain/devices/interface/source/reconnect enabled timeout",
 	"domain/devices/interface/driver name queues",
