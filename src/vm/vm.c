@@ -114,7 +114,7 @@ void vm_free(struct vm *vm)
 	/* A posted handle_requests() must come before the memory goes; it shall do nothing. */
 	vm->events = (struct vm_events){0};
 	memset(vm->request_pending, 0, sizeof(vm->request_pending));
-	while (vm->requests_posted || atomic_load(&vm->notices))
+	while (vm->requests_posted || vm->notices_posted)
 		aio_loop_iterate(vm->loop, 0);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vm->engine->vcpu_destroy(&vm->vcpus[i]);
@@ -189,6 +189,8 @@ void vm_resume(struct vm *vm)
 	vm_unquiesce(vm);
 }
 
+static void tell_notices(struct vm *vm);
+
 void vm_pause(struct vm *vm, enum vm_state state)
 {
 	g_assert(state != VM_STATE_RUNNING);
@@ -201,6 +203,8 @@ void vm_pause(struct vm *vm, enum vm_state state)
 		vm_quiesce(vm);
 		tell_running(vm, false);
 	}
+	/* First what it pauses for. */
+	tell_notices(vm);
 	set_state(vm, state);
 }
 
@@ -327,28 +331,39 @@ void vm_request(struct vm *vm, enum vm_request request, int code)
 
 #define NOTICES_MAX 64
 
-struct posted_notice {
-	struct vm *vm;
-	struct vm_notice notice;
-};
-
-static void deliver_notice(void *opaque)
+/* In order. */
+static void tell_notices(struct vm *vm)
 {
-	g_autofree struct posted_notice *posted = opaque;
-	struct vm *vm = posted->vm;
-	atomic_fetch_sub(&vm->notices, 1);
-	if (vm->events.noticed)
-		vm->events.noticed(vm->events.opaque, &posted->notice);
+	for (;;) {
+		pthread_mutex_lock(&vm->lock);
+		g_autofree struct vm_notice *notice = g_queue_pop_head(&vm->notices);
+		pthread_mutex_unlock(&vm->lock);
+		if (!notice)
+			return;
+		if (vm->events.noticed)
+			vm->events.noticed(vm->events.opaque, notice);
+	}
+}
+
+static void handle_notices(void *opaque)
+{
+	struct vm *vm = opaque;
+	pthread_mutex_lock(&vm->lock);
+	vm->notices_posted = false;
+	pthread_mutex_unlock(&vm->lock);
+	tell_notices(vm);
 }
 
 void vm_notify(struct vm *vm, const struct vm_notice *notice, const char *device)
 {
-	if (atomic_fetch_add(&vm->notices, 1) >= NOTICES_MAX) {
-		atomic_fetch_sub(&vm->notices, 1);
+	LOCK_SCOPE(&vm->lock);
+	if (g_queue_get_length(&vm->notices) >= NOTICES_MAX)
 		return;
-	}
-	struct posted_notice *posted = g_new(struct posted_notice, 1);
-	*posted = (struct posted_notice){vm, *notice};
-	g_strlcpy(posted->notice.device, device ? device : "", sizeof(posted->notice.device));
-	aio_loop_post(vm->loop, deliver_notice, posted);
+	struct vm_notice *copy = g_memdup2(notice, sizeof(*notice));
+	g_strlcpy(copy->device, device ? device : "", sizeof(copy->device));
+	g_queue_push_tail(&vm->notices, copy);
+	if (vm->notices_posted)
+		return;
+	vm->notices_posted = true;
+	aio_loop_post(vm->loop, handle_notices, vm);
 }

@@ -124,7 +124,6 @@ struct vm {
 	unsigned vcpu_count;
 	int64_t epoch_ns; /* CLOCK_MONOTONIC at power-on */
 	struct vm_clock clock;
-	_Atomic unsigned notices; /* on their way to the main thread */
 	bool takes_fences; /* vm_take_fences(). Before there is any thread but the main one */
 
 	/*
@@ -143,6 +142,8 @@ struct vm {
 	bool quitting;
 	int exit_code;
 	bool requests_posted;      /* to the main loop */
+	GQueue notices;            /* struct vm_notice, on their way to the main thread */
+	bool notices_posted;       /* to the main loop */
 	bool request_pending[VM_REQUEST_COUNT]; /* coalesced */
 	int request_code;          /* of the first SHUTDOWN among them */
 };
