@@ -63,6 +63,8 @@ bool disks_add_throttle(struct backends *b, const struct conf_item *item, GError
 bool disks_remove_throttle(struct backends *b, const char *id);
 /* The disk's image as it is now, below its root; NULL: no medium. Borrowed. */
 struct block_node *disks_image(const struct backend_disk *disk);
+/* The VM goes on, and what failed is tried again. */
+void disks_forget_errors(struct backends *b);
 /* By -drive id, or by node-name. Borrowed; NULL with *error set. */
 struct block_node *disks_find_node(struct backends *b, const char *name, GError **error);
 /* "#block12". g_free(). */

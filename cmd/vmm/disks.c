@@ -111,6 +111,15 @@ struct block_node *disks_image(const struct backend_disk *disk)
 	return disk->node ? block_below_filters(disk->node) : NULL;
 }
 
+void disks_forget_errors(struct backends *b)
+{
+	for (unsigned i = 0; i < b->disks->len; i++) {
+		const struct backend_disk *disk = b->disks->pdata[i];
+		if (disk->node && block_io_status(disk->node) != BLOCK_IO_NONE)
+			block_set_io_status(disk->node, BLOCK_IO_OK);
+	}
+}
+
 struct block_node *disks_find_node(struct backends *b, const char *name, GError **error)
 {
 	struct backend_disk *disk = backends_find_disk(b, name);

@@ -43,6 +43,7 @@ bool life_resume(struct vmm *vmm, GError **error)
 		return error_set(error, BERTH_ERR_BUSY,
 				 "the guest sleeps: wake it with system_wakeup");
 	default:
+		disks_forget_errors(&vmm->backends);
 		vm_resume(vmm->vm);
 		return true;
 	}

@@ -93,6 +93,15 @@ static json_t *run_query_named_nodes(void *opaque, const json_t *args, GError **
 	return list;
 }
 
+static void describe_status(const struct backend_disk *disk, json_t *entry)
+{
+	static const char *const names[] = {[BLOCK_IO_OK] = "ok", [BLOCK_IO_FAILED] = "failed",
+					    [BLOCK_IO_NO_SPACE] = "nospace"};
+	enum block_io_status status = disk->node ? block_io_status(disk->node) : BLOCK_IO_NONE;
+	if (status != BLOCK_IO_NONE)
+		json_object_set_new(entry, "io-status", json_string(names[status]));
+}
+
 static json_t *run_query_block(void *opaque, const json_t *args, GError **error)
 {
 	struct vmm *vmm = opaque;
@@ -114,6 +123,7 @@ static json_t *run_query_block(void *opaque, const json_t *args, GError **error)
 			json_object_set_new(entry, "inserted",
 					    describe_node(disks_image(disk), disk->node, false));
 		}
+		describe_status(disk, entry);
 		if (removable)
 			json_object_set_new(entry, "tray_open", json_false());
 		json_array_append_new(list, entry);
@@ -379,7 +389,7 @@ static const struct qmp_command commands[] = {
 
 static const struct qmp_type types[] = {
 	{"BlockInfo", "device:str qdev?:str type:str removable:bool locked:bool "
-		      "inserted?:BlockDeviceInfo tray_open?:bool"},
+		      "inserted?:BlockDeviceInfo tray_open?:bool io-status?:str"},
 	{"BlockDeviceInfo", "file:str node-name?:str ro:bool drv:str encrypted:bool detect_zeroes:str "
 			    "write_threshold:int backing_file?:str backing_file_depth:int "
 			    "bps:int bps_rd:int bps_wr:int iops:int iops_rd:int iops_wr:int "

@@ -94,6 +94,16 @@ uint64_t block_size(const struct block_node *node)
 	return node->size;
 }
 
+void block_set_io_status(struct block_node *node, enum block_io_status status)
+{
+	node->io_status = status;
+}
+
+void block_set_io_failed(struct block_node *node, int result)
+{
+	node->io_status = result == -ENOSPC ? BLOCK_IO_NO_SPACE : BLOCK_IO_FAILED;
+}
+
 bool block_is_readonly(const struct block_node *node)
 {
 	return node->readonly;

@@ -13,6 +13,7 @@ struct block_node {
 	bool readonly;
 	bool defer;                  /* requests wait for fake_block_finish() */
 	int fail;                    /* -errno for the next request, once */
+	enum block_io_status io_status;
 	unsigned requests, flushes, fua;
 	struct block_request *waiting;
 	struct block_limits limits;

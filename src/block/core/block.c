@@ -317,6 +317,23 @@ bool block_is_readonly(const struct block_node *node)
 	return node->readonly;
 }
 
+enum block_io_status block_io_status(const struct block_node *node)
+{
+	return atomic_load(&node->io_status);
+}
+
+void block_set_io_status(struct block_node *node, enum block_io_status status)
+{
+	atomic_store(&node->io_status, status);
+}
+
+void block_set_io_failed(struct block_node *node, int result)
+{
+	int ok = BLOCK_IO_OK;
+	atomic_compare_exchange_strong(&node->io_status, &ok,
+				       result == -ENOSPC ? BLOCK_IO_NO_SPACE : BLOCK_IO_FAILED);
+}
+
 const struct block_limits *block_limits(const struct block_node *node)
 {
 	return &node->limits;

@@ -94,6 +94,16 @@ uint64_t block_size(const struct block_node *node);
 /* Does its format store it encrypted? */
 bool block_is_encrypted(const struct block_node *node);
 bool block_is_readonly(const struct block_node *node);
+/*
+ * What became of the requests of a node's device: BLOCK_IO_NONE until that says that it stops the VM
+ * over those that fail; then why it did, from the first such failure until somebody sets BLOCK_IO_OK
+ * again. Any thread.
+ */
+enum block_io_status { BLOCK_IO_NONE, BLOCK_IO_OK, BLOCK_IO_FAILED, BLOCK_IO_NO_SPACE };
+enum block_io_status block_io_status(const struct block_node *node);
+void block_set_io_status(struct block_node *node, enum block_io_status status);
+/* The VM stops over a request that failed with `result`, -errno. */
+void block_set_io_failed(struct block_node *node, int result);
 const struct block_limits *block_limits(const struct block_node *node);
 const char *block_node_name(const struct block_node *node);
 const char *block_filename(const struct block_node *node);

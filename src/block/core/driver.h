@@ -149,6 +149,7 @@ struct block_node {
 
 	struct block_dirty *dirty; /* block/core/dirty.h */
 	struct block_histograms *histograms; /* block/core/histogram.h; or NULL */
+	_Atomic int io_status;     /* enum block_io_status, of a device's root */
 	const char *job;           /* the kind of job that has this node, or NULL */
 	uint64_t write_threshold;  /* 0: none; else a write that ends behind it is reported, once */
 	uint64_t threshold_was;

@@ -25,6 +25,8 @@ bool ata_fetch(struct ata_request *r, void *data, uint64_t length);
  * another try or (`ignored`) to be taken as done; else the caller reports the error.
  */
 bool ata_hold_failed(struct ata_request *r, int result, bool *ignored);
+/* The medium's node tells of failures from here on, if the unit's policy stops the VM over some. */
+void ata_unit_show_status(struct ata_unit *unit);
 /* Report a failure, by kind of unit. */
 void ata_medium_error(struct ata_request *r, int result);
 

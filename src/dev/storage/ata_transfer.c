@@ -47,6 +47,13 @@ static enum ata_on_error policy(const struct ata_unit *unit, enum block_op op, i
 	return p;
 }
 
+void ata_unit_show_status(struct ata_unit *unit)
+{
+	if (unit->node && (policy(unit, BLOCK_READ, -ENOSPC) == ATA_ON_ERROR_STOP ||
+			   policy(unit, BLOCK_WRITE, -ENOSPC) == ATA_ON_ERROR_STOP))
+		block_set_io_status(unit->node, BLOCK_IO_OK);
+}
+
 bool ata_hold_failed(struct ata_request *r, int result, bool *ignored)
 {
 	struct ata_unit *unit = r->unit;
@@ -63,6 +70,7 @@ bool ata_hold_failed(struct ata_request *r, int result, bool *ignored)
 	log_error("%s: %s: %s; the VM pauses and tries again when it goes on",
 		  block_filename(unit->node), r->op == BLOCK_READ ? "read" : "write",
 		  g_strerror(-result));
+	block_set_io_failed(unit->node, result);
 	struct ata_request **last = &unit->retry;
 	while (*last)
 		last = &(*last)->next_retry;

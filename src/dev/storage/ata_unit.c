@@ -81,6 +81,7 @@ static bool unit_create(struct device *dev, bool cd, GError **error)
 		return error_set(error, BERTH_ERR_INVALID,
 				 "%s: physical_block_size=%u is not a power of two from 512 on",
 				 dev->class->name, physical);
+	ata_unit_show_status(unit);
 	return ide_bus_attach(dev->bus, unit, error);
 }
 
@@ -149,6 +150,7 @@ bool ide_cd_change_medium(struct device *dev, struct block_node *node, bool forc
 		block_drain(unit->node);
 	ata_unit_drop_retries(unit);
 	unit->node = node;
+	ata_unit_show_status(unit);
 	/* Taking a medium out opens the tray, and the drive closes it again: as QEMU tells it. */
 	unit->tray_open = true;
 	ata_unit_tell_tray(unit);

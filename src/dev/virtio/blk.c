@@ -128,6 +128,7 @@ static void request_done(struct block_request *block, int result)
 		request->next = NULL;
 		*queue->retry_tail = request;
 		queue->retry_tail = &request->next;
+		block_set_io_failed(blk->node, result);
 		/* Not from here: pausing waits for requests, and this is one's completion. */
 		aio_timer_arm(&blk->pause, aio_now_ns());
 	} else {
@@ -502,6 +503,9 @@ static bool blk_create(struct virtio_device *vdev, GError **error)
 		}
 	}
 	blk_reset(vdev);
+	if (policy(blk, BLOCK_READ, -ENOSPC) == VIRTIO_BLK_ERROR_STOP ||
+	    policy(blk, BLOCK_WRITE, -ENOSPC) == VIRTIO_BLK_ERROR_STOP)
+		block_set_io_status(blk->node, BLOCK_IO_OK);
 	aio_timer_init(&blk->pause, vdev->vm->loop, pause_for_error, blk);
 	return true;
 }

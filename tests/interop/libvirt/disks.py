@@ -20,6 +20,7 @@ import guest as testlib  # noqa: E402
 from peer import THEIRS, run  # noqa: E402
 import web  # noqa: E402
 
+COVERS = "DOMAIN_GET_DISK_ERRORS"
 SIZE = 1 << 20
 PASSWORDS = {"luks": "sesame, open\x01", "web": "guest pass", "hot": "hot and secret"}
 UUIDS = {name: f"0a81f5b2-8403-7b23-c8d6-21ccc2f80e0{n}" for n, name in enumerate(PASSWORDS)}
@@ -72,13 +73,14 @@ def make_image(folder, name, image, password):
 
 
 @contextlib.contextmanager
-def nbd_server(name, *arguments, folder):
+def nbd_server(name, *arguments, folder, below=""):
+    """An image with the data of its name, served by qemu-nbd, which has it by the protocol `below`."""
     path = os.path.join(folder, name + ".nbd-raw")
     with open(path, "wb") as file:
         file.write(data_of(name))
     pid = path + ".pid"
     Daemon.run("qemu-nbd", "--fork", "--pid-file", pid, "--persistent", "--shared=0", "-f", "raw", "-x", name,
-               *arguments, path)
+               *arguments, below + path)
     try:
         yield
     finally:
@@ -229,6 +231,24 @@ def check_hot_plug(daemon, guest, folder, socket_path):
     daemon.virsh("detach-disk", "disks", "vdh", "--live")
 
 
+def check_errors(daemon, guest, folder):
+    """A disk that is full for one write: the domain pauses, and which disk it was is told until it goes on."""
+    config = write(daemon, "blkdebug", '[inject-error]\nevent = "none"\niotype = "write"\nerrno = "28"\nonce = "on"\n')
+    path = os.path.join(folder, "full.sock")
+    assert "No errors found" in daemon.said("domblkerror", "disks")
+    with nbd_server("full", "-k", path, folder=folder, below=f"blkdebug:{config}:"):
+        daemon.virsh("attach-disk", "disks", "full", "vdh", "--sourcetype", "network", "--source-protocol", "nbd",
+                     "--source-host-transport", "unix", "--source-host-socket", path, "--live")
+        read_in(guest, "/dev/vdd", "full")
+        guest.send("dd if=/dev/zero of=/dev/vdd bs=4096 count=1 oflag=direct 2>/dev/null; echo written ''$?\n")
+        daemon.wait(lambda: daemon.said("domstate", "disks", "--reason") == "paused (I/O error)", "it pauses")
+        assert daemon.said("domblkerror", "disks") == "vdh: no space", daemon.said("domblkerror", "disks")
+        daemon.virsh("resume", "disks")
+        guest.expect("written 0", 60)
+        assert "No errors found" in daemon.said("domblkerror", "disks")
+        daemon.virsh("detach-disk", "disks", "vdh", "--live")
+
+
 def check_backup(daemon, guest, certificates):
     """What a backup of pull mode shows, over TLS, is the disk of the moment when it began, whatever the guest does."""
     image, port = os.path.join(daemon.top, "fleece.qcow2"), free_port()
@@ -325,9 +345,13 @@ def main():
             check_sizes(daemon)
             check_refusals(daemon, luks)
             check_hot_plug(daemon, guest, daemon.top, sockets)
+            check_errors(daemon, guest, daemon.top)
             check_backup(daemon, guest, os.path.join(daemon.top, "tls"))
         check_restart(daemon)
         daemon.virsh("destroy", "disks")
+        fails(daemon, "domain is not running", "domblkerror", "disks")
+        missing = set(COVERS.split()) - daemon.called()
+        assert not missing, f"not called: {missing}"
 
 
 main()

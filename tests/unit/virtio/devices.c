@@ -263,6 +263,7 @@ static void test_disk_busy(void)
 	uint32_t len;
 	g_assert_false(vdq_used(&d.vq, &id, &len));
 	g_assert_cmpint(d.m.vm->state, ==, VM_STATE_IO_ERROR);
+	g_assert_cmpint(d.node.io_status, ==, BLOCK_IO_FAILED);
 	device_stop(d.vd.dev);
 	device_start(d.vd.dev);
 	vd_pump(&d.m, 5, NULL);
