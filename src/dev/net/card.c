@@ -143,6 +143,7 @@ bool net_card_create(struct net_card *card, const struct net_card_ops *ops, GErr
 		return error_set(error, BERTH_ERR_INVALID, "mac is a multicast address");
 	net_mac_complete(card->mac, card->backend);
 	card->ops = ops;
+	card->out.packet = g_malloc(NET_CARD_PACKET_ROOM);
 	card->frame = g_malloc(NET_CARD_FRAME_MAX + NET_CARD_CRC);
 	pthread_mutex_init(&card->lock, NULL);
 	on_loop(card, connect_backend);
@@ -173,10 +174,83 @@ void net_card_destroy(struct net_card *card)
 		on_loop(card, disconnect_backend);
 		pthread_mutex_destroy(&card->lock);
 		g_clear_pointer(&card->frame, g_free);
+		g_clear_pointer(&card->out.packet, g_free);
 	}
 	pci_device_cleanup(&card->pci);
 	if (card->kick > 0)
 		fd_clear(&card->kick);
+}
+
+/* --- packets to send ------------------------------------------------------------------------------ */
+
+void net_card_pack(struct net_card *card, uint8_t **packet, size_t length)
+{
+	struct net_card_out *out = &card->out;
+	uint8_t *other = out->packet;
+	g_assert(!out->pending);
+	out->packet = *packet;
+	out->length = length;
+	out->pending = true;
+	out->cutting = out->have_segment = false;
+	*packet = other;
+}
+
+void net_card_put_checksum(struct net_card *card, size_t start, size_t at, size_t end)
+{
+	struct net_card_out *out = &card->out;
+	uint8_t vnet[NET_VNET_HEADER_SIZE] = {0};
+	if (at < start || at > UINT16_MAX)
+		return;
+	le16_store(vnet + VNET_CSUM_START, start);
+	le16_store(vnet + VNET_CSUM_OFFSET, at - start);
+	net_csum_complete(out->packet, MIN(end, out->length), vnet);
+}
+
+void net_card_put_tag(struct net_card *card, uint16_t type, uint16_t tag)
+{
+	struct net_card_out *out = &card->out;
+	memmove(out->packet + 12 + NET_CARD_TAG, out->packet + 12, out->length - 12);
+	be16_store(out->packet + 12, type);
+	be16_store(out->packet + 14, tag);
+	out->length += NET_CARD_TAG;
+}
+
+bool net_card_cut(struct net_card *card, bool ipv4, unsigned size)
+{
+	struct net_card_out *out = &card->out;
+	uint8_t vnet[NET_VNET_HEADER_SIZE] = {0};
+	/* Who takes packets of any size gets one segment, with all sums in it. */
+	enum { WHOLE = 65000 };
+	if (ipv4 && card->backend->ops->large_tcp4 && size && out->length < WHOLE)
+		size = WHOLE;
+	vnet[VNET_GSO_TYPE] = ipv4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6;
+	le16_store(vnet + VNET_GSO_SIZE, size);
+	out->cutting = out->pending = net_gso_begin(&out->gso, out->packet, out->length, vnet);
+	return out->pending;
+}
+
+static bool send_segments(struct net_card *card)
+{
+	struct net_card_out *out = &card->out;
+	while (out->have_segment || net_gso_next(&out->gso, &out->payload)) {
+		const struct iovec iov[2] = {{out->gso.header, out->gso.header_length},
+					     {(void *)out->payload, out->gso.segment_length}};
+		out->have_segment = true;
+		if (!card->backend->ops->send(card->backend, 0, iov, 2))
+			return false;
+		out->have_segment = false;
+	}
+	return true;
+}
+
+bool net_card_flush(struct net_card *card)
+{
+	struct net_card_out *out = &card->out;
+	const struct iovec iov = {out->packet, out->length};
+	if (out->pending)
+		out->pending = !(out->cutting ? send_segments(card) :
+						card->backend->ops->send(card->backend, 0, &iov, 1));
+	return !out->pending;
 }
 
 /* --- the wire -------------------------------------------------------------------------------------- */

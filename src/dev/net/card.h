@@ -12,10 +12,13 @@
 #pragma once
 
 #include "dev/pci/pci.h"
+#include "dev/virtio/net_gso.h"
 #include "net/net.h"
 
 #define NET_CARD_FRAME_MAX (65535 + 14 + 8) /* IPv4's largest, Ethernet, two VLAN tags */
 #define NET_CARD_CRC 4
+#define NET_CARD_TAG 4
+#define NET_CARD_PACKET_ROOM (NET_CARD_FRAME_MAX + NET_CARD_TAG)
 #define NET_CARD_SEGMENTS 1024              /* descriptors that one turn takes: then others come */
 
 struct net_card;
@@ -32,6 +35,16 @@ struct net_card_ops {
 	void (*link_changed)(struct net_card *card);
 };
 
+/* The loop's: a packet that the back end has not taken yet, whole or in part. */
+struct net_card_out {
+	bool pending;            /* there is one */
+	bool cutting, have_segment;
+	struct net_gso gso;
+	const uint8_t *payload;
+	uint8_t *packet;         /* NET_CARD_PACKET_ROOM bytes */
+	size_t length;
+};
+
 struct net_card {
 	struct pci_device pci; /* first */
 	const struct net_card_ops *ops;
@@ -46,6 +59,7 @@ struct net_card {
 	bool link_up;            /* under the lock */
 	int kick;                /* eventfd: the loop has work */
 	struct aio_watch *watch;
+	struct net_card_out out;
 	uint8_t *frame;          /* the loop's: a received packet in one piece, with room for its CRC */
 };
 
@@ -68,6 +82,21 @@ void net_card_destroy(struct net_card *card);
 
 /* The loop has work: packets to send, or room for some. Any thread, without the lock. */
 void net_card_kick(struct net_card *card);
+
+/*
+ * Packets to send, on the loop. net_card_pack() makes *packet, a buffer of NET_CARD_PACKET_ROOM bytes
+ * with `length` of packet in it, the one that goes next, and gives another buffer for it; what follows
+ * changes that. net_card_flush() sends it, without the lock, and is false if the back end is full: then
+ * no other may be packed until it has been called again and is true.
+ */
+void net_card_pack(struct net_card *card, uint8_t **packet, size_t length);
+/* The sum over [start, end) into the field at `at`, where the pseudo header's is already. */
+void net_card_put_checksum(struct net_card *card, size_t start, size_t at, size_t end);
+/* A VLAN tag of that type in front of the packet's own. */
+void net_card_put_tag(struct net_card *card, uint16_t type, uint16_t tag);
+/* Cut it, which is TCP, into segments of `size` bytes. False: it is not, and nothing is pending. */
+bool net_card_cut(struct net_card *card, bool ipv4, unsigned size);
+bool net_card_flush(struct net_card *card);
 
 /*
  * The packet as it is on the wire: padded to the least length there, and with its CRC if that is wanted.

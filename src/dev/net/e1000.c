@@ -322,9 +322,8 @@ static bool create(struct device *dev, GError **error)
 	if (!net_card_create(&e->card, &card_ops, error))
 		return false;
 	aio_timer_init(&e->timer, e->card.backend->loop, e1000_irq_timer, e);
-	e->out = g_malloc(E1000_PACKET_ROOM);
 	for (unsigned q = 0; q < E1000_QUEUES; q++)
-		e->tx[q].packet = g_malloc(E1000_PACKET_ROOM);
+		e->tx[q].packet = g_malloc(NET_CARD_PACKET_ROOM);
 	e1000_nvm_init(e);
 	return true;
 }
@@ -345,7 +344,6 @@ static void destroy(struct device *dev)
 	if (e->card.created)
 		aio_timer_cancel(&e->timer);
 	net_card_destroy(&e->card);
-	g_free(e->out);
 	for (unsigned q = 0; q < E1000_QUEUES; q++)
 		g_free(e->tx[q].packet);
 }

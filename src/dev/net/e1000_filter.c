@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which packets the driver wants (82574 datasheet, 7.1.1), what is in them, and RSS (7.1.2.8). */
+/* Which packets the driver wants (82574 datasheet, 7.1.1), and RSS (7.1.2.8). */
 #include "dev/net/e1000_int.h"
 
-enum { ETHERNET = 14, TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17 };
+enum { ETHERNET = 14 };
 enum { RSS_TCP_IPV4 = 1, RSS_IPV4 = 2, RSS_TCP_IPV6 = 3, RSS_IPV6 = 5 };
-
-static unsigned type_at(const uint8_t *frame, size_t at)
-{
-	return be16_load(frame + at);
-}
 
 static bool is_mine(const struct e1000 *e, const uint8_t *address)
 {
@@ -37,7 +32,7 @@ bool e1000_accepts(const struct e1000 *e, const uint8_t *frame, size_t length)
 	if (length < ETHERNET)
 		return false;
 	if (rctl & RCTL_VFE && length >= ETHERNET + 4 &&
-	    type_at(frame, 12) == (e1000_get(e, VET) & 0xffff)) {
+	    be16_load(frame + 12) == (e1000_get(e, VET) & 0xffff)) {
 		unsigned id = be16_load(frame + 14) & 0xfff;
 		if (!(e1000_get(e, VFTA + 4 * (id >> 5)) >> (id & 31) & 1))
 			return false;
@@ -47,47 +42,6 @@ bool e1000_accepts(const struct e1000 *e, const uint8_t *frame, size_t length)
 	if (frame[0] & 1)
 		return rctl & RCTL_MPE || is_mine(e, frame) || in_multicast_table(e, frame);
 	return rctl & RCTL_UPE || is_mine(e, frame);
-}
-
-static void parse_l4(unsigned protocol, size_t at, size_t l4_length, struct e1000_headers *h)
-{
-	h->tcp = protocol == PROTOCOL_TCP && l4_length >= 20;
-	h->udp = protocol == PROTOCOL_UDP && l4_length >= 8;
-	if (h->tcp || h->udp) {
-		h->l4_at = at;
-		h->l4_length = l4_length;
-	}
-}
-
-void e1000_parse(const uint8_t *frame, size_t length, struct e1000_headers *h)
-{
-	*h = (struct e1000_headers){0};
-	size_t at = 12;
-	unsigned type = 0;
-	for (unsigned tags = 0; tags < 2 && at + 2 <= length; tags++, at += 4) {
-		type = type_at(frame, at);
-		if (type != 0x8100 && type != 0x88a8)
-			break;
-	}
-	at += 2;
-	const uint8_t *ip = frame + at;
-	if (type == TYPE_IPV4 && range_fits(at, 20, length) && ip[0] >> 4 == 4) {
-		unsigned header = (ip[0] & 15) * 4, total = be16_load(ip + 2);
-		if (header < 20 || total < header || total > length - at)
-			return;
-		h->ipv4 = true;
-		h->ip_at = at;
-		h->fragment = be16_load(ip + 6) & 0x3fff;
-		if (!h->fragment)
-			parse_l4(ip[9], at + header, total - header, h);
-	} else if (type == TYPE_IPV6 && range_fits(at, 40, length) && ip[0] >> 4 == 6) {
-		unsigned payload = be16_load(ip + 4);
-		if (payload > length - at - 40)
-			return;
-		h->ipv6 = true;
-		h->ip_at = at;
-		parse_l4(ip[6], at + 40, payload, h);
-	}
 }
 
 /* Toeplitz: for each set bit of the input, the 32 bits of the key from there on. */
@@ -104,7 +58,7 @@ static uint32_t toeplitz(const uint8_t *key, const uint8_t *input, size_t length
 	return result;
 }
 
-uint32_t e1000_rss_hash(const struct e1000 *e, const uint8_t *frame, const struct e1000_headers *h,
+uint32_t e1000_rss_hash(const struct e1000 *e, const uint8_t *frame, const struct net_headers *h,
 			unsigned *type)
 {
 	uint32_t mrqc = e1000_get(e, MRQC);

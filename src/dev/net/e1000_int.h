@@ -11,10 +11,9 @@
 #include "dev/net/card.h"
 #include "dev/net/e1000_regs.h"
 #include "dev/net/eeprom93.h"
-#include "dev/virtio/net_gso.h"
+#include "dev/net/headers.h"
 
-enum { E1000_QUEUES = 2, E1000_VECTORS = 5, E1000_PHY_REGS = 32,
-       E1000_PACKET_ROOM = NET_CARD_FRAME_MAX + 4 /* a VLAN tag is put in here */ };
+enum { E1000_QUEUES = 2, E1000_VECTORS = 5, E1000_PHY_REGS = 32 };
 
 /* What differs between the cards. */
 struct e1000_model {
@@ -36,7 +35,7 @@ struct e1000_tx {
 	uint8_t cso, css;
 	uint16_t tag;
 	size_t length;
-	uint8_t *packet;    /* E1000_PACKET_ROOM bytes */
+	uint8_t *packet;    /* NET_CARD_PACKET_ROOM bytes */
 };
 
 struct e1000 {
@@ -59,13 +58,6 @@ struct e1000 {
 		bool waiting;
 	} throttle[E1000_VECTORS];
 	struct aio_timer timer;
-
-	/* The loop's: a packet that the back end has not taken yet, whole or in part. */
-	bool sending, cutting, have_segment;
-	struct net_gso gso;
-	const uint8_t *payload;
-	uint8_t *out;            /* E1000_PACKET_ROOM bytes */
-	size_t out_length;
 };
 
 static inline uint32_t e1000_get(const struct e1000 *e, unsigned reg)
@@ -125,15 +117,8 @@ void e1000_write_eecd(struct e1000 *e, uint32_t value);
 
 /* e1000_filter.c */
 bool e1000_accepts(const struct e1000 *e, const uint8_t *frame, size_t length);
-/* What the headers of a packet say. */
-struct e1000_headers {
-	bool ipv4, ipv6, tcp, udp, fragment;
-	unsigned ip_at, l4_at; /* l4_at 0: there is none */
-	size_t l4_length;      /* by the IP header, and inside the packet */
-};
-void e1000_parse(const uint8_t *frame, size_t length, struct e1000_headers *h);
 /* 7.1.2.8: the hash over what MRQC asks for; *type is what it is over, 0: nothing. */
-uint32_t e1000_rss_hash(const struct e1000 *e, const uint8_t *frame, const struct e1000_headers *h,
+uint32_t e1000_rss_hash(const struct e1000 *e, const uint8_t *frame, const struct net_headers *h,
 			unsigned *type);
 
 /* e1000_rx.c */

@@ -7,7 +7,7 @@
  */
 #include "dev/net/e1000_int.h"
 
-enum { MAX_PACKET = 1522, MAX_LONG_PACKET = 16384, TAG = 4 };
+enum { MAX_PACKET = 1522, MAX_LONG_PACKET = 16384 };
 enum { DESCRIPTOR = 16, SPLIT_BUFFERS = 4, SPLIT_DESCRIPTOR = 32 };
 
 enum e1000_format { FORMAT_LEGACY, FORMAT_EXTENDED, FORMAT_SPLIT };
@@ -84,48 +84,33 @@ bool e1000_can_receive(struct net_card *card)
 
 /* --- what is in the packet --------------------------------------------------------------------------- */
 
-static uint16_t checksum(const uint8_t *at, size_t length, uint64_t sum)
-{
-	for (; length >= 2; at += 2, length -= 2)
-		sum += be16_load(at);
-	if (length)
-		sum += (uint64_t)*at << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
-/* A sum over a part that holds its own checksum is all ones. */
 static void check_sums(const struct e1000 *e, struct rx *rx, const uint8_t *frame,
-		       const struct e1000_headers *h)
+		       const struct net_headers *h)
 {
 	uint32_t rxcsum = e1000_get(e, RXCSUM);
-	const uint8_t *ip = frame + h->ip_at;
 	if (h->ipv4 && rxcsum & RXCSUM_IPOFL) {
 		rx->status |= RXD_IPCS;
-		if (checksum(ip, (ip[0] & 15) * 4u, 0) != 0xffff)
+		if (!net_headers_ip_good(h, frame))
 			rx->errors |= RXD_ERROR_IP;
 	}
 	if (!h->l4_at || !(rxcsum & RXCSUM_TUOFL) || (h->udp && !be16_load(frame + h->l4_at + 6)))
 		return;
-	uint64_t sum = h->l4_length + (h->tcp ? 6 : 17);
-	sum = h->ipv4 ? checksum(ip + 12, 8, sum) : checksum(ip + 8, 32, sum);
 	rx->status |= RXD_TCPCS | (h->udp ? RXD_UDPCS : 0);
-	if (checksum(frame + h->l4_at, h->l4_length, sum) != 0xffff)
+	if (!net_headers_l4_good(h, frame))
 		rx->errors |= RXD_ERROR_TCP;
 }
 
 static void strip_tag(const struct e1000 *e, struct rx *rx)
 {
-	if (!(e1000_get(e, CTRL) & CTRL_VME) || rx->length < 14 + TAG ||
+	if (!(e1000_get(e, CTRL) & CTRL_VME) || rx->length < 14 + NET_CARD_TAG ||
 	    be16_load(rx->frame + 12) != (e1000_get(e, VET) & 0xffff))
 		return;
 	memcpy(rx->head, rx->frame, sizeof(rx->head));
 	rx->tag = be16_load(rx->frame + 14);
 	rx->stripped = true;
 	rx->status |= RXD_VP;
-	rx->frame += TAG;
-	rx->length -= TAG;
+	rx->frame += NET_CARD_TAG;
+	rx->length -= NET_CARD_TAG;
 }
 
 /* `length` as on the wire, with the CRC. */
@@ -256,8 +241,8 @@ bool e1000_receive(struct net_card *card, const uint8_t *frame, size_t length)
 	}
 	frame = net_card_wire_frame(card, frame, &length, !(rctl & RCTL_SECRC));
 	struct rx rx = {.format = format_of(e), .frame = frame, .length = length};
-	struct e1000_headers headers;
-	e1000_parse(frame, length, &headers);
+	struct net_headers headers;
+	net_headers_parse(frame, length, &headers);
 	rx.hash = e1000_rss_hash(e, frame, &headers, &rx.rss_type);
 	unsigned entry = rx.hash & 0x7f;
 	unsigned queue = rx.rss_type ? e1000_get(e, RETA + (entry & ~3u)) >> (entry & 3) * 8 >> 7 & 1 : 0;

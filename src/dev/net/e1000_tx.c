@@ -8,72 +8,14 @@
  */
 #include "dev/net/e1000_int.h"
 
-enum { DESCRIPTOR = 16, STATUS_DD = 1, TAG = 4, ETHERNET = 14, CRC = 4 };
-
-/* --- sending: the loop's, without the lock ------------------------------------------------------------- */
-
-static bool send_segments(struct e1000 *e)
-{
-	struct net_backend *backend = e->card.backend;
-	while (e->have_segment || net_gso_next(&e->gso, &e->payload)) {
-		const struct iovec iov[2] = {{e->gso.header, e->gso.header_length},
-					     {(void *)e->payload, e->gso.segment_length}};
-		e->have_segment = true;
-		if (!backend->ops->send(backend, 0, iov, 2))
-			return false;
-		e->have_segment = false;
-	}
-	return true;
-}
-
-/* Send what is in e->out. False: the back end is full. */
-static bool flush(struct e1000 *e)
-{
-	struct net_backend *backend = e->card.backend;
-	const struct iovec iov = {e->out, e->out_length};
-	if (!(e->cutting ? send_segments(e) : backend->ops->send(backend, 0, &iov, 1)))
-		return false;
-	e->sending = e->cutting = false;
-	return true;
-}
+enum { DESCRIPTOR = 16, STATUS_DD = 1, ETHERNET = 14 };
 
 /* --- work on a packet: under the lock -------------------------------------------------------------------- */
 
-/* The sum over [start, end] into the field at `at`; the field holds what the driver has summed up. */
-static void put_checksum(struct e1000 *e, unsigned start, unsigned at, unsigned end)
+/* A checksum by three fields: the last byte that is summed up is at `last`, 0: all. */
+static void put_checksum(struct e1000 *e, unsigned start, unsigned at, unsigned last)
 {
-	uint8_t vnet[NET_VNET_HEADER_SIZE] = {0};
-	if (at < start)
-		return;
-	le16_store(vnet + VNET_CSUM_START, start);
-	le16_store(vnet + VNET_CSUM_OFFSET, at - start);
-	net_csum_complete(e->out, end ? MIN(end + 1u, e->out_length) : e->out_length, vnet);
-}
-
-static void put_tag(struct e1000 *e, const struct e1000_tx *tx)
-{
-	if (!tx->vlan || !(e1000_get(e, CTRL) & CTRL_VME))
-		return;
-	memmove(e->out + 12 + TAG, e->out + 12, e->out_length - 12);
-	be16_store(e->out + 12, e1000_get(e, VET));
-	be16_store(e->out + 14, tx->tag);
-	e->out_length += TAG;
-}
-
-/* Begin to cut by the context. False: it is no such packet. */
-static bool begin_cutting(struct e1000 *e, const struct e1000_tx *tx)
-{
-	uint8_t vnet[NET_VNET_HEADER_SIZE] = {0};
-	bool ipv4 = tx->tucmd & TUCMD_IPV4;
-	unsigned size = tx->mss;
-	/* Who takes packets of any size gets one segment, with all sums in it. */
-	if (ipv4 && e->card.backend->ops->large_tcp4 && size && e->out_length < 65000)
-		size = 65000;
-	vnet[VNET_GSO_TYPE] = ipv4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6;
-	le16_store(vnet + VNET_GSO_SIZE, size);
-	e->cutting = tx->tucmd & TUCMD_TCP && net_gso_begin(&e->gso, e->out, e->out_length, vnet);
-	e->have_segment = false;
-	return e->cutting;
+	net_card_put_checksum(&e->card, start, at, last ? last + 1u : SIZE_MAX);
 }
 
 static void count(struct e1000 *e, const uint8_t *packet, size_t length, bool tse)
@@ -81,22 +23,19 @@ static void count(struct e1000 *e, const uint8_t *packet, size_t length, bool ts
 	e1000_add(e, GPTC, 1);
 	e1000_add(e, TPT, 1);
 	e1000_add(e, TSCTC, tse);
-	e1000_add64(e, GOTCL, length + CRC);
-	e1000_add64(e, TOTL, length + CRC);
+	e1000_add64(e, GOTCL, length + NET_CARD_CRC);
+	e1000_add64(e, TOTL, length + NET_CARD_CRC);
 	if (packet[0] & 1)
 		e1000_add(e, packet[0] == 0xff && packet[1] == 0xff ? BPTC : MPTC, 1);
 }
 
-/* The packet is complete: make it e->out. False: it cannot be sent, and is dropped as a card drops it. */
+/* The packet is complete: pack it. False: it cannot be sent, and is dropped as a card drops it. */
 static bool finish_packet(struct e1000 *e, struct e1000_tx *tx)
 {
 	if (tx->too_long || tx->length < ETHERNET || !e->card.link_up)
 		return false;
-	uint8_t *packet = tx->packet;
-	tx->packet = e->out;
-	e->out = packet;
-	e->out_length = tx->length;
-	count(e, packet, tx->length, tx->tse);
+	count(e, tx->packet, tx->length, tx->tse);
+	net_card_pack(&e->card, &tx->packet, tx->length);
 	if (tx->legacy_sum)
 		put_checksum(e, tx->css, tx->cso, 0);
 	if (!tx->tse) {
@@ -105,9 +44,12 @@ static bool finish_packet(struct e1000 *e, struct e1000_tx *tx)
 		if (tx->options & TXD_TXSM)
 			put_checksum(e, tx->tucss, tx->tucso, tx->tucse);
 	}
-	put_tag(e, tx);
-	e->sending = !tx->tse || begin_cutting(e, tx);
-	return e->sending;
+	if (tx->vlan && e1000_get(e, CTRL) & CTRL_VME)
+		net_card_put_tag(&e->card, e1000_get(e, VET), tx->tag);
+	if (!tx->tse)
+		return true;
+	/* What is no TCP gets no segments. */
+	return net_card_cut(&e->card, tx->tucmd & TUCMD_IPV4, tx->tucmd & TUCMD_TCP ? tx->mss : 0);
 }
 
 /* --- descriptors: under the lock --------------------------------------------------------------------------- */
@@ -157,7 +99,7 @@ static void take_data(struct e1000 *e, struct e1000_tx *tx, const uint8_t *d)
 		tx->length += length;
 }
 
-/* Take the ring's next descriptor. True: a packet is in e->out. */
+/* Take the ring's next descriptor. True: a packet is packed. */
 static bool take_descriptor(struct e1000 *e, unsigned queue, struct e1000_ring *ring, uint32_t *causes)
 {
 	struct e1000_tx *tx = &e->tx[queue];
@@ -209,7 +151,7 @@ void e1000_transmit(struct net_card *card)
 	struct e1000 *e = (struct e1000 *)card;
 	unsigned budget = NET_CARD_SEGMENTS;
 	uint32_t causes = 0;
-	if (e->sending && !flush(e))
+	if (!net_card_flush(card))
 		return;
 	for (bool more = true, sent = true; more && sent;) {
 		pthread_mutex_lock(&card->lock);
@@ -218,7 +160,7 @@ void e1000_transmit(struct net_card *card)
 		if (!more && causes)
 			e1000_raise(e, causes);
 		pthread_mutex_unlock(&card->lock);
-		sent = !more || flush(e);
+		sent = !more || net_card_flush(card);
 		if (more && !sent) {
 			pthread_mutex_lock(&card->lock);
 			e1000_raise(e, causes);
