@@ -61,7 +61,7 @@ struct conf_domain_disk {
 };
 
 /* <model type=> of a card. */
-#define CONF_NIC_MODELS "virtio", "e1000", "e1000e"
+#define CONF_NIC_MODELS "virtio", "e1000", "e1000e", "rtl8139"
 
 struct conf_domain_nic {
 	struct conf_domain_device dev;

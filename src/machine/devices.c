@@ -23,6 +23,7 @@ static const struct device_class *const classes[] = {
 	&isa_serial_class,
 	&pc_dimm_class,
 	&pcie_root_port_class,
+	&rtl8139_class,
 	&virtconsole,
 	&virtio_9p_device,
 	&virtio_9p_pci,

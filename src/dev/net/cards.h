@@ -4,4 +4,4 @@
 
 #include "dev/core/device.h"
 
-extern const struct device_class e1000_class, e1000e_class;
+extern const struct device_class e1000_class, e1000e_class, rtl8139_class;

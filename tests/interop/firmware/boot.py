@@ -146,6 +146,12 @@ def seabios_pxe(engine, slow):
     pxe(engine, slow, "-boot", "n", "-device", "virtio-net-pci,netdev=n")
 
 
+def seabios_pxe_cards(engine, slow):
+    """iPXE's own drivers with the emulated cards."""
+    for card in ("e1000", "e1000e", "rtl8139"):
+        pxe(engine, slow, "-device", f"{card},netdev=n,bootindex=1")
+
+
 def ovmf_pxe(engine, slow):
     """OVMF boots from the network because a card behind a PCIe port comes first."""
     pxe(engine, slow, "-bios", need(OVMF, "ovmf"), "-device", "pcie-root-port,id=port,addr=3",
@@ -165,7 +171,8 @@ def memtest(engine, slow):
 
 
 CASES = {case.__name__: case for case in (seabios_disk, seabios_virtio, seabios_cd, ovmf_disk,
-                                          ovmf_flash, ovmf_kernel, seabios_pxe, ovmf_pxe, memtest)}
+                                          ovmf_flash, ovmf_kernel, seabios_pxe,
+                                          seabios_pxe_cards, ovmf_pxe, memtest)}
 
 
 def main():

@@ -17,7 +17,7 @@ import guest as testlib  # noqa: E402
 COVERS = """
 CONNECT_DOMAIN_XML_TO_NATIVE DOMAIN_ATTACH_DEVICE DOMAIN_DETACH_DEVICE DOMAIN_UPDATE_DEVICE_FLAGS
 """
-MODELS = {"e1000": "e1000", "e1000e": "e1000e"}
+MODELS = {"e1000": "e1000", "e1000e": "e1000e", "rtl8139": "8139cp"}
 DOMAIN = """<domain type='qemu'><name>cards</name><memory unit='MiB'>256</memory>
   <os><type arch='x86_64' machine='{machine}'>hvm</type>{boot}</os>
   <features><acpi/><apic/></features><devices>{cards}<memballoon model='none'/>
