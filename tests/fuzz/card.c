@@ -28,12 +28,13 @@ static uint64_t take(struct input *in, unsigned bytes)
 enum op { USUAL, REGISTER, READ, PORT, POKE, DESCRIPTOR, FEED, ROOM, LINK, RUN, COMMAND, RESET, OPS };
 enum { RINGS = 0x100000, RINGS_SIZE = 0x4000, BUFFERS = 0x110000 };
 
-/* By chance these are 8139's, too: its registers lie in the first 256 bytes. */
 static const uint16_t usual[] = {
 	CTRL, EECD, EERD, CTRL_EXT, MDIC, ICS, IMS, IMC, IVAR, ITR, RCTL, TCTL, RFCTL, PSRCTL, MRQC,
 	RX_RING, RX_RING + RING_LEN, RX_RING + RING_HEAD, RX_RING + RING_TAIL, TX_RING,
 	TX_RING + RING_LEN, TX_RING + RING_HEAD, TX_RING + RING_TAIL, TX_RING + RING_STRIDE + RING_TAIL,
 	TX_RING + RING_STRIDE + RING_LEN, RXCSUM, VFTA, RETA, RETA + 4,
+	/* Of the 8139C+. */
+	0x10, 0x20, 0x28, 0x30, 0x37, 0x38, 0x3c, 0x3e, 0x44, 0x50, 0x54, 0xd9, 0xe0, 0xe4,
 };
 
 static void feed(struct card *c, struct input *in)
@@ -70,11 +71,11 @@ static void step(struct card *c, struct input *in)
 		break;
 	case REGISTER:
 		at = (unsigned)take(in, 2);
-		space_write(c->m.vm->memory, CARD_MMIO + at, take(in, 4), 1u << (take(in, 1) & 3));
+		space_write(c->m.vm->memory, c->mmio + at, take(in, 4), 1u << (take(in, 1) & 3));
 		break;
 	case READ:
 		at = (unsigned)take(in, 2);
-		space_read(c->m.vm->memory, CARD_MMIO + at, 1u << (take(in, 1) & 3));
+		space_read(c->m.vm->memory, c->mmio + at, 1u << (take(in, 1) & 3));
 		break;
 	case PORT:
 		at = CARD_PORTS + (take(in, 1) & 0xff);

@@ -27,6 +27,8 @@ void card_open(struct card *c, const struct device_class *class)
 			continue;
 		uint32_t at = pci->bars[i].io ? CARD_PORTS : CARD_MMIO + (i << 22);
 		pci_config_write(c->m.pci, c->devfn, PCI_BAR0 + 4 * i, at, 4);
+		if (!pci->bars[i].io && !c->mmio)
+			c->mmio = at;
 	}
 	pci_config_write(c->m.pci, c->devfn, PCI_COMMAND, 7, 2);
 	device_start(c->dev);
@@ -43,12 +45,12 @@ void card_close(struct card *c)
 
 uint32_t card_get(struct card *c, unsigned offset)
 {
-	return (uint32_t)space_read(c->m.vm->memory, CARD_MMIO + offset, 4);
+	return (uint32_t)space_read(c->m.vm->memory, c->mmio + offset, 4);
 }
 
 void card_put(struct card *c, unsigned offset, uint32_t value)
 {
-	space_write(c->m.vm->memory, CARD_MMIO + offset, value, 4);
+	space_write(c->m.vm->memory, c->mmio + offset, value, 4);
 }
 
 void card_run(struct card *c)

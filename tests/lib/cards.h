@@ -19,12 +19,13 @@ struct card {
 	struct fake_net net;
 	struct device *dev;
 	unsigned devfn;
+	uint64_t mmio; /* where its registers are in memory */
 };
 
 /* The card with its address 52:54:00:01:02:03, and the VM running. `offloads` as fake_net_init() has them. */
 void card_open(struct card *c, const struct device_class *class);
 void card_close(struct card *c);
-/* Registers in BAR 0. */
+/* Registers in memory. */
 uint32_t card_get(struct card *c, unsigned offset);
 void card_put(struct card *c, unsigned offset, uint32_t value);
 /* Let the loop do what is due. */
