@@ -7,22 +7,11 @@
 #include "sata.h"
 
 #include "base/log.h"
+#include "input.h"
 
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-	for (; bytes; bytes--)
-		v = v << 8 | (in->at < in->end ? *in->at++ : 0);
-	return v;
-}
 
 enum op { REGISTER, PORT_REGISTER, READ, POKE, COMMAND, PACKET, ISSUE, ISSUE_QUEUED, RUN, HOLD, FAIL,
 	  OPS };

@@ -8,22 +8,11 @@
 
 #include "base/log.h"
 #include "dev/net/e1000_regs.h"
+#include "input.h"
 
 #include <limits.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-	for (; bytes; bytes--)
-		v = v << 8 | (in->at < in->end ? *in->at++ : 0);
-	return v;
-}
 
 enum op { USUAL, REGISTER, READ, PORT, POKE, DESCRIPTOR, FEED, ROOM, LINK, RUN, COMMAND, RESET, OPS };
 enum { RINGS = 0x100000, RINGS_SIZE = 0x4000, BUFFERS = 0x110000 };
