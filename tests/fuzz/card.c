@@ -110,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = {data, data + size};
 	struct card c;
 	log_setup("fuzz", LOG_LEVEL_ERROR, stderr);
-	card_open(&c, &FUZZ_CARD);
+	card_open(&c, &FUZZ_CARD, 0);
 	for (unsigned i = 0; i < RINGS_SIZE; i += 16) {
 		le64_store(c.m.mem + RINGS + i, BUFFERS + 256 * i);
 		le32_store(c.m.mem + RINGS + i + 8, 0x39000100);

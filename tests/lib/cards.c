@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cards.h"
 
-void card_open(struct card *c, const struct device_class *class)
+void card_open(struct card *c, const struct device_class *class, uint32_t offloads)
 {
 	g_autoptr(GError) error = NULL;
 	*c = (struct card){0};
 	vd_machine_init(&c->m);
-	fake_net_init(&c->net, c->m.loop, 0);
+	fake_net_init(&c->net, c->m.loop, offloads);
 	struct fakes fakes = {.net = &c->net};
 	struct device_resolver resolver = fakes_resolver(&fakes);
 	c->dev = device_new(class, "card", c->m.vm);

@@ -23,7 +23,7 @@ struct card {
 };
 
 /* The card with its address 52:54:00:01:02:03, and the VM running. `offloads` as fake_net_init() has them. */
-void card_open(struct card *c, const struct device_class *class);
+void card_open(struct card *c, const struct device_class *class, uint32_t offloads);
 void card_close(struct card *c);
 /* Registers in memory. */
 uint32_t card_get(struct card *c, unsigned offset);

@@ -53,22 +53,35 @@ static bool can_receive(void *opaque, unsigned queue)
 	return card->started && card->ops->can_receive(card);
 }
 
+/* The packet behind `skip` bytes, in card->frame. 0: no wire has such packets. */
+static size_t gather_frame(struct net_card *card, const struct iovec *iov, unsigned count, size_t skip)
+{
+	size_t length = 0;
+	for (unsigned i = 0; i < count; i++) {
+		size_t from = MIN(skip, iov[i].iov_len), part = iov[i].iov_len - from;
+		skip -= from;
+		if (part > NET_CARD_FRAME_MAX - length)
+			return 0;
+		memcpy(card->frame + length, (const uint8_t *)iov[i].iov_base + from, part);
+		length += part;
+	}
+	return length;
+}
+
 static bool receive(void *opaque, unsigned queue, const struct iovec *iov, unsigned count)
 {
 	struct net_card *card = opaque;
 	const uint8_t *frame = iov[0].iov_base;
-	size_t length = iov[0].iov_len;
-	if (count == 1 && length > NET_CARD_FRAME_MAX)
-		return true;
-	if (count > 1) {
-		length = 0;
-		for (unsigned i = 0; i < count; length += iov[i++].iov_len) {
-			if (iov[i].iov_len > NET_CARD_FRAME_MAX - length)
-				return true; /* no wire has such packets */
-			memcpy(card->frame + length, iov[i].iov_base, iov[i].iov_len);
-		}
+	size_t length = iov[0].iov_len, skip = card->vnet ? NET_VNET_HEADER_SIZE : 0;
+	if (count == 1 && length > skip && length - skip <= NET_CARD_FRAME_MAX) {
+		frame += skip;
+		length -= skip;
+	} else {
+		length = gather_frame(card, iov, count, skip);
 		frame = card->frame;
 	}
+	if (!length)
+		return true;
 	LOCK_SCOPE(&card->lock);
 	if (!card->started)
 		return false;
@@ -142,6 +155,10 @@ bool net_card_create(struct net_card *card, const struct net_card_ops *ops, GErr
 	if (card->mac[0] & 1)
 		return error_set(error, BERTH_ERR_INVALID, "mac is a multicast address");
 	net_mac_complete(card->mac, card->backend);
+	/* A tap's header is there or not; without offloads it says nothing. */
+	const struct net_backend_ops *backend = card->backend->ops;
+	card->vnet = backend->offloads && backend->offloads(card->backend) &&
+		     backend->set_vnet(card->backend, true, 0);
 	card->ops = ops;
 	card->out.packet = g_malloc(NET_CARD_PACKET_ROOM);
 	card->frame = g_malloc(NET_CARD_FRAME_MAX + NET_CARD_CRC);
@@ -229,6 +246,15 @@ bool net_card_cut(struct net_card *card, bool ipv4, unsigned size)
 	return out->pending;
 }
 
+/* A packet in two pieces, of which the second may be empty. */
+static bool send_packet(struct net_card *card, const struct iovec *head, const struct iovec *rest)
+{
+	static const uint8_t empty[NET_VNET_HEADER_SIZE];
+	const struct iovec iov[3] = {{(void *)empty, sizeof(empty)}, *head, rest ? *rest : (struct iovec){0}};
+	unsigned skip = card->vnet ? 0 : 1, count = rest ? 3 : 2;
+	return card->backend->ops->send(card->backend, 0, iov + skip, count - skip);
+}
+
 static bool send_segments(struct net_card *card)
 {
 	struct net_card_out *out = &card->out;
@@ -236,7 +262,7 @@ static bool send_segments(struct net_card *card)
 		const struct iovec iov[2] = {{out->gso.header, out->gso.header_length},
 					     {(void *)out->payload, out->gso.segment_length}};
 		out->have_segment = true;
-		if (!card->backend->ops->send(card->backend, 0, iov, 2))
+		if (!send_packet(card, &iov[0], &iov[1]))
 			return false;
 		out->have_segment = false;
 	}
@@ -248,8 +274,7 @@ bool net_card_flush(struct net_card *card)
 	struct net_card_out *out = &card->out;
 	const struct iovec iov = {out->packet, out->length};
 	if (out->pending)
-		out->pending = !(out->cutting ? send_segments(card) :
-						card->backend->ops->send(card->backend, 0, &iov, 1));
+		out->pending = !(out->cutting ? send_segments(card) : send_packet(card, &iov, NULL));
 	return !out->pending;
 }
 

@@ -57,6 +57,7 @@ struct net_card {
 	bool created;
 	bool started;            /* the VM runs. Under the lock */
 	bool link_up;            /* under the lock */
+	bool vnet;               /* packets to and from the back end carry virtio's header: it is empty */
 	int kick;                /* eventfd: the loop has work */
 	struct aio_watch *watch;
 	struct net_card_out out;

@@ -22,7 +22,7 @@ static void put(struct bench *b, unsigned reg, uint32_t value, unsigned size)
 static void open_bench(struct bench *b)
 {
 	*b = (struct bench){0};
-	card_open(&b->c, &rtl8139_class);
+	card_open(&b->c, &rtl8139_class, 0);
 	b->ring = vd_alloc(&b->c.m, 8192 + 2048);
 	b->tx = vd_alloc(&b->c.m, 8192);
 	b->data = vd_alloc(&b->c.m, 1 << 17);
