@@ -174,7 +174,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	conf_domain_add_defaults(conf, root);
 	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_sysinfo(conf, root, error) ||
 	    !conf_domain_read_numa(conf, root, error) || !conf_domain_read_tune(conf, root, error) ||
-	    !conf_blkio_read(&conf->blkio, root, error) ||
+	    !conf_blkio_read(&conf->blkio, root, error) || !conf_perf_read(&conf->perf, root, error) ||
 	    !conf_numatune_read(&conf->numatune, root, conf->cells->len, error) ||
 	    !conf_domain_read_devices(conf, devices, error) ||
 	    !conf_domain_complete_memory(conf, root, live, error) ||

@@ -13,6 +13,7 @@
 #include "conf/netdev.h"
 #include "conf/numatune.h"
 #include "conf/nwfilter.h"
+#include "conf/perf.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -200,6 +201,7 @@ struct conf_domain {
 	char *rng_file;
 	struct conf_blkio blkio;
 	struct conf_numatune numatune;
+	struct conf_perf perf;
 	int64_t tune[CONF_TUNE_NUMBERS]; /* 0: not said, the host's default; quotas < 0: no limit */
 };
 

@@ -87,6 +87,8 @@ static const char *const rows[] = {
 	"domain/pm",
 	"domain/pm/suspend-to-mem enabled",
 	"domain/pm/suspend-to-disk enabled",
+	"domain/perf",
+	"domain/perf/event name enabled",
 	"domain/devices",
 	"domain/devices/emulator",
 	"domain/devices/disk type device",

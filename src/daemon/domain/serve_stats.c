@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/params.h"
+#include "daemon/domain/perf.h"
 #include "daemon/domain/process.h"
 #include "daemon/domain/vmm.h"
 #include "daemon/rpc/serve.h"
@@ -358,9 +359,9 @@ void serve_domain_memory_stats(struct rpc_call *call,
 /* --- Statistics in bulk ---------------------------------------------------------------------- */
 
 enum { STATS_STATE = 1, STATS_CPU = 2, STATS_BALLOON = 4, STATS_VCPU = 8, STATS_INTERFACE = 16,
-       STATS_BLOCK = 32,
+       STATS_BLOCK = 32, STATS_PERF = 64,
        STATS_SUPPORTED = STATS_STATE | STATS_CPU | STATS_BALLOON | STATS_VCPU | STATS_INTERFACE |
-			 STATS_BLOCK };
+			 STATS_BLOCK | STATS_PERF };
 
 struct bulk {
 	struct rpc_call *call;
@@ -452,6 +453,17 @@ static void fill_disks(const struct bulk_one *one, struct params *params, const 
 	}
 }
 
+static void fill_events(const struct domain *dom, struct params *params)
+{
+	for (unsigned i = 0; i < CONF_PERF_EVENTS; i++) {
+		char name[64];
+		uint64_t value;
+		snprintf(name, sizeof(name), "perf.%s", conf_perf_names[i]);
+		if (perf_read(vmm_perf(dom), i, &value))
+			params_add_ullong(params, name, value);
+	}
+}
+
 /* What needs no VMM. */
 static void fill_known(struct bulk_one *one)
 {
@@ -478,6 +490,8 @@ static void fill_known(struct bulk_one *one)
 		fill_vcpus(one, params);
 	if (stats & STATS_INTERFACE && dom->live)
 		fill_interfaces(one, params);
+	if (stats & STATS_PERF && dom->vmm)
+		fill_events(dom, params);
 }
 
 static void release(struct bulk *bulk)

@@ -21,6 +21,7 @@
 #include "daemon/domain/moment.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/passt.h"
+#include "daemon/domain/perf.h"
 #include "daemon/domain/user.h"
 #include "daemon/domain/vcpus.h"
 #include "daemon/domain/vmm_int.h"
@@ -81,6 +82,7 @@ static void vmm_free(struct vmm *vmm)
 		aio_watch_remove(vmm->watch);
 	agent_free(g_steal_pointer(&vmm->dom->agent));
 	qmp_free(vmm->qmp);
+	perf_free(vmm->perf);
 	fd_clear(&vmm->pidfd);
 	g_ptr_array_unref(vmm->destroyers);
 	g_clear_error(&vmm->cause);
@@ -324,6 +326,7 @@ static void on_start_threads(void *opaque, json_t *result, const GError *error)
 		give_up(vmm);
 		return;
 	}
+	vmm_count_events(vmm->dom);
 	apply_settings(vmm);
 	interface_await(vmm->dom, on_networks, vmm);
 }
@@ -406,6 +409,7 @@ static struct vmm *vmm_new(struct domain *dom)
 
 static void watch_process(struct vmm *vmm)
 {
+	vmm->perf = perf_new(vmm->pid);
 	vmm->watch =
 		aio_watch_add(vmm->dom->all->daemon->loop, vmm->pidfd, POLLIN, on_process_end, vmm);
 }
@@ -549,6 +553,11 @@ const char *vmm_run_dir(const struct domain *dom)
 	return dom->vmm->run_dir;
 }
 
+struct perf *vmm_perf(const struct domain *dom)
+{
+	return dom->vmm->perf;
+}
+
 pid_t vmm_pid(const struct domain *dom)
 {
 	return dom->vmm ? dom->vmm->pid : 0;
@@ -605,6 +614,7 @@ bool vmm_attach(struct domain *dom)
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
 		dump_recall(dom);
 		vcpus_settle(dom);
+		vmm_count_events(dom);
 		backup_recall(dom);
 		catch_up(vmm);
 	} else {

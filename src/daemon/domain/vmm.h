@@ -30,6 +30,14 @@ void vmm_user_remove_folders(const char *run_dir);
 /* The unix socket at the other end of a running domain's channel. Free with g_free(). */
 char *vmm_channel_path(const struct domain *dom, const struct conf_domain_char *chr);
 
+/* Its counters of the kernel; the domain must run. */
+struct perf *vmm_perf(const struct domain *dom);
+/*
+ * Count what the live document says (serve_perf.c). What the host cannot count is not, as with libvirt: the log
+ * says so, and the document that it is not enabled.
+ */
+void vmm_count_events(struct domain *dom);
+
 /* The thread of a vCPU; 0: not known (yet). */
 pid_t vmm_vcpu_thread(const struct domain *dom, unsigned vcpu);
 /* Was it plugged in while the domain ran? */

@@ -17,6 +17,7 @@ struct vmm {
 	int pidfd;
 	struct aio_watch *watch;
 	struct qmp *qmp;
+	struct perf *perf;            /* once the process is there */
 	struct aio_timer timer;       /* connecting, or killing */
 	int64_t deadline_ns;          /* of connecting */
 	struct domain_job *job;       /* that starts it */
