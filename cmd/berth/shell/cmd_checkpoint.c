@@ -245,17 +245,18 @@ bool cmd_checkpoint_list(struct shell *sh, const struct cmd *cmd)
 		spec_tree(sh, list, count, sizeof(*list), parent_of);
 		return true;
 	}
-	struct table *table = parents ? table_new("Name", "Creation Time", "Parent", NULL) :
+	struct table *table = names ? table_new("Name", NULL) :
+			      parents ? table_new("Name", "Creation Time", "Parent", NULL) :
 					table_new("Name", "Creation Time", NULL);
 	for (uint32_t i = 0; i < count; i++) {
 		if (names)
-			shell_print("%s\n", list[i].name);
+			table_row(table, list[i].name, NULL);
 		else
 			list_row(sh, table, list[i], parents);
 	}
 	shell_forget_error(sh);
 	if (names)
-		table_free(table);
+		table_print_words(sh, table);
 	else
 		table_print(sh, table);
 	return true;

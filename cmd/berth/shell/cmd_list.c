@@ -87,26 +87,33 @@ static bool list_table(struct shell *sh, const struct cmd *cmd, const struct rem
 	return true;
 }
 
-static void list_words(const struct cmd *cmd, const struct remote_domain *doms, uint32_t count)
+static void list_words(struct shell *sh, const struct cmd *cmd, const struct remote_domain *doms,
+		       uint32_t count)
 {
 	bool uuids = opt_bool(cmd, "uuid"), names = opt_bool(cmd, "name"), ids = opt_bool(cmd, "id");
+	const char *titles[4] = {NULL}, **title = titles;
+	if (uuids)
+		*title++ = "UUID";
+	if (ids)
+		*title++ = "Id";
+	if (names)
+		*title++ = "Name";
+	struct table *table = table_new(titles[0], titles[1], titles[2], NULL);
 	for (uint32_t i = 0; i < count; i++) {
-		char uuid[UUID_TEXT];
-		const char *gap = "";
+		char uuid[UUID_TEXT], id[16];
+		const char *cells[4] = {NULL}, **cell = cells;
 		if (ids && doms[i].id == -1 && !uuids && !names)
 			continue;
-		if (uuids) {
-			shell_print("%s", format_uuid(doms[i].uuid, uuid));
-			gap = " ";
-		}
-		if (ids && doms[i].id == -1)
-			shell_print("%s-", gap);
-		else if (ids)
-			shell_print("%s%d", gap, doms[i].id);
+		g_snprintf(id, sizeof(id), doms[i].id == -1 ? "-" : "%d", doms[i].id);
+		if (uuids)
+			*cell++ = format_uuid(doms[i].uuid, uuid);
+		if (ids)
+			*cell++ = id;
 		if (names)
-			shell_print("%s%s", ids ? " " : gap, doms[i].name);
-		shell_print("\n");
+			*cell++ = doms[i].name;
+		table_row(table, cells[0], cells[1], cells[2], NULL);
 	}
+	table_print_words(sh, table);
 }
 
 bool cmd_list(struct shell *sh, const struct cmd *cmd)
@@ -126,7 +133,7 @@ bool cmd_list(struct shell *sh, const struct cmd *cmd)
 	qsort(ret.domains.items, ret.domains.count, sizeof(*ret.domains.items), compare_domains);
 	if (!words)
 		return list_table(sh, cmd, ret.domains.items, ret.domains.count);
-	list_words(cmd, ret.domains.items, ret.domains.count);
+	list_words(sh, cmd, ret.domains.items, ret.domains.count);
 	return true;
 }
 

@@ -314,6 +314,28 @@ static void print_addresses(const struct remote_domain_interface *iface, bool fu
 	}
 }
 
+static void add_addresses(struct table *table, const struct remote_domain_interface *iface)
+{
+	for (uint32_t i = 0; i < iface->addrs.count; i++) {
+		const struct remote_domain_ip_addr *addr = &iface->addrs.items[i];
+		g_autofree char *text = g_strdup_printf("%s/%u", addr->addr, addr->prefix);
+		table_row(table, iface->name, iface->hwaddr ? iface->hwaddr : "", addr->type == 1 ? "ipv6" : "ipv4",
+			  text, NULL);
+	}
+}
+
+/* The table of virsh is no table of ours: it repeats nothing, and its columns do not grow. */
+static void addresses_json(struct shell *sh, const struct remote_domain_interface *ifaces, uint32_t count,
+			   const char *wanted)
+{
+	struct table *table = table_new("Name", "MAC address", "Protocol", "Address", NULL);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!wanted || strcmp(wanted, ifaces[i].name) == 0)
+			add_addresses(table, &ifaces[i]);
+	}
+	table_print(sh, table);
+}
+
 bool cmd_domifaddr(struct shell *sh, const struct cmd *cmd)
 {
 	static const char *const sources[] = {"lease", "agent", "arp"};
@@ -331,6 +353,10 @@ bool cmd_domifaddr(struct shell *sh, const struct cmd *cmd)
 		return false;
 	if (!GET(sh, domain_interface_addresses, &ret, dom, source, 0))
 		return shell_fail(sh, "Failed to query for interfaces addresses");
+	if (sh->json) {
+		addresses_json(sh, ret.ifaces.items, ret.ifaces.count, wanted);
+		return true;
+	}
 	shell_extra(sh, " %-10s %-20s %-8s     %s\n%s%s\n", "Name", "MAC address", "Protocol", "Address",
 		    "-------------------------------------------------", "------------------------------");
 	for (uint32_t i = 0; i < ret.ifaces.count; i++) {

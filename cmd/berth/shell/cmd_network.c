@@ -196,13 +196,17 @@ bool cmd_net_list(struct shell *sh, const struct cmd *cmd)
 	if (!GET(sh, connect_list_all_networks, &ret, 1, flags | opt_flags(cmd, list_filters)))
 		return shell_fail(sh, "Failed to list networks");
 	qsort(ret.nets.items, ret.nets.count, sizeof(*ret.nets.items), compare_names);
-	if (!names && !uuids)
+	if (!names && !uuids) {
 		list_table(sh, ret.nets.items, ret.nets.count);
-	for (uint32_t i = 0; (names || uuids) && i < ret.nets.count; i++) {
-		char uuid[UUID_TEXT];
-		shell_print("%s\n", uuids ? format_uuid(ret.nets.items[i].uuid, uuid) :
-					    ret.nets.items[i].name);
+		return true;
 	}
+	struct table *table = table_new(uuids ? "UUID" : "Name", NULL);
+	for (uint32_t i = 0; i < ret.nets.count; i++) {
+		char uuid[UUID_TEXT];
+		table_row(table, uuids ? format_uuid(ret.nets.items[i].uuid, uuid) : ret.nets.items[i].name,
+			  NULL);
+	}
+	table_print_words(sh, table);
 	return true;
 }
 
@@ -361,15 +365,10 @@ bool cmd_net_port_list(struct shell *sh, const struct cmd *cmd)
 		return false;
 	qsort(ret.ports.items, ret.ports.count, sizeof(*ret.ports.items), compare_ports);
 	struct table *table = table_new("UUID", NULL);
-	for (uint32_t i = 0; i < ret.ports.count; i++) {
-		format_uuid(ret.ports.items[i].uuid, uuid);
-		if (uuids)
-			shell_print("%s\n", uuid);
-		else
-			table_row(table, uuid, NULL);
-	}
+	for (uint32_t i = 0; i < ret.ports.count; i++)
+		table_row(table, format_uuid(ret.ports.items[i].uuid, uuid), NULL);
 	if (uuids)
-		table_free(table);
+		table_print_words(sh, table);
 	else
 		table_print(sh, table);
 	return true;

@@ -101,15 +101,10 @@ bool cmd_nodedev_list(struct shell *sh, const struct cmd *cmd)
 		print_tree(sh, names);
 		return true;
 	}
-	if (sh->json) {
-		struct table *table = table_new("Name", NULL);
-		for (unsigned i = 0; i < names->len; i++)
-			table_row(table, names->pdata[i], NULL);
-		table_print(sh, table);
-		return true;
-	}
+	struct table *table = table_new("Name", NULL);
 	for (unsigned i = 0; i < names->len; i++)
-		shell_print("%s\n", (char *)names->pdata[i]);
+		table_row(table, names->pdata[i], NULL);
+	table_print_words(sh, table);
 	return true;
 }
 

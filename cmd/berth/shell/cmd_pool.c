@@ -361,6 +361,20 @@ static bool type_flags(struct shell *sh, const struct cmd *cmd, uint32_t *flags)
 	return true;
 }
 
+static void list_words(struct shell *sh, const struct remote_storage_pool *pools, uint32_t count, bool uuids,
+		       bool names)
+{
+	struct table *table = table_new(uuids ? "UUID" : "Name", uuids && names ? "Name" : NULL, NULL);
+	for (uint32_t i = 0; i < count; i++) {
+		char uuid[UUID_TEXT];
+		/* virsh fills names up to this width. */
+		g_autofree char *name = g_strdup_printf(sh->json ? "%s" : "%-20s", pools[i].name);
+		format_uuid(pools[i].uuid, uuid);
+		table_row(table, uuids ? uuid : name, uuids && names ? name : NULL, NULL);
+	}
+	table_print_words(sh, table);
+}
+
 bool cmd_pool_list(struct shell *sh, const struct cmd *cmd)
 {
 	struct remote_connect_list_all_storage_pools_ret ret;
@@ -373,23 +387,17 @@ bool cmd_pool_list(struct shell *sh, const struct cmd *cmd)
 	if (!GET(sh, connect_list_all_storage_pools, &ret, 1, flags | opt_flags(cmd, list_filters)))
 		return shell_fail(sh, "Failed to list pools");
 	qsort(ret.pools.items, ret.pools.count, sizeof(*ret.pools.items), compare_names);
+	if (uuids || names) {
+		list_words(sh, ret.pools.items, ret.pools.count, uuids, names);
+		return true;
+	}
 	struct table *table = details ? table_new("Name", "State", "Autostart", "Persistent", "Capacity",
 						  "Allocation", "Available", NULL) :
 					table_new("Name", "State", "Autostart", NULL);
-	for (uint32_t i = 0; i < ret.pools.count; i++) {
-		char uuid[UUID_TEXT];
-		if (uuids)
-			shell_print("%-36s%c", format_uuid(ret.pools.items[i].uuid, uuid), names ? ' ' : '\n');
-		if (names)
-			shell_print("%-20s\n", ret.pools.items[i].name);
-		if (!uuids && !names)
-			list_row(sh, table, ret.pools.items[i], details);
-	}
+	for (uint32_t i = 0; i < ret.pools.count; i++)
+		list_row(sh, table, ret.pools.items[i], details);
 	shell_forget_error(sh);
-	if (uuids || names)
-		table_free(table);
-	else
-		table_print(sh, table);
+	table_print(sh, table);
 	return true;
 }
 

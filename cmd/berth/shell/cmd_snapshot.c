@@ -372,17 +372,18 @@ bool cmd_snapshot_list(struct shell *sh, const struct cmd *cmd)
 		spec_tree(sh, snaps, count, sizeof(*snaps), parent_of);
 		return true;
 	}
-	struct table *table = parents ? table_new("Name", "Creation Time", "State", "Parent", NULL) :
+	struct table *table = names ? table_new("Name", NULL) :
+			      parents ? table_new("Name", "Creation Time", "State", "Parent", NULL) :
 					table_new("Name", "Creation Time", "State", NULL);
 	for (uint32_t i = 0; i < count; i++) {
 		if (names)
-			shell_print("%s\n", snaps[i].name);
+			table_row(table, snaps[i].name, NULL);
 		else
 			list_row(sh, table, snaps[i], parents);
 	}
 	shell_forget_error(sh);
 	if (names)
-		table_free(table);
+		table_print_words(sh, table);
 	else
 		table_print(sh, table);
 	return true;

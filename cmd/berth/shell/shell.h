@@ -135,6 +135,8 @@ struct table *table_new(const char *first, ...) G_GNUC_NULL_TERMINATED;
 void table_row(struct table *table, ...) G_GNUC_NULL_TERMINATED;
 /* Print it, as JSON with --output json, without the title with --quiet; and free it. */
 void table_print(const struct shell *sh, struct table *table);
+/* As lines of bare words, for scripts; with --output json as JSON too. */
+void table_print_words(const struct shell *sh, struct table *table);
 void table_free(struct table *table);
 /* A tree as virsh draws it: `count` names, parents by index or -1. */
 void tree_print(unsigned count, char *const *names, const int *parents);

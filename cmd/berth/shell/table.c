@@ -147,6 +147,16 @@ void table_print(const struct shell *sh, struct table *table)
 	table_free(table);
 }
 
+void table_print_words(const struct shell *sh, struct table *table)
+{
+	if (sh->json)
+		print_json(table);
+	for (unsigned i = table->columns; !sh->json && i < table->cells->len; i++)
+		printf("%s%c", (char *)table->cells->pdata[i], (i + 1) % table->columns ? ' ' : '\n');
+	fflush(stdout);
+	table_free(table);
+}
+
 /* --- Trees ------------------------------------------------------------------------------------ */
 
 struct tree {
