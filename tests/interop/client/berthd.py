@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 
@@ -100,10 +101,26 @@ def read_until(fd, words):
     return text
 
 
-def check_console(session):
+def open_terminal(session, *words):
     pid, fd = pty.fork()
     if pid == 0:
-        os.execve(BERTH, [BERTH, "-c", "qemu:///session", "console", "life"], session.environment)
+        os.execve(BERTH, [BERTH, *words], session.environment)
+    return pid, fd
+
+
+def end_terminal(pid, fd):
+    while True:
+        try:
+            if not os.read(fd, 4096):
+                break
+        except OSError:
+            break
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(fd)
+
+
+def check_console(session):
+    pid, fd = open_terminal(session, "-c", "qemu:///session", "console", "life")
     text = read_until(fd, b"Escape character is ^] (Ctrl + ])")
     assert b"Connected to domain 'life'" in text
     # The terminal is raw from when the console is open on.
@@ -309,24 +326,34 @@ def check_install(session):
 
 
 def check_shell(session):
-    """Commands from a terminal, with what was typed completed."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execve(BERTH, [BERTH, "-c", "qemu:///session"], session.environment)
+    """Commands from a terminal, with what was typed completed, and there again in the next shell."""
+    pid, fd = open_terminal(session, "-c", "qemu:///session")
     read_until(fd, b"berth # ")
     os.write(fd, b"domstate l\t\n")
     read_until(fd, b"running")
-    os.write(fd, b"echo one; echo two\n")
-    read_until(fd, b"two")
+    os.write(fd, b"domst\t\t")
+    read_until(fd, b"domstats")
+    os.write(fd, b"\x15echo one; echo two\n")
+    read_until(fd, b"two\r\n")
     os.write(fd, b"quit\n")
-    while True:
-        try:
-            if not os.read(fd, 4096):
-                break
-        except OSError:
-            break
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    os.close(fd)
+    end_terminal(pid, fd)
+    pid, fd = open_terminal(session, "-c", "qemu:///session")
+    read_until(fd, b"berth # ")
+    os.write(fd, b"\x10\x10\n")  # Ctrl-P twice: what was typed before "quit"
+    read_until(fd, b"\none\r\n")
+    os.write(fd, b"\x04")  # Ctrl-D
+    end_terminal(pid, fd)
+
+
+def check_top(session):
+    """Looks follow each other until q is typed, which needs no Enter."""
+    pid, fd = open_terminal(session, "top", "-c", "qemu:///session", "-d", "0.2")
+    for _ in range(2):
+        text = read_until(fd, b"Sent/s")
+        assert b"domains run; q ends" in text, text
+    assert not termios.tcgetattr(fd)[3] & termios.ICANON
+    os.write(fd, b"q")
+    end_terminal(pid, fd)
 
 
 def main():
@@ -343,9 +370,9 @@ def main():
                 session.both(line)
             for line in READONLY:
                 session.both(line.replace("{top}", top), "-r")
-            for check in (check_daemon, check_json, check_console, check_events, check_transports, check_network,
-                          check_streams, check_completion, check_install,
-                          check_shell):
+            for check in (check_daemon, check_json, check_console, check_events, check_transports,
+                          check_network,
+                          check_streams, check_completion, check_install, check_shell, check_top):
                 check(session)
             session.berth("destroy life; undefine life")
             assert session.berth("-q", "list", "--all") == ""
