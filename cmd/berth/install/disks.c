@@ -11,10 +11,10 @@
 
 void medium_free(struct medium *medium)
 {
-	char *const texts[] = {medium->path, medium->format, medium->bus, medium->device, medium->cache,
-			       medium->serial};
+	char *const texts[] = {medium->path, medium->format, medium->bus, medium->device};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
+	keyval_free(medium->rest);
 	g_free(medium);
 }
 
@@ -46,50 +46,86 @@ static const char *default_folder(struct shell *sh, char **made)
 	return "/var/lib/libvirt/images";
 }
 
-static bool read_size(struct shell *sh, const struct keyval *kv, struct medium *medium)
+static bool read_size(struct shell *sh, const char *text, struct medium *medium)
 {
-	const char *text = keyval_get(kv, "size");
 	g_autoptr(GError) error = NULL;
 	/* A number alone counts GiB, as in virt-install. */
 	return !text || units_parse_size(text, GIB, &medium->size, &error) ||
 	       shell_fail(sh, "--disk size: %s", error->message);
 }
 
-static bool read_disk(struct shell *sh, struct install *install, const char *text)
+/* "pool=NAME" is a new volume there, "vol=POOL/NAME" one that exists. */
+static char *volume_path(struct shell *sh, const char *pool, const char *name)
 {
-	static const char *const allowed[] = {"path", "size", "format", "bus", "cache", "device", "readonly",
-					      "serial", NULL};
-	g_autoptr(GError) error = NULL;
-	auto_keyval kv = keyval_parse(text, "path", &error);
-	if (!kv)
-		return shell_fail(sh, "--disk: %s", error->message);
-	for (unsigned k = 0; k < keyval_count(kv); k++) {
-		if (!g_strv_contains(allowed, kv->keys->pdata[k]))
-			return shell_fail(sh, "--disk has no '%s'", (char *)kv->keys->pdata[k]);
+	struct remote_storage_pool_lookup_by_name_ret found;
+	struct remote_storage_pool_get_xml_desc_ret xml;
+	if (!GET(sh, storage_pool_lookup_by_name, &found, (char *)pool) ||
+	    !GET(sh, storage_pool_get_xml_desc, &xml, found.pool, 0)) {
+		shell_fail(sh, "--disk: there is no pool '%s'", pool);
+		return NULL;
 	}
-	struct medium *medium = g_new0(struct medium, 1);
-	g_ptr_array_add(install->media, medium);
-	const char *path = keyval_get(kv, "path"), *format = keyval_get(kv, "format");
-	if (!read_size(sh, kv, medium))
-		return false;
-	if (!path && !medium->size)
-		return shell_fail(sh, "--disk needs a path or a size");
-	g_autofree char *made = NULL;
+	g_autoptr(xmlDoc) doc = xml_parse(xml.xml, "pool", NULL);
+	g_autofree char *folder = doc ? xpath_text(doc, NULL, "/pool/target/path") : NULL;
+	if (!folder) {
+		shell_fail(sh, "--disk: the pool '%s' has no folder", pool);
+		return NULL;
+	}
+	return g_build_filename(folder, name, NULL);
+}
+
+static char *disk_path(struct shell *sh, const struct install *install, struct keyval *kv,
+		       const char *format)
+{
+	g_autofree char *path = keyval_take(kv, "path"), *pool = keyval_take(kv, "pool");
+	g_autofree char *volume = keyval_take(kv, "vol"), *made = NULL;
+	const char *slash = volume ? strchr(volume, '/') : NULL;
 	g_autofree char *file = g_strdup_printf("%s.%s", install->name, format && strcmp(format, "raw") ?
 										format : format ? "img" : "qcow2");
-	medium->path = path ? g_canonicalize_filename(path, NULL) :
-			      g_build_filename(default_folder(sh, &made), file, NULL);
+	if (volume && !slash) {
+		shell_fail(sh, "--disk vol=%s: it is POOL/NAME", volume);
+		return NULL;
+	}
+	if (volume) {
+		g_autofree char *name = g_strndup(volume, slash - volume);
+		return volume_path(sh, name, slash + 1);
+	}
+	return path ? g_canonicalize_filename(path, NULL) : pool ? volume_path(sh, pool, file) :
+	       g_build_filename(default_folder(sh, &made), file, NULL);
+}
+
+static bool read_disk(struct shell *sh, struct install *install, const char *text)
+{
+	g_autoptr(GError) error = NULL;
+	struct medium *medium = g_new0(struct medium, 1);
+	struct keyval *kv = medium->rest = element_parse(text, "path", &error);
+	g_ptr_array_add(install->media, medium);
+	if (!kv)
+		return shell_fail(sh, "--disk: %s", error->message);
+	g_autofree char *size = keyval_take(kv, "size"), *sparse = keyval_take(kv, "sparse");
+	g_autofree char *format = keyval_take(kv, "format"), *driver = keyval_take(kv, "driver.type");
+	bool somewhere = keyval_get(kv, "path") || keyval_get(kv, "vol");
+	medium->device = keyval_take(kv, "device");
+	medium->bus = keyval_take(kv, "bus");
+	if (!medium->bus)
+		medium->bus = keyval_take(kv, "target.bus");
+	if (!medium->device)
+		medium->device = g_strdup("disk");
+	if (!read_size(sh, size, medium))
+		return false;
+	bool cdrom = !strcmp(medium->device, "cdrom");
+	medium->readonly = cdrom;
+	if (!somewhere && !medium->size)
+		return cdrom || shell_fail(sh, "--disk needs a path or a size");
+	const char *wanted = format ? format : driver;
+	medium->path = disk_path(sh, install, kv, wanted);
+	if (!medium->path)
+		return false;
 	/* With a size an image that exists is used as it is. */
 	if (medium->size && access(medium->path, F_OK) == 0)
 		medium->size = 0;
-	const char *device = keyval_get(kv, "device"), *readonly = keyval_get(kv, "readonly");
-	medium->device = g_strdup(device ? device : "disk");
-	medium->format = format ? g_strdup(format) :
+	medium->sparse = !sparse || (strcmp(sparse, "no") && strcmp(sparse, "off"));
+	medium->format = wanted ? g_strdup(wanted) :
 			 medium->size ? g_strdup("qcow2") : find_format(sh, medium->path);
-	medium->bus = g_strdup(keyval_get(kv, "bus"));
-	medium->cache = g_strdup(keyval_get(kv, "cache"));
-	medium->serial = g_strdup(keyval_get(kv, "serial"));
-	medium->readonly = (readonly && strcmp(readonly, "off")) || !strcmp(medium->device, "cdrom");
 	return true;
 }
 
@@ -150,13 +186,15 @@ static bool make_image(struct shell *sh, const struct medium *medium)
 	g_autofree char *folder = g_path_get_dirname(medium->path);
 	g_autofree char *name = g_path_get_basename(medium->path);
 	g_autofree char *size = g_strdup_printf("%" PRIu64, medium->size);
+	/* All of a raw image that is not sparse is there at once. */
+	const char *allocation = medium->sparse || strcmp(medium->format, "raw") != 0 ? "0" : size;
 	if (!install_folder_pool(sh, folder, &pool))
 		return false;
 	struct xml_writer w = xml_writer_new();
 	xml_open(&w, "volume", NULL);
 	xml_leaf(&w, "name", name, NULL);
 	xml_leaf(&w, "capacity", size, NULL);
-	xml_leaf(&w, "allocation", "0", NULL);
+	xml_leaf(&w, "allocation", allocation, NULL);
 	xml_open(&w, "target", NULL);
 	xml_empty(&w, "format", "type", medium->format, NULL);
 	xml_close(&w, "target");

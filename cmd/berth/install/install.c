@@ -61,7 +61,7 @@ static bool wait_end(struct shell *sh, struct remote_domain dom, int64_t minutes
 /* The installer has ended: the domain starts with its own definition. */
 static bool finish(struct shell *sh, const struct install *install, struct remote_domain dom)
 {
-	if (install->no_reboot || install->transient || (!install->cdrom && !install->kernel))
+	if (install->no_reboot || install->transient || !install_has_installer(install))
 		return true;
 	if (!CALL(sh, domain_create, dom))
 		return shell_fail(sh, "Failed to start domain '%s'", dom.name);

@@ -4,20 +4,23 @@
 
 #include "../shell/shell.h"
 
+#include "elements.h"
+
 #include "codec/keyval.h"
 
 struct install {
 	/* As given; NULL: not given. */
 	char *connect, *name, *uuid, *title, *description, *memory, *vcpus, *cdrom, *location, *graphics;
-	char *os, *cloud_init, *extra_args, *serial, *boot, *virt_type, *machine, *cpu;
-	char **disks, **networks;
+	char *os, *cloud_init, *extra_args, *boot, *virt_type, *machine, *cpu, *autoconsole;
+	char **disks, **networks, **serials, **xml;
+	char **elements[ELEMENT_OPTIONS]; /* uses of each of element_options */
 	char *wait;      /* minutes, or "" for as long as it takes */
-	gboolean import, print_xml, dry_run, no_console, autostart, no_reboot, transient;
+	gboolean import, pxe, hvm, print_xml, dry_run, no_console, autostart, no_reboot, transient;
 
 	/* What they mean. */
 	uint64_t memory_mib;
-	unsigned cpus, max_cpus, sockets, cores, threads;
-	struct keyval *boot_keys;
+	unsigned max_cpus, current_cpus, sockets, dies, cores, threads; /* 0: not said */
+	struct keyval *boot_keys, *memory_keys, *vcpu_keys; /* the latter two without what is above */
 	bool uefi, windows;
 	GPtrArray *media; /* struct medium */
 	char *kernel, *initrd;
@@ -27,11 +30,18 @@ struct install {
 };
 
 struct medium {
-	char *path, *format, *bus, *device, *cache, *serial;
+	char *path, *format, *bus, *device;
+	struct keyval *rest; /* keys that go into the XML as they are, or NULL */
 	uint64_t size; /* bytes of a new image; 0: it exists */
-	bool readonly, first_boot; /* only for the first boot */
+	bool readonly, sparse, first_boot; /* only for the first boot */
 };
 void medium_free(struct medium *medium);
+
+/* Does the first boot run an installer, which restarts when it is done? */
+static inline bool install_has_installer(const struct install *install)
+{
+	return install->cdrom || install->kernel || install->pxe;
+}
 
 /* options.c. False after an error was printed. */
 bool install_parse(struct shell *sh, struct install *install, int argc, char **argv);

@@ -1,226 +1,274 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The XML of a new domain: virtio for systems that know it, a serial console, what was asked for. */
+/*
+ * The XML of a new domain: what virt-install would make of the same options for a system that knows
+ * virtio (or, for Windows, of which it is known that it does not).
+ */
 #include "install.h"
+
+#include "model.h"
+
+#include "base/error.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-static void write_os(struct xml_writer *w, const struct install *i, bool first)
+enum { ROOT_PORTS = 14 }; /* as many devices can be plugged in while the domain runs */
+
+static bool is_given(const struct install *i, const char *option)
 {
-	const struct keyval *boot = i->boot_keys;
-	const char *kernel = keyval_get(boot, "kernel"), *initrd = keyval_get(boot, "initrd");
-	const char *args = keyval_get(boot, "kernel_args");
-	if (first && i->kernel) {
-		kernel = i->kernel;
-		initrd = i->initrd;
-		args = i->extra_args;
+	for (unsigned o = 0; element_options[o].name; o++) {
+		if (!strcmp(element_options[o].name, option))
+			return i->elements[o] != NULL;
 	}
-	xml_open(w, "os", "firmware", i->uefi ? "efi" : NULL, NULL);
-	xml_leaf(w, "type", "hvm", "arch", "x86_64", "machine", i->machine ? i->machine : "q35", NULL);
-	if (kernel)
-		xml_leaf(w, "kernel", kernel, NULL);
-	if (initrd)
-		xml_leaf(w, "initrd", initrd, NULL);
-	if (args)
-		xml_leaf(w, "cmdline", args, NULL);
-	bool any = false;
-	if (first && i->cdrom) {
-		xml_empty(w, "boot", "dev", "cdrom", NULL);
-		any = true;
-	}
-	for (unsigned k = 0; k < keyval_count(boot); k++) {
-		const char *key = boot->keys->pdata[k];
-		bool device = !strcmp(key, "hd") || !strcmp(key, "cdrom") || !strcmp(key, "network");
-		if (device)
-			xml_empty(w, "boot", "dev", key, NULL);
-		any |= device;
-	}
-	if (!any || (first && i->cdrom))
-		xml_empty(w, "boot", "dev", "hd", NULL);
-	xml_close(w, "os");
+	g_assert_not_reached();
 }
 
-static void write_cpu(struct xml_writer *w, const struct install *i)
+xmlNode *install_add(xmlNode *devices, const char *name, ...)
 {
-	bool topology = i->sockets || i->cores || i->threads;
-	const char *mode = i->cpu ? i->cpu : !strcmp(i->domain_type, "kvm") ? "host-passthrough" : NULL;
-	bool named = mode && strcmp(mode, "host-passthrough") && strcmp(mode, "maximum") &&
-		     strcmp(mode, "host-model");
-	if (!mode && !topology)
-		return;
-	unsigned cores = MAX(i->cores, 1), threads = MAX(i->threads, 1);
-	unsigned sockets = i->sockets ? i->sockets : MAX(i->max_cpus / (cores * threads), 1);
-	g_autofree char *s = g_strdup_printf("%u", sockets);
-	g_autofree char *c = g_strdup_printf("%u", cores);
-	g_autofree char *t = g_strdup_printf("%u", threads);
-	xml_open(w, "cpu", "mode", named ? "custom" : mode, "match", named ? "exact" : NULL, NULL);
-	if (named)
-		xml_leaf(w, "model", mode, NULL);
-	if (topology)
-		xml_empty(w, "topology", "sockets", s, "cores", c, "threads", t, NULL);
-	xml_close(w, "cpu");
-}
-
-/* vda, vdb, ... sda, ... */
-static char *target_name(const char *bus, unsigned *counts)
-{
-	bool virtio = strcmp(bus, "virtio") == 0;
-	unsigned number = counts[virtio]++;
-	return g_strdup_printf("%s%c", virtio ? "vd" : "sd", 'a' + number % 26);
-}
-
-static void write_disk(struct xml_writer *w, const struct install *i, const struct medium *m,
-		       unsigned *counts)
-{
-	bool cdrom = strcmp(m->device, "cdrom") == 0;
-	const char *bus = m->bus ? m->bus : cdrom || i->windows ? "sata" : "virtio";
-	g_autofree char *target = target_name(bus, counts);
-	bool block = g_str_has_prefix(m->path, "/dev/");
-	xml_open(w, "disk", "type", block ? "block" : "file", "device", m->device, NULL);
-	xml_empty(w, "driver", "name", "qemu", "type", m->format, "cache", m->cache, NULL);
-	xml_empty(w, "source", block ? "dev" : "file", m->path, NULL);
-	xml_empty(w, "target", "dev", target, "bus", bus, NULL);
-	if (m->readonly)
-		xml_empty(w, "readonly", NULL);
-	if (m->serial)
-		xml_leaf(w, "serial", m->serial, NULL);
-	xml_close(w, "disk");
-}
-
-/* "bridge=br0,model=virtio" and its kin. */
-static bool write_network(struct shell *sh, struct xml_writer *w, const struct install *i, const char *text)
-{
-	static const char *const allowed[] = {"type", "bridge", "network", "source", "model", "mac", NULL};
-	g_autoptr(GError) error = NULL;
-	auto_keyval kv = keyval_parse(text, "type", &error);
-	if (!kv)
-		return shell_fail(sh, "--network: %s", error->message);
-	for (unsigned k = 0; k < keyval_count(kv); k++) {
-		if (!g_strv_contains(allowed, kv->keys->pdata[k]))
-			return shell_fail(sh, "--network has no '%s'", (char *)kv->keys->pdata[k]);
+	xmlNode *node = xmlNewChild(devices, NULL, BAD_CAST name, NULL);
+	va_list args;
+	va_start(args, name);
+	for (const char *path; (path = va_arg(args, const char *));) {
+		const char *value = va_arg(args, const char *);
+		if (value)
+			element_set(node, path, value);
 	}
-	const char *bridge = keyval_get(kv, "bridge"), *network = keyval_get(kv, "network");
-	const char *type = keyval_get(kv, "type"), *model = keyval_get(kv, "model");
-	const char *source = keyval_get(kv, "source");
-	if (type && !strcmp(type, "default")) {
-		network = "default";
-		type = NULL;
-	}
-	if (!type)
-		type = bridge ? "bridge" : network ? "network" : "user";
-	xml_open(w, "interface", "type", type, NULL);
-	if (bridge || network)
-		xml_empty(w, "source", type, bridge ? bridge : network, NULL);
-	else if (source)
-		xml_empty(w, "source", !strcmp(type, "direct") ? "dev" : type, source, NULL);
-	if (keyval_get(kv, "mac"))
-		xml_empty(w, "mac", "address", keyval_get(kv, "mac"), NULL);
-	xml_empty(w, "model", "type", model ? model : i->windows ? "e1000e" : "virtio", NULL);
-	xml_close(w, "interface");
-	return true;
+	va_end(args);
+	return node;
 }
 
-static bool write_networks(struct shell *sh, struct xml_writer *w, const struct install *i)
-{
-	if (!i->networks)
-		return write_network(sh, w, i, "user");
-	for (char **text = i->networks; *text; text++) {
-		if (strcmp(*text, "none") != 0 && !write_network(sh, w, i, *text))
-			return false;
-	}
-	return true;
-}
+/* --- System ----------------------------------------------------------------------------------- */
 
-static bool write_graphics(struct shell *sh, struct xml_writer *w, const struct install *i)
+/* A disk if there is one; of a domain that has nothing but a CD-ROM drive that. */
+static const char *usual_boot_device(const struct install *i)
 {
-	static const char *const allowed[] = {"type", "listen", "port", "password", NULL};
-	g_autoptr(GError) error = NULL;
-	auto_keyval kv = keyval_parse(i->graphics ? i->graphics : "none", "type", &error);
-	if (!kv)
-		return shell_fail(sh, "--graphics: %s", error->message);
-	for (unsigned k = 0; k < keyval_count(kv); k++) {
-		if (!g_strv_contains(allowed, kv->keys->pdata[k]))
-			return shell_fail(sh, "--graphics has no '%s'", (char *)kv->keys->pdata[k]);
-	}
-	const char *type = keyval_get(kv, "type"), *port = keyval_get(kv, "port");
-	if (!type || !strcmp(type, "none"))
-		return true;
-	xml_empty(w, "graphics", "type", type, "port", port ? port : "-1", "autoport", port ? "no" : "yes",
-		  "listen", keyval_get(kv, "listen"), "passwd", keyval_get(kv, "password"), NULL);
-	xml_open(w, "video", NULL);
-	xml_empty(w, "model", "type", i->windows ? "vga" : "virtio", NULL);
-	xml_close(w, "video");
-	return true;
-}
-
-/* The console is the serial port, whatever that is. */
-static bool write_serial(struct shell *sh, struct xml_writer *w, const struct install *i)
-{
-	g_autoptr(GError) error = NULL;
-	auto_keyval kv = keyval_parse(i->serial ? i->serial : "pty", "type", &error);
-	if (!kv)
-		return shell_fail(sh, "--serial: %s", error->message);
-	const char *type = keyval_get(kv, "type"), *path = keyval_get(kv, "path");
-	bool file = type && !strcmp(type, "file");
-	if ((!file && (!type || strcmp(type, "pty") != 0)) || file != (path != NULL) ||
-	    keyval_count(kv) != (file ? 2U : 1U))
-		return shell_fail(sh, "--serial '%s': it is pty or file,path=FILE", i->serial);
-	g_autofree char *whole = file ? g_canonicalize_filename(path, NULL) : NULL;
-	static const char *const names[] = {"serial", "console"};
-	for (unsigned n = 0; n < G_N_ELEMENTS(names); n++) {
-		xml_open(w, names[n], "type", type, NULL);
-		if (file)
-			xml_empty(w, "source", "path", whole, NULL);
-		xml_close(w, names[n]);
-	}
-	return true;
-}
-
-static bool write_devices(struct shell *sh, struct xml_writer *w, const struct install *i, bool first)
-{
-	unsigned counts[2] = {0};
-	xml_open(w, "devices", NULL);
+	bool cdrom = false;
 	for (unsigned m = 0; m < i->media->len; m++) {
 		const struct medium *medium = i->media->pdata[m];
-		if (first || !medium->first_boot)
-			write_disk(w, i, medium, counts);
+		if (!strcmp(medium->device, "disk"))
+			return "hd";
+		cdrom |= !strcmp(medium->device, "cdrom");
 	}
-	bool good = write_networks(sh, w, i) && write_graphics(sh, w, i) && write_serial(sh, w, i);
-	if (!i->windows) {
-		xml_open(w, "rng", "model", "virtio", NULL);
-		xml_leaf(w, "backend", "/dev/urandom", "model", "random", NULL);
-		xml_close(w, "rng");
+	return cdrom ? "cdrom" : "hd";
+}
+
+static void write_boot_devices(xmlNode *os, const struct install *i, bool first)
+{
+	static const char *const devices[] = {"hd", "cdrom", "network", "fd", NULL};
+	const struct keyval *boot = i->boot_keys;
+	const char *medium = !first ? NULL : i->cdrom ? "cdrom" : i->pxe ? "network" : NULL;
+	const char *usual = usual_boot_device(i);
+	bool any = (i->pxe && first) || keyval_get(boot, "kernel");
+	if (medium)
+		install_add(os, "boot", "@dev", medium, NULL);
+	for (unsigned k = 0; k < keyval_count(boot); k++) {
+		const char *key = boot->keys->pdata[k];
+		bool device = g_strv_contains(devices, key);
+		if (device && g_strcmp0(medium, key) != 0)
+			install_add(os, "boot", "@dev", key, NULL);
+		any |= device || (g_str_has_prefix(key, "boot") && g_str_has_suffix(key, ".dev"));
 	}
-	xml_close(w, "devices");
-	return good;
+	if (!any && g_strcmp0(medium, usual) != 0)
+		install_add(os, "boot", "@dev", usual, NULL);
+}
+
+static bool write_os(xmlNode *domain, const struct install *i, bool first, GError **error)
+{
+	static const char *const devices[] = {"hd", "cdrom", "network", "fd", "uefi", NULL};
+	static const struct element_key *const tables[] = {element_boot_keys, NULL};
+	const struct keyval *boot = i->boot_keys;
+	xmlNode *os = element_at(domain, "os");
+	element_set(os, "type", "hvm");
+	element_set(os, "type/@arch", "x86_64");
+	element_set(os, "type/@machine", i->machine ? i->machine : "q35");
+	if (i->uefi)
+		element_set(os, "@firmware", "efi");
+	for (unsigned k = 0; k < keyval_count(boot); k++) {
+		const char *key = boot->keys->pdata[k];
+		if (!g_strv_contains(devices, key) &&
+		    !element_apply(domain, tables, "boot", key, boot->values->pdata[k], error))
+			return false;
+	}
+	if (first && i->kernel) {
+		element_set(os, "kernel", i->kernel);
+		element_set(os, "initrd", i->initrd);
+		if (i->extra_args)
+			element_set(os, "cmdline", i->extra_args);
+	}
+	write_boot_devices(os, i, first);
+	return true;
+}
+
+static void write_machine(xmlNode *domain, const struct install *i)
+{
+	element_at(domain, "features/acpi");
+	element_at(domain, "features/apic");
+	if (i->graphics && g_str_has_prefix(i->graphics, "spice"))
+		element_set(domain, "features/vmport/@state", "off");
+	element_set(domain, "clock/@offset", i->windows ? "localtime" : "utc");
+	element_set(domain, "pm/suspend-to-mem/@enabled", "no");
+	element_set(domain, "pm/suspend-to-disk/@enabled", "no");
+}
+
+/* Ticks that a guest lost come again by the RTC only, unless somebody chose timers. */
+static void write_timers(xmlNode *domain)
+{
+	xmlNode *clock = element_at(domain, "clock");
+	if (xml_child(clock, "timer"))
+		return;
+	element_set(clock, "timer{rtc}/@tickpolicy", "catchup");
+	element_set(clock, "timer{pit}/@tickpolicy", "delay");
+	element_set(clock, "timer{hpet}/@present", "no");
+}
+
+/* --- Devices that nobody asked for ------------------------------------------------------------ */
+
+static bool has_controller(xmlNode *devices, const char *type)
+{
+	xml_for_each(controller, devices, "controller") {
+		g_autofree char *given = xml_attribute(controller, "type");
+		if (given && !strcmp(given, type))
+			return true;
+	}
+	return false;
+}
+
+static void add_controllers(xmlNode *devices, const struct install *i)
+{
+	bool microvm = i->machine && !strcmp(i->machine, "microvm");
+	if (microvm)
+		return;
+	if (!has_controller(devices, "usb"))
+		install_add(devices, "controller", "@type", "usb", "@model", "qemu-xhci", "@ports", "15", NULL);
+	if (has_controller(devices, "pci"))
+		return;
+	install_add(devices, "controller", "@type", "pci", "@model", "pcie-root", NULL);
+	for (unsigned port = 0; port < ROOT_PORTS; port++)
+		install_add(devices, "controller", "@type", "pci", "@model", "pcie-root-port", NULL);
+}
+
+/* Nobody but the VMM listens on a channel's socket. */
+static void complete_channels(xmlNode *devices)
+{
+	xml_for_each(channel, devices, "channel") {
+		g_autofree char *type = xml_attribute(channel, "type");
+		xmlNode *source = type && !strcmp(type, "unix") ? element_at(channel, "source") : NULL;
+		g_autofree char *mode = source ? xml_attribute(source, "mode") : NULL;
+		if (source && !mode)
+			element_set(source, "@mode", "bind");
+	}
+}
+
+static void add_defaults(xmlNode *devices, const struct install *i)
+{
+	bool display = xml_child(devices, "graphics") != NULL;
+	complete_channels(devices);
+	add_controllers(devices, i);
+	if (!i->serials && !is_given(i, "console"))
+		install_add(devices, "console", "@type", "pty", NULL);
+	if (!i->windows && !is_given(i, "channel"))
+		install_add(devices, "channel", "@type", "unix", "source/@mode", "bind", "target/@type",
+			    "virtio", "target/@name", "org.qemu.guest_agent.0", NULL);
+	if (display && !is_given(i, "input"))
+		install_add(devices, "input", "@type", "tablet", "@bus", "usb", NULL);
+	if (display && !is_given(i, "video"))
+		install_add(devices, "video", "model/@type", i->windows ? "vga" : "virtio", NULL);
+	if (!i->windows && !is_given(i, "memballoon"))
+		install_add(devices, "memballoon", "@model", "virtio", NULL);
+	if (!i->windows && !is_given(i, "rng"))
+		install_add(devices, "rng", "@model", "virtio", "backend", "/dev/urandom", "backend/@model",
+			    "random", NULL);
+}
+
+/* --- The whole -------------------------------------------------------------------------------- */
+
+static bool apply_options(xmlNode *domain, const struct install *i, GError **error)
+{
+	for (unsigned o = 0; element_options[o].name; o++) {
+		for (char **text = i->elements[o]; text && *text; text++) {
+			if (!element_option_apply(domain, &element_options[o], *text, error))
+				return false;
+		}
+	}
+	/* "--sysinfo host" is about the tables that the guest gets, the others are their text. */
+	xmlNode *sysinfo = xml_child(domain, "sysinfo");
+	g_autofree char *type = sysinfo ? xml_attribute(sysinfo, "type") : NULL;
+	if (type) {
+		bool text = strcmp(type, "host") && strcmp(type, "emulate");
+		element_set(domain, "os/smbios/@mode", text ? "sysinfo" : type);
+		if (!text)
+			element_remove(domain, "sysinfo");
+	}
+	return true;
+}
+
+/* One order of boot devices or the other. */
+static void choose_boot_order(xmlDoc *doc)
+{
+	g_autoptr(GPtrArray) orders = xpath_nodes(doc, NULL, "/domain/devices/*/boot[@order]");
+	if (orders->len)
+		element_remove(element_at(xmlDocGetRootElement(doc), "os"), "boot");
+}
+
+/* "./cpu/@mode=host-passthrough", "xpath.delete=./clock/timer[@name='hpet']" */
+static bool apply_xml(xmlDoc *doc, const struct install *i, GError **error)
+{
+	static const char delete[] = "xpath.delete=";
+	xmlNode *domain = xmlDocGetRootElement(doc);
+	for (char **text = i->xml; text && *text; text++) {
+		const char *equals = strchr(*text, '=');
+		if (g_str_has_prefix(*text, delete)) {
+			g_autoptr(GPtrArray) nodes = xpath_nodes(doc, domain, *text + strlen(delete));
+			for (unsigned n = 0; n < nodes->len; n++) {
+				xmlUnlinkNode(nodes->pdata[n]);
+				xmlFreeNode(nodes->pdata[n]);
+			}
+			continue;
+		}
+		g_autofree char *path = equals ? g_strndup(*text, equals - *text) : NULL;
+		if (!path || !g_str_has_prefix(path, "./") || strpbrk(path, "[]{}()*:| "))
+			return error_set(error, BERTH_ERR_INVALID, "--xml '%s': it is ./PATH=VALUE with names of "
+					 "elements and an @attribute, or xpath.delete=XPATH", *text);
+		element_set(domain, path, equals + 1);
+	}
+	return true;
+}
+
+static bool write_domain(struct shell *sh, xmlDoc *doc, const struct install *i, bool first)
+{
+	g_autoptr(GError) error = NULL;
+	xmlNode *domain = xmlDocGetRootElement(doc);
+	element_set(domain, "@type", i->domain_type);
+	element_set(domain, "name", i->name);
+	element_set(domain, "uuid", i->uuid);
+	if (i->title)
+		element_set(domain, "title", i->title);
+	if (i->description)
+		element_set(domain, "description", i->description);
+	bool good = model_write_memory(domain, i, &error) && model_write_cpus(domain, i, &error) &&
+		    write_os(domain, i, first, &error);
+	if (good) {
+		write_machine(domain, i);
+		/* An installer's reboot ends the first boot; what starts then has the other definition. */
+		if (first && install_has_installer(i))
+			element_set(domain, "on_reboot", "destroy");
+		xmlNode *devices = element_at(domain, "devices");
+		good = model_write_devices(sh, devices, i, first, &error) && apply_options(domain, i, &error);
+		write_timers(domain);
+		add_defaults(devices, i);
+		choose_boot_order(doc);
+		good = good && apply_xml(doc, i, &error);
+	}
+	return good || !error ? good : shell_fail(sh, "%s", error->message);
 }
 
 char *install_xml(struct shell *sh, const struct install *i, bool first)
 {
-	g_autofree char *memory = g_strdup_printf("%" PRIu64, i->memory_mib);
-	g_autofree char *most = g_strdup_printf("%u", i->max_cpus);
-	g_autofree char *current = i->cpus < i->max_cpus ? g_strdup_printf("%u", i->cpus) : NULL;
+	g_autoptr(xmlDoc) doc = xmlNewDoc(BAD_CAST "1.0");
+	xmlDocSetRootElement(doc, xmlNewNode(NULL, BAD_CAST "domain"));
+	if (!write_domain(sh, doc, i, first))
+		return NULL;
 	struct xml_writer w = xml_writer_new();
-	xml_open(&w, "domain", "type", i->domain_type, NULL);
-	xml_leaf(&w, "name", i->name, NULL);
-	xml_leaf(&w, "uuid", i->uuid, NULL);
-	if (i->title)
-		xml_leaf(&w, "title", i->title, NULL);
-	if (i->description)
-		xml_leaf(&w, "description", i->description, NULL);
-	xml_leaf(&w, "memory", memory, "unit", "MiB", NULL);
-	xml_leaf(&w, "vcpu", most, "current", current, NULL);
-	write_os(&w, i, first);
-	xml_open(&w, "features", NULL);
-	xml_empty(&w, "acpi", NULL);
-	xml_empty(&w, "apic", NULL);
-	xml_close(&w, "features");
-	write_cpu(&w, i);
-	xml_empty(&w, "clock", "offset", i->windows ? "localtime" : "utc", NULL);
-	/* An installer's reboot ends the first boot; what starts then has the other definition. */
-	xml_leaf(&w, "on_reboot", first && (i->cdrom || i->kernel) ? "destroy" : "restart", NULL);
-	bool good = write_devices(sh, &w, i, first);
-	xml_close(&w, "domain");
-	g_autofree char *xml = xml_writer_take(&w);
-	return good ? g_steal_pointer(&xml) : NULL;
+	xml_tree(&w, xmlDocGetRootElement(doc));
+	return xml_writer_take(&w);
 }
