@@ -47,16 +47,15 @@ static char *options_help(void)
 
 /* --- Disks ------------------------------------------------------------------------------------ */
 
-/* "/x/web.qcow2" of the domain web, for web2: "/x/web2.qcow2"; of another name: with the new one. */
+/* As virt-clone: for web2 "/x/web.qcow2" of the domain web is "/x/web2.qcow2", others "/x/data-clone.raw". */
 static char *new_path(const char *path, const char *original, const char *name)
 {
 	g_autofree char *folder = g_path_get_dirname(path);
 	g_autofree char *file = g_path_get_basename(path);
 	const char *dot = strrchr(file, '.');
 	g_autofree char *stem = dot ? g_strndup(file, dot - file) : g_strdup(file);
-	bool named = g_str_has_prefix(stem, original);
-	g_autofree char *made = named ? g_strdup_printf("%s%s%s", name, stem + strlen(original), dot ? dot : "") :
-					g_strdup_printf("%s-%s%s", stem, name, dot ? dot : "");
+	g_autofree char *made = !strcmp(stem, original) ? g_strdup_printf("%s%s", name, dot ? dot : "") :
+							  g_strdup_printf("%s-clone%s", stem, dot ? dot : "");
 	return g_build_filename(folder, made, NULL);
 }
 
@@ -175,9 +174,11 @@ static bool run_with(struct shell *sh, struct clone *clone)
 	if (!doc || !clone_disks(sh, clone, doc))
 		return false;
 	make_different(clone, doc);
-	g_autofree char *xml = xml_node_text(doc, xmlDocGetRootElement(doc));
+	struct xml_writer w = xml_writer_new();
+	xml_tree(&w, xmlDocGetRootElement(doc));
+	g_autofree char *xml = xml_writer_take(&w);
 	if (clone->print_xml) {
-		shell_print("%s\n", xml);
+		shell_print("%s", xml);
 		return true;
 	}
 	if (!GET(sh, domain_define_xml, &ret, xml))

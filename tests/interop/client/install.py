@@ -236,6 +236,33 @@ def check_refused(daemon, files):
         assert wanted in said and "<domain" not in said, f"{line}: {said}"
 
 
+CLONED = """<domain type='qemu'><name>src</name><memory unit='MiB'>32</memory>
+<os><type machine='q35'>hvm</type></os><devices>{disks}<interface type='user'/><serial type='pty'/></devices></domain>"""
+DISK = """<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/>
+<target dev='{target}' bus='virtio'/>{more}</disk>"""
+
+
+def check_clone(daemon):
+    """berth clone prints what virt-clone prints: names of the copies, what is shared, what is new."""
+    folder = os.path.join(daemon.top, "media")
+    disks = ""
+    for number, (name, more) in enumerate((("src.raw", ""), ("src-data.img", ""), ("other", ""),
+                                           ("fixed.raw", "<readonly/>"), ("both.raw", "<shareable/>"))):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.truncate(1 << 20)
+        disks += DISK.format(path=os.path.join(folder, name), target="vd" + "abcde"[number], more=more)
+    daemon.virsh("define", "/dev/stdin", data=CLONED.format(disks=disks))
+    for names in ([], ["--name", "new"]):
+        arguments = ["--original", "src", "--auto-clone", *names]
+        shapes = []
+        for program in (["virt-clone"], [BERTH, "clone"]):
+            said = subprocess.run([*program, "--connect", daemon.uri(), "--print-xml", *arguments], text=True,
+                                  timeout=LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True,
+                                  env=dict(os.environ, LC_ALL="C", HOME=daemon.top)).stdout
+            shapes.append(normal(first_domain(said), arguments, []))
+        assert shapes[0] == shapes[1], "\n".join("\n".join(lines_of(shape)) for shape in shapes)
+
+
 def main():
     with Daemon(quiet=True) as daemon:
         files = {name: os.path.join(daemon.top, f"media/{name}.{end}")
@@ -252,6 +279,7 @@ def main():
             wrong = [line for line, equal in zip(chosen, same, strict=True) if not equal]
         assert not wrong, f"{len(wrong)} of {len(chosen)} differ"
         check_refused(daemon, files)
+        check_clone(daemon)
         print(f"{len(chosen)} lines make the same domain, {len(REFUSED)} are refused with a reason")
 
 
