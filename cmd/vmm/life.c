@@ -87,6 +87,37 @@ static void on_panic(struct vmm *vmm)
 		on_shutdown(vmm, true, "guest-panic", 0);
 }
 
+static void on_watchdog(struct vmm *vmm)
+{
+	static const char *const actions[] = {
+		[CONF_WATCHDOG_RESET] = "reset", [CONF_WATCHDOG_SHUTDOWN] = "shutdown",
+		[CONF_WATCHDOG_POWEROFF] = "poweroff", [CONF_WATCHDOG_PAUSE] = "pause",
+		[CONF_WATCHDOG_DEBUG] = "debug", [CONF_WATCHDOG_NONE] = "none",
+		[CONF_WATCHDOG_INJECT_NMI] = "inject-nmi",
+	};
+	int action = vmm->conf->action.watchdog;
+	log_warning("the guest's watchdog has fired: %s", actions[action]);
+	emit(vmm, "WATCHDOG", json_pack("{s:s}", "action", actions[action]));
+	switch (action) {
+	case CONF_WATCHDOG_RESET:
+		vm_request(vmm->vm, VM_REQUEST_RESET, 0);
+		break;
+	case CONF_WATCHDOG_SHUTDOWN:
+		machine_power_button(vmm->machine);
+		emit(vmm, "POWERDOWN", NULL);
+		break;
+	case CONF_WATCHDOG_POWEROFF:
+		vm_request(vmm->vm, VM_REQUEST_SHUTDOWN, 0);
+		break;
+	case CONF_WATCHDOG_PAUSE:
+		vm_pause(vmm->vm, VM_STATE_WATCHDOG);
+		break;
+	case CONF_WATCHDOG_INJECT_NMI:
+		machine_nmi(vmm->machine);
+		break;
+	}
+}
+
 static void on_requested(void *opaque, enum vm_request request, int code)
 {
 	struct vmm *vmm = opaque;
@@ -96,6 +127,9 @@ static void on_requested(void *opaque, enum vm_request request, int code)
 		break;
 	case VM_REQUEST_PANIC:
 		on_panic(vmm);
+		break;
+	case VM_REQUEST_WATCHDOG:
+		on_watchdog(vmm);
 		break;
 	case VM_REQUEST_SUSPEND:
 		emit(vmm, "SUSPEND", NULL);

@@ -262,7 +262,7 @@ static const struct qmp_type types[] = {
 	{"CommandInfo", "name:str"},
 	{"StatusInfo", "running:bool singlestep:bool status:RunState"},
 	{"RunState", "=prelaunch running paused shutdown io-error internal-error guest-panicked "
-		     "suspended save-vm"},
+		     "suspended watchdog save-vm"},
 	{"NameInfo", "name?:str"},
 	{"UuidInfo", "UUID:str"},
 	{"KvmInfo", "enabled:bool present:bool"},
@@ -294,6 +294,7 @@ static const struct qmp_event events[] = {
 	{"SUSPEND_DISK"},
 	{"WAKEUP"},
 	{"GUEST_PANICKED", "action:GuestPanicAction"},
+	{"WATCHDOG", "action:WatchdogAction"},
 	{"BALLOON_CHANGE", "actual:size", true},
 	{"VSERPORT_CHANGE", "id:str open:bool"},
 	{"RTC_CHANGE", "offset:int qom-path:str", true},

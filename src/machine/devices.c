@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dev/chips/dimm.h"
+#include "dev/chips/i6300esb.h"
 #include "dev/chips/isa.h"
 #include "dev/net/cards.h"
 #include "dev/pci/bridge.h"
@@ -15,6 +16,7 @@ static const struct device_class *const classes[] = {
 	&ahci_class,
 	&e1000_class,
 	&e1000e_class,
+	&i6300esb_class,
 	&ide_cd_class,
 	&ide_hd_class,
 	&isa_debug_exit_class,

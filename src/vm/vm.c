@@ -22,6 +22,7 @@ const char *vm_state_name(enum vm_state state)
 		[VM_STATE_IO_ERROR] = "io-error",
 		[VM_STATE_INTERNAL_ERROR] = "internal-error",
 		[VM_STATE_GUEST_PANICKED] = "guest-panicked",
+		[VM_STATE_WATCHDOG] = "watchdog",
 		[VM_STATE_SUSPENDED] = "suspended",
 		[VM_STATE_SAVE_VM] = "save-vm",
 	};
@@ -275,6 +276,8 @@ static void handle_request(struct vm *vm, enum vm_request request)
 		break;
 	case VM_REQUEST_INTERNAL_ERROR:
 		vm_pause(vm, VM_STATE_INTERNAL_ERROR);
+		break;
+	case VM_REQUEST_WATCHDOG:
 		break;
 	case VM_REQUEST_COUNT:
 		g_assert_not_reached();

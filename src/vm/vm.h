@@ -29,6 +29,7 @@ enum vm_state {
 	VM_STATE_INTERNAL_ERROR,
 	VM_STATE_GUEST_PANICKED,
 	VM_STATE_SUSPENDED,
+	VM_STATE_WATCHDOG,
 	VM_STATE_SAVE_VM, /* paused while the memory is dumped */
 };
 
@@ -37,6 +38,7 @@ enum vm_request {
 	VM_REQUEST_RESET,         /* guest-caused reset: keyboard controller, CF9, triple fault */
 	VM_REQUEST_SHUTDOWN,      /* guest power-off (ACPI S5, isa-debug-exit) */
 	VM_REQUEST_PANIC,         /* pvpanic */
+	VM_REQUEST_WATCHDOG,      /* a watchdog has fired: what that means is the caller's to say */
 	VM_REQUEST_SUSPEND,       /* ACPI S3: vCPUs stand still, devices and clocks go on */
 	VM_REQUEST_WAKE,          /* out of it; without effect in any other state */
 	VM_REQUEST_INTERNAL_ERROR, /* an engine cannot go on */
