@@ -298,10 +298,11 @@ void conf_domain_free(struct conf_domain *conf)
 	conf_numatune_clear(&conf->numatune);
 	device_free(conf->balloon);
 	device_free(conf->rng);
+	device_free(conf->watchdog);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,
 			       conf->initrd, conf->cmdline, conf->loader, conf->nvram, conf->text,
 			       conf->nvram_template, conf->boot, conf->cpu, conf->owner,
-			       conf->rng_file};
+			       conf->rng_file, conf->watchdog_action};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(conf);

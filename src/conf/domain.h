@@ -196,7 +196,8 @@ struct conf_domain {
 	GPtrArray *disks, *nics, *chars, *controllers, *filesystems, *memories;
 	GPtrArray *smbios;         /* char *: values of -smbios */
 	bool panic;                /* the guest can tell of its panic */
-	struct conf_domain_device *balloon, *rng; /* or NULL */
+	struct conf_domain_device *balloon, *rng, *watchdog; /* or NULL */
+	char *watchdog_action;     /* the VMM's word */
 	unsigned balloon_period;   /* seconds between statistics, 0: none */
 	char *rng_file;
 	struct conf_blkio blkio;

@@ -28,7 +28,8 @@ bool conf_domain_for_each_device(const struct conf_domain *conf, conf_domain_dev
 				return false;
 		}
 	}
-	return (!conf->balloon || fn(conf->balloon, opaque)) && (!conf->rng || fn(conf->rng, opaque));
+	return (!conf->balloon || fn(conf->balloon, opaque)) && (!conf->rng || fn(conf->rng, opaque)) &&
+	       (!conf->watchdog || fn(conf->watchdog, opaque));
 }
 
 struct search {
@@ -175,6 +176,8 @@ static void name_all(struct conf_domain *conf)
 		name_device(conf, conf->balloon, g_strdup("balloon0"));
 	if (conf->rng)
 		name_device(conf, conf->rng, g_strdup("rng0"));
+	if (conf->watchdog)
+		name_device(conf, conf->watchdog, g_strdup("watchdog0"));
 }
 
 static bool show_alias(struct conf_domain_device *dev, void *opaque)

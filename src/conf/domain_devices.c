@@ -383,6 +383,25 @@ static bool read_panic(struct conf_domain *conf, xmlNode *node, GError **error)
 	       CONF_DOMAIN_ONE_OF(node, "iobase", port, error, "0x505");
 }
 
+/* <watchdog model='i6300esb' action='reset'/> */
+static bool read_watchdog(struct conf_domain *conf, xmlNode *node, GError **error)
+{
+	g_autofree char *model = xml_attribute(node, "model");
+	if (conf->watchdog)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "one is enough");
+	conf->watchdog = new_device(node);
+	conf->watchdog_action = xml_attribute(node, "action");
+	if (!conf->watchdog_action) {
+		conf->watchdog_action = g_strdup("reset");
+		xmlSetProp(node, (const xmlChar *)"action", (const xmlChar *)conf->watchdog_action);
+	}
+	if (conf_domain_is_microvm(conf))
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "it is a PCI card, and microvm has no bus");
+	return CONF_DOMAIN_ONE_OF(node, "watchdog model", model ? model : "", error, "i6300esb") &&
+	       CONF_DOMAIN_ONE_OF(node, "action", conf->watchdog_action, error, "reset", "shutdown", "poweroff",
+				  "pause", "none", "inject-nmi");
+}
+
 static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 {
 	if (xml_is(node, "disk"))
@@ -407,6 +426,8 @@ static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 		return conf_domain_read_memory(conf, node, error);
 	if (xml_is(node, "panic"))
 		return read_panic(conf, node, error);
+	if (xml_is(node, "watchdog"))
+		return read_watchdog(conf, node, error);
 	if (xml_is(node, "emulator"))
 		conf->emulator = xml_text(node);
 	return true;

@@ -195,6 +195,7 @@ static const char *const rows[] = {
 	"domain/devices/memory/target/current unit",
 	"domain/devices/panic model",
 	"domain/devices/panic/address type iobase",
+	"domain/devices/watchdog model action",
 	"domain/devices/rng model",
 	"domain/devices/rng/backend model",
 	"domain/devices/*/alias name",
@@ -221,7 +222,6 @@ static const struct conf_advice advice[] = {
 	{"domain/devices/sound", "use virt-install --sound none"},
 	{"domain/devices/tpm", "use virt-install --tpm none"},
 	{"domain/devices/redirdev", "there is no USB yet; use virt-install --redirdev none"},
-	{"domain/devices/watchdog", "leave out virt-install --watchdog"},
 	{"domain/iothreads", "one thread of the VMM serves all disks; leave it out"},
 	{"domain/iothreadids", "one thread of the VMM serves all disks; leave it out"},
 	{"domain/features/hyperv", "Windows runs without it; use virt-install "

@@ -151,7 +151,7 @@ static bool check_rest(const struct conf_vm *vm, GError **error)
 	       /* libvirt's own command lines always say strict=on. */
 	       ONLY("-boot", conf_boot_fields, &vm->boot, error, "order", "strict") &&
 	       ONLY("-rtc", conf_rtc_fields, &vm->rtc, error, "base", "driftfix") &&
-	       ONLY("-action", conf_action_fields, &vm->action, error, "reboot", "panic");
+	       ONLY("-action", conf_action_fields, &vm->action, error, "reboot", "panic", "watchdog");
 }
 
 /* The first accelerator decides; "auto" may be either, and the software engine is always there. */

@@ -438,6 +438,19 @@ static bool panic(struct native *n, struct native_device *dev)
 	return finish(n, dev, native_add(n->devices, "panic", NULL, "model", "isa", NULL), false);
 }
 
+/* What it does is -action's. */
+static bool watchdog(struct native *n, struct native_device *dev)
+{
+	static const char *const actions[] = {
+		[CONF_WATCHDOG_RESET] = "reset", [CONF_WATCHDOG_SHUTDOWN] = "shutdown",
+		[CONF_WATCHDOG_POWEROFF] = "poweroff", [CONF_WATCHDOG_PAUSE] = "pause",
+		[CONF_WATCHDOG_DEBUG] = "debug", [CONF_WATCHDOG_NONE] = "none",
+		[CONF_WATCHDOG_INJECT_NMI] = "inject-nmi",
+	};
+	return finish(n, dev, native_add(n->devices, "watchdog", NULL, "model", "i6300esb", "action",
+					 actions[n->vm->action.watchdog], NULL), true);
+}
+
 /* Virtio devices by their name without the bus. */
 static const struct {
 	const char *driver;
@@ -448,7 +461,7 @@ static const struct {
 	{"ide-hd", false, disk}, {"ide-cd", false, disk}, {"virtio-net", true, card}, {"virtio-9p", true, folder},
 	{"isa-serial", false, serial}, {"virtconsole", false, port}, {"virtserialport", false, port},
 	{"pc-dimm", false, memory}, {"virtio-mem", true, memory}, {"virtio-rng", true, rng},
-	{"virtio-balloon", true, balloon}, {"pvpanic", false, panic},
+	{"virtio-balloon", true, balloon}, {"pvpanic", false, panic}, {"i6300esb", false, watchdog},
 };
 
 static bool is_driver(const char *type, const char *driver, bool virtio)

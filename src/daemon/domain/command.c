@@ -85,9 +85,10 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf)
 		add(args, "-global", "ICH9-LPC.disable_s3=1");
 	if (conf->no_sleep_on_disk)
 		add(args, "-global", "ICH9-LPC.disable_s4=1");
-	add(args, "-action", "reboot=%s,panic=%s",
+	add(args, "-action", "reboot=%s,panic=%s%s%s",
 	    conf->on_reboot == CONF_DOMAIN_RESTART ? "reset" : "shutdown",
-	    conf->on_crash == CONF_DOMAIN_PRESERVE ? "pause" : "shutdown");
+	    conf->on_crash == CONF_DOMAIN_PRESERVE ? "pause" : "shutdown", conf->watchdog ? ",watchdog=" : "",
+	    conf->watchdog ? conf->watchdog_action : "");
 	if (conf->kernel)
 		add(args, "-kernel", "%s", conf->kernel);
 	if (conf->initrd)
@@ -224,6 +225,8 @@ static bool add_devices(GPtrArray *args, const struct daemon *daemon, const stru
 	}
 	if (conf->panic)
 		add(args, "-device", "pvpanic");
+	if (conf->watchdog)
+		add_json(args, "-device", watchdog_device(conf));
 	if (conf->rng) {
 		vmm_add_json(args, "-object", rng_object(conf));
 		vmm_add_json(args, "-device", rng_device(conf));

@@ -252,3 +252,8 @@ json_t *balloon_device(const struct conf_domain *conf)
 {
 	return virtio_device(conf, "virtio-balloon", conf->balloon);
 }
+
+json_t *watchdog_device(const struct conf_domain *conf)
+{
+	return placed_device("i6300esb", conf->watchdog);
+}

@@ -31,3 +31,4 @@ json_t *filesystem_device(const struct conf_domain *conf, const struct conf_doma
 json_t *rng_object(const struct conf_domain *conf);
 json_t *rng_device(const struct conf_domain *conf);
 json_t *balloon_device(const struct conf_domain *conf);
+json_t *watchdog_device(const struct conf_domain *conf);

@@ -37,6 +37,7 @@ static const struct {
 } old_forms[] = {
 	OLD_FORM(ID_REBOOT, REBOOT, reboot),
 	OLD_FORM(ID_RTC_CHANGE, RTC_CHANGE, rtc_change),
+	OLD_FORM(ID_WATCHDOG, WATCHDOG, watchdog),
 	OLD_FORM(ID_IO_ERROR, IO_ERROR, io_error),
 	OLD_FORM(ID_IO_ERROR_REASON, IO_ERROR_REASON, io_error_reason),
 	OLD_FORM(ID_BLOCK_JOB, BLOCK_JOB, block_job),
@@ -49,6 +50,7 @@ static const struct {
 	OLD_FORM(ID_DEVICE_REMOVED, DEVICE_REMOVED, device_removed),
 };
 SAME_TAIL(rtc_change, offset);
+SAME_TAIL(watchdog, action);
 SAME_TAIL(io_error, action);
 SAME_TAIL(io_error_reason, reason);
 SAME_TAIL(block_job, status);
@@ -205,7 +207,8 @@ static void on_stop(struct domain *dom, const json_t *data)
 	dom->state = DOMAIN_PAUSED;
 	dom->reason = dom->stop_reason ? dom->stop_reason : (int)PAUSED_USER;
 	dom->stop_reason = 0;
-	domain_emit(dom, EVENT_SUSPENDED, dom->reason == PAUSED_IOERROR ? SUSPENDED_IOERROR : 0);
+	domain_emit(dom, EVENT_SUSPENDED, dom->reason == PAUSED_IOERROR ? SUSPENDED_IOERROR
+		    : dom->reason == PAUSED_WATCHDOG ? SUSPENDED_WATCHDOG : 0);
 }
 
 static void on_resume(struct domain *dom, const json_t *data)
@@ -354,6 +357,24 @@ static void on_panic(struct domain *dom, const json_t *data)
 	dom->stop_reason = PAUSED_CRASHED;
 }
 
+/* What the VMM does then, by libvirt's numbers; other words are no actions of ours. */
+static void on_watchdog(struct domain *dom, const json_t *data)
+{
+	static const char *const actions[] = {"none", "pause", "reset", "poweroff", "shutdown", "debug",
+					      "inject-nmi"};
+	const char *action = json_string_value(json_object_get(data, "action"));
+	struct remote_domain_event_callback_watchdog_args body = {.dom = domain_wire(dom), .action = -1};
+	for (unsigned i = 0; action && i < G_N_ELEMENTS(actions); i++) {
+		if (strcmp(actions[i], action) == 0)
+			body.action = i;
+	}
+	if (body.action < 0)
+		return;
+	if (strcmp(action, "pause") == 0)
+		dom->stop_reason = PAUSED_WATCHDOG;
+	emit(dom, ID_WATCHDOG, REMOTE_DOMAIN_EVENT_CALLBACK_WATCHDOG, &body, &body.callback);
+}
+
 void notify_event(struct domain *dom, const char *name, const json_t *data)
 {
 	static const struct {
@@ -366,7 +387,7 @@ void notify_event(struct domain *dom, const char *name, const json_t *data)
 		{"DEVICE_UNPLUG_GUEST_ERROR", on_unplug_refused},
 		{"MEMORY_DEVICE_SIZE_CHANGE", on_memory_size}, {"RTC_CHANGE", on_rtc_change},
 		{"DEVICE_TRAY_MOVED", on_tray},
-		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic},
+		{"BLOCK_IO_ERROR", on_io_error}, {"GUEST_PANICKED", on_panic}, {"WATCHDOG", on_watchdog},
 		{"VSERPORT_CHANGE", on_port_change}, {"BLOCK_WRITE_THRESHOLD", on_threshold},
 	};
 	if (g_str_has_prefix(name, "BLOCK_JOB_") && strcmp(name, "BLOCK_JOB_ERROR") != 0 &&

@@ -76,7 +76,7 @@ static const char *const documents[] = {
 	"<clock offset='localtime'><timer name='rtc' tickpolicy='catchup'/><timer name='hpet' present='no'/>"
 	"<timer name='kvmclock' present='no'/></clock><on_reboot>destroy</on_reboot><on_crash>preserve</on_crash>"
 	"<pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm><devices>"
-	"<panic model='isa'/><memballoon model='none'/></devices></domain>",
+	"<watchdog model='i6300esb' action='inject-nmi'/><panic model='isa'/><memballoon model='none'/></devices></domain>",
 	BEGIN("kvm", "q35") "<loader readonly='yes' type='pflash'>/code,1.fd</loader><nvram>/vars.fd</nvram></os>"
 	"<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 	"<cpu mode='host-passthrough' migratable='on'/><devices>"
