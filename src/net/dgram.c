@@ -22,11 +22,13 @@
 
 #define PACKET_MAX 65550 /* an Ethernet header and the largest IP packet, with room for a tag */
 enum { AT_ONCE = 64 };
+#define PATIENCE_NS 200000
 
 struct dgram_net {
 	struct net_backend net;
 	struct net_receiver receiver;
 	struct aio_watch *watch;
+	struct aio_timer again;    /* for a unix peer that is behind */
 	struct net_address remote; /* length 0: nobody's, or the socket knows */
 	char *address;             /* for people */
 	char *path;                /* of our own unix socket, which goes with us */
@@ -46,9 +48,16 @@ static struct dgram_net *dgram_of(struct net_backend *net)
 
 static void socket_ready(void *opaque, int fd, uint32_t events);
 
+/* A unix socket without a peer of its own always seems writable: unix(7) looks at its own buffer only. */
+static bool waits_by_clock(const struct dgram_net *dgram)
+{
+	return dgram->remote.to.ss_family == AF_UNIX;
+}
+
 static void update_watch(struct dgram_net *dgram)
 {
-	uint32_t events = (dgram->held ? 0 : POLLIN) | (dgram->full ? POLLOUT : 0);
+	bool writes = dgram->full && !waits_by_clock(dgram);
+	uint32_t events = (dgram->held ? 0 : POLLIN) | (writes ? POLLOUT : 0);
 	if (dgram->watch && events) {
 		aio_watch_modify(dgram->watch, events);
 	} else if (events) {
@@ -80,14 +89,20 @@ static void read_packets(struct dgram_net *dgram)
 	}
 }
 
+static void tell_writable(void *opaque)
+{
+	struct dgram_net *dgram = opaque;
+	bool full = dgram->full;
+	dgram->full = false;
+	if (full && dgram->receiver.writable)
+		dgram->receiver.writable(dgram->receiver.opaque, 0);
+}
+
 static void socket_ready(void *opaque, int fd, uint32_t events)
 {
 	struct dgram_net *dgram = opaque;
-	if (events & POLLOUT && dgram->full) {
-		dgram->full = false;
-		if (dgram->receiver.writable)
-			dgram->receiver.writable(dgram->receiver.opaque, 0);
-	}
+	if (events & POLLOUT)
+		tell_writable(dgram);
 	if (events & (POLLIN | POLLERR | POLLHUP))
 		read_packets(dgram);
 	update_watch(dgram);
@@ -106,6 +121,8 @@ static bool dgram_send(struct net_backend *net, unsigned queue, const struct iov
 	while (sendmsg(dgram->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
 		if (errno == EAGAIN) {
 			dgram->full = true;
+			if (waits_by_clock(dgram))
+				aio_timer_arm(&dgram->again, aio_now_ns() + PATIENCE_NS);
 			update_watch(dgram);
 			return false;
 		}
@@ -145,6 +162,7 @@ static const struct net_receiver *dgram_receiver(struct net_backend *net)
 static void dgram_free(struct net_backend *net)
 {
 	struct dgram_net *dgram = dgram_of(net);
+	aio_timer_cancel(&dgram->again);
 	if (dgram->watch)
 		aio_watch_remove(dgram->watch);
 	if (dgram->fd >= 0 && dgram->path)
@@ -323,6 +341,7 @@ static struct net_backend *dgram_create(const struct args *args, const struct ne
 	dgram->net.ops = &dgram_ops;
 	dgram->net.loop = host->loop;
 	dgram->fd = -1;
+	aio_timer_init(&dgram->again, host->loop, tell_writable, dgram);
 	if (dgram_open(dgram, args, error)) {
 		fcntl(dgram->fd, F_SETFL, fcntl(dgram->fd, F_GETFL) | O_NONBLOCK);
 		update_watch(dgram);
