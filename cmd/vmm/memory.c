@@ -13,7 +13,7 @@
 struct memory_backend {
 	uint64_t size, hugetlb_size;
 	bool prealloc, share, hugetlb, discard;
-	enum conf_switch merge, dump;
+	enum conf_switch merge, dump, reserve;
 	char *path;
 	int policy; /* enum ram_policy */
 };
@@ -30,6 +30,7 @@ static const struct keyval_field memory_backend_fields[] = {
 	{"mem-path", KEYVAL_STRING, FIELD(path)},
 	{"merge", KEYVAL_SWITCH, FIELD(merge)},
 	{"dump", KEYVAL_SWITCH, FIELD(dump)},
+	{"reserve", KEYVAL_SWITCH, FIELD(reserve)},
 	{"discard-data", KEYVAL_BOOL, FIELD(discard)},
 	{"policy", KEYVAL_ENUM, FIELD(policy), .names = policies},
 	{"pmem", KEYVAL_OFF, .help = "there is no persistent memory device"},
@@ -105,6 +106,7 @@ static bool describe_backend(struct vmm *vmm, const char *user, const char *id, 
 		.discard = backend.discard,
 		.dump = (backend.dump ? backend.dump : machine->dump_guest_core) != CONF_SWITCH_OFF,
 		.merge = (backend.merge ? backend.merge : machine->mem_merge) != CONF_SWITCH_OFF,
+		.unreserved = backend.reserve == CONF_SWITCH_OFF,
 		.policy = backend.policy,
 		.host_nodes = host_nodes,
 	};

@@ -112,13 +112,17 @@ static uint8_t *map_backing(struct ram_block *block, const struct ram_options *o
 	block->area = area;
 	block->area_size = length;
 	uint8_t *host = (uint8_t *)align_up((uintptr_t)area + PAGE_SIZE, align);
-	int flags = MAP_FIXED | MAP_NORESERVE;
-	flags |= o->share ? MAP_SHARED : MAP_PRIVATE;
+	bool huge = backing_page_size(block->fd) != PAGE_SIZE;
+	int flags = MAP_FIXED | (o->share ? MAP_SHARED : MAP_PRIVATE);
+	/* Swap can stand in for a normal page that the host has not, but nothing for a huge one. */
+	if (!huge || o->unreserved)
+		flags |= MAP_NORESERVE;
 	if (block->fd < 0)
 		flags |= MAP_ANONYMOUS;
 	if (mmap(host, block->size, PROT_READ | PROT_WRITE, flags, block->fd, 0) == MAP_FAILED) {
-		error_set_errno(error, errno, "cannot map %" PRIu64 " MiB of guest memory '%s'",
-				block->size / MIB, block->name);
+		error_set_errno(error, errno, "cannot map %" PRIu64 " MiB of guest memory '%s'%s",
+				block->size / MIB, block->name,
+				huge ? " (are so many huge pages free? see /sys/kernel/mm/hugepages)" : "");
 		return NULL;
 	}
 	return host;
