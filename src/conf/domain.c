@@ -169,7 +169,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 		devices = xmlNewChild(root, NULL, (const xmlChar *)"devices", NULL);
 	if (!read_identity(conf, root, error) || !conf_domain_read_os(conf, root, error) ||
 	    !conf_domain_check_names(root, error) || !read_memory(conf, root, error) ||
-	    !conf_domain_read_memory_backing(conf, root, error) || !read_vcpus(conf, root, error))
+	    !conf_domain_read_backing(conf, root, error) || !read_vcpus(conf, root, error))
 		return false;
 	conf_domain_add_defaults(conf, root);
 	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_sysinfo(conf, root, error) ||

@@ -130,6 +130,23 @@ struct conf_domain_memory {
 	char *host_nodes;                  /* a list of the host's nodes, or NULL: any */
 };
 
+/* What memory is made of on the host. */
+enum conf_domain_memory_source {
+	CONF_DOMAIN_MEMORY_ANONYMOUS, CONF_DOMAIN_MEMORY_MEMFD, CONF_DOMAIN_MEMORY_FILE,
+};
+
+struct conf_domain_backing {
+	enum conf_domain_memory_source source;
+	bool shared;       /* other processes may map it */
+	bool huge;         /* it has huge pages, which are taken at the start */
+	uint64_t page_kib; /* of them; 0: the VMM's default */
+	bool immediate;    /* all of it is taken at the start */
+	unsigned threads;  /* that take it; 0: one */
+	bool discard;      /* what it holds need not be written back at the end */
+	bool locked;       /* the VMM's memory is not swapped out */
+	bool unmerged;     /* the host does not look for equal pages in it */
+};
+
 /* A NUMA node of the guest, and how far one is from another. */
 struct conf_domain_cell {
 	char *cpus; /* a list of vCPUs, or NULL */
@@ -187,7 +204,7 @@ struct conf_domain {
 	char *cpu;                 /* of -cpu, or NULL */
 	char *owner;               /* USER:GROUP that it runs as (<seclabel model='dac'>), or NULL */
 	bool gives_images;         /* which then own its images */
-	bool memory_memfd, memory_shared, memory_locked;
+	struct conf_domain_backing backing;
 	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool no_sleep, no_sleep_on_disk; /* ACPI S3, S4 */
 	bool acpi, localtime, no_hpet, rtc_catchup;
@@ -293,13 +310,14 @@ bool conf_iotune_is_set(const struct conf_iotune *iotune);
 bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **error);
 /* The way back, of values of -smbios: into a new <sysinfo>, and <smbios> of `os`. */
 bool conf_domain_write_sysinfo(xmlNode *root, xmlNode *os, const GPtrArray *smbios, GError **error);
-/* domain_vhost.c: who moves its packets; and <memoryBacking>. */
+/* domain_vhost.c: who moves its packets. */
 bool conf_domain_read_vhost(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* type='client', 'server', 'mcast' and 'udp'; of others it checks that they have nothing of these. */
 bool conf_domain_read_cable(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* What only a tap device of the host's can have is refused. */
 bool conf_domain_check_no_tap(const struct conf_domain_nic *nic, const xmlNode *node, GError **error);
-bool conf_domain_read_memory_backing(struct conf_domain *conf, const xmlNode *root, GError **error);
+/* domain_backing.c */
+bool conf_domain_read_backing(struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_passt.c: what of an <interface> is for passt. */
 bool conf_domain_read_passt(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* domain_filesystem.c */

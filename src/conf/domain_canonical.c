@@ -171,6 +171,8 @@ static const struct order root_orders[] = {
 			 "on_crash", "on_lockfailure", "pm", "perf", "devices", "seclabel", "launchSecurity",
 			 "*")},
 	{"numatune", ORDER("memory", "memnode")},
+	{"memoryBacking", ORDER("hugepages", "nosharepages", "locked", "source", "access", "allocation",
+				"discard", "*")},
 	{"os", ORDER("type", "firmware", "loader", "nvram", "kernel", "initrd", "cmdline", "dtb", "*", "boot",
 		     "bootmenu", "bios", "smbios")},
 	{"devices", ORDER("emulator", "disk", "controller", "filesystem", "interface", "serial", "console",

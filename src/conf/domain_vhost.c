@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who moves an <interface>'s packets: <driver name= queues=>, <interface type='vhostuser'> with its socket,
- * and <memoryBacking>, which another process needs for that.
+ * Who moves an <interface>'s packets: <driver name= queues=>, <interface type='vhostuser'> with its socket.
  */
 #include "conf/domain.h"
 
@@ -100,22 +99,4 @@ bool conf_domain_read_vhost(struct conf_domain_nic *nic, const xmlNode *node, GE
 	return read_driver(nic, node, error) &&
 	       (strcmp(nic->type, "vhostuser") == 0 ? read_vhostuser(nic, node, error)
 						    : check_other(node, error));
-}
-
-bool conf_domain_read_memory_backing(struct conf_domain *conf, const xmlNode *root, GError **error)
-{
-	const xmlNode *node = xml_child(root, "memoryBacking");
-	if (!node)
-		return true;
-	g_autofree char *type = conf_domain_child_attribute(node, "source", "type");
-	g_autofree char *access = conf_domain_child_attribute(node, "access", "mode");
-	if (!CONF_DOMAIN_ONE_OF(node, "source", type, error, "anonymous", "memfd") ||
-	    !CONF_DOMAIN_ONE_OF(node, "access", access, error, "shared", "private"))
-		return false;
-	conf->memory_shared = g_strcmp0(access, "shared") == 0;
-	conf->memory_memfd = g_strcmp0(type, "memfd") == 0;
-	conf->memory_locked = xml_child(node, "locked") != NULL;
-	return !conf->memory_shared || conf->memory_memfd ||
-	       conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
-				 "<access mode='shared'/> needs <source type='memfd'/>");
 }

@@ -63,20 +63,21 @@ static void add_firmware(GPtrArray *args, const struct conf_domain *conf)
 		add(args, "-drive", "if=pflash,unit=1,format=raw,file=%s", vars);
 }
 
-static void add_machine(GPtrArray *args, const struct conf_domain *conf)
+static void add_machine(GPtrArray *args, const struct conf_domain *conf, const char *run_dir)
 {
-	json_t *backend = memory_boot_object(conf);
-	add(args, "-machine", "%s,accel=%s%s%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
+	json_t *backing = memory_boot_object(conf, run_dir);
+	add(args, "-machine", "%s,accel=%s%s%s%s%s%s", conf->machine, conf->kvm ? "kvm" : "soft",
 	    conf->no_core ? ",dump-guest-core=off" : "",
 	    conf->no_hpet && !conf_domain_is_microvm(conf) ? ",hpet=off" : "", conf->acpi ? "" : ",acpi=off",
-	    backend ? ",memory-backend=" MEMORY_BOOT_ID : "");
-	vmm_add_json(args, "-object", backend);
+	    conf->backing.unmerged ? ",mem-merge=off" : "",
+	    backing ? ",memory-backend=" MEMORY_BOOT_ID : "");
+	vmm_add_json(args, "-object", backing);
 	g_autofree char *memory = memory_size(conf);
 	add(args, "-m", "%s", memory);
-	if (conf->memory_locked)
+	if (conf->backing.locked)
 		add(args, "-overcommit", "mem-lock=on");
 	add_smp(args, conf);
-	memory_add_nodes(args, conf);
+	memory_add_nodes(args, conf, run_dir);
 	if (conf->cpu)
 		add(args, "-cpu", "%s", conf->cpu);
 	add(args, "-rtc", "base=%s%s", conf->localtime ? "localtime" : "utc",
@@ -258,7 +259,7 @@ GPtrArray *vmm_arguments(const struct daemon *daemon, const struct conf_domain *
 	add(args, "-no-user-config", NULL);
 	add(args, "-display", "none");
 	add(args, "-qmp", "unix:%s/qmp.sock,server=on,wait=off", run);
-	add_machine(args, conf);
+	add_machine(args, conf, run_dir);
 	if (!add_devices(args, daemon, conf, run_dir, fds, error))
 		return NULL;
 	g_ptr_array_add(args, NULL);

@@ -291,7 +291,7 @@ static struct tap_request tap_of(const struct domain *dom, const struct conf_dom
 static bool open_user_space(struct domain *dom, struct conf_domain_nic *nic, GArray *fds,
 			    GError **error)
 {
-	if (nic->socket && !dom->live->memory_shared)
+	if (nic->socket && !dom->live->backing.shared)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
 				  "domain '%s': type='vhostuser' needs <memoryBacking><source type='memfd'/>"
 				  "<access mode='shared'/></memoryBacking>", dom->name);

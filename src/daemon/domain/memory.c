@@ -12,7 +12,9 @@
 json_t *memory_object(const struct conf_domain *conf, const struct conf_domain_memory *memory)
 {
 	g_autofree char *id = g_strdup_printf("mem%s", memory->dev.alias);
-	bool file = memory->shared || memory->page_kib > 4;
+	uint64_t page_kib = memory->page_kib ? memory->page_kib : conf->backing.page_kib;
+	bool huge = memory->page_kib ? page_kib > 4 : conf->backing.huge;
+	bool file = memory->shared || huge;
 	json_t *object = json_pack("{s:s, s:s, s:I}", "qom-type",
 				   file ? "memory-backend-memfd" : "memory-backend-ram", "id", id, "size",
 				   (json_int_t)memory->size_kib * 1024);
@@ -20,10 +22,13 @@ json_t *memory_object(const struct conf_domain *conf, const struct conf_domain_m
 		json_object_set_new(object, "share", json_true());
 	if (memory->discard)
 		json_object_set_new(object, "discard-data", json_true());
-	if (memory->page_kib > 4) {
-		json_object_set_new(object, "hugetlb", json_true());
-		json_object_set_new(object, "hugetlbsize", json_integer((json_int_t)memory->page_kib * 1024));
-	}
+	if (huge)
+		memory_set_huge(object, page_kib);
+	/* A virtio-mem takes its memory as the guest plugs it in. */
+	if (huge && memory->virtio)
+		json_object_set_new(object, "reserve", json_false());
+	else if (huge || conf->backing.immediate)
+		memory_set_taken(object, &conf->backing);
 	if (memory->host_nodes)
 		memory_bind(object, CONF_NUMA_STRICT, memory->host_nodes);
 	else

@@ -13,11 +13,16 @@ void memory_bind(json_t *object, enum conf_numa_mode mode, const char *nodeset);
 void memory_bind_cell(json_t *object, const struct conf_domain *conf, unsigned cell);
 /* Fails if the host lacks a node that <numatune> names. */
 bool memory_check_host_nodes(const struct conf_domain *conf, GError **error);
-/* What all the memory at power-on is, for -machine memory-backend=; NULL: the VMM's usual, or by nodes. */
+/* Let a backend object have huge pages; 0: of the VMM's usual size. */
+void memory_set_huge(json_t *object, uint64_t page_kib);
+/* Let all of it be taken at the start, as <allocation> has it. */
+void memory_set_taken(json_t *object, const struct conf_domain_backing *backing);
+/* What all the memory at power-on is, for -machine memory-backend=; NULL: the VMM's usual, or by nodes. A file
+   is made in `folder`. */
 #define MEMORY_BOOT_ID "pc.ram"
-json_t *memory_boot_object(const struct conf_domain *conf);
+json_t *memory_boot_object(const struct conf_domain *conf, const char *folder);
 /* "-numa" options, each after its name: the guest's nodes, and their memory if it is of its own. */
-void memory_add_nodes(GPtrArray *args, const struct conf_domain *conf);
+void memory_add_nodes(GPtrArray *args, const struct conf_domain *conf, const char *folder);
 /* The value of -m. Free with g_free(). */
 char *memory_size(const struct conf_domain *conf);
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* --- Of the host ------------------------------------------------------------------------------ */
 
@@ -62,13 +63,44 @@ bool memory_check_host_nodes(const struct conf_domain *conf, GError **error)
 
 /* --- As arguments ----------------------------------------------------------------------------- */
 
-static json_t *boot_object(const struct conf_domain *conf, const char *id, uint64_t kib, unsigned cell)
+void memory_set_huge(json_t *object, uint64_t page_kib)
 {
-	json_t *object = json_pack("{s:s, s:s, s:I}", "qom-type",
-				   conf->memory_memfd ? "memory-backend-memfd" : "memory-backend-ram", "id", id,
-				   "size", (json_int_t)kib * 1024);
-	if (conf->memory_memfd)
-		json_object_set_new(object, "share", json_boolean(conf->memory_shared));
+	json_object_set_new(object, "hugetlb", json_true());
+	if (page_kib)
+		json_object_set_new(object, "hugetlbsize", json_integer((json_int_t)page_kib * 1024));
+}
+
+void memory_set_taken(json_t *object, const struct conf_domain_backing *backing)
+{
+	json_object_set_new(object, "prealloc", json_true());
+	if (backing->threads)
+		json_object_set_new(object, "prealloc-threads", json_integer(backing->threads));
+}
+
+/* The kind of backend. Huge pages come by memfd, which needs no hugetlbfs mount. */
+static const char *backend_type(const struct conf_domain_backing *backing)
+{
+	if (backing->huge || backing->source == CONF_DOMAIN_MEMORY_MEMFD)
+		return "memory-backend-memfd";
+	return backing->source == CONF_DOMAIN_MEMORY_FILE ? "memory-backend-file" : "memory-backend-ram";
+}
+
+static json_t *boot_object(const struct conf_domain *conf, const char *id, uint64_t kib, unsigned cell,
+			   const char *folder)
+{
+	const struct conf_domain_backing *backing = &conf->backing;
+	const char *type = backend_type(backing);
+	json_t *object = json_pack("{s:s, s:s, s:I, s:b}", "qom-type", type, "id", id, "size",
+				   (json_int_t)kib * 1024, "share", backing->shared);
+	if (!strcmp(type, "memory-backend-file"))
+		json_object_set_new(object, "mem-path", json_string(folder));
+	if (backing->huge)
+		memory_set_huge(object, backing->page_kib);
+	/* A huge page that is not there when the guest touches it ends the VMM: they are taken before. */
+	if (backing->huge || backing->immediate)
+		memory_set_taken(object, backing);
+	if (backing->discard)
+		json_object_set_new(object, "discard-data", json_true());
 	memory_bind_cell(object, conf, cell);
 	return object;
 }
@@ -79,20 +111,22 @@ static bool is_by_node(const struct conf_domain *conf)
 	return conf->cells->len && conf_numatune_binds(&conf->numatune);
 }
 
-json_t *memory_boot_object(const struct conf_domain *conf)
+json_t *memory_boot_object(const struct conf_domain *conf, const char *folder)
 {
-	bool own = conf->memory_memfd || conf_numatune_binds(&conf->numatune);
-	return own && !is_by_node(conf) ? boot_object(conf, MEMORY_BOOT_ID, conf->boot_kib, 0) : NULL;
+	const struct conf_domain_backing *backing = &conf->backing;
+	bool own = backing->huge || backing->immediate || backing->source != CONF_DOMAIN_MEMORY_ANONYMOUS ||
+		   conf_numatune_binds(&conf->numatune);
+	return own && !is_by_node(conf) ? boot_object(conf, MEMORY_BOOT_ID, conf->boot_kib, 0, folder) : NULL;
 }
 
-static void add_node(GPtrArray *args, const struct conf_domain *conf, unsigned node)
+static void add_node(GPtrArray *args, const struct conf_domain *conf, unsigned node, const char *folder)
 {
 	const struct conf_domain_cell *cell = &g_array_index(conf->cells, struct conf_domain_cell, node);
 	g_autofree char *id = g_strdup_printf("ram-node%u", node);
 	GString *text = g_string_new(NULL);
 	g_string_printf(text, "node,nodeid=%u", node);
 	if (is_by_node(conf)) {
-		vmm_add_json(args, "-object", boot_object(conf, id, cell->memory_kib, node));
+		vmm_add_json(args, "-object", boot_object(conf, id, cell->memory_kib, node, folder));
 		g_string_append_printf(text, ",memdev=%s", id);
 	} else {
 		g_string_append_printf(text, ",mem=%" G_GUINT64_FORMAT "k", cell->memory_kib);
@@ -108,10 +142,10 @@ static void add_node(GPtrArray *args, const struct conf_domain *conf, unsigned n
 	g_ptr_array_add(args, g_string_free(text, FALSE));
 }
 
-void memory_add_nodes(GPtrArray *args, const struct conf_domain *conf)
+void memory_add_nodes(GPtrArray *args, const struct conf_domain *conf, const char *folder)
 {
 	for (unsigned i = 0; i < conf->cells->len; i++)
-		add_node(args, conf, i);
+		add_node(args, conf, i, folder);
 	for (unsigned i = 0; i < conf->distances->len; i++) {
 		const struct conf_domain_distance *d =
 			&g_array_index(conf->distances, struct conf_domain_distance, i);

@@ -44,9 +44,9 @@ bool vmm_limits_choose(const struct vmm *vmm, struct vmm_limits *limits, GError 
 	int64_t hard_kib = conf->tune[CONF_TUNE_HARD_LIMIT];
 	rlim_t lock = hard_kib ? (rlim_t)hard_kib * 1024 : RLIM_INFINITY;
 	*limits = (struct vmm_limits){0};
-	if ((hard_kib || conf->memory_locked) && may_have(RLIMIT_MEMLOCK, lock))
+	if ((hard_kib || conf->backing.locked) && may_have(RLIMIT_MEMLOCK, lock))
 		set(limits, RLIMIT_MEMLOCK, lock);
-	else if (conf->memory_locked && !needs_no_limit(vmm))
+	else if (conf->backing.locked && !needs_no_limit(vmm))
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "<locked/>: the daemon may not give its VMM so much locked memory: raise its "
 				 "limit (ulimit -l), or set a lower <hard_limit>");
