@@ -15,7 +15,7 @@ Each test names its own.
 
     tests/lab/lab.py [--build DIR] [--list] [--keep] [TEST]...      default: all
 
-Prints TAP. What a failed test said is printed as comments.
+Prints TAP. What a failed test said is printed as comments, and lines of any that begin with "lab: figure".
 """
 import argparse
 import gzip
@@ -116,8 +116,11 @@ class Archive:
 
 def libraries(program):
     """The shared libraries that a program loads, with the dynamic linker."""
-    text = subprocess.run(["ldd", program], check=True, stdout=subprocess.PIPE, text=True).stdout
-    return re.findall(r"(?:=> )?(/\S+) \(0x", text)
+    result = subprocess.run(["ldd", program], check=False, capture_output=True, text=True)
+    if "not a dynamic executable" in result.stderr:
+        return []
+    result.check_returncode()
+    return re.findall(r"(?:=> )?(/\S+) \(0x", result.stdout)
 
 
 def add_program(archive, name, path, seen):
@@ -241,6 +244,8 @@ def follow(machine, tests, before, end, verbose):
                 print(f"#   status {status}" + (" (its limit)" if status == 137 else ""))
             current, said = None, []
             deadline = time.monotonic() + BETWEEN_LIMIT
+        elif words[:2] == ["lab:", "figure"]:
+            print("#   " + " ".join(words[2:]), flush=True)
         elif words != ["lab:", "alive"]:
             said.append(line)
     return results, said

@@ -81,6 +81,33 @@ TESTS = [
         chmod +x /tmp/up
         (nc -l -p 5000 -e cat; ps >/tmp/ps) & """, check="""
         grep -q '\\[vhost-' /tmp/ps || fail "the kernel did not serve the rings" """),
+    # What a guest's network gives without the kernel's thread and with it: told, for nothing is due here.
+    Test("vhost-speed", [VMM, "program:tests/bench/bench-net", "kernel:cloud"] + SEABIOS, 300, f"""
+        modprobe vhost_net
+        modprobe tun
+        for n in 0 1; do
+            printf '%s\\n' '#!/bin/sh' "ip addr add 10.9.$n.1/24 dev \\$1" 'ip link set $1 up' >/tmp/up$n
+            chmod +x /tmp/up$n
+        done
+        (cd $LAB/bin && echo bench-net | cpio -o -H newc) >/tmp/initrd
+        cat $LAB/kernels/cloud/initramfs.cpio.gz >>/tmp/initrd
+        bench-net serve 5201 &
+        server=$!
+        run='for n in 0 1; do ip addr add 10.9.$n.2/24 dev eth$n && ip link set eth$n up || exit 1; done;
+             for m in send receive tcp udp; do for n in 0 1; do
+             echo card $n && /bench-net $m 10.9.$n.1 5201 2 || exit 1; done; done'
+        vmm -accel kvm -M q35 -netdev tap,id=off,ifname=tap0,script=/tmp/up0 \\
+            -netdev tap,id=on,ifname=tap1,script=/tmp/up1,vhost=on,vhostforce=on \\
+            -device virtio-net-pci,netdev=off,addr=4 -device virtio-net-pci,netdev=on,addr=5 \\
+            -kernel $LAB/kernels/cloud/vmlinuz -initrd /tmp/initrd \\
+            -append "{KERNEL_ARGUMENTS} berth.run=$(echo $run | tr ' ' ,)"
+        kill $server
+        [ $(grep -c '^net ' /tmp/out) = 8 ] || fail "a measurement is missing"
+        awk '$1 == "card" {{ vhost = $2 ? "on" : "off" }}
+             $1 == "net" {{ stream = $2 == "send" || $2 == "receive"
+                 printf "lab: figure vhost=%s %s: %.1f %s\\n", vhost, $2,
+                     $3 / $4 * (stream ? 1e3 : 1e9), stream ? "MB/s" : "round trips/s" }}' /tmp/out
+    """),
     # -no-reboot: the guest's reset, by whatever way its kernel finds, ends the VMM.
     *[Test("reboot-" + board, [VMM, "kernel:cloud"] + SEABIOS, 300, f"""
         vmm -accel kvm -M {board} -kernel $LAB/kernels/cloud/vmlinuz \\
