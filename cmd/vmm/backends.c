@@ -236,7 +236,8 @@ bool backends_open_stream(struct backends *b, const char *spec, const char *id,
 static const char *const object_help[] = {
 	"rng-random", "randomness of the host: filename=/dev/urandom or /dev/random",
 	"rng-builtin", "randomness of the host",
-	"memory-backend-ram", "guest RAM, for memory-backend= of -machine or memdev= of a device: size=, prealloc=, share=",
+	"memory-backend-ram", "guest RAM, for memory-backend= of -machine or memdev= of a device: size=, prealloc=, "
+	"prealloc-threads=, share=",
 	"memory-backend-memfd", "the same, and hugetlb=on, hugetlbsize=, reserve=off (they are not set aside)",
 	"secret", "a password: data= or file=, format=raw or base64",
 	"tls-creds-x509", "certificates for NBD: dir=, endpoint=client or server, verify-peer=",

@@ -12,6 +12,7 @@
 
 struct memory_backend {
 	uint64_t size, hugetlb_size;
+	unsigned prealloc_threads;
 	bool prealloc, share, hugetlb, discard;
 	enum conf_switch merge, dump, reserve;
 	char *path;
@@ -24,6 +25,7 @@ static const char *const policies[] = {"default", "preferred", "bind", "interlea
 static const struct keyval_field memory_backend_fields[] = {
 	{"size", KEYVAL_SIZE, FIELD(size), 1},
 	{"prealloc", KEYVAL_BOOL, FIELD(prealloc)},
+	{"prealloc-threads", KEYVAL_UINT, FIELD(prealloc_threads), 1, 64},
 	{"share", KEYVAL_BOOL, FIELD(share)},
 	{"hugetlb", KEYVAL_BOOL, FIELD(hugetlb)},
 	{"hugetlbsize", KEYVAL_SIZE, FIELD(hugetlb_size), 1},
@@ -102,6 +104,7 @@ static bool describe_backend(struct vmm *vmm, const char *user, const char *id, 
 	*ram = (struct ram_options){
 		.share = backend.share,
 		.prealloc = backend.prealloc,
+		.prealloc_threads = backend.prealloc_threads,
 		.path = backend.path,
 		.discard = backend.discard,
 		.dump = (backend.dump ? backend.dump : machine->dump_guest_core) != CONF_SWITCH_OFF,

@@ -6,11 +6,12 @@
 #include "conf/domain.h"
 
 #include "base/error.h"
+#include "base/units.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE_KIB = 4, HUGE_MIN_KIB = 2048 };
+enum { PAGE_KIB = 4, HUGE_MIN_KIB = 2048, THREADS_MAX = 64 };
 
 /* <hugepages><page size= unit=/>: without a page, of the size that is the VMM's default. */
 static bool read_pages(struct conf_domain_backing *backing, const xmlNode *node, GError **error)
@@ -38,6 +39,22 @@ static bool read_pages(struct conf_domain_backing *backing, const xmlNode *node,
 	return true;
 }
 
+/* <allocation mode= threads=/> */
+static bool read_allocation(struct conf_domain_backing *backing, const xmlNode *node, GError **error)
+{
+	g_autofree char *mode = conf_domain_child_attribute(node, "allocation", "mode");
+	g_autofree char *threads = conf_domain_child_attribute(node, "allocation", "threads");
+	uint64_t count = 0;
+	if (!CONF_DOMAIN_ONE_OF(node, "allocation", mode, error, "immediate", "ondemand"))
+		return false;
+	if (threads && !units_parse_number(threads, 1, THREADS_MAX, &count, NULL))
+		return conf_domain_error(error, BERTH_ERR_INVALID, xml_child(node, "allocation"),
+					 "threads must be from 1 to %u", THREADS_MAX);
+	backing->immediate = g_strcmp0(mode, "immediate") == 0;
+	backing->threads = count;
+	return true;
+}
+
 static bool check(const struct conf_domain_backing *backing, const xmlNode *node, const char *source,
 		  GError **error)
 {
@@ -59,16 +76,14 @@ bool conf_domain_read_backing(struct conf_domain *conf, const xmlNode *root, GEr
 		return true;
 	g_autofree char *source = conf_domain_child_attribute(node, "source", "type");
 	g_autofree char *access = conf_domain_child_attribute(node, "access", "mode");
-	g_autofree char *when = conf_domain_child_attribute(node, "allocation", "mode");
 	if (!CONF_DOMAIN_ONE_OF(node, "source", source, error, "anonymous", "memfd", "file") ||
 	    !CONF_DOMAIN_ONE_OF(node, "access", access, error, "shared", "private") ||
-	    !CONF_DOMAIN_ONE_OF(node, "allocation", when, error, "immediate", "ondemand"))
+	    !read_allocation(backing, node, error))
 		return false;
 	backing->source = g_strcmp0(source, "memfd") == 0  ? CONF_DOMAIN_MEMORY_MEMFD
 			  : g_strcmp0(source, "file") == 0 ? CONF_DOMAIN_MEMORY_FILE
 							   : CONF_DOMAIN_MEMORY_ANONYMOUS;
 	backing->shared = g_strcmp0(access, "shared") == 0;
-	backing->immediate = g_strcmp0(when, "immediate") == 0;
 	backing->discard = xml_child(node, "discard");
 	backing->locked = xml_child(node, "locked");
 	backing->unmerged = xml_child(node, "nosharepages");

@@ -16,7 +16,7 @@ static const char *const rows[] = {
 	"domain/memoryBacking",
 	"domain/memoryBacking/source type",
 	"domain/memoryBacking/access mode",
-	"domain/memoryBacking/allocation mode",
+	"domain/memoryBacking/allocation mode threads",
 	"domain/memoryBacking/discard",
 	"domain/memoryBacking/hugepages",
 	"domain/memoryBacking/hugepages/page size unit",

@@ -20,6 +20,7 @@
 #include <linux/magic.h>
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,6 +28,7 @@
 
 #define HUGE_2M         (2 * MIB)
 #define THP_WORTH_BYTES (16 * MIB)
+#define PREALLOC_THREADS_MAX 64
 
 /* A name for mkstemp in a hugetlbfs (or other) folder; the file is unlinked at once. */
 static int open_in_folder(const char *folder, GError **error)
@@ -153,17 +155,52 @@ static bool apply_policy(struct ram_block *block, const struct ram_options *o, G
 			       block->name);
 }
 
-static bool populate(struct ram_block *block, GError **error)
+/* A part of a block for one thread to touch. */
+struct populate {
+	uint8_t *host;
+	uint64_t size;
+	pthread_t thread;
+	bool started;
+	int error; /* of errno.h, or 0 */
+};
+
+static void *populate_part(void *opaque)
 {
-	if (madvise(block->host, block->size, MADV_POPULATE_WRITE) == 0)
-		return true;
-	if (errno != EINVAL)
-		return error_set_errno(error, errno, "the host has not the %" PRIu64 " MiB for '%s'",
-				       block->size / MIB, block->name);
+	struct populate *part = opaque;
+	if (madvise(part->host, part->size, MADV_POPULATE_WRITE) == 0)
+		return NULL;
+	part->error = errno == EINVAL ? 0 : errno;
 	/* Before Linux 5.14: touch the pages. */
-	for (uint64_t at = 0; at < block->size; at += PAGE_SIZE)
-		*(volatile uint8_t *)(block->host + at) = 0;
-	return true;
+	for (uint64_t at = 0; !part->error && at < part->size; at += PAGE_SIZE)
+		*(volatile uint8_t *)(part->host + at) = 0;
+	return NULL;
+}
+
+/* In parts of whole huge pages, the first one by the caller. */
+static bool populate(struct ram_block *block, unsigned threads, GError **error)
+{
+	struct populate parts[PREALLOC_THREADS_MAX] = {0};
+	uint64_t align = MAX(backing_page_size(block->fd), HUGE_2M);
+	uint64_t step = align_up(block->size / CLAMP(threads, 1, PREALLOC_THREADS_MAX) + 1, align);
+	unsigned count = 0;
+	int why = 0;
+	for (uint64_t at = 0; at < block->size; at += step) {
+		struct populate *part = &parts[count++];
+		part->host = block->host + at;
+		part->size = MIN(step, block->size - at);
+		part->started = at && pthread_create(&part->thread, NULL, populate_part, part) == 0;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		if (!parts[i].started)
+			populate_part(&parts[i]);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		if (parts[i].started)
+			pthread_join(parts[i].thread, NULL);
+		why = why ? why : parts[i].error;
+	}
+	return !why || error_set_errno(error, why, "the host has not the %" PRIu64 " MiB for '%s'",
+				       block->size / MIB, block->name);
 }
 
 static bool check_options(const char *name, uint64_t size, const struct ram_options *o, GError **error)
@@ -208,7 +245,7 @@ struct ram_block *ram_block_new(const char *name, uint64_t size, const struct ra
 		error_set_errno(error, errno, "cannot map the page states of '%s'", name);
 		goto fail;
 	}
-	if (o->prealloc && !populate(block, error))
+	if (o->prealloc && !populate(block, o->prealloc_threads, error))
 		goto fail;
 	return block;
 fail:

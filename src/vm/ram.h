@@ -47,6 +47,7 @@ enum ram_policy { RAM_POLICY_DEFAULT, RAM_POLICY_PREFERRED, RAM_POLICY_BIND, RAM
 struct ram_options {
 	bool share;         /* MAP_SHARED: visible to other processes that map the memfd */
 	bool prealloc;      /* touch every page now; fails if the host has not the memory */
+	unsigned prealloc_threads; /* that do so; 0: the caller alone */
 	uint64_t page_size; /* huge pages of this size (2 MiB, 1 GiB), or 0 for normal ones */
 	bool unreserved;    /* of huge pages: not set aside now, so that a touch may find none (SIGBUS) */
 	const char *path;   /* a file or hugetlbfs folder to use instead of a memfd, or NULL */

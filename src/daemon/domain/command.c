@@ -227,7 +227,7 @@ static bool add_devices(GPtrArray *args, const struct daemon *daemon, const stru
 	if (conf->panic)
 		add(args, "-device", "pvpanic");
 	if (conf->watchdog)
-		add_json(args, "-device", watchdog_device(conf));
+		vmm_add_json(args, "-device", watchdog_device(conf));
 	if (conf->rng) {
 		vmm_add_json(args, "-object", rng_object(conf));
 		vmm_add_json(args, "-device", rng_device(conf));

@@ -15,7 +15,7 @@ DOCUMENTS = {
 <memory>65536</memory><os><type arch='x86_64' machine='q35'>hvm</type></os>
 <devices><console type='pty'/></devices></domain>""",
     "backed": """<domain type='qemu'><name>backed</name><uuid>6c1f5d1c-7d0b-4a7e-9f8e-0d6d5a0e8a03</uuid>
-<memoryBacking><discard/><allocation mode='immediate'/><access mode='shared'/><source type='memfd'/><locked/>
+<memoryBacking><discard/><allocation mode='immediate' threads='2'/><access mode='shared'/><source type='memfd'/><locked/>
 <nosharepages/><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking><memory>65536</memory>
 <os><type arch='x86_64' machine='q35'>hvm</type></os><devices><console type='pty'/></devices></domain>""",
     "mixed": """<domain type='qemu'><name>mixed</name><uuid>6c1f5d1c-7d0b-4a7e-9f8e-0d6d5a0e8a02</uuid>

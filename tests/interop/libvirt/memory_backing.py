@@ -85,7 +85,7 @@ def check_refusals(daemon):
     refused(daemon, "one size", "<hugepages><page size='2048'/><page size='1' unit='G'/></hugepages>")
     refused(daemon, "needs <source type='memfd'/>", "<access mode='shared'/>")
     refused(daemon, "immediate, ondemand", "<allocation mode='soon'/>")
-    refused(daemon, "threads", "<allocation mode='immediate' threads='4'/>")
+    refused(daemon, "from 1 to 64", "<allocation mode='immediate' threads='0'/>")
 
 
 def check_sources(daemon):
@@ -101,7 +101,7 @@ def check_sources(daemon):
 def check_times(daemon):
     with running(daemon, "<allocation mode='ondemand'/>") as pid:
         assert kib(mapping(pid)[1], "Rss") < KIB
-    with running(daemon, "<allocation mode='immediate'/><nosharepages/>") as pid:
+    with running(daemon, "<allocation mode='immediate' threads='3'/><nosharepages/>") as pid:
         fields = mapping(pid)[1]
         assert kib(fields, "Rss") == KIB and "mg" not in fields["VmFlags"].split(), fields
     with running(daemon, "<locked/>") as pid:
