@@ -228,6 +228,21 @@ static void follows_lag(void)
 	g_assert_null(wrong_at_hand(&p, 8));
 }
 
+/* It catches up, and then a jump leads to the access. */
+static void follows_lag_through_jumps(void)
+{
+	struct piece p;
+	begin(&p);
+	p.e.frame.was_behind = -8;
+	jit_move_stack(&p.e, -8);
+	uint8_t *past = jit_jump(&p.e, 4);
+	jit_mov(&p.e, X86_RCX, X86_RDX);
+	jit_bind(past, p.e.p);
+	jit_load(&p.e, JIT_S1, JIT_FIELD(jit_frame));
+	g_assert_null(wrong_at_hand(&p, 8));
+	g_assert_nonnull(wrong_at_hand(&p, 16));
+}
+
 /* What is kept as the frame was looked up for reading only. */
 static void refuses_other_frame(void)
 {
@@ -258,6 +273,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/jit-verify/outside-frames", refuses_outside_frames);
 	g_test_add_func("/jit-verify/frame-at-hand", follows_frame_at_hand);
 	g_test_add_func("/jit-verify/frame-lag", follows_lag);
+	g_test_add_func("/jit-verify/frame-lag-jumps", follows_lag_through_jumps);
 	g_test_add_func("/jit-verify/other-frame", refuses_other_frame);
 	int result = g_test_run();
 	g_free(table);

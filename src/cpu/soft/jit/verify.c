@@ -42,6 +42,8 @@ struct checker {
 	enum value reg[WATCHED]; /* of the host's registers; all but a few are never anything */
 	enum value spill;
 	int64_t moved; /* what LEA has added to the register of the guest's rsp */
+	int64_t moved_first; /* ... in front of the first jump: the register has caught up there, if anywhere */
+	bool jumped;
 	const struct jit_group *group; /* whose address S1 is */
 	struct bound {
 		uint64_t most; /* what S0 was compared with last: the page's size less the access's */
@@ -463,6 +465,10 @@ static void note_jump(struct checker *k)
 	const struct x86_insn *x = &k->x;
 	bool near = is(k, X86_MAP_1, 0xe9) || is(k, X86_MAP_1, 0xeb) || is(k, X86_MAP_1, 0xe3) ||
 		    (x->map == X86_MAP_0F && (x->opcode & 0xf0) == 0x80);
+	if (near && !k->jumped) {
+		k->jumped = true;
+		k->moved_first = k->moved;
+	}
 	/* Those that leave are not bound yet. */
 	if (!near || !x->imm)
 		return;
@@ -488,7 +494,7 @@ static void check_from(struct checker *k, const uint8_t *from)
 	if (from == k->start && f->was_at_hand)
 		k->reg[JIT_S1] = FRAME;
 	k->spill = ANY;
-	k->moved = 0;
+	k->moved = from == k->start ? 0 : k->moved_first;
 	k->latest = k->looked_up = k->added = (struct sum){ 0 };
 	k->compared = false;
 	k->bound = k->spill_bound = (struct bound){ .most = PAGE_SIZE };
