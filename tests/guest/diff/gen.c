@@ -530,8 +530,8 @@ static bool may_split(const struct build *b, unsigned length)
 	if (x86_decode(b->c->code + b->at - length, length, mode, &x) != X86_DECODE_OK || !x.has_modrm ||
 	    x.mod == 3 || !is_atomic(&x))
 		return false;
-	/* In a loop the registers of the first may have become anything. */
-	if (b->c->sequence && !b->later)
+	/* In a loop the registers of the first may have become anything, and pointers are as they are left. */
+	if ((b->c->sequence && !b->later) || b->pointer)
 		return true;
 	uint64_t at = x.disp + (x.rip_relative ? b->c->in.rip + b->at : 0);
 	if (x.base != X86_REG_NONE)
