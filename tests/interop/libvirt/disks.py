@@ -131,7 +131,7 @@ def set_secret(daemon, name, value=None):
 
 
 def read_in(guest, device, name):
-    guest.run(f"n=0; until [ -e {device} ] || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done", 120)
+    guest.run(f"n=0; until head -c 1 {device} >/dev/null 2>&1 || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done", 120)
     said = guest.run(f"sha256sum {device}", 60)
     assert hashlib.sha256(data_of(name)).hexdigest() in said, f"{device} is not {name}: {said}"
 
@@ -254,7 +254,7 @@ def check_backup(daemon, guest, certificates):
     image, port = os.path.join(daemon.top, "fleece.qcow2"), free_port()
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, str(SIZE)], check=True)
     daemon.virsh("attach-disk", "disks", image, "vdi", "--subdriver", "qcow2", "--live")
-    guest.run("n=0; until [ -e /dev/vdd ] || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done", 120)
+    guest.run("n=0; until head -c 1 /dev/vdd >/dev/null 2>&1 || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done", 120)
     guest.run("head -c 1048576 /dev/vda > /dev/vdd; sync", 120)
     daemon.virsh("backup-begin", "disks", write(daemon, "pull.xml", f"""<domainbackup mode='pull'>
         <server transport='tcp' tls='yes' name='localhost' port='{port}'/>

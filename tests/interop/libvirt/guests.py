@@ -75,8 +75,9 @@ def write(daemon, name, text):
 
 
 def appears(guest, path):
-    guest.run(f"n=0; until [ -e {path} ] || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done; "
-              f"[ -e {path} ]", 120)
+    """Linux makes a disk's node a moment before the disk can be opened."""
+    there = f"head -c 1 {path} >/dev/null 2>&1" if path.startswith("/dev/") else f"[ -e {path} ]"
+    guest.run(f"n=0; until {there} || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done; {there}", 120)
 
 
 class Events:
