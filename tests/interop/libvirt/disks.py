@@ -131,7 +131,8 @@ def set_secret(daemon, name, value=None):
 
 
 def read_in(guest, device, name):
-    guest.run(f"n=0; until head -c 1 {device} >/dev/null 2>&1 || [ $n = 300 ]; do n=$((n + 1)); usleep 100000; done", 120)
+    guest.run(f"n=0; until head -c 1 {device} >/dev/null 2>&1 || [ $n = 300 ]; do "
+              "n=$((n + 1)); usleep 100000; done", 120)
     said = guest.run(f"sha256sum {device}", 60)
     assert hashlib.sha256(data_of(name)).hexdigest() in said, f"{device} is not {name}: {said}"
 
