@@ -92,9 +92,10 @@ static bool set_routes(const struct conf_interface *conf, unsigned link, GError 
 	for (unsigned i = 0; i < view.routes->len; i++) {
 		const struct netlink_route *one = &g_array_index(view.routes, struct netlink_route, i);
 		bool wanted = one->link != link || is_given(conf, one->to.family, one->lasts) || !one->lasts;
-		for (unsigned j = 0; !wanted && j < conf->routes->len; j++)
-			wanted = there[j] = same_route(
-				&g_array_index(conf->routes, struct conf_interface_route, j), one);
+		for (unsigned j = 0; !wanted && j < conf->routes->len; j++) {
+			wanted = same_route(&g_array_index(conf->routes, struct conf_interface_route, j), one);
+			there[j] |= wanted;
+		}
 		if (!wanted && !netlink_route_delete(one, error))
 			return false;
 	}
@@ -272,6 +273,18 @@ static void remove_new_bridges(const GPtrArray *state, GHashTable *touched)
 	warn(&error);
 }
 
+/* The usual one, which is not in what interface_describe() says, and in a definition means any. */
+static bool put_back_mtu(const struct conf_interface *conf, GError **error)
+{
+	struct netlink_link link;
+	if (conf->mtu)
+		return true;
+	if (!netlink_link_get(conf->name, &link, error))
+		return false;
+	return link.mtu == INTERFACE_USUAL_MTU || link.mtu > CONF_INTERFACE_MAX_MTU ||
+	       netlink_link_set_mtu(conf->name, INTERFACE_USUAL_MTU, error);
+}
+
 void interface_put_back(const GPtrArray *state, GHashTable *touched)
 {
 	GError *error = NULL;
@@ -279,6 +292,7 @@ void interface_put_back(const GPtrArray *state, GHashTable *touched)
 	for (unsigned i = 0; i < state->len; i++) {
 		const struct conf_interface *conf = state->pdata[i];
 		if (is_touched(conf, touched) && interface_apply(conf, true, &error) &&
+		    put_back_mtu(conf, &error) &&
 		    conf->start == CONF_START_NONE)
 			netlink_link_set_up(conf->name, false, &error);
 		warn(&error);

@@ -36,6 +36,8 @@ const struct conf_interface *interface_bridge_of(const struct interfaces *interf
 
 /* --- What the kernel has (look.c); any thread ------------------------------------------------- */
 
+enum { INTERFACE_USUAL_MTU = 1500 };
+
 struct interface_view {
 	GArray *links, *addresses, *routes; /* of struct netlink_link, _address, _route */
 };
@@ -46,7 +48,7 @@ void interface_view_clear(struct interface_view *view);
 const struct netlink_link *interface_link(const struct interface_view *view, const char *name);
 /* A tap device: a guest's, or a VPN's; no business of definitions. */
 bool interface_is_tap(const struct netlink_link *link);
-/* A definition of it as it is; start mode none: it is down. */
+/* A definition of it as it is; start mode none: it is down. The usual MTU is not in it. */
 struct conf_interface *interface_describe(const struct interface_view *view, const struct netlink_link *link);
 /* Of all that are no part of another: struct conf_interface, owned. */
 GPtrArray *interface_describe_all(const struct interface_view *view);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { USUAL_MTU = 1500, IPV6_METRIC = 1024 };
+enum { IPV6_METRIC = 1024 };
 
 bool interface_look(struct interface_view *view, GError **error)
 {
@@ -90,7 +90,8 @@ struct conf_interface *interface_describe(const struct interface_view *view, con
 	char mac[MAC_TEXT_SIZE];
 	conf->type = bridge ? CONF_INTERFACE_BRIDGE : CONF_INTERFACE_ETHERNET;
 	conf->start = link->flags & IFF_UP ? CONF_START_ONBOOT : CONF_START_NONE;
-	if (link->mtu != USUAL_MTU && link->mtu >= CONF_INTERFACE_MIN_MTU && link->mtu <= CONF_INTERFACE_MAX_MTU)
+	if (link->mtu != INTERFACE_USUAL_MTU && link->mtu >= CONF_INTERFACE_MIN_MTU &&
+	    link->mtu <= CONF_INTERFACE_MAX_MTU)
 		conf->mtu = link->mtu;
 	if (!bridge || has_own_mac(view, link))
 		conf->mac = g_strdup(mac_format(link->mac, mac));

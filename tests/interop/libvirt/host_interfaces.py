@@ -211,6 +211,12 @@ def check_rollback(tool, daemon):
         assert "br7" not in listed and "<ip address='10.8.0.1'" in tool.said("iface-dumpxml", "spare", "--inactive")
         tool.said("iface-undefine", "spare")
     tool.said("iface-begin")
+    tool.define("<interface type='ethernet' name='spare'><mtu size='1400'/></interface>")
+    tool.said("iface-start", "spare")
+    assert "mtu 1400" in netspace.run("ip", "link", "show", "spare")
+    tool.said("iface-rollback")
+    assert "mtu 1500" in netspace.run("ip", "link", "show", "spare")
+    tool.said("iface-begin")
     tool.said("iface-bridge", "eth7", "br7", "--no-stp")
     tool.said("iface-commit")
     tool.refuses("nothing to rollback", "iface-rollback")
@@ -247,6 +253,13 @@ def check_boot(tool, daemon):
     listed = tool.said("iface-list", "--all")
     assert "later" in listed and "never" not in listed, listed
     tool.refuses("nothing to rollback", "iface-rollback")
+    # What is up already, with all of its routes, is so afterwards.
+    daemon.stop(signal.SIGKILL)
+    os.remove(os.path.join(daemon.top, "state", "interfaces-boot"))
+    daemon.start()
+    with open(daemon.log) as log:
+        assert "interface 'br7' is not brought up" not in log.read()
+    assert state("br7") == (ADDRESSES, ROUTES)
     # A daemon that comes back meanwhile brings nothing up.
     tool.said("iface-destroy", "br7")
     daemon.stop(signal.SIGKILL)
