@@ -210,6 +210,25 @@ static void choose_boot_order(xmlDoc *doc)
 		element_remove(element_at(xmlDocGetRootElement(doc), "os"), "boot");
 }
 
+/* In reverse, so that what is in another one that goes does so before it. */
+static bool delete_nodes(xmlDoc *doc, const char *path, GError **error)
+{
+	xmlNode *domain = xmlDocGetRootElement(doc);
+	g_autoptr(GPtrArray) nodes = xpath_nodes(doc, domain, path);
+	if (!nodes)
+		return error_set(error, BERTH_ERR_INVALID, "--xml: '%s' is no XPath", path);
+	for (unsigned n = nodes->len; n-- > 0;) {
+		xmlNode *node = nodes->pdata[n];
+		if (node == domain || (node->type != XML_ELEMENT_NODE && node->type != XML_ATTRIBUTE_NODE &&
+				       node->type != XML_TEXT_NODE))
+			return error_set(error, BERTH_ERR_INVALID, "--xml: '%s' names more than elements, "
+					 "attributes and texts of the domain", path);
+		xmlUnlinkNode(node);
+		xmlFreeNode(node);
+	}
+	return true;
+}
+
 /* "./cpu/@mode=host-passthrough", "xpath.delete=./clock/timer[@name='hpet']" */
 static bool apply_xml(xmlDoc *doc, const struct install *i, GError **error)
 {
@@ -218,11 +237,8 @@ static bool apply_xml(xmlDoc *doc, const struct install *i, GError **error)
 	for (char **text = i->xml; text && *text; text++) {
 		const char *equals = strchr(*text, '=');
 		if (g_str_has_prefix(*text, delete)) {
-			g_autoptr(GPtrArray) nodes = xpath_nodes(doc, domain, *text + strlen(delete));
-			for (unsigned n = 0; n < nodes->len; n++) {
-				xmlUnlinkNode(nodes->pdata[n]);
-				xmlFreeNode(nodes->pdata[n]);
-			}
+			if (!delete_nodes(doc, *text + strlen(delete), error))
+				return false;
 			continue;
 		}
 		g_autofree char *path = equals ? g_strndup(*text, equals - *text) : NULL;

@@ -152,6 +152,7 @@ LINES = """
 --video none --graphics vnc --import
 --xml ./on_crash=restart --import
 --xml ./os/bootmenu/@enable=yes --xml xpath.delete=./pm --import
+--xml xpath.delete=./clock|./clock/timer|./cpu/@mode --import
 --name other --uuid 4dea22b3-1d52-d8f3-2516-782e98ab3fa0 --import
 --osinfo win10 --import --disk {disk} --network default --features hyperv.relaxed.state=on
 """.strip().splitlines()
@@ -170,6 +171,7 @@ REFUSED = {
     "--hostdev pci_0000_00_01_0": "attach-device", "--paravirt": "--hvm", "--arch i686": "x86-64",
     "--rng /dev/random,colour=red": "--rng has no 'colour'", "--boot menue=on": "did you mean menu",
     "--tpm emulator,verison=2.0": "did you mean version", "--network user,modle=e1000": "did you mean model",
+    "--xml xpath.delete=[": "'[' is no XPath", "--xml xpath.delete=//*": "names more than",
     "--memory 12q": "--memory", "--features acpi=maybe": "neither yes nor no", "--sing": "Unknown option",
 }
 
