@@ -247,13 +247,13 @@ char *conf_domain_format(const struct conf_domain *conf, int id);
 typedef bool conf_domain_edit_fn(xmlNode *root, void *opaque, GError **error);
 char *conf_domain_edit(const struct conf_domain *conf, conf_domain_edit_fn *edit, void *opaque,
 		       GError **error);
+bool conf_domain_nic_is_virtio(const struct conf_domain_nic *nic);
+/* Do both show the guest the same card, with the same ROM? */
+bool conf_domain_nic_same_card(const struct conf_domain_nic *a, const struct conf_domain_nic *b);
 /*
  * A running domain's card has become the tap device `target`; of type network it has this port, by
  * this bridge or interface of the host (else NULL). `mtu` is what the network has, or 0.
  */
-bool conf_domain_nic_is_virtio(const struct conf_domain_nic *nic);
-/* Do both show the guest the same card, with the same ROM? */
-bool conf_domain_nic_same_card(const struct conf_domain_nic *a, const struct conf_domain_nic *b);
 void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, const char *link,
 			     const char *port, unsigned mtu);
 /* A running domain's terminal: put its path where clients look for it. */
@@ -312,7 +312,7 @@ bool conf_domain_read_sysinfo(struct conf_domain *conf, xmlNode *root, GError **
 bool conf_domain_write_sysinfo(xmlNode *root, xmlNode *os, const GPtrArray *smbios, GError **error);
 /* domain_vhost.c: who moves its packets. */
 bool conf_domain_read_vhost(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
-/* type='client', 'server', 'mcast' and 'udp'; of others it checks that they have nothing of these. */
+/* domain_cable.c: type='client', 'server', 'mcast' and 'udp'; of others it checks that they have nothing of these. */
 bool conf_domain_read_cable(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* What only a tap device of the host's can have is refused. */
 bool conf_domain_check_no_tap(const struct conf_domain_nic *nic, const xmlNode *node, GError **error);

@@ -396,7 +396,8 @@ static bool read_watchdog(struct conf_domain *conf, xmlNode *node, GError **erro
 		xmlSetProp(node, (const xmlChar *)"action", (const xmlChar *)conf->watchdog_action);
 	}
 	if (conf_domain_is_microvm(conf))
-		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "it is a PCI card, and microvm has no bus");
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "it is a PCI card, and microvm has no bus");
 	return CONF_DOMAIN_ONE_OF(node, "watchdog model", model ? model : "", error, "i6300esb") &&
 	       CONF_DOMAIN_ONE_OF(node, "action", conf->watchdog_action, error, "reset", "shutdown", "poweroff",
 				  "pause", "none", "inject-nmi");

@@ -104,12 +104,14 @@ static bool read_node(const struct conf_domain *conf, struct conf_domain_memory 
 	return true;
 }
 
-static bool read_source(struct conf_domain_memory *memory, const xmlNode *node, GError **error)
+static bool read_source(const struct conf_domain *conf, struct conf_domain_memory *memory, const xmlNode *node,
+			GError **error)
 {
 	const xmlNode *source = xml_child(node, "source");
 	g_autofree char *access = xml_attribute(node, "access"), *discard = xml_attribute(node, "discard");
 	uint8_t map[8];
-	memory->shared = g_strcmp0(access, "shared") == 0;
+	/* What nobody says of the module is as <memoryBacking> has it. */
+	memory->shared = access ? strcmp(access, "shared") == 0 : conf->backing.shared;
 	memory->discard = g_strcmp0(discard, "yes") == 0;
 	memory->host_nodes = source ? xml_child_text(source, "nodemask") : NULL;
 	if (memory->host_nodes && !conf_cpuset_parse(memory->host_nodes, map, sizeof(map)))
@@ -186,7 +188,7 @@ bool conf_domain_read_memory(struct conf_domain *conf, xmlNode *node, GError **e
 	if (conf_domain_is_microvm(conf))
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node, "microvm takes no memory devices");
 	return CONF_DOMAIN_ONE_OF(node, "model", model, error, "dimm", "virtio-mem") &&
-	       read_source(memory, node, error) && read_target(conf, memory, node, error) &&
+	       read_source(conf, memory, node, error) && read_target(conf, memory, node, error) &&
 	       (memory->virtio || read_slot(memory, node, error));
 }
 

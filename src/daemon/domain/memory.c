@@ -25,10 +25,10 @@ json_t *memory_object(const struct conf_domain *conf, const struct conf_domain_m
 	if (huge)
 		memory_set_huge(object, page_kib);
 	/* A virtio-mem takes its memory as the guest plugs it in. */
-	if (huge && memory->virtio)
-		json_object_set_new(object, "reserve", json_false());
-	else if (huge || conf->backing.immediate)
+	if (!memory->virtio && (huge || conf->backing.immediate))
 		memory_set_taken(object, &conf->backing);
+	else if (huge)
+		json_object_set_new(object, "reserve", json_false());
 	if (memory->host_nodes)
 		memory_bind(object, CONF_NUMA_STRICT, memory->host_nodes);
 	else
@@ -45,7 +45,8 @@ json_t *memory_device(const struct conf_domain *conf, const struct conf_domain_m
 	json_object_set_new(device, "memdev", json_string(id));
 	json_object_set_new(device, "node", json_integer(memory->guest_node));
 	if (memory->base)
-		json_object_set_new(device, memory->virtio ? "memaddr" : "addr", json_integer((json_int_t)memory->base));
+		json_object_set_new(device, memory->virtio ? "memaddr" : "addr",
+				    json_integer((json_int_t)memory->base));
 	if (!memory->virtio)
 		return device;
 	json_object_set_new(device, "block-size", json_integer((json_int_t)memory->block_kib * 1024));
@@ -145,7 +146,7 @@ bool memory_plan_update(struct domain_change *change, const struct conf_domain_m
 {
 	if (!old->virtio || !next->virtio || old->size_kib != next->size_kib ||
 	    old->block_kib != next->block_kib || old->guest_node != next->guest_node ||
-	    old->shared != next->shared || old->page_kib != next->page_kib ||
+	    old->shared != next->shared || old->discard != next->discard || old->page_kib != next->page_kib ||
 	    g_strcmp0(old->host_nodes, next->host_nodes) != 0)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "of a running domain's memory devices only <requested> of a virtio-mem can be "

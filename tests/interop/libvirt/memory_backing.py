@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """<memoryBacking>: the kernel says what a running domain's memory is made of."""
 import contextlib
+import json
 import os
 import re
 
@@ -109,6 +110,31 @@ def check_times(daemon):
         assert kib(fields, "Locked") == KIB and "lo" in fields["VmFlags"].split(), fields
 
 
+NODES = """<maxMemory slots='4' unit='MiB'>512</maxMemory>
+<cpu><numa><cell id='0' memory='32768'/><cell id='1' memory='32768'/></numa></cpu>
+<numatune><memory mode='strict' nodeset='0'/><memnode cellid='1' mode='preferred' nodeset='0'/></numatune>
+<devices><memory model='virtio-mem'><target><size unit='MiB'>128</size><node>1</node>
+<block unit='MiB'>2</block><requested unit='MiB'>0</requested></target></memory></devices></domain>"""
+
+
+def check_nodes(daemon):
+    """Backing and <numatune> come together in the backend of each node; a virtio-mem is never taken before."""
+    path = os.path.join(daemon.top, "nodes.xml")
+    backing = "<hugepages/><access mode='shared'/><allocation mode='immediate' threads='2'/>"
+    for kind in (backing, "<allocation mode='immediate'/>"):
+        with open(path, "w") as file:
+            file.write(XML.format(uuid=UUID, backing=kind).replace("</domain>", NODES).replace(">64<", ">192<"))
+        native = daemon.said("domxml-to-native", "qemu-argv", path)
+        objects = {found["id"]: found for found in map(json.loads, re.findall(r"-object '(.*?)'", native))}
+        assert set(objects) == {"ram-node0", "ram-node1", "memvirtiomem0"}, native
+        for name, policy in (("ram-node0", "bind"), ("ram-node1", "preferred"), ("memvirtiomem0", "preferred")):
+            found = objects[name]
+            assert found["policy"] == policy and found["host-nodes"] == [0], found
+            assert found.get("hugetlb", False) == found.get("share", False) == (kind == backing), found
+            assert found.get("prealloc", False) == name.startswith("ram"), found
+        assert native.count(",memdev=ram-node") == 2 and "memory-backend=" not in native, native
+
+
 def check_huge(daemon):
     with huge_pages(KIB >> 11) as there:
         if not there:
@@ -140,6 +166,7 @@ def main():
         check_refusals(daemon)
         check_sources(daemon)
         check_times(daemon)
+        check_nodes(daemon)
         check_huge(daemon)
         check_no_huge(daemon)
 
