@@ -131,6 +131,8 @@ static void disconnect_backend(void *opaque)
 	struct net_card *card = opaque;
 	card->backend->ops->set_receiver(card->backend, NULL);
 	aio_watch_remove(card->watch);
+	/* Here, as one that has begun on the loop would not be waited for from elsewhere. */
+	card->ops->cancel_timers(card);
 }
 
 static void on_loop(struct net_card *card, void (*fn)(void *opaque))

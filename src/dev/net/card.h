@@ -33,6 +33,8 @@ struct net_card_ops {
 	bool (*receive)(struct net_card *card, const uint8_t *frame, size_t length);
 	/* card->link_up has changed. Under the lock. */
 	void (*link_changed)(struct net_card *card);
+	/* The card goes, and nothing calls it any more but its timers: cancel them. */
+	void (*cancel_timers)(struct net_card *card);
 };
 
 /* The loop's: a packet that the back end has not taken yet, whole or in part. */

@@ -284,9 +284,14 @@ static void link_changed(struct net_card *card)
 	e1000_raise(e, INT_LSC);
 }
 
+static void cancel_timers(struct net_card *card)
+{
+	aio_timer_cancel(&((struct e1000 *)card)->timer);
+}
+
 static const struct net_card_ops card_ops = {
 	.transmit = e1000_transmit, .can_receive = e1000_can_receive, .receive = e1000_receive,
-	.link_changed = link_changed,
+	.link_changed = link_changed, .cancel_timers = cancel_timers,
 };
 
 static void describe(struct e1000 *e)
@@ -341,8 +346,6 @@ static void reset(struct device *dev)
 static void destroy(struct device *dev)
 {
 	struct e1000 *e = (struct e1000 *)dev;
-	if (e->card.created)
-		aio_timer_cancel(&e->timer);
 	net_card_destroy(&e->card);
 	for (unsigned q = 0; q < E1000_QUEUES; q++)
 		g_free(e->tx[q].packet);

@@ -297,9 +297,16 @@ static void link_changed(struct net_card *card)
 	rtl8139_raise(r, INT_LINK);
 }
 
+static void cancel_timers(struct net_card *card)
+{
+	struct rtl8139 *r = (struct rtl8139 *)card;
+	aio_timer_cancel(&r->timer);
+	aio_timer_cancel(&r->retry);
+}
+
 static const struct net_card_ops card_ops = {
 	.transmit = rtl8139_transmit, .can_receive = rtl8139_can_receive, .receive = rtl8139_receive,
-	.link_changed = link_changed,
+	.link_changed = link_changed, .cancel_timers = cancel_timers,
 };
 
 static bool create(struct device *dev, GError **error)
@@ -347,10 +354,6 @@ static void reset(struct device *dev)
 static void destroy(struct device *dev)
 {
 	struct rtl8139 *r = (struct rtl8139 *)dev;
-	if (r->card.created) {
-		aio_timer_cancel(&r->timer);
-		aio_timer_cancel(&r->retry);
-	}
 	net_card_destroy(&r->card);
 	for (unsigned n = 0; n < 2; n++)
 		g_free(r->tx[n].packet);
