@@ -16,10 +16,16 @@
 
 /* --- the loop ------------------------------------------------------------------------------------- */
 
+static void transmit(struct net_card *card)
+{
+	card->out.budget = NET_CARD_SEGMENTS;
+	card->ops->transmit(card);
+}
+
 /* What a kick asks for. */
 static void work(struct net_card *card)
 {
-	card->ops->transmit(card);
+	transmit(card);
 	card->backend->ops->receive_ready(card->backend, 0);
 }
 
@@ -30,6 +36,15 @@ static void kicked(void *opaque, int fd, uint32_t events)
 		work(opaque);
 }
 
+/* The loop comes again, after others. */
+static void come_again(struct net_card *card)
+{
+	uint64_t one = 1;
+	ssize_t n = write(card->kick, &one, sizeof(one));
+	/* The counter cannot overflow: the loop takes it to zero long before. */
+	g_assert(n == sizeof(one) || errno == EAGAIN);
+}
+
 void net_card_kick(struct net_card *card)
 {
 	struct aio_loop *loop = card->backend->loop;
@@ -38,10 +53,7 @@ void net_card_kick(struct net_card *card)
 		aio_loop_return(loop);
 		return;
 	}
-	uint64_t one = 1;
-	ssize_t n = write(card->kick, &one, sizeof(one));
-	/* The counter cannot overflow: the loop takes it to zero long before. */
-	g_assert(n == sizeof(one) || errno == EAGAIN);
+	come_again(card);
 }
 
 /* --- the back end's callbacks ----------------------------------------------------------------------- */
@@ -90,8 +102,7 @@ static bool receive(void *opaque, unsigned queue, const struct iovec *iov, unsig
 
 static void writable(void *opaque, unsigned queue)
 {
-	struct net_card *card = opaque;
-	card->ops->transmit(card);
+	transmit(opaque);
 }
 
 static void link_changed(void *opaque, bool up)
@@ -264,9 +275,15 @@ static bool send_segments(struct net_card *card)
 		const struct iovec iov[2] = {{out->gso.header, out->gso.header_length},
 					     {(void *)out->payload, out->gso.segment_length}};
 		out->have_segment = true;
+		/* A driver that asks for segments of a byte must not hold up the loop. */
+		if (!out->budget) {
+			come_again(card);
+			return false;
+		}
 		if (!send_packet(card, &iov[0], &iov[1]))
 			return false;
 		out->have_segment = false;
+		out->budget--;
 	}
 	return true;
 }

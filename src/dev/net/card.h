@@ -19,7 +19,7 @@
 #define NET_CARD_CRC 4
 #define NET_CARD_TAG 4
 #define NET_CARD_PACKET_ROOM (NET_CARD_FRAME_MAX + NET_CARD_TAG)
-#define NET_CARD_SEGMENTS 1024              /* descriptors that one turn takes: then others come */
+#define NET_CARD_SEGMENTS 1024              /* descriptors, and segments, of one turn: then others come */
 
 struct net_card;
 
@@ -41,6 +41,7 @@ struct net_card_ops {
 struct net_card_out {
 	bool pending;            /* there is one */
 	bool cutting, have_segment;
+	unsigned budget;         /* segments that this turn may still send */
 	struct net_gso gso;
 	const uint8_t *payload;
 	uint8_t *packet;         /* NET_CARD_PACKET_ROOM bytes */
@@ -89,8 +90,9 @@ void net_card_kick(struct net_card *card);
 /*
  * Packets to send, on the loop. net_card_pack() makes *packet, a buffer of NET_CARD_PACKET_ROOM bytes
  * with `length` of packet in it, the one that goes next, and gives another buffer for it; what follows
- * changes that. net_card_flush() sends it, without the lock, and is false if the back end is full: then
- * no other may be packed until it has been called again and is true.
+ * changes that. net_card_flush() sends it, without the lock, and is false if the back end is full or the
+ * turn has sent enough: then no other may be packed until it has been called again and is true, and
+ * transmit() will be.
  */
 void net_card_pack(struct net_card *card, uint8_t **packet, size_t length);
 /* The sum over [start, end) into the field at `at`, where the pseudo header's is already. */

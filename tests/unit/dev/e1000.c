@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Intel's gigabit cards, driven by registers and descriptors as their manuals say. */
 #include "cards.h"
+#include "dev/net/card.h"
 #include "dev/net/e1000_regs.h"
 
 enum { RING = 8, BUFFER = 2048 };
@@ -381,27 +382,35 @@ static void test_send_checksum(void)
 	card_close(&b.c);
 }
 
-/* A large TCP packet comes out in segments of the context's size. */
-static void test_send_segments(void)
+enum { PAYLOAD = 5000, HEADERS = 54 };
+
+/* A large TCP packet, to be cut into segments of `size` bytes. Returns its bytes. */
+static const uint8_t *put_large(struct bench *b, unsigned size)
 {
-	enum { PAYLOAD = 5000, HEADERS = 54 };
-	struct bench b;
-	open_bench(&b, &e1000e_class);
-	uint8_t *frame = at(&b, b.out);
+	uint8_t *frame = at(b, b->out);
 	card_udp_frame(frame, HEADERS + PAYLOAD);
 	frame[23] = 6;
 	memset(frame + 34, 0, 20);
 	frame[46] = 0x50;
 	frame[47] = 0x18;
-	put_tx(&b, 14 | 24 << 8 | UINT64_C(33) << 16 | UINT64_C(34) << 32 | UINT64_C(50) << 40,
+	put_tx(b, 14 | 24 << 8 | UINT64_C(33) << 16 | UINT64_C(34) << 32 | UINT64_C(50) << 40,
 	       PAYLOAD | (uint32_t)(TXD_DEXT | TUCMD_TCP | TUCMD_IPV4 | TUCMD_TSE) << 24,
-	       HEADERS << 8 | 1460u << 16);
+	       HEADERS << 8 | size << 16);
 	for (unsigned done = 0, part = HEADERS; done < HEADERS + PAYLOAD; done += part, part = 2500) {
 		bool end = done + part == HEADERS + PAYLOAD;
-		put_tx(&b, b.out + done,
+		put_tx(b, b->out + done,
 		       part | TXD_TYPE_DATA << 20 | (uint32_t)(TXD_DEXT | TXD_TSE | (end ? TXD_EOP : 0)) << 24,
 		       (TXD_IXSM | TXD_TXSM) << 8);
 	}
+	return frame;
+}
+
+/* A large TCP packet comes out in segments of the context's size. */
+static void test_send_segments(void)
+{
+	struct bench b;
+	open_bench(&b, &e1000e_class);
+	const uint8_t *frame = put_large(&b, 1460);
 	b.c.net.room = 2; /* the rest waits */
 	kick(&b);
 	g_assert_cmpuint(b.c.net.sent, ==, 2);
@@ -416,6 +425,21 @@ static void test_send_segments(void)
 		g_assert_cmpuint(be32_load(packet + 38), ==, 1460 * i);
 		g_assert_cmphex(packet[47], ==, i < 3 ? 0x10 : 0x18);
 		g_assert_cmpmem(packet + HEADERS, size, frame + HEADERS + 1460 * i, size);
+	}
+	card_close(&b.c);
+}
+
+/* Segments of a byte: the loop has turns for others between them. */
+static void test_send_tiny_segments(void)
+{
+	struct bench b;
+	open_bench(&b, &e1000e_class);
+	put_large(&b, 1);
+	b.c.net.room = PAYLOAD;
+	card_put(&b.c, TX_RING + RING_TAIL, b.tx_tail);
+	for (unsigned turn = 1; turn <= 5; turn++) {
+		aio_loop_iterate(b.c.m.loop, 0);
+		g_assert_cmpuint(PAYLOAD - b.c.net.room, ==, MIN(turn * NET_CARD_SEGMENTS, PAYLOAD));
 	}
 	card_close(&b.c);
 }
@@ -472,6 +496,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/e1000/header", test_header);
 	g_test_add_func("/e1000/send/checksum", test_send_checksum);
 	g_test_add_func("/e1000/send/segments", test_send_segments);
+	g_test_add_func("/e1000/send/tiny-segments", test_send_tiny_segments);
 	g_test_add_func("/e1000/hostile", test_hostile);
 	return g_test_run();
 }
