@@ -28,10 +28,11 @@ static bool pack(struct rtl8139 *r, struct rtl8139_tx *tx)
 /* --- the four ------------------------------------------------------------------------------------------ */
 
 /* They are sent in the order of their numbers. True: a packet is packed. */
-static bool gather_old(struct rtl8139 *r, unsigned *causes)
+static bool gather_old(struct rtl8139 *r, unsigned *budget, unsigned *causes)
 {
 	struct rtl8139_tx *tx = &r->tx[0];
-	while (r->tx_wanted >> r->tx_next & 1) {
+	while (*budget && r->tx_wanted >> r->tx_next & 1) {
+		(*budget)--;
 		unsigned n = r->tx_next, reg = TSD0 + 4 * n;
 		uint32_t status = rtl_get32(r, reg);
 		r->tx_wanted &= ~(1u << n);
@@ -134,7 +135,7 @@ static bool gather(struct rtl8139 *r, unsigned *budget, unsigned *causes)
 	if (!r->card.started || !(r->regs[CR] & CR_TE) || !pci_dma_enabled(&r->card.pci))
 		return false;
 	if (!rtl_cplus_tx(r))
-		return gather_old(r, causes);
+		return gather_old(r, budget, causes);
 	/* High priority first. */
 	for (unsigned n = 2; n-- > 0;) {
 		if (r->tx_wanted >> n & 1 && gather_ring(r, n, budget, causes))
