@@ -96,7 +96,7 @@ static void on_watchdog(struct vmm *vmm)
 		[CONF_WATCHDOG_INJECT_NMI] = "inject-nmi",
 	};
 	int action = vmm->conf->action.watchdog;
-	log_warning("the guest's watchdog has fired: %s", actions[action]);
+	log_guest_fault("its watchdog has fired: %s", actions[action]);
 	emit(vmm, "WATCHDOG", json_pack("{s:s}", "action", actions[action]));
 	switch (action) {
 	case CONF_WATCHDOG_RESET:
@@ -110,7 +110,9 @@ static void on_watchdog(struct vmm *vmm)
 		vm_request(vmm->vm, VM_REQUEST_SHUTDOWN, 0);
 		break;
 	case CONF_WATCHDOG_PAUSE:
-		vm_pause(vmm->vm, VM_STATE_WATCHDOG);
+		/* A VM that was stopped meanwhile stays what it is: shut down, for one. */
+		if (vmm->vm->state == VM_STATE_RUNNING)
+			vm_pause(vmm->vm, VM_STATE_WATCHDOG);
 		break;
 	case CONF_WATCHDOG_INJECT_NMI:
 		machine_nmi(vmm->machine);

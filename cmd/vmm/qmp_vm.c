@@ -294,7 +294,7 @@ static const struct qmp_event events[] = {
 	{"SUSPEND_DISK"},
 	{"WAKEUP"},
 	{"GUEST_PANICKED", "action:GuestPanicAction"},
-	{"WATCHDOG", "action:WatchdogAction"},
+	{"WATCHDOG", "action:WatchdogAction", true},
 	{"BALLOON_CHANGE", "actual:size", true},
 	{"VSERPORT_CHANGE", "id:str open:bool"},
 	{"RTC_CHANGE", "offset:int qom-path:str", true},
