@@ -241,6 +241,11 @@ static bool read_named_rom(struct machine *m, const struct device *dev, GBytes *
 	const struct pci_device *pci = (const struct pci_device *)dev;
 	if (!is_pci(dev->class) || !pci->rom_file || !*pci->rom_file)
 		return true;
+	/* Its BAR is elsewhere there, where other functions have what a bridge passes on. */
+	if (strcmp(dev->class->category, "bridge") == 0)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "device %s: romfile=%s: a bridge has no expansion ROM; leave it out",
+				 dev->class->name, pci->rom_file);
 	if (!pci->rom_bar)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "device %s: romfile=%s with rombar=off: firmware could not read it; leave "
