@@ -35,6 +35,7 @@ struct dgram_net {
 	int fd;
 	bool connected;            /* the socket knows its peer */
 	bool held;                 /* the guest has no room: packets wait in the socket */
+	size_t kept;               /* bytes of one that waits in `packet`, for which the room was too little */
 	bool full;                 /* send() was refused: writable() is due */
 	uint8_t packet[PACKET_MAX];
 };
@@ -78,14 +79,21 @@ static void read_packets(struct dgram_net *dgram)
 			return;
 		}
 		/* What is longer than a packet can be is cut, and no packet. */
-		ssize_t length = recv(dgram->fd, dgram->packet, sizeof(dgram->packet), MSG_TRUNC);
+		ssize_t length = dgram->kept;
+		dgram->kept = 0;
+		if (!length)
+			length = recv(dgram->fd, dgram->packet, sizeof(dgram->packet), MSG_TRUNC);
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		/* An error is a peer's that does not listen now: ICMP has said so. */
 		if (length <= 0 || length > PACKET_MAX || !receiver->receive || !dgram->net.link_up)
 			continue;
 		struct iovec iov = {dgram->packet, length};
-		receiver->receive(receiver->opaque, 0, &iov, 1);
+		if (!receiver->receive(receiver->opaque, 0, &iov, 1)) {
+			dgram->kept = length;
+			dgram->held = true;
+			return;
+		}
 	}
 }
 
@@ -136,10 +144,12 @@ static bool dgram_send(struct net_backend *net, unsigned queue, const struct iov
 static void dgram_receive_ready(struct net_backend *net, unsigned queue)
 {
 	struct dgram_net *dgram = dgram_of(net);
-	if (dgram->held) {
-		dgram->held = false;
-		update_watch(dgram);
-	}
+	if (!dgram->held)
+		return;
+	dgram->held = false;
+	if (dgram->kept)
+		read_packets(dgram);
+	update_watch(dgram);
 }
 
 /* ---- Life ---- */

@@ -9,7 +9,7 @@
 
 struct end {
 	struct net_backend *net;
-	bool room;
+	bool room, little_room; /* little: for no packet that is there now */
 	unsigned count, writable;
 	size_t lengths[PACKETS];
 	uint8_t last;
@@ -24,6 +24,8 @@ static inline bool receive(void *opaque, unsigned queue, const struct iovec *iov
 {
 	struct end *end = opaque;
 	g_assert_cmpuint(count, ==, 1);
+	if (end->little_room)
+		return false;
 	if (end->count < PACKETS)
 		end->lengths[end->count] = iov->iov_len;
 	end->count++;
