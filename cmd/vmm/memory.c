@@ -73,6 +73,10 @@ static bool read_backend(const struct conf_item *item, struct memory_backend *ba
 	}
 	if (!keyval_bind(kv, memory_backend_fields, backend, what, NULL, error))
 		return false;
+	if (backend->reserve == CONF_SWITCH_ON && !backend->hugetlb && !backend->path)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "%s: reserve=on: only huge pages can be set aside; leave it out, or use "
+				 "prealloc=on", what);
 	if ((backend->policy == RAM_POLICY_DEFAULT) != (*host_nodes == 0))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "%s: policy=%s and host-nodes go together: %s", what,
