@@ -177,10 +177,9 @@ bool rtl8139_can_receive(struct net_card *card)
 	if (!enabled(r) || !card->link_up)
 		return true; /* it is gone, as on a cable */
 	bool room = rtl_cplus_rx(r) ? has_descriptor(r) : ring_room(r) > HEADER + 1600;
-	if (!room) {
-		r->rx_waits = true;
+	r->rx_waits = !room;
+	if (!room)
 		aio_timer_arm(&r->retry, aio_now_ns() + RETRY_NS);
-	}
 	return room;
 }
 
