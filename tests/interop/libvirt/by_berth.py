@@ -24,7 +24,7 @@ MASKS = [(re.compile(pattern, re.M), word) for pattern, word in (
     (r"\b1\d{9}(\.\d+)?\b", "EPOCH"),
     (r"(127\.0\.0\.1[:' ]+port=?[ ']?|127\.0\.0\.1:)\d+", r"\1PORT"),
     # Counters, and what of the host is free at the moment.
-    (r"((?:times?|user|system|rss|CPU time|total_times)[:= ]+)[\d.]+", r"\1N"),
+    (r"((?:times?|user|system|idle|iowait|rss|CPU time|total_times)[:= ]+)[\d.]+", r"\1N"),
     (r"^((?:free|buffers|cached|Total| *\d+|\d+KiB) *: +|(?:Allocation|Available): +)[\d.]+", r"\1N"))]
 MEANT = (
     (r"error: Unable to register disconnect callback\n",
