@@ -136,7 +136,7 @@ static bool check_rest(const struct conf_vm *vm, GError **error)
 	} refused[] = {
 		{vm->parallels->len, "-parallel"}, {vm->debugcon, "-debugcon"}, {vm->fw_cfg->len, "-fw_cfg"},
 		{vm->acpitables->len, "-acpitable"}, {vm->snapshot, "-snapshot"}, {vm->firmware_dir, "-L"},
-		{vm->mem_lock, "-overcommit mem-lock"}, {vm->run_as, "-runas"}, {vm->chroot, "-chroot"},
+		{vm->run_as, "-runas"}, {vm->chroot, "-chroot"},
 		{vm->smp.clusters > 1, "-smp clusters"},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++) {
@@ -146,7 +146,7 @@ static bool check_rest(const struct conf_vm *vm, GError **error)
 	}
 	return ONLY("-name", conf_name_fields, &vm->name, error, "guest", "debug-threads") &&
 	       ONLY("-machine", conf_machine_fields, &vm->machine, error, "type", "accel", "acpi", "hpet",
-		    "dump-guest-core", "memory-backend") &&
+		    "dump-guest-core", "mem-merge", "memory-backend") &&
 	       ONLY("-m", conf_memory_fields, &vm->memory, error, "size", "maxmem", "slots") &&
 	       /* libvirt's own command lines always say strict=on. */
 	       ONLY("-boot", conf_boot_fields, &vm->boot, error, "order", "strict") &&
@@ -453,29 +453,58 @@ static void add_features(struct native *n)
 
 /* --- Memory --------------------------------------------------------------------------------------- */
 
-static bool add_backing(struct native *n, GError **error)
+/* One object for all of the memory at power-on. */
+static bool add_backend(struct native *n, xmlNode *backing, GError **error)
 {
-	if (!n->vm->machine.memory_backend)
-		return true;
 	const struct conf_item *item = native_take_item(n, CONF_OBJECT, n->vm->machine.memory_backend, error);
 	if (!item)
 		return false;
 	auto_keyval props = keyval_copy(item->props);
 	g_autofree char *size = keyval_take(props, "size"), *what = g_strdup_printf("-object %s", item->type);
-	uint64_t bytes = 0;
-	bool shared;
-	if (strcmp(item->type, "memory-backend-memfd") != 0)
+	g_autofree char *page = keyval_take(props, "hugetlbsize"), *threads = keyval_take(props, "prealloc-threads");
+	static const char prefix[] = "memory-backend-";
+	const char *source = g_str_has_prefix(item->type, prefix) ? item->type + strlen(prefix) : "";
+	uint64_t bytes = 0, page_bytes = 0;
+	bool shared, huge, taken, discard;
+	if (strcmp(source, "memfd") != 0 && strcmp(source, "ram") != 0)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "%s: a domain's memory is a memory-backend-memfd, or none is named", what);
-	if (!native_take_switch(props, "share", false, &shared, error) || !native_all_read(props, what, error) ||
-	    (size && !units_parse_size(size, 1, &bytes, error)))
+				 "%s: a domain's memory is a memory-backend-memfd or -ram, or none is named", what);
+	if (!native_take_switch(props, "share", false, &shared, error) ||
+	    !native_take_switch(props, "hugetlb", false, &huge, error) ||
+	    !native_take_switch(props, "prealloc", false, &taken, error) ||
+	    !native_take_switch(props, "discard-data", false, &discard, error) ||
+	    !native_all_read(props, what, error) || (size && !units_parse_size(size, 1, &bytes, error)) ||
+	    (page && !units_parse_size(page, 1, &page_bytes, error)))
 		return false;
 	if (bytes != n->vm->memory.size)
 		return error_set(error, BERTH_ERR_INVALID, "%s: its size is not that of -m", what);
-	xmlNode *backing = native_add(n->root, "memoryBacking", NULL, NULL);
-	native_add(backing, "source", NULL, "type", "memfd", NULL);
+	if (huge) {
+		xmlNode *pages = native_add(backing, "hugepages", NULL, NULL);
+		if (page)
+			native_set_number(native_add(pages, "page", NULL, "unit", "KiB", NULL), "size",
+					  page_bytes / KIB);
+	}
+	if (strcmp(source, "memfd") == 0)
+		native_add(backing, "source", NULL, "type", "memfd", NULL);
 	native_add(backing, "access", NULL, "mode", shared ? "shared" : "private", NULL);
+	if (taken)
+		native_add(backing, "allocation", NULL, "mode", "immediate", "threads", threads, NULL);
+	if (discard)
+		native_add(backing, "discard", NULL, NULL);
 	return true;
+}
+
+static bool add_backing(struct native *n, GError **error)
+{
+	bool unmerged = n->vm->machine.mem_merge == CONF_SWITCH_OFF;
+	if (!n->vm->machine.memory_backend && !n->vm->mem_lock && !unmerged)
+		return true;
+	xmlNode *backing = native_add(n->root, "memoryBacking", NULL, NULL);
+	if (unmerged)
+		native_add(backing, "nosharepages", NULL, NULL);
+	if (n->vm->mem_lock)
+		native_add(backing, "locked", NULL, NULL);
+	return !n->vm->machine.memory_backend || add_backend(n, backing, error);
 }
 
 /* After the devices: libvirt's <memory> counts in what is plugged in. */

@@ -201,6 +201,38 @@ static bool tap(xmlNode *node, struct keyval *props, bool *vhost, GError **error
 	return native_take_switch(props, "vhost", false, vhost, error);
 }
 
+/* "ADDRESS:PORT" as attributes of `node`; an address of IPv6 is in brackets. */
+static void set_place(xmlNode *node, const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	bool v6 = *text == '[' && colon && colon[-1] == ']';
+	g_autofree char *address = colon ? g_strndup(text + v6, colon - text - 2 * v6) : NULL;
+	if (address && *address)
+		set(node, "address", address);
+	set(node, "port", colon ? colon + 1 : text);
+}
+
+/* -netdev socket; *type is the <interface>'s. */
+static bool cable(xmlNode *node, struct keyval *props, const char **type, GError **error)
+{
+	static const char *const types[][2] = {
+		{"connect", "client"}, {"listen", "server"}, {"mcast", "mcast"}, {"udp", "udp"}};
+	for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
+		g_autofree char *to = keyval_take(props, types[i][0]);
+		if (!to)
+			continue;
+		xmlNode *source = native_add(node, "source", NULL, NULL);
+		g_autofree char *from = strcmp(types[i][0], "udp") == 0 ? keyval_take(props, "localaddr") : NULL;
+		set_place(source, to);
+		if (from)
+			set_place(native_add(source, "local", NULL, NULL), from);
+		*type = types[i][1];
+		return true;
+	}
+	return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+			 "-netdev socket: a domain has connect=, listen=, mcast= and udp=");
+}
+
 /* <interface type=> and what is behind it. */
 static bool back_end(struct native *n, const struct conf_item *netdev, xmlNode *node, GError **error)
 {
@@ -218,6 +250,8 @@ static bool back_end(struct native *n, const struct conf_item *netdev, xmlNode *
 	} else if (strcmp(type, "tap") == 0) {
 		type = "ethernet";
 		good = tap(node, props, &vhost, error);
+	} else if (strcmp(type, "socket") == 0) {
+		good = cable(node, props, &type, error);
 	} else if (strcmp(type, "stream") == 0 && g_strcmp0(keyval_get(props, "addr.type"), "fd") == 0) {
 		/* The other end of such a descriptor is passt. */
 		type = "user";
@@ -236,19 +270,24 @@ static bool back_end(struct native *n, const struct conf_item *netdev, xmlNode *
 static bool card(struct native *n, struct native_device *dev)
 {
 	g_autofree char *id = keyval_take(dev->props, "netdev"), *mac = keyval_take(dev->props, "mac");
-	g_autofree char *mtu = keyval_take(dev->props, "host_mtu");
+	g_autofree char *mtu = keyval_take(dev->props, "host_mtu"), *rom = keyval_take(dev->props, "romfile");
+	bool virtio = g_str_has_prefix(dev->item->type, "virtio"), has_bar = keyval_get(dev->props, "rombar"), bar;
 	const struct conf_item *netdev = native_take_item(n, CONF_NETDEV, id, dev->error);
 	bool queues;
-	if (!netdev || !native_take_switch(dev->props, "mq", false, &queues, dev->error))
+	if (!netdev || !native_take_switch(dev->props, "mq", false, &queues, dev->error) ||
+	    !native_take_switch(dev->props, "rombar", true, &bar, dev->error))
 		return false;
 	xmlNode *node = native_add(n->devices, "interface", NULL, NULL);
 	if (mac)
 		native_add(node, "mac", NULL, "address", mac, NULL);
 	if (!back_end(n, netdev, node, dev->error))
 		return false;
-	native_add(node, "model", NULL, "type", "virtio", NULL);
+	native_add(node, "model", NULL, "type", virtio ? "virtio" : dev->item->type, NULL);
 	if (mtu)
 		native_add(node, "mtu", NULL, "size", mtu, NULL);
+	if (rom || has_bar)
+		native_add(node, "rom", NULL, "enabled", rom && !*rom ? "no" : NULL, "bar",
+			   has_bar ? bar ? "on" : "off" : NULL, "file", rom && *rom ? rom : NULL, NULL);
 	return finish(n, dev, node, true);
 }
 
@@ -365,16 +404,20 @@ static bool memory_object(struct native *n, struct native_device *dev, xmlNode *
 		return false;
 	auto_keyval props = keyval_copy(item->props);
 	g_autofree char *amount = keyval_take(props, "size"), *what = g_strdup_printf("-object %s", item->type);
-	bool shared, discard;
-	if (!native_take_switch(props, "share", false, &shared, dev->error) ||
+	bool shared, discard, taken, reserved, huge = keyval_get(props, "hugetlb");
+	g_free(keyval_take(props, "prealloc-threads"));
+	/* <memoryBacking> says it of all, and huge pages are always taken at the start. */
+	bool is_usual = huge || xml_child(xml_child(n->root, "memoryBacking"), "allocation");
+	if ((is_usual && (!native_take_switch(props, "prealloc", false, &taken, dev->error) ||
+			  !native_take_switch(props, "reserve", true, &reserved, dev->error))) ||
+	    !native_take_switch(props, "share", false, &shared, dev->error) ||
 	    !native_take_switch(props, "discard-data", false, &discard, dev->error) ||
 	    !memory_source(node, props, dev->error) || !native_all_read(props, what, dev->error))
 		return false;
 	if (!g_str_has_prefix(item->type, "memory-backend-") || !amount ||
 	    !units_parse_size(amount, 1, size, NULL))
 		return error_set(dev->error, BERTH_ERR_INVALID, "%s: it is no memory with a size", what);
-	if (shared)
-		set(node, "access", "shared");
+	set(node, "access", shared ? "shared" : "private");
 	if (discard)
 		set(node, "discard", "yes");
 	return true;
@@ -458,7 +501,8 @@ static const struct {
 	bool (*read)(struct native *n, struct native_device *dev);
 } drivers[] = {
 	{"pcie-root-port", false, root_port}, {"virtio-serial", true, virtio_serial}, {"virtio-blk", true, disk},
-	{"ide-hd", false, disk}, {"ide-cd", false, disk}, {"virtio-net", true, card}, {"virtio-9p", true, folder},
+	{"ide-hd", false, disk}, {"ide-cd", false, disk}, {"virtio-net", true, card}, {"e1000", false, card},
+	{"e1000e", false, card}, {"rtl8139", false, card}, {"virtio-9p", true, folder},
 	{"isa-serial", false, serial}, {"virtconsole", false, port}, {"virtserialport", false, port},
 	{"pc-dimm", false, memory}, {"virtio-mem", true, memory}, {"virtio-rng", true, rng},
 	{"virtio-balloon", true, balloon}, {"pvpanic", false, panic}, {"i6300esb", false, watchdog},

@@ -119,7 +119,8 @@ static bool read_drive(const struct conf_drive *drive, struct image *image, GErr
 	for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++) {
 		if (refused[i].given)
 			return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-					 "-drive: '%s' has no place in a domain's XML: leave it out", refused[i].name);
+					 "-drive: '%s' has no place in a domain's XML: leave it out",
+					 refused[i].name);
 	}
 	auto_keyval options = keyval_copy(drive->node_options);
 	image->format = g_strdup(drive->format ? drive->format : "raw");

@@ -133,7 +133,7 @@ def check_native(daemon):
             file.write(text or daemon.said("domxml-from-native", "qemu-argv", line))
     assert daemon.said("domxml-to-native", "qemu-argv", domain) == native
     for text, words in (("qemu -nodefaults -smb 2", "there is no option -smb: did you mean -smp"),
-                        ("qemu -nodefaults -device e1000e", "-device e1000e has no place in a domain's XML"),
+                        ("qemu -nodefaults -device vmcoreinfo", "-device vmcoreinfo has no place in a domain's XML"),
                         ("qemu 'x", "Text ended before matching quote"), ("qemu -readconfig /etc/passwd", "-readconfig is not allowed")):
         with open(line, "w") as file:
             file.write(text)

@@ -66,6 +66,17 @@ static const char *const documents[] = {
 	BEGIN("kvm", "microvm") "<kernel>/k</kernel><initrd>/i</initrd><cmdline>console=ttyS0 a='b'</cmdline></os>"
 	"<devices><serial type='pty'/><disk type='file' device='disk'><driver name='qemu' type='raw'/>"
 	"<source file='/a,b'/><target dev='vda' bus='virtio'/></disk></devices></domain>",
+	BEGIN("kvm", "q35") "</os><memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages><nosharepages/>"
+	"<locked/><access mode='shared'/><allocation mode='immediate' threads='2'/><discard/></memoryBacking></domain>",
+	BEGIN("kvm", "q35") "</os><memoryBacking><source type='memfd'/><allocation mode='immediate'/></memoryBacking>"
+	"</domain>",
+	BEGIN("kvm", "q35") "</os><devices><interface type='user'><model type='e1000'/><rom enabled='no'/></interface>"
+	"<interface type='user'><model type='e1000e'/><rom bar='on' file='/r,om'/></interface>"
+	"<interface type='client'><source address='::1' port='7000'/><model type='rtl8139'/></interface>"
+	"<interface type='server'><source port='7001'/><model type='virtio'/></interface>"
+	"<interface type='mcast'><source address='230.0.0.1' port='7002'/></interface>"
+	"<interface type='udp'><source address='127.0.0.1' port='7003'><local address='127.0.0.1' port='7004'/></source>"
+	"<rom bar='off'/></interface></devices></domain>",
 	BEGIN("kvm", "q35") "<boot dev='cdrom'/><boot dev='hd'/><boot dev='network'/><smbios mode='sysinfo'/></os>"
 	"<sysinfo type='smbios'><bios><entry name='vendor'>Me, too</entry></bios><system>"
 	"<entry name='serial'>ds=nocloud;x</entry></system><oemStrings><entry>one</entry><entry>two</entry>"
@@ -184,7 +195,9 @@ static void test_refused(void)
 	static const char *const lines[][2] = {
 		{"qemu -nodefaults -bogus", "-bogus"},
 		{"qemu -nodefaults -smb 2", "-smp"},
-		{"qemu -nodefaults -device e1000e", "e1000e"},
+		{"qemu -nodefaults -device e1000e", "-netdev"},
+		{"qemu -nodefaults -device pcnet", "pcnet"},
+		{"qemu -nodefaults -netdev socket,id=n,fd=3 -device e1000,netdev=n", "-netdev socket"},
 		{"qemu -nodefaults -device virtio-rng-pci,rng=x", "'x'"},
 		{"qemu -nodefaults -device virtio-balloon-pci,deflate-on-oom=on", "deflate-on-oom"},
 		{"qemu -nodefaults -netdev user,id=n,hostfwd=tcp::22-:22 -device virtio-net-pci,netdev=n", "hostfwd"},
