@@ -114,6 +114,10 @@ static bool add_url(xmlNode *source, struct keyval *options, GError **error)
 	place += strlen("://");
 	const char *path = place + strcspn(place, "/?"), *query = strchr(path, '?');
 	g_autofree char *authority = g_strndup(place, path - place);
+	if (strchr(authority, '@'))
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "url: a domain names its secrets, and has no user in a URL: write the disk's <auth> "
+				 "by hand");
 	path += *path == '/';
 	g_autofree char *name = g_strndup(path, query ? (size_t)(query - path) : strlen(path));
 	xmlSetProp(source, (const xmlChar *)"name", (const xmlChar *)name);

@@ -209,6 +209,8 @@ static void test_refused(void)
 		{"qemu -nodefaults -smbios type=4,sock_pfx=x", "type=4"},
 		{"qemu -nodefaults -machine pit=off", "pit"},
 		{"qemu -nodefaults -drive file=rel.img,if=virtio", "absolute"},
+		{"qemu -nodefaults -blockdev driver=raw,node-name=d,file.driver=https,file.url=https://me:pw@host/d.img "
+		 "-device virtio-blk-pci,drive=d", "user in a URL"},
 		{"qemu -nodefaults -rtc base=2020-01-01", "2020-01-01"},
 		{"qemu -readconfig /etc/passwd", "-readconfig"},
 		{"qemu -version", "help"},
