@@ -104,7 +104,8 @@ static void finished(void *opaque)
 	change->queue->pending--;
 	owner->pending--;
 	if (change->error && owner->detached)
-		log_warning("a guest's port '%s' in Open vSwitch: %s", change->device, change->error->message);
+		log_warning("a guest's %s%s in Open vSwitch: %s", change->device ? "port " : "ports",
+			    change->device ? change->device : "", change->error->message);
 	else if (change->error && !owner->error)
 		owner->error = g_steal_pointer(&change->error);
 	if (!owner->pending && owner->done) {
