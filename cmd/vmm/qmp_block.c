@@ -67,7 +67,8 @@ static json_t *describe_node(struct block_node *node, const struct block_node *r
 	json_t *info = json_pack(
 		"{s:s, s:s, s:b, s:b, s:i, s:s, s:I, s:{s:b, s:b, s:b}, s:o}", "file", file ? file : "",
 		"drv", node->driver->name, "ro", (int)(root ? root : node)->readonly, "encrypted",
-		(int)block_is_encrypted(node), "backing_file_depth", depth, "detect_zeroes", node->detect_zeroes ? "on" : "off",
+		(int)block_is_encrypted(node), "backing_file_depth", depth, "detect_zeroes",
+		node->detect_zeroes ? "on" : "off",
 		"write_threshold", (json_int_t)node->write_threshold, "cache", "writeback",
 		(int)!(node->writethrough || (root && root->writethrough)), "direct",
 		(int)node->options.direct, "no-flush", (int)node->options.no_flush, "image",

@@ -67,8 +67,8 @@ static json_t *run_query_target(void *opaque, const json_t *args, GError **error
 static json_t *describe_board(const struct machine_ops *board, const char *name, const char *of)
 {
 	json_t *entry = json_pack("{s:s, s:i, s:b, s:b, s:b, s:s}", "name", name, "cpu-max",
-				  (int)board->max_cpus, "hotpluggable-cpus", (int)board->hotplug_cpus, "numa-mem-supported",
-				  0, "deprecated", 0, "default-cpu-type", "max");
+				  (int)board->max_cpus, "hotpluggable-cpus", (int)board->hotplug_cpus,
+				  "numa-mem-supported", 0, "deprecated", 0, "default-cpu-type", "max");
 	if (of)
 		json_object_set_new(entry, "alias", json_string(of));
 	if (board == machine_list()[0] && !of)

@@ -13,5 +13,5 @@ struct net_kind {
 				      GError **error);
 };
 
-extern const struct net_kind net_kind_user, net_kind_tap, net_kind_bridge, net_kind_stream, net_kind_dgram, net_kind_socket,
-	net_kind_vhost_user;
+extern const struct net_kind net_kind_user, net_kind_tap, net_kind_bridge, net_kind_stream,
+	net_kind_dgram, net_kind_socket, net_kind_vhost_user;

@@ -290,8 +290,8 @@ static GHashTable *list_stored(const struct daemon *daemon)
 
 struct domains *domains_new(struct daemon *daemon, GError **error)
 {
-	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", "checkpoints", "nvram",
-					     NULL};
+	static const char *const folders[] = {"domains", "autostart", "run", "log", "snapshots", "checkpoints",
+					     "nvram", NULL};
 	if (!store_make_folders(daemon, folders, error))
 		return NULL;
 	struct domains *domains = g_new0(struct domains, 1);

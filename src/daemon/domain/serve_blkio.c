@@ -81,7 +81,8 @@ static bool take_devices(struct blkio_change *change, enum conf_blkio_limit limi
 		g_array_append_val(change->settings, setting);
 	}
 	return good || virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-				  "unable to parse blkio device '%s' '%s': it is a list like /dev/sda,100,/dev/sdb,200",
+				  "unable to parse blkio device '%s' '%s': it is a list like "
+				  "/dev/sda,100,/dev/sdb,200",
 				  device_params[limit], text);
 }
 

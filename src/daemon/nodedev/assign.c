@@ -68,8 +68,8 @@ static void load_vfio(const struct assignment *a)
 	/* Whether it helped is seen from what is there afterwards. */
 	if (!g_file_test(driver, G_FILE_TEST_EXISTS))
 		g_spawn_sync(NULL, (char **)modprobe, NULL,
-			     G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL,
-			     NULL, NULL, NULL, NULL);
+			     G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_STDERR_TO_DEV_NULL,
+			     NULL, NULL, NULL, NULL, NULL, NULL);
 }
 
 static bool detach(const struct assignment *a, GError **error)
@@ -85,8 +85,8 @@ static bool detach(const struct assignment *a, GError **error)
 	load_vfio(a);
 	if (!g_file_test(driver, G_FILE_TEST_EXISTS))
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_ARGUMENT_UNSUPPORTED,
-				  "VFIO device assignment is currently not supported on this system: the kernel has no "
-				  "driver '" VFIO_DRIVER "'");
+				  "VFIO device assignment is currently not supported on this system: the "
+				  "kernel has no driver '" VFIO_DRIVER "'");
 	bool bound = rebind(a, VFIO_DRIVER, &cause);
 	if (bound && driver_is(a, VFIO_DRIVER))
 		return true;
@@ -114,7 +114,8 @@ static bool reset(const struct assignment *a, GError **error)
 		return true;
 	if (!has(a, "reset"))
 		return virt_error(error, VIRT_FROM_NODEDEV, VIRT_INTERNAL,
-				  "Unable to reset PCI device %s: no FLR, PM reset or bus reset available", a->address);
+				  "Unable to reset PCI device %s: no FLR, PM reset or bus reset available",
+				  a->address);
 	return put(a->path, "reset", "1", &cause) ||
 	       virt_error(error, VIRT_FROM_NODEDEV, VIRT_INTERNAL, "Unable to reset PCI device %s: %s", a->address,
 			  cause->message);

@@ -14,7 +14,8 @@
 /*
  * Lock order: bus->lock, then a function's irq_lock, then bus->intx_lock, then that of the bus on
  * the bridge's other side, then the interrupt controller's. Two buses' `lock`s are never held
- * together: a bridge's bus lives as long as the machine. A function's callbacks run with bus->lock held and irq_lock free.
+ * together: a bridge's bus lives as long as the machine. A function's callbacks run with bus->lock
+ * held and irq_lock free.
  */
 struct pci_bus {
 	struct vm *vm;

@@ -12,8 +12,8 @@
  * the thread of the queue's loop, without a lock; all queues of a device that share state share a
  * loop. The doorbell eventfd wakes it; a vCPU that comes out of the guest with the doorbell itself
  * (an engine without ioeventfds) borrows the loop if it can, and does the work there and then. So
- * "the loop's thread" means whoever holds the loop (aio/loop.h). Taking a queue down therefore happens on its loop: a reset
- * asks for it through the doorbell, and device status reads as before until the last chain that
+ * "the loop's thread" means whoever holds the loop (aio/loop.h). Taking a queue down therefore
+ * happens on its loop: a reset asks for it through the doorbell, and device status reads as before until the last chain that
  * the device holds has come back (2.4.1: the driver waits for 0). The vCPU is held back for a
  * moment, so that drivers that do not poll find the reset done; it never waits without a bound,
  * because the main loop may at the same time be waiting for that vCPU to leave the guest.
