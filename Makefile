@@ -43,10 +43,10 @@ tsan: ## loops, block nodes, virtio, the software engine with 4 vCPUs and a load
 	@$(MAKE) --no-print-directory all
 	@[ -e build-tsan/build.ninja ] || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false \
 		-Dc_args=-Wno-error=tsan >/dev/null
+	@ninja -C build-tsan cmd/bin.stamp >/dev/null
 	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp meson test -C build-tsan -t 5 --print-errorlogs \
 		soft-smp-code linux-boot-cloud-4-q35 aio-loop aio-pool block-file virtio-core virtio-devices \
 		virtio-hostile virtio-net virtio-p9 virtio-vsock
-	@ninja -C build-tsan cmd/daemon/berthd >/dev/null
 	@G_SLICE=always-malloc BERTH_BUILD=$(abspath $(BUILD)) BERTHD=$(abspath build-tsan/cmd/daemon/berthd) \
 		/usr/bin/python3 tests/interop/libvirt/load.py 5 1000
 
