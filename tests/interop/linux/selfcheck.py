@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Programs that nobody wrote for us and that check themselves, in a guest: selfcheck.py CPUS [PART...]
 
-gcc builds zlib, whose tests then run; openssl must get what the host's CPU gets, with and without the
-CPU's special instructions; Python runs tests of its own; stress-ng verifies. They come from the image
+gcc builds zlib, whose tests then run; openssl must get the known answers of its standards, and what the host's
+CPU gets, with and without the CPU's special instructions; Python runs tests of its own; stress-ng verifies. They come from the image
 that tests/lib/toolbox makes. The short form here takes seconds on a CPU; soak.py runs the long one.
 """
 import subprocess
 import sys
 
+import openssl_vectors
 import vmm
 from vmm import Failed, Guest
 
@@ -83,19 +84,27 @@ def gcc_builds_zlib(guest, cpus, long):
            "grep -q 'zlib test OK' /tmp/make.log || { tail -n 20 /tmp/make.log; exit 1; }", 900)
 
 
+def write(guest, path, script):
+    for start in range(0, len(script), 2000):  # a terminal's line has its limits
+        piece = script[start:start + 2000].replace("\\", "\\\\").replace("'", "'\\''").replace("\n", "\\n")
+        guest.run(f"printf '%b' '{piece}' >>/mnt{path}", 60)
+
+
 def openssl_agrees(guest, cpus, long):
     script = openssl_script()
-    wanted = subprocess.run(["sh", "-c", script], check=True, text=True,
-                            stdout=subprocess.PIPE).stdout.split()
-    for start in range(0, len(script), 2000):  # a terminal's line has its limits
-        piece = script[start:start + 2000].replace("'", "'\\''").replace("\n", "\\n")
-        guest.run(f"printf '%b' '{piece}' >>/mnt/tmp/openssl.sh", 60)
+    known = list(openssl_vectors.vectors())
+    wanted = {"openssl": subprocess.run(["sh", "-c", script], check=True, text=True,
+                                        stdout=subprocess.PIPE).stdout.split(),
+              "vectors": [answer for _, answer in known]}
+    write(guest, "/tmp/openssl.sh", script)
+    write(guest, "/tmp/vectors.sh", "".join(f'echo "$({command})"\n' for command, _ in known))
     masks = ["", "OPENSSL_ia32cap=~0x200000200000000 ", "OPENSSL_ia32cap=0:0 "]
     for mask in masks if long else masks[:2]:
-        got = inside(guest, mask + "sh /tmp/openssl.sh", 300).split()
-        if got != wanted:
-            wrong = [f"{a} for {b}" for a, b in zip(got, wanted) if a != b]
-            raise Failed(f"openssl computes {wrong[:3] or 'too little'} in the guest ({mask})")
+        for name, answers in wanted.items():
+            got = inside(guest, f"{mask}sh /tmp/{name}.sh", 300).split()
+            if got != answers:
+                wrong = [f"{a} for {b}" for a, b in zip(got, answers) if a != b]
+                raise Failed(f"openssl computes {wrong[:3] or 'too little'} in the guest ({mask}{name})")
     inside(guest, "head -c 1000 /tmp/in >/tmp/s; " + SIGN, 300)
 
 
