@@ -214,6 +214,22 @@ static int refer_bitmaps(struct checker *c)
 
 /* --- refcount blocks --------------------------------------------------------------------------------------*/
 
+/* Whatever was meant by these bits, they are no part of an offset; written anew, the table has none. */
+static void check_reftable_reserved(struct checker *c)
+{
+	struct qcow2_node *q = c->q;
+	if (!q->reftable_reserved)
+		return;
+	report(c, "ERROR entries of the refcount table with reserved bits set: %" G_GUINT64_FORMAT,
+	       q->reftable_reserved);
+	c->result->corruptions += q->reftable_reserved;
+	if (c->result->fix & BLOCK_FIX_ERRORS) {
+		c->result->corruptions_fixed += q->reftable_reserved;
+		q->reftable_reserved = 0;
+		q->reftable_changed = true;
+	}
+}
+
 /* Refcount blocks that cannot be: forgotten when repairing, so that new ones replace them. */
 static void refer_blocks(struct checker *c)
 {
@@ -379,6 +395,7 @@ static int run(struct checker *c)
 	if (rc < 0)
 		return rc;
 	refer(c, q->header.reftable_offset, q->reftable_size * 8);
+	check_reftable_reserved(c);
 	refer_blocks(c);
 	rc = compare_all(c);
 	return rc < 0 ? rc : check_flags(c);

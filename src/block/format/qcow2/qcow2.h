@@ -26,6 +26,7 @@
 #define QCOW2_COMPRESSED (UINT64_C(1) << 62)
 #define QCOW2_ZERO       (UINT64_C(1) << 0)
 #define QCOW2_OFFSET     UINT64_C(0x00fffffffffffe00)
+#define QCOW2_RESERVED_REFTABLE UINT64_C(511)
 #define QCOW2_RESERVED_L1 (~(QCOW2_COPIED | QCOW2_OFFSET))
 #define QCOW2_RESERVED_L2 (QCOW2_RESERVED_L1 & ~(QCOW2_COMPRESSED | QCOW2_ZERO))
 
@@ -113,6 +114,7 @@ struct qcow2_node {
 	uint8_t *l1_dirty; /* a byte for each 512 bytes of the table */
 	uint64_t *reftable;
 	uint64_t reftable_size, reftable_used; /* entries; all behind `used` are 0 */
+	uint64_t reftable_reserved;            /* entries that had reserved bits when it was read */
 	bool l1_changed, reftable_changed;
 
 	GHashTable *pages;

@@ -58,9 +58,13 @@ bool qcow2_reftable_load(struct qcow2_node *q, GError **error)
 	q->reftable_size = bytes / 8;
 	q->reftable = g_new0(uint64_t, q->reftable_size + 1);
 	int rc = bytes ? block_pread(q->node.file, h->reftable_offset, q->reftable, bytes) : 0;
-	for (uint64_t i = 0; i < q->reftable_size; i++)
-		if ((q->reftable[i] = be64toh(q->reftable[i]) & ~UINT64_C(511)))
+	for (uint64_t i = 0; i < q->reftable_size; i++) {
+		uint64_t entry = be64toh(q->reftable[i]);
+		q->reftable_reserved += (entry & QCOW2_RESERVED_REFTABLE) != 0;
+		q->reftable[i] = entry & ~QCOW2_RESERVED_REFTABLE;
+		if (q->reftable[i])
 			q->reftable_used = i + 1;
+	}
 	return rc == 0 || error_set_errno(error, -rc, "cannot read the refcount table of '%s'",
 					  q->node.file->filename);
 }
