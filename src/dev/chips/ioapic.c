@@ -2,6 +2,7 @@
 /* Spec: Intel 82093AA data sheet; ICH9 13.5 (EOI register). */
 #include "dev/chips/ioapic.h"
 
+#include "aio/loop.h"
 #include "base/bytes.h"
 #include "base/lock.h"
 #include "vm/vm.h"
@@ -13,6 +14,14 @@
 #define REDIR_WRITABLE   (UINT64_C(0xff) << 56 | UINT64_C(0x1afff))
 #define DELIVERY_EXTINT  7
 
+/*
+ * On a board some time passes from an EOI to the next interrupt of a line that is still up, in which the
+ * processor gets on. Linux's 8139cp relies on it: with several CPUs it can leave interrupts on that its
+ * poller is to silence, and without that time the poller never runs. So a line that is up at this many EOIs
+ * in a row waits for a while.
+ */
+enum { STORM_COUNT = 1000, STORM_PAUSE_NS = 1000000 };
+
 struct ioapic {
 	struct vm *vm;
 	pthread_mutex_t lock;
@@ -21,6 +30,9 @@ struct ioapic {
 	uint32_t id;
 	uint8_t select;
 	uint64_t redir[IOAPIC_PINS];
+	uint16_t storm[IOAPIC_PINS]; /* EOIs in a row at which the line was up */
+	uint32_t paused;             /* pins that wait for `pause` */
+	struct aio_timer pause;
 };
 
 /* What a pin has to tell the processors, taken under the lock and sent outside it. */
@@ -63,7 +75,7 @@ static struct message level_message(struct ioapic *io, unsigned pin)
 {
 	uint64_t *entry = &io->redir[pin];
 	if (!(*entry & REDIR_LEVEL) || (*entry & (REDIR_MASKED | REDIR_REMOTE_IRR)) ||
-	    !(io->lines >> pin & 1))
+	    !(io->lines & ~io->paused & UINT32_C(1) << pin))
 		return (struct message){0};
 	*entry |= REDIR_REMOTE_IRR;
 	return compose(*entry);
@@ -88,6 +100,32 @@ void ioapic_set_line(void *opaque, unsigned pin, bool level)
 	send(io, message);
 }
 
+/* Is the pin, whose interrupt has ended, to wait? */
+static void watch_for_storm(struct ioapic *io, unsigned pin)
+{
+	if (!(io->lines >> pin & 1)) {
+		io->storm[pin] = 0;
+	} else if (++io->storm[pin] == STORM_COUNT) {
+		io->storm[pin] = 0;
+		io->paused |= UINT32_C(1) << pin;
+		aio_timer_arm(&io->pause, aio_now_ns() + STORM_PAUSE_NS);
+	}
+}
+
+static void pause_over(void *opaque)
+{
+	struct ioapic *io = opaque;
+	struct message messages[IOAPIC_PINS];
+	pthread_mutex_lock(&io->lock);
+	uint32_t paused = io->paused;
+	io->paused = 0;
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+		messages[pin] = paused >> pin & 1 ? level_message(io, pin) : (struct message){0};
+	pthread_mutex_unlock(&io->lock);
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+		send(io, messages[pin]);
+}
+
 void ioapic_eoi(void *opaque, uint8_t vector)
 {
 	struct ioapic *io = opaque;
@@ -97,6 +135,7 @@ void ioapic_eoi(void *opaque, uint8_t vector)
 		uint64_t *entry = &io->redir[pin];
 		if ((*entry & REDIR_REMOTE_IRR) && (uint8_t)*entry == vector) {
 			*entry &= ~REDIR_REMOTE_IRR;
+			watch_for_storm(io, pin);
 			message = level_message(io, pin);
 		}
 		pthread_mutex_unlock(&io->lock);
@@ -168,6 +207,7 @@ struct ioapic *ioapic_new(struct vm *vm, uint64_t base)
 	struct ioapic *io = g_new0(struct ioapic, 1);
 	io->vm = vm;
 	pthread_mutex_init(&io->lock, NULL);
+	aio_timer_init(&io->pause, vm->loop, pause_over, io);
 	io->region = (struct io_region){.name = "ioapic", .ops = &mmio_ops, .opaque = io,
 					.size = 0x1000};
 	ioapic_reset(io);
@@ -180,8 +220,11 @@ void ioapic_reset(struct ioapic *io)
 	LOCK_SCOPE(&io->lock);
 	io->id = 0;
 	io->select = 0;
-	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+	io->paused = 0;
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
 		io->redir[pin] = REDIR_MASKED;
+		io->storm[pin] = 0;
+	}
 }
 
 void ioapic_free(struct ioapic *io)
@@ -189,6 +232,7 @@ void ioapic_free(struct ioapic *io)
 	if (!io)
 		return;
 	space_remove_io(io->vm->memory, &io->region);
+	aio_timer_cancel(&io->pause);
 	pthread_mutex_destroy(&io->lock);
 	g_free(io);
 }

@@ -179,6 +179,32 @@ static void test_ioapic(void)
 	fixture_close(&f);
 }
 
+/* A line that nobody takes down: now and then the processor gets time for something else. */
+static void test_ioapic_storm(void)
+{
+	struct fixture f;
+	fixture_open(&f);
+	struct fake_vm *engine = fake_of(f.vm);
+	struct ioapic *io = ioapic_new(f.vm, IOAPIC_BASE);
+	redirect(&f, 16, 0x8000 | 0x55);
+	ioapic_set_line(io, 16, true);
+	unsigned before;
+	do {
+		before = engine->msis;
+		g_assert_cmpuint(before, <, 100000);
+		ioapic_eoi(io, 0x55);
+	} while (engine->msis > before);
+	g_assert_cmpuint(before, >, 100); /* devices that share a line are no storm */
+	ioapic_set_line(io, 16, true);
+	g_assert_cmpuint(engine->msis, ==, before);
+	while (engine->msis == before)
+		aio_loop_iterate(f.loop, -1);
+	ioapic_eoi(io, 0x55);
+	g_assert_cmpuint(engine->msis, ==, before + 2);
+	ioapic_free(io);
+	fixture_close(&f);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -187,5 +213,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/pic/level", test_pic_level);
 	g_test_add_func("/pic/modes", test_pic_modes);
 	g_test_add_func("/ioapic", test_ioapic);
+	g_test_add_func("/ioapic/storm", test_ioapic_storm);
 	return g_test_run();
 }
