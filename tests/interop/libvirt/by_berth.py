@@ -55,7 +55,8 @@ def transcript(scenario, client, folder):
             if said and said[-1][0] == command:
                 said.pop()
             said.append((command, status, mask(output)))
-    return said
+    # What runs at the same time ends in any order; the same command's order among its own is kept.
+    return sorted(said, key=lambda entry: entry[0])
 
 
 def compare(scenario, folder):

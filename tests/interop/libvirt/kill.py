@@ -63,8 +63,8 @@ def run_killed(daemon, number, delay):
     try:
         sequence.run()
     except libvirt.libvirtError as error:
-        if daemon.process.poll() is None and "closed" not in str(error) and "EOF" not in str(error) \
-                and "End of file" not in str(error) and "reset" not in str(error):
+        gone = ("closed", "EOF", "End of file", "reset", "Broken pipe")
+        if daemon.process.poll() is None and not any(word in str(error) for word in gone):
             raise
     killer.join()
     return sequence.allowed
