@@ -77,6 +77,10 @@ static bool read_backend(const struct conf_item *item, struct memory_backend *ba
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "%s: reserve=on: only huge pages can be set aside; leave it out, or use "
 				 "prealloc=on", what);
+	if (backend->prealloc_threads && !backend->prealloc)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "%s: prealloc-threads=%u has nothing to do: add prealloc=on", what,
+				 backend->prealloc_threads);
 	if ((backend->policy == RAM_POLICY_DEFAULT) != (*host_nodes == 0))
 		return error_set(error, BERTH_ERR_INVALID,
 				 "%s: policy=%s and host-nodes go together: %s", what,

@@ -222,6 +222,11 @@ static GBytes *read_rom(struct machine *m, const char *name, GError **error)
 			  "path, or romfile= for none", name);
 		return NULL;
 	}
+	/* A device or a pipe may have no end. */
+	if (g_file_test(path, G_FILE_TEST_EXISTS) && !g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
+		error_set(error, BERTH_ERR_INVALID, "romfile=%s: %s is no regular file", name, path);
+		return NULL;
+	}
 	if (!g_file_get_contents(path, &text, &size, error)) {
 		g_prefix_error(error, "romfile=%s: ", name);
 		return NULL;

@@ -55,6 +55,11 @@ def test_unknown():
     refuse("berth-vmm", *VMM, "-numa", "node,memdev=m", says=["memdev=m", "-object memory-backend-"])
     refuse("berth-vmm", *VMM, "-m", "64M", "-object", "memory-backend-ram,id=m,size=64M,policy=bind",
            "-machine", "memory-backend=m", says=["policy=bind", "host-nodes"])
+    for option, words in (("reserve=on", "huge pages"), ("prealloc-threads=2", "add prealloc=on")):
+        refuse("berth-vmm", *VMM, "-m", "64M", "-object", f"memory-backend-ram,id=m,size=64M,{option}",
+               "-machine", "memory-backend=m", says=[option, words])
+    refuse("berth-vmm", *VMM, "-machine", "q35", "-netdev", "user,id=n", "-device",
+           "virtio-net-pci,netdev=n,romfile=/dev/zero", says=["romfile=/dev/zero", "no regular file"])
     refuse("berth-vmm", *VMM, "-object", "memory-backend-ram,id=m,size=64M,host-nodes=0,host-nodes=0",
            "-machine", "memory-backend=m", says=["policy=default", "host-nodes"])
     refuse("berth", "rnu", says=["rnu", "'run'"])
