@@ -13,7 +13,7 @@ with the test that had no answer, once.
 There are two machines for that, for QEMU's SVM has gaps, and one with an IOMMU; MACHINES tells which.
 Each test names its own.
 
-    tests/lab/lab.py [--build DIR] [--list] [--keep] [TEST]...      default: all
+    tests/lab/lab.py [--build DIR] [--list] [--keep] [--machine NAME] [TEST]...      default: all
 
 Prints TAP. What a failed test said is printed as comments, and lines of any that begin with "lab: figure".
 """
@@ -307,6 +307,7 @@ def main():
     parser.add_argument("--build", default=guest.BUILD, help="the build folder")
     parser.add_argument("--list", action="store_true", help="print the names of the tests")
     parser.add_argument("--keep", action="store_true", help="keep the initramfs")
+    parser.add_argument("--machine", choices=MACHINES, help="only the tests of that machine")
     parser.add_argument("--verbose", action="store_true", help="print the whole console")
     parser.add_argument("tests", nargs="*", metavar="TEST")
     options = parser.parse_args()
@@ -317,7 +318,8 @@ def main():
     if options.list:
         print("\n".join(names))
         return 0
-    wanted = [t for t in TESTS if not options.tests or t.name in options.tests]
+    wanted = [t for t in TESTS if (not options.tests or t.name in options.tests) and
+              (not options.machine or t.machine == options.machine)]
     if not shutil.which(MACHINE[0]):
         print(f"1..0 # SKIP {MACHINE[0]} is not installed")
         return 0
