@@ -72,6 +72,26 @@ bool cmd_restore(struct shell *sh, const struct cmd *cmd)
 	return true;
 }
 
+/* What libvirt's library refuses before it asks a daemon. */
+static bool dump_exclusive(struct shell *sh, uint32_t flags)
+{
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} alone[] = {{1, "VIR_DUMP_CRASH"}, {2, "VIR_DUMP_LIVE"}, {8, "VIR_DUMP_RESET"}};
+	const char *first = NULL;
+	for (unsigned i = 0; i < G_N_ELEMENTS(alone); i++) {
+		if (!(flags & alone[i].bit))
+			continue;
+		if (first)
+			return shell_set_error(sh, CLIENT_INVALID_ARG,
+					       "Flags '%s' and '%s' are mutually exclusive", first,
+					       alone[i].name);
+		first = alone[i].name;
+	}
+	return true;
+}
+
 bool cmd_dump(struct shell *sh, const struct cmd *cmd)
 {
 	enum { DUMP_MEMORY_ONLY = 16 };
@@ -95,8 +115,9 @@ bool cmd_dump(struct shell *sh, const struct cmd *cmd)
 	struct job job = job_of(sh, cmd, dom, "Dump");
 	const struct remote_domain_core_dump_with_format_args formatted = {dom, to, number, flags};
 	const struct remote_domain_core_dump_args args = {dom, to, flags};
-	bool good = number ? job_run(&job, REMOTE_DOMAIN_CORE_DUMP_WITH_FORMAT, &formatted, NULL) :
-			     job_run(&job, REMOTE_DOMAIN_CORE_DUMP, &args, NULL);
+	bool good = dump_exclusive(sh, flags) &&
+		    (number ? job_run(&job, REMOTE_DOMAIN_CORE_DUMP_WITH_FORMAT, &formatted, NULL) :
+			      job_run(&job, REMOTE_DOMAIN_CORE_DUMP, &args, NULL));
 	if (!good)
 		return shell_fail(sh, "Failed to core dump domain '%s' to %s", name, path);
 	shell_extra(sh, "\nDomain '%s' dumped to %s\n", name, path);

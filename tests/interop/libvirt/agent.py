@@ -161,6 +161,7 @@ def hold_port(daemon, guest):
 
 def check_lies(daemon, guest):
     """Whatever writes to the port is the guest, and the daemon stands it."""
+    daemon.virsh("guest-agent-timeout", "agent", "--timeout", "1")
     guest.run("pkill sleep; sleep 1; cat >/tmp/liar.sh <<'END'\n" + LIAR + "END\n"
               "(sh /tmp/liar.sh >/dev/null 2>&1 &); sleep 2", 60)
     daemon.wait(lambda: "state='connected'" in daemon.said("dumpxml", "agent"), "the port is open again")
@@ -198,7 +199,8 @@ def check_end(daemon, guest):
     guest.send("not berth\n")
     guest.expect(r"root@berth:~# ", 120)
     guest.send("stty -echo; PS1=\n")
-    guest.run("qemu-ga -d && sleep 1", 60)
+    # Until then systemd may refuse to shut down.
+    guest.run("systemctl is-system-running --wait >/dev/null; qemu-ga -d && sleep 1", 120)
     daemon.wait(lambda: daemon.virsh("domtime", "agent", check=False).returncode == 0, "the agent is there")
     daemon.virsh("shutdown", "agent", "--mode", "agent")
     daemon.wait(lambda: daemon.said("domstate", "agent", "--reason") == "shut off (shutdown)", "shut off")

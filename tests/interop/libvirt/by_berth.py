@@ -23,7 +23,11 @@ MASKS = [(re.compile(pattern, re.M), word) for pattern, word in (
     (r"\d{4}-\d\d-\d\d[ -]\d\d:\d\d:\d\d(\.\d+)?( [+-]\d{4})?", "DATE"),
     (r"\b1\d{9}(\.\d+)?\b", "EPOCH"),
     (r"(127\.0\.0\.1[:' ]+port=?[ ']?|127\.0\.0\.1:)\d+", r"\1PORT"),
-    # Counters, and what of the host is free at the moment.
+    (r"copy-virtio-disk0-[0-9a-f]{16}", "NODE"),
+    (r"^((?:m\w+_fault|unused|available|usable|disk_caches|last_update|rss) )\d+$", r"\1N"),
+    (r"\bafter \d+ ms\b", "after N ms"),
+    # Counters, where a thread runs, and what of the host is free at the moment.
+    (r"^(CPU: +)\d+$", r"\1N"),
     (r"((?:times?|user|system|idle|iowait|rss|CPU time|total_times)[:= ]+)[\d.]+", r"\1N"),
     (r"^((?:free|buffers|cached|Total| *\d+|\d+KiB) *: +|(?:Allocation|Available): +)[\d.]+", r"\1N"))]
 MEANT = (

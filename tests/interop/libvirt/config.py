@@ -188,10 +188,12 @@ def check_race(daemon):
             racer.start()
         for racer in racers:
             racer.join()
-        left = set(daemon.said("list", "--all", "--name").split()) - {"fancy"}
+        conn = libvirt.open(daemon.uri())
+        left = {dom.name() for dom in conn.listAllDomains()} - {"fancy"}
         assert len(left) == 2 and "both" in left, left
         for name in left:
-            daemon.virsh("undefine", name)
+            conn.lookupByName(name).undefine()
+        conn.close()
 
 
 def main():
