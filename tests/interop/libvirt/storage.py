@@ -530,7 +530,7 @@ def check_ends_while_busy(daemon, top):
             file.write(os.urandom(1 << 20) * 8)
     daemon.virsh("pool-refresh", "auto")
     clone = threading.Thread(target=daemon.virsh, args=("vol-clone", "big", "copy", "auto"),
-                             kwargs={"check": False})
+                             kwargs={"check": False, "noted": False})
     clone.start()
     daemon.wait(lambda: os.path.exists(os.path.join(folder, "copy")), "the copy has begun")
     time.sleep(0.05)
