@@ -83,7 +83,11 @@ struct engine_ops {
 	bool (*irqfd_attach)(struct vm *vm, int fd, uint64_t address, uint32_t data, GError **error);
 	void (*irqfd_detach)(struct vm *vm, int fd);
 
-	/* Dirty log: fetch pages written since the last call into each ram_block's page_state. */
+	/*
+	 * Dirty log, kept in each ram_block's page_state. Sync fetches what was written since the last
+	 * call, and must follow ram_dirty_take() before the contents of pages that were taken are read:
+	 * from then on a store marks them again.
+	 */
 	bool (*dirty_log_start)(struct vm *vm, GError **error);
 	bool (*dirty_log_sync)(struct vm *vm, GError **error);
 	void (*dirty_log_stop)(struct vm *vm);

@@ -77,8 +77,8 @@ int ram_discard(struct ram_block *block, uint64_t offset, uint64_t length);
 /*
  * Dirty logging on the state bytes: start marks every page clean; take tells whether `page` was
  * written since it was last taken (or since the start) and marks it clean again. A writer stores
- * first and looks at the byte after, so a page's contents may be read only when the vCPUs have been
- * quiesced, or have passed a membarrier(2), since its take.
+ * first and looks at the byte after, and a vCPU may have the right to write until the engine's
+ * dirty_log_sync(): a page's contents may be read only when that has been called since its take.
  */
 void ram_dirty_start(struct ram_block *block);
 bool ram_dirty_take(struct ram_block *block, uint64_t page);

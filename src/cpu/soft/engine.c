@@ -398,8 +398,9 @@ static char *engine_describe(struct vm *vm)
 
 /* --- dirty log --------------------------------------------------------------------------------------
  *
- * While it runs no TLB holds write access, so that every store looks at its page's state and clears
- * RAM_PAGE_CLEAN itself: nothing is ever to be fetched.
+ * No TLB has write access to a page that is RAM_PAGE_CLEAN: the first store looks at the page's state and
+ * clears the bit, the second one gets the access, and those after it cost nothing. Who sets the bit -
+ * ram_dirty_start(), ram_dirty_take() - has the TLBs flushed afterwards; nothing is ever to be fetched.
  */
 static void flush_vcpu(struct vcpu *vcpu, void *opaque)
 {
@@ -418,31 +419,22 @@ static void stop_range(void *opaque, const struct space_range *range)
 		ram_dirty_stop(range->ram);
 }
 
-static void flush_all_vcpus(struct vm *vm)
+static bool engine_dirty_log_sync(struct vm *vm, GError **error)
 {
 	for (unsigned n = 0; n < vm->vcpu_count; n++)
 		vcpu_call(&vm->vcpus[n], flush_vcpu, NULL);
+	return true;
 }
 
 static bool engine_dirty_log_start(struct vm *vm, GError **error)
 {
-	atomic_store(&engine_of(vm)->dirty_log, true);
-	flush_all_vcpus(vm);
 	space_for_each(vm->memory, start_range, NULL);
-	return true;
-}
-
-static bool engine_dirty_log_sync(struct vm *vm, GError **error)
-{
-	return true;
+	return engine_dirty_log_sync(vm, error);
 }
 
 static void engine_dirty_log_stop(struct vm *vm)
 {
 	space_for_each(vm->memory, stop_range, NULL);
-	atomic_store(&engine_of(vm)->dirty_log, false);
-	/* What the TLBs hold now is only slow; it goes with the next flushes. */
-	flush_all_vcpus(vm);
 }
 
 const struct engine_ops soft_engine = {

@@ -43,8 +43,6 @@ struct soft_engine {
 	 * could still pass unseen and decoded code of the page must not be kept.
 	 */
 	_Atomic uint32_t protections;
-	/* Writes are being logged: no TLB entry may let one pass (system/mmu.c). */
-	_Atomic bool dirty_log;
 	_Atomic uint64_t code_writes;
 	/*
 	 * Locked instructions are translated without LOCK: there is one vCPU, nobody outside this process

@@ -191,12 +191,10 @@ static bool page_watched(const struct soft_vcpu *c, uint64_t linear)
 	return false;
 }
 
-/* Must someone hear of writes to the page: does it hold code, or is there a dirty log? */
-static bool writes_followed(const struct soft_vcpu *c, const struct phys_range *r, uint64_t phys)
+/* Must someone hear of writes to the page: does it hold code, or is it clean in a dirty log? */
+static bool writes_followed(const struct phys_range *r, uint64_t phys)
 {
-	return atomic_load_explicit(&r->state[(phys - r->base) >> PAGE_BITS],
-				    memory_order_acquire) ||
-	       atomic_load_explicit(&c->engine->dirty_log, memory_order_relaxed);
+	return atomic_load_explicit(&r->state[(phys - r->base) >> PAGE_BITS], memory_order_acquire);
 }
 
 static void fill_fetch(struct soft_vcpu *c, uint64_t base, enum soft_tlb_table table,
@@ -236,7 +234,7 @@ static void fill(struct soft_vcpu *c, uint64_t linear, uint64_t page, enum soft_
 		fill_fetch(c, base, table, addend, page & PAGE_GLOBAL);
 	else
 		fill_data(c, base, page, table, addend,
-			  !r->readonly && !writes_followed(c, r, phys));
+			  !r->readonly && !writes_followed(r, phys));
 }
 
 /* --- faults and translation ------------------------------------------------------------------- */
@@ -289,7 +287,7 @@ static void *translate(struct soft_vcpu *c, uint64_t linear, enum soft_access ac
 	if (!r || (access == SOFT_WRITE && r->readonly))
 		return NULL;
 	fill(c, linear, page, table, access, r, phys);
-	*watched = access == SOFT_WRITE && writes_followed(c, r, phys);
+	*watched = access == SOFT_WRITE && writes_followed(r, phys);
 	return r->host + (phys - r->base);
 }
 
