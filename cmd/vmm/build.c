@@ -383,6 +383,7 @@ void vmm_destroy(struct vmm *vmm)
 	monitor_server_free(vmm->monitor);
 	vmm->monitor = NULL;
 	dump_clear(vmm);
+	dirty_rate_clear(vmm);
 	keys_clear(vmm);
 	fds_clear(vmm);
 	if (vmm->vm) {

@@ -35,6 +35,7 @@ struct vmm {
 	struct aio_timer key_timer; /* releases held_keys */
 	GByteArray *held_keys;
 	struct vmm_dump *dump; /* qmp_dump.c: under way, or the last one; or NULL */
+	struct vmm_dirty_rate *dirty_rate; /* qmp_dirty_rate.c: the same */
 	GHashTable *fds;  /* getfd: name to descriptor + 1; NULL until there is one */
 	bool was_running; /* for the STOP and RESUME events */
 };
@@ -113,9 +114,10 @@ extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
 	qmp_backend_table, qmp_block_table, qmp_job_table,
 	qmp_chain_table, qmp_copy_table, qmp_bitmap_table, qmp_transaction_table, qmp_export_table,
 	qmp_limits_table, qmp_image_table, qmp_internal_table, qmp_module_table,
-	qmp_key_table, qmp_memory_table, qmp_dump_table, qmp_probe_table, qmp_fd_table;
+	qmp_key_table, qmp_memory_table, qmp_dump_table, qmp_probe_table, qmp_fd_table,
+	qmp_dirty_rate_table;
 extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[],
-	hmp_dump_commands[];
+	hmp_dump_commands[], hmp_dirty_rate_commands[];
 /* The state of vCPU `index`, to be freed with free(). */
 struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);
@@ -134,6 +136,8 @@ void fds_clear(struct vmm *vmm);
 /* qmp_dump.c: end a dump that is under way. */
 void dump_clear(struct vmm *vmm);
 bool dump_is_active(const struct vmm *vmm);
+/* qmp_dirty_rate.c: end a measurement that is under way. */
+void dirty_rate_clear(struct vmm *vmm);
 /* keys.c: let go of what send-key holds. */
 void keys_clear(struct vmm *vmm);
 /* Turn what a device reports into events. */

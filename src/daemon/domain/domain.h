@@ -166,6 +166,8 @@ void vmm_destroy(struct domain *dom, struct rpc_call *call);
 void vmm_crash(struct domain *dom, struct rpc_call *call);
 /* Run a QMP command and end the job with its answer: nothing, or the error. */
 void vmm_command(struct domain_job *job, const char *command);
+/* With arguments, which are taken. */
+void vmm_command_with(struct domain_job *job, const char *command, json_t *args);
 /* Find the VMM of a former daemon by its files; false if there is none. */
 bool vmm_attach(struct domain *dom);
 /* Forget it without ending it. */

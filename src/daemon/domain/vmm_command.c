@@ -49,5 +49,10 @@ void vmm_execute_fd(struct domain *dom, const char *command, json_t *args, int f
 
 void vmm_command(struct domain_job *job, const char *command)
 {
-	vmm_execute(job->dom, command, NULL, on_command, job);
+	vmm_command_with(job, command, NULL);
+}
+
+void vmm_command_with(struct domain_job *job, const char *command, json_t *args)
+{
+	vmm_execute(job->dom, command, args, on_command, job);
 }

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import event_loop
 import libvirt
@@ -20,7 +21,7 @@ import guest as testlib  # noqa: E402
 COVERS = """
 DOMAIN_CORE_DUMP DOMAIN_CORE_DUMP_WITH_FORMAT DOMAIN_GET_JOB_INFO DOMAIN_GET_JOB_STATS
 DOMAIN_SEND_KEY DOMAIN_INJECT_NMI DOMAIN_PM_WAKEUP
-DOMAIN_MEMORY_PEEK DOMAIN_BLOCK_PEEK
+DOMAIN_MEMORY_PEEK DOMAIN_BLOCK_PEEK DOMAIN_START_DIRTY_RATE_CALC
 """
 
 XML = """<domain type='qemu'>
@@ -211,6 +212,39 @@ def check_peeks(dom):
     fails("invalid disk or path 'vdb'", dom.blockPeek, "vdb", 0, 1, 0)
 
 
+def measured(daemon, mode):
+    """MiB a second, from a measurement of one second that is done by the time that this returns."""
+    daemon.virsh("domdirtyrate-calc", "live", "--seconds", "1", "--mode", mode)
+    stats = {}
+
+    def done():
+        stats.update(re.findall(r"dirtyrate\.(\w+)=(.*)", daemon.said("domstats", "live", "--dirtyrate", noted=False)))
+        return stats["calc_status"] == "2"
+    daemon.wait(done, f"a figure by {mode}")
+    assert stats["calc_mode"] == mode and stats["calc_period"] == "1", stats
+    assert abs(int(stats["calc_start_time"]) - time.time()) < 600, stats
+    return int(stats["megabytes_per_second"])
+
+
+def check_dirty_rate(daemon, guest):
+    """At rest the guest writes little. Then it writes to the same tens of MiB again and again; how much of them it
+    gets through in a second depends on the host's load. The samples are one in 512 pages, by chance. (One process,
+    that the shell waits for: it is init, and does not stand orphans that end.)"""
+    assert measured(daemon, "dirty-bitmap") < 8
+    assert measured(daemon, "page-sampling") < 16
+    guest.run("awk 'BEGIN { while (1) for (i = 0; i < 400000; i++) a[i] = n++ }' & pid=$!; "
+              "until [ $(sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status) -gt 20000 ]; do usleep 100000; done",
+              120)
+    exact, sampled = measured(daemon, "dirty-bitmap"), measured(daemon, "page-sampling")
+    assert 4 <= exact <= 128 and 2 <= sampled <= 200, (exact, sampled)
+    print(f"# written: {exact} MiB/s by the log, {sampled} MiB/s by samples")
+    guest.run("kill $pid; wait $pid; true", 60)
+    for words, arguments in (("seconds=61 is invalid", ("--seconds", "61")),
+                             ("dirty-ring calculation mode requires dirty-ring feature", ("--mode", "dirty-ring"))):
+        said = daemon.virsh("domdirtyrate-calc", "live", *arguments, check=False)
+        assert said.returncode != 0 and words in said.stdout, said.stdout
+
+
 def check_killed(daemon, guest, path):
     """A daemon stops the guest for a dump and is killed: with the next one the guest goes on."""
     os.mkfifo(path)
@@ -252,6 +286,7 @@ def main():
             guest.run("true", 60)
             check_dump(daemon, guest, events)
             check_sleep(daemon, guest, events)
+            check_dirty_rate(daemon, guest)
             check_peeks(events.conn.lookupByName("live"))
             check_keys(daemon, guest, events.conn.lookupByName("live"))
         events.conn.close()
