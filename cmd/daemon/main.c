@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/domain/confine.h"
 #include "daemon/domain/domain.h"
 #include "daemon/domain/user.h"
 #include "daemon/host/host.h"
@@ -173,6 +174,12 @@ static bool find_vmm_user(const struct settings *settings, struct vmm_user **use
 	if (wanted && !*user)
 		g_prefix_error(error, "the keys user and group: ");
 	return *user || !wanted;
+}
+
+static bool find_confinement(const struct settings *settings, struct confinement *confinement, GError **error)
+{
+	return confine_settings(confinement, settings->security_driver, settings->security_default_confined,
+				settings->security_require_confined, error);
 }
 
 /* With an error in them the rules stay what they are. */
@@ -348,10 +355,16 @@ static bool run(const struct options *options, const struct settings *settings, 
 	};
 	struct rules *rules = NULL;
 	struct vmm_user *user = NULL;
+	struct confinement confinement = {NULL};
 	service.doors = doors_new(settings, error);
-	bool good = service.doors && find_vmm_user(settings, &user, error);
+	bool good = service.doors && find_vmm_user(settings, &user, error) &&
+		    find_confinement(settings, &confinement, error);
 	service.daemon.vmm_user = user;
+	service.daemon.confinement = &confinement;
+	if (good && confinement.why_not)
+		log_info("virtual machines are not confined by AppArmor: %s", confinement.why_not);
 	good = good && read_rules(settings, &rules, error) && run_parts(&service, rules, signals, error);
+	confine_clear(&confinement);
 	user_free(user);
 	doors_free(service.doors);
 	return good;
@@ -379,7 +392,10 @@ static bool check_settings(const struct options *options, const struct settings 
 	struct doors *doors = doors_new(settings, error);
 	struct rules *rules = NULL;
 	struct vmm_user *user = NULL;
-	bool good = doors && read_rules(settings, &rules, error) && find_vmm_user(settings, &user, error);
+	struct confinement confinement = {NULL};
+	bool good = doors && read_rules(settings, &rules, error) && find_vmm_user(settings, &user, error) &&
+		    find_confinement(settings, &confinement, error);
+	confine_clear(&confinement);
 	doors_free(doors);
 	rules_free(rules);
 	user_free(user);

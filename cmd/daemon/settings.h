@@ -24,6 +24,9 @@ struct settings {
 	/* Whom VMMs run as. */
 	char *user, *group;
 	gint64 dynamic_ownership, remember_owner;
+	/* What AppArmor does for them; NULL: as much as it can here. */
+	char *security_driver;
+	gint64 security_default_confined, security_require_confined;
 	gint64 max_files; /* 0: as many as the daemon */
 	/* How much. */
 	gint64 max_clients, max_anonymous_clients, max_client_requests, max_client_rate;

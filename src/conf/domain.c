@@ -172,7 +172,8 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 	    !conf_domain_read_backing(conf, root, error) || !read_vcpus(conf, root, error))
 		return false;
 	conf_domain_add_defaults(conf, root);
-	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_sysinfo(conf, root, error) ||
+	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_seclabels(conf, root, live, error) ||
+	    !conf_domain_read_sysinfo(conf, root, error) ||
 	    !conf_domain_read_numa(conf, root, error) || !conf_domain_read_tune(conf, root, error) ||
 	    !conf_blkio_read(&conf->blkio, root, error) || !conf_perf_read(&conf->perf, root, error) ||
 	    !conf_numatune_read(&conf->numatune, root, conf->cells->len, error) ||
@@ -301,7 +302,7 @@ void conf_domain_free(struct conf_domain *conf)
 	device_free(conf->watchdog);
 	char *const texts[] = {conf->name, conf->title, conf->machine, conf->emulator, conf->kernel,
 			       conf->initrd, conf->cmdline, conf->loader, conf->nvram, conf->text,
-			       conf->nvram_template, conf->boot, conf->cpu, conf->owner,
+			       conf->nvram_template, conf->boot, conf->cpu, conf->owner, conf->profile,
 			       conf->rng_file, conf->watchdog_action};
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);

@@ -204,6 +204,10 @@ struct conf_domain {
 	char *cpu;                 /* of -cpu, or NULL */
 	char *owner;               /* USER:GROUP that it runs as (<seclabel model='dac'>), or NULL */
 	bool gives_images;         /* which then own its images */
+	/* By AppArmor: as the daemon does by itself, with a profile of its own, with `profile`, or not. */
+	enum { CONF_DOMAIN_CONFINED_DEFAULT, CONF_DOMAIN_CONFINED, CONF_DOMAIN_CONFINED_BY,
+	       CONF_DOMAIN_UNCONFINED } confinement;
+	char *profile;             /* its name; NULL until it is known */
 	struct conf_domain_backing backing;
 	bool no_core;              /* memory stays out of core dumps of the VMM */
 	bool no_sleep, no_sleep_on_disk; /* ACPI S3, S4 */
@@ -259,6 +263,8 @@ void conf_domain_nic_plugged(struct conf_domain_nic *nic, const char *target, co
 /* A running domain's terminal: put its path where clients look for it. */
 void conf_domain_set_tty(struct conf_domain *conf, const struct conf_domain_char *chr,
 			 const char *path);
+/* A domain that is about to run has this AppArmor profile: into the document, as libvirt shows it. */
+void conf_domain_set_profile(struct conf_domain *conf, const char *name);
 /* A running domain's channel: whether the guest has it open. */
 void conf_domain_set_channel_state(const struct conf_domain_char *chr, bool open);
 /* What a balloon may take: the memory at power-on and the modules. */
@@ -301,6 +307,8 @@ bool conf_domain_read_platform(struct conf_domain *conf, xmlNode *root, GError *
 bool conf_domain_read_os(struct conf_domain *conf, xmlNode *root, GError **error);
 /* A controller's index, which the document did not give, where libvirt writes it: before the model. */
 void conf_domain_set_index(xmlNode *controller, unsigned index);
+/* domain_seclabel.c: all <seclabel>; labels that are chosen at a start are kept in a live document only. */
+bool conf_domain_read_seclabels(struct conf_domain *conf, xmlNode *root, bool live, GError **error);
 /* domain_iotune.c: <iotune> of a disk. */
 bool conf_domain_read_iotune(struct conf_iotune *iotune, const xmlNode *disk, GError **error);
 /* Put it into the disk's element, or take it out if there are no limits. */

@@ -76,6 +76,7 @@ static const char *const rows[] = {
 	"domain/features/vmport state",
 	"domain/seclabel type model relabel",
 	"domain/seclabel/label",
+	"domain/seclabel/imagelabel",
 	"domain/cpu mode match check migratable",
 	"domain/cpu/model fallback",
 	"domain/cpu/topology sockets dies cores threads",

@@ -222,34 +222,6 @@ static bool read_cpu(struct conf_domain *conf, xmlNode *root, GError **error)
 	return true;
 }
 
-/* --- Whom it runs as ----------------------------------------------------------------------- */
-
-/* Only owners are labels here, and only those that are named: who else would choose one? */
-static bool read_seclabel(struct conf_domain *conf, xmlNode *root, GError **error)
-{
-	xmlNode *node = xml_child(root, "seclabel");
-	if (!node)
-		return true;
-	g_autofree char *type = xml_attribute(node, "type"), *model = xml_attribute(node, "model");
-	g_autofree char *relabel = xml_attribute(node, "relabel"), *label = xml_child_text(node, "label");
-	if (!CONF_DOMAIN_ONE_OF(node, "type", type ? type : "dynamic", error, "static") ||
-	    !CONF_DOMAIN_ONE_OF(node, "model", model ? model : "", error, "dac") ||
-	    !CONF_DOMAIN_ONE_OF(node, "relabel", relabel, error, "yes", "no"))
-		return false;
-	const char *colon = label ? strchr(label, ':') : NULL;
-	if (!colon || colon == label || !colon[1] || strchr(colon + 1, ':'))
-		return conf_domain_error(error, BERTH_ERR_INVALID, node, "its <label> must be USER:GROUP");
-	if (!relabel)
-		xmlSetProp(node, (const xmlChar *)"relabel", (const xmlChar *)"no");
-	conf->gives_images = g_strcmp0(relabel, "yes") == 0;
-	conf->owner = g_steal_pointer(&label);
-	for (const xmlNode *next = node->next; next; next = next->next) {
-		if (xml_is(next, "seclabel"))
-			return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, next, "there can be one only");
-	}
-	return true;
-}
-
 /* --- Clock ---------------------------------------------------------------------------------- */
 
 /* What each timer may be told: the PIT and HPET do not catch up, and there is no paravirtual clock
@@ -355,7 +327,7 @@ static bool read_sleep(struct conf_domain *conf, const xmlNode *root, GError **e
 bool conf_domain_read_platform(struct conf_domain *conf, xmlNode *root, GError **error)
 {
 	conf->acpi = xml_child(xml_child(root, "features"), "acpi") != NULL;
-	return read_cpu(conf, root, error) && read_seclabel(conf, root, error) && read_clock(conf, root, error) &&
+	return read_cpu(conf, root, error) && read_clock(conf, root, error) &&
 	       read_sleep(conf, root, error) &&
 	       read_action(root, "on_poweroff", CONF_DOMAIN_DESTROY, &conf->on_poweroff, error) &&
 	       read_action(root, "on_reboot", CONF_DOMAIN_RESTART, &conf->on_reboot, error) &&

@@ -19,6 +19,14 @@ struct vmm_user {
 	size_t group_count;
 };
 
+/* What AppArmor does for VMMs. */
+struct confinement {
+	char *parser;    /* of profiles; NULL: AppArmor is not used, for this reason: */
+	char *why_not;
+	bool by_default; /* also VMMs whose document does not ask for it */
+	bool required;   /* no VMM runs without it */
+};
+
 struct daemon {
 	struct aio_loop *loop;
 	struct aio_pool *pool;
@@ -38,6 +46,7 @@ struct daemon {
 	const struct vmm_user *vmm_user; /* NULL: whom the daemon runs as */
 	bool dynamic_ownership; /* images are the VMM's user's while a VM runs */
 	bool remember_owner;    /* then they are again whose they were; if not, root's */
+	const struct confinement *confinement;
 	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */
 	unsigned max_files;    /* that a VMM may have open; 0: as many as the daemon */
 	const char *nbd_tls_dir; /* a folder with the certificates that NBD disks with tls='yes' show */

@@ -98,10 +98,11 @@ static void set_up(void)
 		.daemon = &world.daemon, .by_uuid = g_hash_table_new(g_str_hash, g_str_equal),
 		.by_name = g_hash_table_new(g_str_hash, g_str_equal),
 	};
+	static const struct confinement unconfined = {.why_not = (char *)"it is a test"};
 	world.daemon = (struct daemon){
 		.loop = aio_loop_new(NULL), .state_dir = world.folder,
 		.networks = &world.networks, .vmm = "/bin/false", .uri = "qemu:///system",
-		.ovs_socket = "/nonexistent",
+		.ovs_socket = "/nonexistent", .confinement = &unconfined,
 	};
 	world.daemon.filters = filters_new(&world.daemon, NULL);
 	world.daemon.ovs = ovs_queue_new(&world.daemon);

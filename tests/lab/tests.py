@@ -151,6 +151,88 @@ TESTS = [
         [ $code = 0 ] || fail "the VMM did not end well"
     """, "steady") for bus, disk in (
         ("virtio", "-drive file=/tmp/disk,if=virtio,format=raw"), ("sata", "-hda /tmp/disk"))],
+    # AppArmor, which the lab's kernel has: a VM can open what its document names, what is plugged in, and no more.
+    Test("apparmor", ["program:cmd/daemon/berthd", "program:cmd/berth/berth", VMM, "program:/sbin/apparmor_parser"] + SEABIOS, 300, r"""
+        mount -t securityfs none /sys/kernel/security 2>/dev/null || true
+        loaded() { grep -q '^libvirt-' /sys/kernel/security/apparmor/profiles; }
+        daemon() {
+            berthd --debug --socket-dir /tmp/d --state-dir /tmp/d/state "$@" >>/tmp/log 2>&1 &
+            pid=$!
+            for second in $(seq 60); do v list >/dev/null 2>&1 && return; sleep 1; done
+            fail "no daemon: $(cat /tmp/log)"
+        }
+        v() { berth -c 'qemu:///system?socket=/tmp/d/libvirt-sock' "$@" 2>&1; }
+        qmp() { v qemu-monitor-command a "{\"execute\": \"$1\", \"arguments\": $2}"; }
+        open_file() { qmp blockdev-add "{\"node-name\": \"$1\", \"driver\": \"file\", \"filename\": \"$2\"}"; }
+        disk() {
+            printf "<disk type='file'><driver type='raw'/><source file='%s'/><target dev='%s' bus='virtio'/></disk>" "$1" $2
+        }
+        domain() {
+            printf "<domain type='qemu'><name>a</name><uuid>$uuid</uuid><memory unit='MiB'>32</memory><os><type machine='q35'>hvm</type></os>
+                <features><acpi/></features><devices>$(disk "/tmp/images/a [b] {c}.img" vda)<rng model='virtio'><backend model='random'/></rng>
+                <channel type='unix'><target type='virtio' name='c'/></channel></devices>$1</domain>" >/tmp/a.xml
+            v define /tmp/a.xml
+        }
+        uuid=4dea22b3-1d52-d8f3-2516-782e98ab3fa0
+        mkdir /tmp/images
+        for name in "a [b] {c}" "a b c" plug later; do dd if=/dev/zero of="/tmp/images/$name.img" bs=64k count=1; done 2>/dev/null
+        echo secret >/etc/shadow
+        daemon
+        v capabilities | grep -q '<model>apparmor</model>' || fail "no model: $(cat /tmp/log)"
+        domain ''
+        v start a || fail "$(cat /tmp/d/state/log/*.log; dmesg | grep DENIED)"
+        vmm=$(cat /tmp/d/state/run/$uuid/pid)
+        grep -q "^libvirt-$uuid (enforce)" /proc/$vmm/attr/current || fail "it is not confined: $(cat /proc/$vmm/attr/current)"
+        v dumpxml a | grep -q "<label>libvirt-$uuid</label>" || fail "the document does not say so"
+        v dominfo a | grep -q "Security label: *libvirt-$uuid (enforcing)" || fail "$(v dominfo a)"
+        # Not the secret, not what its image's name would match, not what it did not get.
+        for file in /etc/shadow "/tmp/images/a b c.img" /tmp/images/plug.img /tmp/log; do
+            open_file x "$file" | tee /tmp/said
+            grep -q 'Permission denied' /tmp/said || fail "the VMM may open $file"
+            dmesg | grep 'apparmor="DENIED"' | grep -q "profile=\"libvirt-$uuid\"" || fail "the kernel does not say so"
+        done
+        ! dmesg | grep DENIED | grep -v -e shadow -e 'a b c' -e 6120622063 -e plug -e /tmp/log || fail "it needs more than it has"
+        # What comes later, while nobody waits, and goes again.
+        disk /tmp/images/plug.img vdb >/tmp/plug.xml
+        v attach-device a /tmp/plug.xml --live || fail "$(dmesg | grep DENIED)"
+        kill -9 $pid
+        daemon
+        [ "$(v domstate a)" = running ] || fail "it is lost"
+        v snapshot-create-as a --disk-only --no-metadata --diskspec vda,file=/tmp/images/over.img --diskspec vdb,snapshot=no ||
+            fail "$(dmesg | grep DENIED)"
+        open_file x /tmp/images/later.img | grep 'Permission denied'
+        v blockcommit a vda --active --wait --pivot || fail "$(dmesg | grep DENIED)"
+        # Without a driver in the guest nobody gives a disk back: the next start is without it.
+        v destroy a
+        ! loaded || fail "the profile is still there"
+        # None, somebody else's, and one that is not there.
+        domain "<seclabel type='none' model='apparmor'/>"
+        v start a
+        grep -q unconfined /proc/$(cat /tmp/d/state/run/$uuid/pid)/attr/current || fail "it is confined"
+        v destroy a
+        domain "<seclabel type='static' model='apparmor'><label>mine</label></seclabel>"
+        v start a | tee /tmp/said
+        grep -q "'mine' of domain 'a' is not loaded" /tmp/said
+        echo 'profile mine { file, network, capability, signal, ptrace, unix, }' | apparmor_parser --replace --skip-cache
+        v start a
+        grep -q '^mine (enforce)' /proc/$(cat /tmp/d/state/run/$uuid/pid)/attr/current || fail "it is in another profile"
+        v destroy a
+        grep -q '^mine ' /sys/kernel/security/apparmor/profiles || fail "somebody else's profile is gone"
+        # The VMM ends while there is no daemon; the next one unloads.
+        domain ''
+        v start a
+        kill -9 $pid $(cat /tmp/d/state/run/$uuid/pid)
+        daemon
+        ! loaded || fail "the profile is left"
+        kill $pid
+        printf 'security_driver = "none"\nsecurity_default_confined = 1\n' >/tmp/conf
+        wait $pid || true
+        daemon --config /tmp/conf
+        domain "<seclabel type='dynamic' model='apparmor'/>"
+        v start a | tee /tmp/said
+        grep -q "model 'apparmor' is not available: berthd.conf says" /tmp/said
+        kill $pid
+    """, "iommu"),
     # A card goes from its driver to vfio and back, as `virsh nodedev-detach` has it.
     Test("nodedev-assign", ["program:cmd/daemon/berthd", "program:cmd/berth/berth", VMM] + SEABIOS, 240, """
         modprobe e1000e

@@ -208,6 +208,17 @@ void backup_cancel(struct domain *dom)
 	}
 }
 
+void backup_give_back_images(struct domain *dom, const struct conf_backup *conf, bool all)
+{
+	for (unsigned i = 0; dom->vmm && i < conf->disks->len; i++) {
+		const struct conf_backup_disk *disk = conf->disks->pdata[i];
+		if (!disk->excluded && (all || disk->state != CONF_BACKUP_RUNNING))
+			images_done(dom, disk->file);
+	}
+	if (dom->vmm)
+		images_release(dom);
+}
+
 struct ending {
 	struct domain *dom;
 	struct backup *backup;
@@ -221,8 +232,7 @@ static void on_cleaned(void *opaque, const GError *error)
 	const struct conf_backup *conf = ending->backup->conf;
 	/* The reference that this one has is not the last one's, unless no other disk is being cleaned up. */
 	bool last = ending->backup->refs == 2 && !count(conf, CONF_BACKUP_RUNNING);
-	if (dom->vmm)
-		images_release(dom);
+	backup_give_back_images(dom, conf, false);
 	if (dom->backup == ending->backup && last)
 		end(dom, count(conf, CONF_BACKUP_FAILED) ? JOB_FAILED
 			 : count(conf, CONF_BACKUP_CANCELLED) && !conf->pull ? JOB_CANCELLED : JOB_COMPLETED);

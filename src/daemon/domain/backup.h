@@ -20,6 +20,8 @@ char *backup_node_name(const struct conf_backup_disk *disk);
 void backup_begin(struct domain *dom, struct conf_backup *conf);
 /* They do not run: what backup_begin() has done is taken back, and images that were made are removed. */
 void backup_take_back(struct domain *dom);
+/* The VMM needs the images no more whose jobs have ended; `all`: none of them. */
+void backup_give_back_images(struct domain *dom, const struct conf_backup *conf, bool all);
 /* NULL: there is none. */
 const struct conf_backup *backup_conf(const struct domain *dom);
 /* Tell its jobs to end; what they leave is cleaned up when they have. */

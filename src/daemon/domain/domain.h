@@ -66,6 +66,7 @@ struct domain {
 	struct backup_result *backup_result; /* of the last one, or NULL */
 	GSList *ended_jobs;             /* block jobs whose end clients have not heard of: blockjob.c */
 	GSList *consoles;               /* struct console: console.c */
+	struct confine_load *confining; /* its profile is on the way into the kernel; or NULL: confine.c */
 	struct passts *passts;          /* that are not ready yet, or NULL: passt.c */
 	void (*links_done)(void *opaque, const GError *error); /* who waits: interface_await() */
 	void *links_opaque;

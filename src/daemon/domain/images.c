@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "block/core/options.h"
+#include "daemon/domain/confine.h"
 #include "daemon/domain/owner.h"
 #include "daemon/storage/storage.h"
 
@@ -55,11 +56,38 @@ char *images_other_user(const struct domain *dom)
 
 /* --- Files of a document ---------------------------------------------------------------------- */
 
-/* Not given back: what others may use as well, which is not counted by those who do not own it. */
-static void add_file(json_t *files, const char *path, bool back)
+/* What a VMM may do with a file, in AppArmor's letters: it locks images. */
+#define READ "rk"
+#define WRITE "rwk"
+
+/*
+ * Its owner changes as well. Not given back: what others may use as well, which is not counted by those who do
+ * not own it.
+ */
+static void add_file(json_t *files, const char *path, bool back, const char *allow)
 {
 	if (path && *path == '/')
-		json_array_append_new(files, json_pack("{s:s, s:b}", "path", path, "back", (int)back));
+		json_array_append_new(files, json_pack("{s:s, s:b, s:s}", "path", path, "back", (int)back, "allow",
+						       allow));
+}
+
+/* The owner stays. `tree`: a folder with all that is in it. */
+static void allow_file(json_t *files, const char *path, bool tree, const char *allow)
+{
+	if (path && *path == '/')
+		json_array_append_new(files, json_pack("{s:s, s:b, s:b, s:s}", "path", path, "owned", 0, "tree",
+						       (int)tree, "allow", allow));
+}
+
+static json_t *find_file(const json_t *files, const char *path)
+{
+	size_t i;
+	json_t *file;
+	json_array_foreach(files, i, file) {
+		if (g_strcmp0(json_string_value(json_object_get(file, "path")), path) == 0)
+			return file;
+	}
+	return NULL;
 }
 
 /*
@@ -80,7 +108,34 @@ static void add_backing(json_t *files, const struct conf_domain_disk *disk)
 		g_free(format);
 		path = below;
 		format = g_strdup(volume->backing.format);
-		add_file(files, path, false);
+		add_file(files, path, false, READ);
+		json_object_set_new(find_file(files, path), "below", json_true());
+	}
+}
+
+static void allow_sockets(json_t *files, const struct conf_domain_disk *disk)
+{
+	for (unsigned i = 0; disk->source.hosts && i < disk->source.hosts->len; i++)
+		allow_file(files, ((const struct conf_source_host *)disk->source.hosts->pdata[i])->socket, false,
+			   "rw");
+}
+
+/* What is nobody's image, and stays whose it is. */
+static void allow_others(json_t *files, const struct conf_domain *conf)
+{
+	if (conf->loader)
+		allow_file(files, conf->loader, false, conf->loader_writable ? WRITE : READ);
+	allow_file(files, conf->rng_file, false, "r");
+	for (unsigned i = 0; i < conf->nics->len; i++) {
+		const struct conf_domain_nic *nic = conf->nics->pdata[i];
+		allow_file(files, nic->socket, false, "rw");
+		allow_file(files, nic->rom_file, false, "r");
+	}
+	for (unsigned i = 0; i < conf->chars->len; i++)
+		allow_file(files, ((const struct conf_domain_char *)conf->chars->pdata[i])->path, false, "rw");
+	for (unsigned i = 0; i < conf->filesystems->len; i++) {
+		const struct conf_domain_filesystem *shared = conf->filesystems->pdata[i];
+		allow_file(files, shared->path, true, shared->readonly ? "r" : "rwlk");
 	}
 }
 
@@ -90,32 +145,28 @@ static json_t *files_of(const struct conf_domain *conf)
 	json_t *files = json_array();
 	for (unsigned i = 0; i < conf->disks->len; i++) {
 		const struct conf_domain_disk *disk = conf->disks->pdata[i];
-		add_file(files, disk->file, !disk->readonly && !disk->shareable);
+		add_file(files, disk->file, !disk->readonly && !disk->shareable, disk->readonly ? READ : WRITE);
 		if (disk->file)
 			add_backing(files, disk);
+		allow_sockets(files, disk);
 	}
 	for (unsigned i = 0; i < conf->chars->len; i++) {
 		const struct conf_domain_char *chr = conf->chars->pdata[i];
 		/* The VMM makes one that is not there. */
 		if (strcmp(chr->type, "file") == 0 && chr->path && access(chr->path, F_OK) == 0)
-			add_file(files, chr->path, true);
+			add_file(files, chr->path, true, "rw");
 	}
-	add_file(files, conf->kernel, true);
-	add_file(files, conf->initrd, true);
+	add_file(files, conf->kernel, true, "r");
+	add_file(files, conf->initrd, true, "r");
 	if (conf->flash && !conf->loader_writable)
-		add_file(files, conf->nvram, true);
+		add_file(files, conf->nvram, true, WRITE);
+	allow_others(files, conf);
 	return files;
 }
 
 static bool has_file(const json_t *files, const char *path)
 {
-	size_t i;
-	json_t *file;
-	json_array_foreach(files, i, file) {
-		if (g_strcmp0(json_string_value(json_object_get(file, "path")), path) == 0)
-			return true;
-	}
-	return false;
+	return find_file(files, path);
 }
 
 /* --- What was given --------------------------------------------------------------------------- */
@@ -136,7 +187,11 @@ static bool save(const struct domain *dom, const json_t *record, GError **error)
 	return good;
 }
 
-/* {"uid": U, "gid": G, "remember": B, "files": [{"path": P, "back": B}]}; NULL: nothing is given to it. */
+/*
+ * {"owned": B, "uid": U, "gid": G, "remember": B, "files": [{"path": P, "owned": B, "back": B, "allow": "rwk",
+ * "tree": B, "kept": B, "below": B}]}; NULL: nothing is given to it. What is not there is true of "owned", false
+ * of others. Kept is what is in no document yet; below are images that another one is on top of.
+ */
 static json_t *load(const struct domain *dom)
 {
 	g_autofree char *path = record_path(dom);
@@ -155,11 +210,27 @@ static uint32_t number(const json_t *record, const char *name)
 bool images_begin(const struct domain *dom, const struct vmm_user *user, GError **error)
 {
 	const struct daemon *daemon = dom->all->daemon;
-	json_t *record = json_pack("{s:I, s:I, s:b, s:[]}", "uid", (json_int_t)user->uid, "gid",
-				   (json_int_t)user->gid, "remember", (int)daemon->remember_owner, "files");
+	if (!user && !confine_makes_profile(dom))
+		return true;
+	json_t *record = json_pack("{s:b, s:I, s:I, s:b, s:[]}", "owned", user != NULL, "uid",
+				   (json_int_t)(user ? user->uid : 0), "gid", (json_int_t)(user ? user->gid : 0),
+				   "remember", (int)daemon->remember_owner, "files");
 	bool good = save(dom, record, error);
 	json_decref(record);
 	return good;
+}
+
+json_t *images_allowed(const struct domain *dom)
+{
+	json_t *record = load(dom), *files = record ? json_incref(json_object_get(record, "files")) : json_array();
+	json_decref(record);
+	return files;
+}
+
+/* Does its owner change with the domain? */
+static bool is_owned(const json_t *record, const json_t *file)
+{
+	return !json_is_false(json_object_get(record, "owned")) && !json_is_false(json_object_get(file, "owned"));
 }
 
 /* It is written down first: what is given, but not written down, would never be given back. */
@@ -172,7 +243,8 @@ static bool give(const struct domain *dom, json_t *record, json_t *file, GError 
 	json_array_append(files, file);
 	if (!save(dom, record, error))
 		return false;
-	if (owner_give(path, number(record, "uid"), number(record, "gid"), remember, error))
+	if (!is_owned(record, file) ||
+	    owner_give(path, number(record, "uid"), number(record, "gid"), remember, error))
 		return true;
 	/* It was not given. */
 	json_array_remove(files, json_array_size(files) - 1);
@@ -180,18 +252,51 @@ static bool give(const struct domain *dom, json_t *record, json_t *file, GError 
 	return false;
 }
 
-bool images_give(const struct domain *dom, const struct conf_domain *conf, GError **error)
+/* More than before may be allowed: a medium that was read only, the base of a commit. */
+static bool allow_more(const struct domain *dom, json_t *record, json_t *given, const char *allow, GError **error)
+{
+	const char *now = json_string_value(json_object_get(given, "allow"));
+	if (now && strspn(allow, now) == strlen(allow))
+		return true;
+	json_object_set_new(given, "allow", json_string(allow));
+	return save(dom, record, error);
+}
+
+static bool give_or_allow(const struct domain *dom, json_t *record, json_t *file, GError **error)
+{
+	json_t *given = find_file(json_object_get(record, "files"),
+				  json_string_value(json_object_get(file, "path")));
+	return given ? allow_more(dom, record, given, json_string_value(json_object_get(file, "allow")), error)
+		     : give(dom, record, file, error);
+}
+
+bool images_give(struct domain *dom, const struct conf_domain *conf, GError **error)
 {
 	json_t *record = load(dom), *files = record ? files_of(conf) : NULL, *file;
 	size_t i;
 	bool good = true;
-	json_array_foreach(files, i, file) {
-		const char *path = json_string_value(json_object_get(file, "path"));
-		if (good && !has_file(json_object_get(record, "files"), path))
-			good = give(dom, record, file, error);
-	}
+	json_array_foreach(files, i, file)
+		good = good && give_or_allow(dom, record, file, error);
 	json_decref(files);
 	json_decref(record);
+	confine_update(dom);
+	return good;
+}
+
+/* What the VMM says of its images is believed of those that are below a disk's, by their own headers. */
+bool images_let_write_below(struct domain *dom, const json_t *image, GError **error)
+{
+	json_t *record = load(dom);
+	bool good = true;
+	for (image = json_object_get(image, "backing-image"); good && record && image;
+	     image = json_object_get(image, "backing-image")) {
+		json_t *given = find_file(json_object_get(record, "files"),
+					  json_string_value(json_object_get(image, "filename")));
+		if (json_is_true(json_object_get(given, "below")))
+			good = allow_more(dom, record, given, WRITE, error);
+	}
+	json_decref(record);
+	confine_update(dom);
 	return good;
 }
 
@@ -201,38 +306,50 @@ static bool make_empty(const char *path, GError **error)
 	return fd >= 0 || error_set_errno(error, errno, "cannot create '%s'", path);
 }
 
-bool images_add(const struct domain *dom, const char *path, bool make, GError **error)
+bool images_add(struct domain *dom, const char *path, bool make, GError **error)
 {
-	json_t *record = load(dom);
-	bool good = true;
-	if (record && !has_file(json_object_get(record, "files"), path)) {
-		json_t *file = json_pack("{s:s, s:b}", "path", path, "back", 1);
-		good = (!make || make_empty(path, error)) && give(dom, record, file, error);
-		json_decref(file);
-	}
+	json_t *record = load(dom), *file = json_pack("{s:s, s:b, s:s, s:b}", "path", path, "back", 1, "allow", WRITE,
+						      "kept", 1);
+	bool known = record && has_file(json_object_get(record, "files"), path);
+	bool good = !record || known || !make || !is_owned(record, file) || make_empty(path, error);
+	good = good && (!record || give_or_allow(dom, record, file, error));
+	json_decref(file);
 	json_decref(record);
+	confine_update(dom);
 	return good;
 }
 
 static void take_back(const struct domain *dom, const json_t *record, const json_t *file)
 {
 	g_autoptr(GError) error = NULL;
-	if (json_is_true(json_object_get(file, "back")) &&
+	if (is_owned(record, file) && json_is_true(json_object_get(file, "back")) &&
 	    !owner_take_back(json_string_value(json_object_get(file, "path")), number(record, "uid"),
 			     number(record, "gid"), &error))
 		log_warning("domain '%s': %s", dom->name, error->message);
 }
 
-void images_release(const struct domain *dom)
+/* Was it given for a document that is not there yet? From the time on that it is, that counts. */
+static bool is_kept(const struct domain *dom, json_t *file, bool needed, bool *changed)
+{
+	bool kept = dom->live && json_is_true(json_object_get(file, "kept"));
+	if (kept && needed) {
+		json_object_del(file, "kept");
+		*changed = true;
+	}
+	return kept;
+}
+
+void images_release(struct domain *dom)
 {
 	g_autoptr(GError) error = NULL;
 	json_t *record = load(dom), *given = json_object_get(record, "files");
 	json_t *needed = record && dom->live ? files_of(dom->live) : json_array();
 	bool changed = false;
 	for (size_t i = json_array_size(given); i-- > 0;) {
-		const json_t *file = json_array_get(given, i);
+		json_t *file = json_array_get(given, i);
 		const char *path = json_string_value(json_object_get(file, "path"));
-		if (!path || has_file(needed, path))
+		bool wanted = path && has_file(needed, path);
+		if (!path || is_kept(dom, file, wanted, &changed) || wanted)
 			continue;
 		take_back(dom, record, file);
 		json_array_remove(given, i);
@@ -242,25 +359,35 @@ void images_release(const struct domain *dom)
 		log_warning("domain '%s': %s", dom->name, error->message);
 	json_decref(needed);
 	json_decref(record);
+	confine_update(dom);
 }
 
-void images_drop(const struct domain *dom, const char *path, bool made)
+void images_done(struct domain *dom, const char *path)
 {
-	json_t *record = load(dom);
+	g_autoptr(GError) error = NULL;
+	json_t *record = load(dom), *file = record ? find_file(json_object_get(record, "files"), path) : NULL;
+	if (file && json_object_del(file, "kept") == 0 && !save(dom, record, &error))
+		log_warning("domain '%s': %s", dom->name, error->message);
+	json_decref(record);
+}
+
+void images_drop(struct domain *dom, const char *path, bool made)
+{
+	json_t *record = load(dom), *file = record ? find_file(json_object_get(record, "files"), path) : NULL;
 	struct stat st;
 	/* A VMM that has not answered in time may have begun to use it. */
-	bool unused = made && record && has_file(json_object_get(record, "files"), path) &&
-		      stat(path, &st) == 0 && st.st_size == 0;
+	bool unused = made && file && is_owned(record, file) && stat(path, &st) == 0 && st.st_size == 0;
 	if (unused && unlink(path) < 0)
 		log_warning("domain '%s': cannot remove '%s': %s", dom->name, path, g_strerror(errno));
 	json_decref(record);
+	images_done(dom, path);
 	images_release(dom);
 }
 
 bool images_may_have(const struct domain *dom, const char *path)
 {
-	json_t *record = load(dom);
-	bool may = !record || has_file(json_object_get(record, "files"), path);
+	json_t *record = load(dom), *file = record ? find_file(json_object_get(record, "files"), path) : NULL;
+	bool may = !record || (file && !json_is_false(json_object_get(file, "owned")));
 	json_decref(record);
 	return may;
 }

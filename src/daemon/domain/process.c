@@ -98,3 +98,22 @@ bool process_owner(pid_t pid, uid_t *uid, gid_t *gid)
 	const char *users = strstr(text, "\nUid:"), *groups = strstr(text, "\nGid:");
 	return users && groups && sscanf(users, " Uid: %*u %u", uid) == 1 && sscanf(groups, " Gid: %*u %u", gid) == 1;
 }
+
+bool process_profile(pid_t pid, char **name, bool *enforced)
+{
+	static const char *const files[] = {"apparmor/current", "current"};
+	g_autofree char *text = NULL;
+	for (unsigned i = 0; pid && !text && i < G_N_ELEMENTS(files); i++) {
+		g_autofree char *path = g_strdup_printf("/proc/%d/attr/%s", (int)pid, files[i]);
+		g_file_get_contents(path, &text, NULL, NULL);
+	}
+	if (!text)
+		return false;
+	/* "NAME (enforce)", or "unconfined". */
+	char *mode = strrchr(g_strchomp(text), '(');
+	*enforced = mode && strcmp(mode, "(enforce)") == 0;
+	if (mode && mode > text && mode[-1] == ' ')
+		mode[-1] = '\0';
+	*name = g_steal_pointer(&text);
+	return true;
+}

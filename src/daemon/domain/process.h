@@ -22,3 +22,5 @@ int process_pin_others(pid_t pid, const pid_t *but, const uint8_t *map, unsigned
 uint64_t process_rss_kib(pid_t pid);
 /* The user and group that it acts as; false: it is gone. */
 bool process_owner(pid_t pid, uid_t *uid, gid_t *gid);
+/* The AppArmor profile that it is in, or "unconfined"; false: it is gone. Free the name with g_free(). */
+bool process_profile(pid_t pid, char **name, bool *enforced);

@@ -221,9 +221,8 @@ static void on_begun(void *opaque, const GError *error)
 	struct beginning *beginning = job->data;
 	struct domain *dom = job->dom;
 	if (error) {
+		backup_give_back_images(dom, backup_conf(dom), true);
 		backup_take_back(dom);
-		if (dom->vmm)
-			images_release(dom);
 		job_fail(job, g_error_copy(error));
 		return;
 	}
@@ -263,7 +262,7 @@ static void make_images(void *opaque)
 	aio_loop_free(loop);
 }
 
-static bool give_images(const struct domain *dom, GError **error)
+static bool give_images(struct domain *dom, GError **error)
 {
 	const struct conf_backup *conf = backup_conf(dom);
 	for (unsigned i = 0; i < conf->disks->len; i++) {

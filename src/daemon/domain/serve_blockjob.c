@@ -155,6 +155,11 @@ static void on_disk(void *opaque, const struct disk_now *now, const GError *erro
 		job_fail(job, failure);
 		return;
 	}
+	bool commits = op->type == BLOCK_JOB_COMMIT || op->type == BLOCK_JOB_ACTIVE_COMMIT;
+	if (commits && !images_let_write_below(job->dom, now->image, &failure)) {
+		job_fail(job, failure);
+		return;
+	}
 	if (target_of(op)) {
 		g_autofree char *node = block_job_copy_node(op->alias);
 		json_object_set_new(op->args, "node-name", json_string(node));

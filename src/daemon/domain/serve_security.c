@@ -9,8 +9,8 @@
 
 /* --- Labels --------------------------------------------------------------------------------------- */
 
-/* There is no model but owners, which libvirt calls "dac"; the first model, "none", has no labels. */
-enum { LABEL_NONE, LABEL_DAC, LABELS };
+/* As libvirt has the models: "apparmor", or "none", which has no labels; and owners, which are "dac". */
+enum { LABEL_FIRST, LABEL_DAC, LABELS };
 
 /* A text is a word for each character in XDR, the zero at its end included. */
 static void set_label(struct rpc_call *call, struct remote_security_label *label, const char *text)
@@ -21,11 +21,30 @@ static void set_label(struct rpc_call *call, struct remote_security_label *label
 		label->label.items[i] = text[i];
 }
 
+/* Nothing without AppArmor. */
+static void set_profile(struct rpc_call *call, struct remote_security_label *label, const struct domain *dom)
+{
+	g_autofree char *name = NULL;
+	bool enforced = false;
+	if (!rpc_call_daemon(call)->confinement->parser || !process_profile(vmm_pid(dom), &name, &enforced))
+		return;
+	set_label(call, label, name);
+	label->enforcing = enforced;
+}
+
 void serve_domain_get_security_label(struct rpc_call *call,
 				     const struct remote_domain_get_security_label_args *args)
 {
-	if (domain_find(call, &args->dom))
-		rpc_call_reply(call, &(struct remote_domain_get_security_label_ret){0});
+	const struct domain *dom = domain_find(call, &args->dom);
+	struct remote_domain_get_security_label_ret ret = {0};
+	struct remote_security_label label = {0};
+	if (!dom)
+		return;
+	set_profile(call, &label, dom);
+	ret.label.count = label.label.count;
+	ret.label.items = label.label.items;
+	ret.enforcing = label.enforcing;
+	rpc_call_reply(call, &ret);
 }
 
 void serve_domain_get_security_label_list(struct rpc_call *call,
@@ -43,7 +62,8 @@ void serve_domain_get_security_label_list(struct rpc_call *call,
 		ret.labels.count = ret.ret = LABELS;
 		ret.labels.items = arena_alloc(rpc_call_arena(call), LABELS * sizeof(*ret.labels.items));
 		memset(ret.labels.items, 0, LABELS * sizeof(*ret.labels.items));
-		set_label(call, &ret.labels.items[LABEL_NONE], "");
+		set_label(call, &ret.labels.items[LABEL_FIRST], "");
+		set_profile(call, &ret.labels.items[LABEL_FIRST], dom);
 		set_label(call, &ret.labels.items[LABEL_DAC], owner);
 	}
 	rpc_call_reply(call, &ret);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/domain/blockjob.h"
 #include "daemon/domain/disk_now.h"
+#include "daemon/domain/images.h"
 #include "daemon/domain/vmm.h"
 
 #include <string.h>
@@ -220,6 +221,11 @@ static void on_disk(void *opaque, const struct disk_now *now, const GError *erro
 	const struct snapshot_merge *merge = current(merging);
 	if (error) {
 		fail(merging, error);
+		return;
+	}
+	g_autoptr(GError) failure = NULL;
+	if (!images_let_write_below(merging->dom, now->image, &failure)) {
+		fail(merging, failure);
 		return;
 	}
 	bool active = strcmp(now->file, merge->overlay) == 0;

@@ -11,6 +11,7 @@
 #include "daemon/domain/agent.h"
 #include "daemon/domain/backup.h"
 #include "daemon/domain/cgroup.h"
+#include "daemon/domain/confine.h"
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/disk_source.h"
@@ -81,6 +82,7 @@ static void vmm_free(struct vmm *vmm)
 	if (vmm->watch)
 		aio_watch_remove(vmm->watch);
 	agent_free(g_steal_pointer(&vmm->dom->agent));
+	confine_release(vmm->dom);
 	qmp_free(vmm->qmp);
 	perf_free(vmm->perf);
 	fd_clear(&vmm->pidfd);
@@ -128,6 +130,7 @@ static void ended(struct vmm *vmm)
 	g_clear_pointer(&dom->live, conf_domain_free);
 	interface_release(dom);
 	images_release(dom);
+	confine_end(dom);
 	vmm_user_remove_folders(vmm->run_dir);
 	domain_emit(dom, EVENT_STOPPED, detail);
 	for (unsigned i = 0; i < vmm->destroyers->len; i++)
@@ -414,73 +417,6 @@ static void watch_process(struct vmm *vmm)
 		aio_watch_add(vmm->dom->all->daemon->loop, vmm->pidfd, POLLIN, on_process_end, vmm);
 }
 
-struct child {
-	int pid_fd;
-	const struct vmm_user *user;
-	struct vmm_limits limits;
-};
-
-/* In the child, between fork and exec: system calls only. */
-static void prepare_child(void *opaque)
-{
-	const struct child *child = opaque;
-	char text[16];
-	unsigned at = sizeof(text);
-	text[--at] = '\n';
-	for (unsigned pid = getpid(); pid; pid /= 10)
-		text[--at] = '0' + pid % 10;
-	if (write(child->pid_fd, text + at, sizeof(text) - at) < 0)
-		_exit(127);
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* A signal to the daemon's terminal or group is not meant for VMs. */
-	setsid();
-	if (!vmm_limits_apply(&child->limits))
-		_exit(127);
-	vmm_user_become(child->user);
-}
-
-/* The descriptors of `fds` that are some go to the VMM by their own numbers. */
-static bool spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **error)
-{
-	g_autofree char *pid_path = in_run_dir(vmm, "pid");
-	g_autofree char *log_path =
-		store_path(vmm->dom->all->daemon, "log", vmm->dom->uuid_text, ".log");
-	store_rotate(log_path);
-	auto_fd pid_fd = open(pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	auto_fd log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	auto_fd null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (pid_fd < 0 || log_fd < 0 || null_fd < 0)
-		return error_set_errno(error, errno, "cannot create '%s'",
-				       pid_fd < 0 ? pid_path : log_path);
-	g_autofree char *line = g_strjoinv(" ", (char **)args->pdata);
-	dprintf(log_fd, "%s\n", line);
-	g_autofree int *kept = g_new(int, fds->len + 1);
-	size_t count = 0;
-	for (unsigned i = 0; i < fds->len; i++) {
-		if (g_array_index(fds, int, i) >= 0)
-			kept[count++] = g_array_index(fds, int, i);
-	}
-	GPid pid;
-	struct child child = {pid_fd, vmm->user};
-	if (!vmm_limits_choose(vmm, &child.limits, error))
-		return false;
-	if (!g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)args->pdata, NULL,
-					      G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, &child, null_fd,
-					      log_fd, log_fd, kept, kept, count, &pid, NULL, NULL, NULL,
-					      error))
-		return false;
-	vmm->pid = pid;
-	vmm->pidfd = syscall(SYS_pidfd_open, pid, 0);
-	if (vmm->pidfd >= 0)
-		return true;
-	error_set_errno(error, errno, "cannot watch the VMM");
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	return false;
-}
-
 static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *error)
 {
 	struct domain *dom = vmm->dom;
@@ -488,6 +424,7 @@ static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *e
 	g_clear_pointer(&dom->live, conf_domain_free);
 	interface_release(dom);
 	images_release(dom);
+	confine_end(dom);
 	vmm_user_remove_folders(vmm->run_dir);
 	dom->id = -1;
 	vmm_free(vmm);
@@ -506,7 +443,7 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	if (!dom->live || !disk_sources_resolve(dom->all->daemon, dom->live, NULL, error) ||
 	    !nvram_prepare(dom->all->daemon, dom->live, error) || !memory_check_host_nodes(dom->live, error))
 		return false;
-	if (!vmm_user_choose(vmm, error) || !vmm_user_make_folders(vmm, error))
+	if (!vmm_user_choose(vmm, error) || !confine_choose(dom, error) || !vmm_user_make_folders(vmm, error))
 		return false;
 	g_autofree char *folder = vmm_user_folder(vmm->run_dir);
 	g_autoptr(GArray) fds = interface_open_all(dom, error);
@@ -515,8 +452,9 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, dom->live, folder,
 						  (const int *)(void *)fds->data, error);
 	return args && write_live(vmm, error) &&
-	       (!vmm_user_owns_images(vmm) || images_begin(dom, vmm->user, error)) &&
-	       images_give(dom, dom->live, error) && spawn(vmm, args, fds, error);
+	       images_begin(dom, vmm_user_owns_images(vmm) ? vmm->user : NULL, error) &&
+	       images_give(dom, dom->live, error) &&
+	       (!confine_makes_profile(dom) || confine_write(dom, error)) && vmm_spawn(vmm, args, fds, error);
 }
 
 void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused)
@@ -600,6 +538,7 @@ bool vmm_attach(struct domain *dom)
 	if (vmm->pidfd < 0 || !is_ours(vmm)) {
 		g_clear_pointer(&dom->live, conf_domain_free);
 		images_release(dom);
+		confine_end(dom);
 		vmm_user_remove_folders(vmm->run_dir);
 		vmm_free(vmm);
 		return false;
@@ -610,6 +549,7 @@ bool vmm_attach(struct domain *dom)
 	reboot_recall(dom);
 	agent_update(dom);
 	watch_process(vmm);
+	confine_update(dom);
 	if (connect_qmp(vmm)) {
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
 		dump_recall(dom);

@@ -31,6 +31,13 @@ struct vmm {
 /* vmm_streams.c: what query-chardev says. */
 void vmm_take_streams(struct domain *dom, const json_t *list);
 
+/*
+ * vmm_spawn.c: start the process, with vmm->pid and vmm->pidfd for it. It loads its profile, if it has one, before
+ * it becomes berth-vmm, so that nobody waits here. What of `fds` is a descriptor goes with it by its own number.
+ * Why it does not become berth-vmm, the VMM's log says.
+ */
+bool vmm_spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **error);
+
 /* --- Its limits: vmm_limits.c ------------------------------------------------------------------ */
 
 struct vmm_limits {

@@ -192,11 +192,12 @@ static void write_caches(struct xml_writer *w, const struct host *host)
 
 /* --- The whole ------------------------------------------------------------------------------ */
 
-/* There is no model of labels; but owners are one, if VMMs run as a user of their own. */
-static void write_security_models(struct xml_writer *w, const struct vmm_user *user)
+/* "none" is what libvirt has without a model of labels; owners are one, if VMMs run as a user of their own. */
+static void write_security_models(struct xml_writer *w, const struct daemon *daemon)
 {
+	const struct vmm_user *user = daemon->vmm_user;
 	xml_open(w, "secmodel", NULL);
-	xml_leaf(w, "model", "none", NULL);
+	xml_leaf(w, "model", daemon->confinement->parser ? "apparmor" : "none", NULL);
 	xml_leaf(w, "doi", "0", NULL);
 	xml_close(w, "secmodel");
 	if (!user)
@@ -210,8 +211,9 @@ static void write_security_models(struct xml_writer *w, const struct vmm_user *u
 	xml_close(w, "secmodel");
 }
 
-static void write_host(struct xml_writer *w, const struct host *host, const struct vmm_user *user)
+static void write_host(struct xml_writer *w, const struct daemon *daemon)
 {
+	const struct host *host = daemon->host;
 	xml_open(w, "host", NULL);
 	xml_leaf(w, "uuid", host->uuid, NULL);
 	write_cpu(w, host);
@@ -219,7 +221,7 @@ static void write_host(struct xml_writer *w, const struct host *host, const stru
 	xml_empty(w, "iommu", "support", "no", NULL);
 	write_topology(w, host);
 	write_caches(w, host);
-	write_security_models(w, user);
+	write_security_models(w, daemon);
 	xml_close(w, "host");
 }
 
@@ -251,7 +253,7 @@ char *host_capabilities_xml(struct daemon *daemon)
 	struct xml_writer w = xml_writer_new();
 	host_read_topology(daemon->host);
 	xml_open(&w, "capabilities", NULL);
-	write_host(&w, daemon->host, daemon->vmm_user);
+	write_host(&w, daemon);
 	write_guest(&w, daemon);
 	xml_close(&w, "capabilities");
 	return xml_writer_take(&w);

@@ -124,10 +124,13 @@ void serve_connect_get_cpu_model_names(struct rpc_call *call,
 
 void serve_node_get_security_model(struct rpc_call *call)
 {
-	/* An array of char is a word for each in XDR; both end with their zero. */
-	static int32_t model[] = {'n', 'o', 'n', 'e', 0}, doi[] = {'0', 0};
+	/* An array of char is a word for each in XDR; all end with their zero. */
+	static int32_t none[] = {'n', 'o', 'n', 'e', 0}, doi[] = {'0', 0},
+		       apparmor[] = {'a', 'p', 'p', 'a', 'r', 'm', 'o', 'r', 0};
+	bool confines = rpc_call_daemon(call)->confinement->parser;
 	struct remote_node_get_security_model_ret ret = {
-		.model = {G_N_ELEMENTS(model), model}, .doi = {G_N_ELEMENTS(doi), doi}};
+		.model = {confines ? G_N_ELEMENTS(apparmor) : G_N_ELEMENTS(none), confines ? apparmor : none},
+		.doi = {G_N_ELEMENTS(doi), doi}};
 	rpc_call_reply(call, &ret);
 }
 
