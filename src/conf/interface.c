@@ -10,7 +10,7 @@
 
 enum { MAX_DELAY_CS = 3000 };
 
-static const char *const types[] = {"ethernet", "bridge"};
+static const char *const types[] = {"ethernet", "bridge", "vlan", "bond"};
 static const char *const starts[] = {NULL, "onboot", "none", "hotplug"};
 
 static const char *const rows[] = {
@@ -28,12 +28,14 @@ static const char *const rows[] = {
 	"interface/bridge/interface type name",
 	"interface/bridge/interface/mac address",
 	"interface/bridge/interface/link speed state",
-};
-
-static const struct conf_advice advice[] = {
-	{"interface/vlan", "make the VLAN device with the host's own tools; it can be a bridge's port here"},
-	{"interface/bond", "make the bond with the host's own tools; it can be a bridge's port here"},
-	{NULL, NULL},
+	"interface/vlan tag",
+	"interface/vlan/interface name",
+	"interface/bond mode",
+	"interface/bond/miimon freq updelay downdelay carrier",
+	"interface/bond/arpmon interval target validate",
+	"interface/bond/interface type name",
+	"interface/bond/interface/mac address",
+	"interface/bond/interface/link speed state",
 };
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -64,6 +66,7 @@ void conf_interface_free(void *opaque)
 	g_array_unref(conf->addresses);
 	g_array_unref(conf->routes);
 	g_ptr_array_unref(conf->ports);
+	g_free(conf->lower);
 	g_free(conf->mac);
 	g_free(conf->name);
 	g_free(conf);
@@ -82,6 +85,7 @@ struct conf_interface *conf_interface_copy(const struct conf_interface *conf)
 	struct conf_interface *copy = g_memdup2(conf, sizeof(*conf));
 	copy->name = g_strdup(conf->name);
 	copy->mac = g_strdup(conf->mac);
+	copy->lower = g_strdup(conf->lower);
 	copy->addresses = g_array_copy(conf->addresses);
 	copy->routes = g_array_copy(conf->routes);
 	copy->ports = g_ptr_array_new_with_free_func(port_free);
@@ -99,6 +103,11 @@ bool conf_interface_has_port(const struct conf_interface *conf, const char *name
 			return true;
 	}
 	return false;
+}
+
+const char *conf_interface_type(const struct conf_interface *conf)
+{
+	return types[conf->type];
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */
@@ -241,6 +250,43 @@ static bool read_port(struct conf_interface *conf, const xmlNode *node, GError *
 	return true;
 }
 
+static bool read_vlan(struct conf_interface *conf, const xmlNode *root, GError **error)
+{
+	enum { MAX_TAG = 4094 };
+	const xmlNode *node = xml_child(root, "vlan"), *lower = node ? xml_child(node, "interface") : NULL;
+	uint64_t tag = 0;
+	if (conf->type != CONF_INTERFACE_VLAN)
+		return true;
+	if (!node)
+		return error_set(error, BERTH_ERR_INVALID, "vlan interface misses the vlan element");
+	if (!conf_number(node, "tag", 1, MAX_TAG, &tag, error))
+		return false;
+	if (!tag)
+		return error_set(error, BERTH_ERR_INVALID, "vlan interface misses the tag attribute");
+	if (!lower)
+		return error_set(error, BERTH_ERR_INVALID, "vlan interface misses name attribute");
+	conf->tag = tag;
+	conf->lower = read_name(lower, error);
+	return conf->lower && (strcmp(conf->lower, conf->name) != 0 ||
+			       conf_element_error(error, BERTH_ERR_INVALID, lower, "a VLAN cannot be its own"));
+}
+
+static bool read_bond(struct conf_interface *conf, const xmlNode *root, GError **error)
+{
+	const xmlNode *node = xml_child(root, "bond");
+	if (conf->type != CONF_INTERFACE_BOND)
+		return true;
+	if (!node)
+		return error_set(error, BERTH_ERR_INVALID, "bond interface misses the bond element");
+	xml_for_each(port, node, "interface") {
+		if (!read_port(conf, port, error))
+			return false;
+	}
+	if (!conf->ports->len)
+		return error_set(error, BERTH_ERR_INVALID, "bond has no interfaces");
+	return conf_bond_read(&conf->bond, node, error);
+}
+
 static bool read_bridge(struct conf_interface *conf, const xmlNode *root, GError **error)
 {
 	const xmlNode *node = xml_child(root, "bridge");
@@ -292,19 +338,18 @@ static bool read_parts(struct conf_interface *conf, const xmlNode *root, GError 
 		if (!read_protocol(conf, protocol, error))
 			return false;
 	}
-	return read_bridge(conf, root, error);
+	return read_bridge(conf, root, error) && read_vlan(conf, root, error) && read_bond(conf, root, error);
 }
 
 struct conf_interface *conf_interface_read(const xmlNode *root, GError **error)
 {
-	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), NULL, 0, advice, NULL};
+	static const struct conf_grammar grammar = {rows, G_N_ELEMENTS(rows), NULL, 0, NULL, NULL};
 	g_autofree char *type = xml_attribute(root, "type"), *name = NULL;
 	int found = index_of(types, G_N_ELEMENTS(types), type);
 	if (!type) {
 		error_set(error, BERTH_ERR_INVALID, "interface misses the type attribute");
 		return NULL;
 	}
-	/* First what says why <vlan> and <bond> are not there. */
 	if (!conf_grammar_check(&grammar, root, error))
 		return NULL;
 	if (found < 0) {
@@ -368,12 +413,8 @@ static void write_protocol(struct xml_writer *w, const struct conf_interface *co
 	xml_close(w, "protocol");
 }
 
-static void write_bridge(struct xml_writer *w, const struct conf_interface *conf)
+static void write_ports(struct xml_writer *w, const struct conf_interface *conf)
 {
-	g_autofree char *delay = conf->delay_cs % 100
-					 ? g_strdup_printf("%u.%02u", conf->delay_cs / 100, conf->delay_cs % 100)
-					 : g_strdup_printf("%u", conf->delay_cs / 100);
-	xml_open(w, "bridge", "stp", conf->stp ? "on" : "off", "delay", delay, NULL);
 	for (unsigned i = 0; i < conf->ports->len; i++) {
 		const struct conf_interface_port *port = conf->ports->pdata[i];
 		if (!port->mac) {
@@ -384,7 +425,31 @@ static void write_bridge(struct xml_writer *w, const struct conf_interface *conf
 		xml_empty(w, "mac", "address", port->mac, NULL);
 		xml_close(w, "interface");
 	}
+}
+
+static void write_bridge(struct xml_writer *w, const struct conf_interface *conf)
+{
+	g_autofree char *delay = conf->delay_cs % 100
+					 ? g_strdup_printf("%u.%02u", conf->delay_cs / 100, conf->delay_cs % 100)
+					 : g_strdup_printf("%u", conf->delay_cs / 100);
+	xml_open(w, "bridge", "stp", conf->stp ? "on" : "off", "delay", delay, NULL);
+	write_ports(w, conf);
 	xml_close(w, "bridge");
+}
+
+static void write_vlan(struct xml_writer *w, const struct conf_interface *conf)
+{
+	g_autofree char *tag = g_strdup_printf("%u", conf->tag);
+	xml_open(w, "vlan", "tag", tag, NULL);
+	xml_empty(w, "interface", "name", conf->lower, NULL);
+	xml_close(w, "vlan");
+}
+
+static void write_bond(struct xml_writer *w, const struct conf_interface *conf)
+{
+	conf_bond_write(w, &conf->bond);
+	write_ports(w, conf);
+	xml_close(w, "bond");
 }
 
 void conf_interface_write(struct xml_writer *w, const struct conf_interface *conf)
@@ -401,6 +466,10 @@ void conf_interface_write(struct xml_writer *w, const struct conf_interface *con
 	write_protocol(w, conf, AF_INET6);
 	if (conf->type == CONF_INTERFACE_BRIDGE)
 		write_bridge(w, conf);
+	else if (conf->type == CONF_INTERFACE_VLAN)
+		write_vlan(w, conf);
+	else if (conf->type == CONF_INTERFACE_BOND)
+		write_bond(w, conf);
 	xml_close(w, "interface");
 }
 

@@ -24,9 +24,18 @@ struct conf_interface_port {
 	char *mac; /* NULL: its own */
 };
 
+/* <bond>: the numbers are those of linux/if_bonding.h and, but for the mode, 0 if they are not said. */
+struct conf_bond {
+	unsigned mode;                        /* balance-rr is 0 */
+	unsigned miimon, up_delay, down_delay; /* milliseconds; miimon 0: links are not watched */
+	bool by_ioctl;                        /* the driver is asked, not the kernel's own state */
+	unsigned arp_interval, arp_validate;  /* milliseconds; of ARP instead */
+	struct ip_address arp_target;         /* IPv4 */
+};
+
 struct conf_interface {
 	char *name;
-	enum { CONF_INTERFACE_ETHERNET, CONF_INTERFACE_BRIDGE } type;
+	enum { CONF_INTERFACE_ETHERNET, CONF_INTERFACE_BRIDGE, CONF_INTERFACE_VLAN, CONF_INTERFACE_BOND } type;
 	enum { CONF_START_UNSAID, CONF_START_ONBOOT, CONF_START_NONE, CONF_START_HOTPLUG } start;
 	char *mac;            /* NULL: the kernel's */
 	unsigned mtu;         /* 0: the kernel's */
@@ -37,7 +46,10 @@ struct conf_interface {
 	GArray *routes;       /* struct conf_interface_route */
 	bool stp;             /* of bridges, as are those below */
 	unsigned delay_cs;    /* hundredths of a second */
-	GPtrArray *ports;     /* struct conf_interface_port */
+	GPtrArray *ports;     /* struct conf_interface_port: of a bridge or bond */
+	unsigned tag;         /* of a VLAN, */
+	char *lower;          /* whose packets go over this interface */
+	struct conf_bond bond;
 };
 
 enum { CONF_INTERFACE_MIN_MTU = 68, CONF_INTERFACE_MAX_MTU = 65535 };
@@ -53,9 +65,17 @@ struct conf_interface *conf_interface_read(const xmlNode *node, GError **error);
 void conf_interface_write(struct xml_writer *w, const struct conf_interface *conf);
 /* Free with g_free(). */
 char *conf_interface_format(const struct conf_interface *conf);
+/* Is a bond as it is wanted? What is not said is wanted as it is. */
+bool conf_bond_is(const struct conf_bond *now, const struct conf_bond *wanted);
+/* Opens <bond>, and writes what it has besides ports. */
+void conf_bond_write(struct xml_writer *w, const struct conf_bond *bond);
+/* What the document's type is called: "bridge". */
+const char *conf_interface_type(const struct conf_interface *conf);
 bool conf_interface_has_port(const struct conf_interface *conf, const char *name);
 /* NULL is fine. */
 void conf_interface_free(void *conf);
+/* Of an element <bond>, all but its ports. */
+bool conf_bond_read(struct conf_bond *bond, const xmlNode *node, GError **error);
 static inline void conf_interface_cleanup(struct conf_interface **conf)
 {
 	conf_interface_free(*conf);

@@ -18,6 +18,7 @@ Each test names its own.
 Prints TAP. What a failed test said is printed as comments, and lines of any that begin with "lab: figure".
 """
 import argparse
+import glob
 import gzip
 import os
 import re
@@ -134,6 +135,13 @@ def add_program(archive, name, path, seen):
         archive.copy(library.lstrip("/"), os.path.realpath(library), 0o100755)
 
 
+def module(name):
+    """A module of the lab's kernel that its initramfs does not have."""
+    folder = os.path.join(os.path.dirname(guest.kernel("generic")[0]), "modules")
+    (path,) = glob.glob(os.path.join(folder, "**", name + ".ko"), recursive=True)
+    return path
+
+
 def build_archive(path, build, tests):
     archive = Archive(path)
     needs = {need for test in tests for need in test.needs}
@@ -148,6 +156,8 @@ def build_archive(path, build, tests):
             archive.copy(f"lab/kernels/{rest}/initramfs.cpio.gz", initramfs)
         elif kind == "file":
             archive.copy(rest.lstrip("/"), rest)
+        elif kind == "module":
+            archive.copy(f"lab/modules/{rest}.ko", module(rest))
         elif name == "grub-disk":
             with open(images.grub_disk(None), "rb") as f:
                 archive.add("lab/grub-disk.gz", gzip.compress(f.read(), 1))

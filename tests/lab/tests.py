@@ -6,7 +6,7 @@ from collections import namedtuple
 COVERS = """NODE_DEVICE_DETTACH NODE_DEVICE_DETACH_FLAGS NODE_DEVICE_RE_ATTACH NODE_DEVICE_RESET"""
 
 # needs: "program:PATH in the build folder", "kernel:NAME of tests/lib/assets", "file:PATH",
-# "grub-disk" (images.py's, that powers off).
+# "grub-disk" (images.py's, that powers off), "module:NAME" of the lab's kernel, as $LAB/modules/NAME.ko.
 # limit: seconds in the lab. On an idle machine a boot takes 5 to 30, on a busy one many times that.
 # machine: one of lab.py's MACHINES.
 Test = namedtuple("Test", "name needs limit script machine", defaults=["fast"])
@@ -151,6 +151,105 @@ TESTS = [
         [ $code = 0 ] || fail "the VMM did not end well"
     """, "steady") for bus, disk in (
         ("virtio", "-drive file=/tmp/disk,if=virtio,format=raw"), ("sata", "-hda /tmp/disk"))],
+    # VLANs and bonds of the host, which the kernel of the other tests' host need not have.
+    Test("host-interfaces", ["program:cmd/daemon/berthd", "program:cmd/berth/berth", "program:/usr/sbin/ip", VMM] + SEABIOS +
+         [f"module:{name}" for name in ("mrp", "garp", "8021q", "tls", "bonding", "veth")], 240, r"""
+        ip() { $LAB/bin/ip "$@"; } # busybox has one, too
+        modprobe bridge
+        for name in veth mrp garp 8021q tls; do insmod $LAB/modules/$name.ko || fail "no module $name"; done
+        insmod $LAB/modules/bonding.ko max_bonds=0
+        berthd --debug --socket-dir /tmp/d --state-dir /tmp/d/state >/tmp/log 2>&1 &
+        pid=$!
+        iface() { command=$1; shift; berth -c 'qemu:///system?socket=/tmp/d/libvirt-sock' iface-$command "$@" 2>&1; }
+        for second in $(seq 60); do iface list >/dev/null && break; sleep 1; done
+        define() { echo "$1" >/tmp/x.xml; iface define /tmp/x.xml; }
+        for n in 1 2; do ip link add eth$n type veth peer name end$n && ip link set end$n up; done
+        address="<protocol family='ipv4'><ip address='10.9.0.1' prefix='24'/></protocol>"
+        port() { echo "<interface type='ethernet' name='$1'/>"; }
+
+        # A VLAN: its packets carry the tag, which the other end sees by a VLAN of its own.
+        ip link add link end1 name end1.42 type vlan id 42
+        ip link set end1.42 up
+        vlan="<interface type='vlan' name='eth1.42'><start mode='none'/><mac address='52:54:00:00:42:01'/>$address
+            <vlan tag='42'><interface name='eth1'/></vlan></interface>"
+        define "$vlan"
+        iface begin
+        iface start eth1.42 || fail "$(cat /tmp/log)"
+        grep -q 'VID: 42' /proc/net/vlan/eth1.42 && grep -q 'Device: eth1' /proc/net/vlan/eth1.42
+        [ "$(cat /sys/class/net/eth1.42/address)" = 52:54:00:00:42:01 ] || fail "another address"
+        arping -c 1 -w 1 -D -I end1.42 10.9.0.1 >/dev/null || true
+        [ $(cat /sys/class/net/eth1.42/statistics/rx_packets) -gt 0 ] || fail "nothing arrives"
+        iface dumpxml eth1.42 | tr -d '\n' | grep -q "type='vlan'.*<vlan tag='42'>.*<interface name='eth1'/>" ||
+            fail "$(iface dumpxml eth1.42)"
+        iface dumpxml eth1.42 --inactive | grep -q "<ip address='10.9.0.1' prefix='24'/>"
+        iface start eth1.42 | grep -q 'already running'
+        # What was not there when the restore point was made goes, and eth1 is down again.
+        kill -9 $pid
+        berthd --debug --socket-dir /tmp/d --state-dir /tmp/d/state >>/tmp/log 2>&1 &
+        pid=$!
+        for second in $(seq 60); do iface list >/dev/null && break; sleep 1; done
+        iface rollback
+        [ ! -e /sys/class/net/eth1.42 ] || fail "the VLAN is still there"
+        grep -q 0x1002 /sys/class/net/eth1/flags || fail "eth1 is still up: $(cat /sys/class/net/eth1/flags)"
+        # What the host made itself is described, with another tag it is another one.
+        define "$vlan"
+        ip link add link eth1 name eth1.42 type vlan id 43
+        iface start eth1.42
+        grep -q 'VID: 42' /proc/net/vlan/eth1.42 || fail "it is the wrong VLAN"
+        iface destroy eth1.42
+        [ ! -e /sys/class/net/eth1.42 ] || fail "the VLAN is still there"
+
+        # A bond of two, one of which takes over when the other dies.
+        bond="<interface type='bond' name='bond7'><start mode='none'/>$address<bond mode='active-backup'>
+            <miimon freq='50' updelay='50' carrier='netif'/>$(port eth1)$(port eth2)</bond></interface>"
+        define "$bond"
+        ip addr add 10.8.0.1/24 dev eth2
+        ip link set eth2 up
+        iface begin
+        iface start bond7 || fail "$(cat /tmp/log)"
+        state=/sys/class/net/bond7/bonding
+        [ "$(cat $state/mode) $(cat $state/miimon) $(cat $state/updelay) $(cat $state/slaves)" = \
+            "active-backup 1 50 50 eth1 eth2" ] || fail "$(grep . $state/*)"
+        ip addr show bond7 | grep -q 'inet 10.9.0.1/24' || fail "it has no address"
+        ip addr show eth2 | grep -q 'inet ' && fail "a port has an address"
+        was=$(cat $state/active_slave)
+        ip link set end${was#eth} down
+        for second in $(seq 30); do [ "$(cat $state/active_slave)" != $was ] && break; sleep 1; done
+        [ "$(cat $state/active_slave)" != $was ] || fail "nobody takes over"
+        ip link set end${was#eth} up
+        iface dumpxml bond7 | tr -d '\n' | grep -q "<bond mode='active-backup'>.*<miimon freq='50' updelay='50'.*name='eth1'.*name='eth2'" ||
+            fail "$(iface dumpxml bond7)"
+        iface destroy eth1 | grep -q "is a port of the bond 'bond7'"
+        iface rollback
+        [ ! -e /sys/class/net/bond7 ] || fail "the bond is still there"
+        ip addr show eth2 | grep -q 'inet 10.8.0.1/24' || fail "eth2 has not its address again: $(ip addr show eth2)"
+        # Another mode and ARP; a VLAN on top of it, and a bridge with the bond for a port.
+        define "$(echo "$bond" | sed "s/active-backup/balance-xor/; s/<miimon.*netif'/<arpmon interval='100' target='10.9.0.2'/")"
+        iface start bond7
+        [ "$(cat $state/mode) $(cat $state/arp_interval) $(cat $state/arp_ip_target)" = "balance-xor 2 100 10.9.0.2" ] ||
+            fail "$(grep . $state/*)"
+        define "$(echo "$vlan" | sed "s/eth1.42/bond7.9/; s/tag='42'/tag='9'/; s/name='eth1'/name='bond7'/; s/10.9.0.1/10.7.0.1/")"
+        iface start bond7.9
+        grep -q 'Device: bond7' /proc/net/vlan/bond7.9 || fail "the VLAN is not on the bond"
+        # After a start of the machine both are there again, in the right order.
+        for name in bond7 bond7.9; do
+            iface dumpxml $name --inactive | sed "s/mode='none'/mode='onboot'/" >/tmp/x.xml
+            iface define /tmp/x.xml
+        done
+        kill -9 $pid
+        rm /tmp/d/state/interfaces-boot
+        ip link delete bond7
+        berthd --debug --socket-dir /tmp/d --state-dir /tmp/d/state >>/tmp/log 2>&1 &
+        pid=$!
+        for second in $(seq 60); do iface list >/dev/null && break; sleep 1; done
+        grep -q 'Device: bond7' /proc/net/vlan/bond7.9 || fail "it is not brought up: $(cat /tmp/log)"
+        ip addr show bond7.9 | grep -q 10.7.0.1/24
+        iface destroy bond7.9
+        iface destroy bond7
+        [ ! -e /sys/class/net/bond7 ] || fail "the bond is still there"
+        ip link show eth1 | grep -q 'master' && fail "eth1 is still a port"
+        kill $pid
+    """, "iommu"),
     # AppArmor, which the lab's kernel has: a VM can open what its document names, what is plugged in, and no more.
     Test("apparmor", ["program:cmd/daemon/berthd", "program:cmd/berth/berth", VMM, "program:/sbin/apparmor_parser"] + SEABIOS, 300, r"""
         mount -t securityfs none /sys/kernel/security 2>/dev/null || true

@@ -130,6 +130,19 @@ static bool set_mac(const struct netlink_link *link, const char *mac, GError **e
 	       netlink_link_set_mac(link->name, bytes, error);
 }
 
+/* A bond gives its ports its own address, and takes only those that are down. */
+static bool join(const struct conf_interface_port *port, const struct netlink_link *link,
+		 const struct netlink_link *master, GError **error)
+{
+	bool bond = !strcmp(master->kind, "bond");
+	if (link->master == master->index)
+		return true;
+	if (link->master && !netlink_link_set_master(link->name, NULL, error))
+		return false;
+	return (bond ? netlink_link_set_up(link->name, false, error) : set_mac(link, port->mac, error)) &&
+	       netlink_link_set_master(link->name, master->name, error);
+}
+
 static bool plug(const struct conf_interface_port *port, const struct interface_view *view,
 		 const struct netlink_link *bridge, GError **error)
 {
@@ -138,9 +151,7 @@ static bool plug(const struct conf_interface_port *port, const struct interface_
 	if (!link)
 		return error_set(error, BERTH_ERR_NOT_FOUND, "there is no interface '%s' to be a port of '%s'",
 				 port->name, bridge->name);
-	return set_mac(link, port->mac, error) && remove_addresses(bare, view, link->index, error) &&
-	       (link->master == bridge->index ||
-		netlink_link_set_master(link->name, bridge->name, error)) &&
+	return remove_addresses(bare, view, link->index, error) && join(port, link, bridge, error) &&
 	       netlink_link_set_up(link->name, true, error);
 }
 
@@ -172,6 +183,49 @@ static bool make_bridge(const struct conf_interface *conf, GError **error)
 	       netlink_bridge_set(&bridge, error);
 }
 
+/* NULL: the kernel chooses. */
+static const uint8_t *mac_of(const struct conf_interface *conf, uint8_t bytes[6])
+{
+	return conf->mac && mac_parse(conf->mac, bytes) ? bytes : NULL;
+}
+
+static bool is_vlan(const struct netlink_link *link, const struct conf_interface *conf)
+{
+	return !strcmp(link->kind, "vlan") && link->tag == conf->tag &&
+	       link->lower == if_nametoindex(conf->lower);
+}
+
+/* Packets go nowhere while the interface below is down. */
+static bool make_vlan(const struct conf_interface *conf, GError **error)
+{
+	struct netlink_link link, lower;
+	uint8_t mac[6];
+	bool there = netlink_link_get(conf->name, &link, NULL);
+	if (there && strcmp(link.kind, "vlan") != 0)
+		return error_set(error, BERTH_ERR_BUSY, "the interface '%s' is there, and no VLAN", conf->name);
+	if (!netlink_link_get(conf->lower, &lower, error) ||
+	    (!(lower.flags & IFF_UP) && !netlink_link_set_up(conf->lower, true, error)))
+		return false;
+	if (there && is_vlan(&link, conf))
+		return set_mac(&link, conf->mac, error);
+	return (!there || netlink_link_delete(conf->name, error)) &&
+	       netlink_vlan_add(conf->name, conf->lower, conf->tag, mac_of(conf, mac), error);
+}
+
+/* Of a bond with ports most cannot be changed: then another one is made. */
+static bool make_bond(const struct conf_interface *conf, GError **error)
+{
+	struct netlink_link link;
+	uint8_t mac[6];
+	bool there = netlink_link_get(conf->name, &link, NULL);
+	if (there && strcmp(link.kind, "bond") != 0)
+		return error_set(error, BERTH_ERR_BUSY, "the interface '%s' is there, and no bond", conf->name);
+	if (there && conf_bond_is(&link.bond, &conf->bond))
+		return set_mac(&link, conf->mac, error);
+	return (!there || netlink_link_delete(conf->name, error)) &&
+	       netlink_bond_add(conf->name, &conf->bond, mac_of(conf, mac), error);
+}
+
 static bool make_ethernet(const struct conf_interface *conf, GError **error)
 {
 	struct netlink_link link;
@@ -181,9 +235,10 @@ static bool make_ethernet(const struct conf_interface *conf, GError **error)
 
 bool interface_apply(const struct conf_interface *conf, bool any_ports, GError **error)
 {
-	bool bridge = conf->type == CONF_INTERFACE_BRIDGE;
+	static bool (*const make[])(const struct conf_interface *conf, GError **error) = {
+		make_ethernet, make_bridge, make_vlan, make_bond};
 	auto_interface_view view = {0};
-	if (!(bridge ? make_bridge : make_ethernet)(conf, error) || !interface_look(&view, error))
+	if (!make[conf->type](conf, error) || !interface_look(&view, error))
 		return false;
 	const struct netlink_link *link = interface_link(&view, conf->name);
 	if (!link)
@@ -196,14 +251,20 @@ bool interface_apply(const struct conf_interface *conf, bool any_ports, GError *
 			return false;
 	}
 	/* After the ports, whose own MTU a bridge takes over that has not been given another. */
-	return (!bridge || unplug_others(conf, &view, link->index, error)) &&
+	return unplug_others(conf, &view, link->index, error) &&
 	       (!conf->mtu || netlink_link_set_mtu(conf->name, conf->mtu, error)) &&
 	       remove_addresses(conf, &view, link->index, error) &&
 	       add_addresses(conf, link->index, error) && set_routes(conf, link->index, error);
 }
 
+/* What a definition makes out of nothing. */
+static bool is_made(const struct netlink_link *link)
+{
+	return !strcmp(link->kind, "bridge") || !strcmp(link->kind, "vlan") || !strcmp(link->kind, "bond");
+}
+
 /* The ports first: they are as their own definitions say when these are brought up. */
-static bool remove_bridge(const struct interface_view *view, const struct netlink_link *bridge, GError **error)
+static bool remove_made(const struct interface_view *view, const struct netlink_link *bridge, GError **error)
 {
 	for (unsigned i = 0; i < view->links->len; i++) {
 		const struct netlink_link *link = &g_array_index(view->links, struct netlink_link, i);
@@ -223,8 +284,8 @@ bool interface_take_down(const struct conf_interface *conf, GError **error)
 	const struct netlink_link *link = interface_link(&view, conf->name);
 	if (!link)
 		return true;
-	if (!strcmp(link->kind, "bridge"))
-		return remove_bridge(&view, link, error);
+	if (!strcmp(link->kind, conf->type == CONF_INTERFACE_ETHERNET ? "bridge" : conf_interface_type(conf)))
+		return remove_made(&view, link, error);
 	auto_conf_interface bare = conf_interface_new(conf->name);
 	return remove_addresses(bare, &view, link->index, error) &&
 	       netlink_link_set_up(conf->name, false, error);
@@ -241,11 +302,11 @@ static bool is_touched(const struct conf_interface *conf, GHashTable *touched)
 	return found;
 }
 
-static bool was_bridge(const GPtrArray *state, const char *name)
+static bool was_made(const GPtrArray *state, const char *name)
 {
 	for (unsigned i = 0; i < state->len; i++) {
 		const struct conf_interface *conf = state->pdata[i];
-		if (conf->type == CONF_INTERFACE_BRIDGE && !strcmp(conf->name, name))
+		if (conf->type != CONF_INTERFACE_ETHERNET && !strcmp(conf->name, name))
 			return true;
 	}
 	return false;
@@ -258,16 +319,16 @@ static void warn(GError **error)
 	g_clear_error(error);
 }
 
-/* Bridges that were not there go: what their ports had can then be given back. */
-static void remove_new_bridges(const GPtrArray *state, GHashTable *touched)
+/* What was not there goes: what its ports had can then be given back. */
+static void remove_new(const GPtrArray *state, GHashTable *touched)
 {
 	auto_interface_view view;
 	GError *error = NULL;
 	bool good = interface_look(&view, &error);
 	for (unsigned i = 0; good && i < view.links->len; i++) {
 		const struct netlink_link *link = &g_array_index(view.links, struct netlink_link, i);
-		if (!strcmp(link->kind, "bridge") && g_hash_table_contains(touched, link->name) &&
-		    !was_bridge(state, link->name) && !remove_bridge(&view, link, &error))
+		if (is_made(link) && g_hash_table_contains(touched, link->name) &&
+		    !was_made(state, link->name) && !remove_made(&view, link, &error))
 			warn(&error);
 	}
 	warn(&error);
@@ -288,7 +349,7 @@ static bool put_back_mtu(const struct conf_interface *conf, GError **error)
 void interface_put_back(const GPtrArray *state, GHashTable *touched)
 {
 	GError *error = NULL;
-	remove_new_bridges(state, touched);
+	remove_new(state, touched);
 	for (unsigned i = 0; i < state->len; i++) {
 		const struct conf_interface *conf = state->pdata[i];
 		if (is_touched(conf, touched) && interface_apply(conf, true, &error) &&

@@ -103,8 +103,8 @@ static const struct conf_interface *definition(const struct interface_job *job, 
 	const struct conf_interface *bridge = conf ? NULL : interface_bridge_of(job->all, job->name);
 	if (bridge)
 		virt_error(error, VIRT_FROM_INTERFACE, VIRT_OPERATION_INVALID,
-			   "interface '%s' is a port of the bridge '%s' and has no definition of its own",
-			   job->name, bridge->name);
+			   "interface '%s' is a port of the %s '%s' and has no definition of its own",
+			   job->name, conf_interface_type(bridge), bridge->name);
 	else if (!conf)
 		virt_error(error, VIRT_FROM_INTERFACE, VIRT_OPERATION_INVALID,
 			   "interface '%s' is not defined here: define it first, for example with what "
@@ -143,6 +143,9 @@ static bool check_owner(const struct interfaces *interfaces, const char *name, G
 static void add_names(GHashTable *names, const struct conf_interface *conf)
 {
 	g_hash_table_add(names, g_strdup(conf->name));
+	/* It is switched on. */
+	if (conf->lower)
+		g_hash_table_add(names, g_strdup(conf->lower));
 	for (unsigned i = 0; i < conf->ports->len; i++) {
 		const struct conf_interface_port *port = conf->ports->pdata[i];
 		g_hash_table_add(names, g_strdup(port->name));
@@ -168,14 +171,14 @@ static bool begin_define(struct interface_job *job, GError **error)
 				 "interface '%s' wants DHCP, for which Berth has no client: give its addresses "
 				 "with <ip>, or leave it to the host's own tools", job->conf->name);
 	if (bridge)
-		return error_set(error, BERTH_ERR_BUSY, "interface '%s' is a port of the bridge '%s'",
-				 job->conf->name, bridge->name);
+		return error_set(error, BERTH_ERR_BUSY, "interface '%s' is a port of the %s '%s'",
+				 job->conf->name, conf_interface_type(bridge), bridge->name);
 	for (unsigned i = 0; i < job->conf->ports->len; i++) {
 		const struct conf_interface_port *port = job->conf->ports->pdata[i];
 		bridge = interface_bridge_of(job->all, port->name);
 		if (bridge && strcmp(bridge->name, job->conf->name) != 0)
-			return error_set(error, BERTH_ERR_BUSY, "interface '%s' is a port of the bridge '%s'",
-					 port->name, bridge->name);
+			return error_set(error, BERTH_ERR_BUSY, "interface '%s' is a port of the %s '%s'",
+					 port->name, conf_interface_type(bridge), bridge->name);
 	}
 	return check_each(job->all, job->conf, check_free, error);
 }
@@ -184,13 +187,14 @@ static bool begin_define(struct interface_job *job, GError **error)
 static bool check_kind(struct interface_job *job, GError **error)
 {
 	struct netlink_link link;
-	bool bridge = job->conf->type == CONF_INTERFACE_BRIDGE;
+	bool made = job->conf->type != CONF_INTERFACE_ETHERNET;
+	const char *kind = made ? conf_interface_type(job->conf) : "bridge";
 	if (!netlink_link_get(job->conf->name, &link, NULL))
 		return true;
 	memcpy(job->mac, link.mac, sizeof(job->mac));
-	return bridge == !strcmp(link.kind, "bridge") ||
-	       error_set(error, BERTH_ERR_BUSY, "the interface '%s' is there, and is %s bridge",
-			 job->conf->name, bridge ? "no" : "a");
+	return made == !strcmp(link.kind, kind) ||
+	       error_set(error, BERTH_ERR_BUSY, "the interface '%s' is there, and is %s %s", job->conf->name,
+			 made ? "no" : "a", kind);
 }
 
 /* First the new one: what has two documents after a crash is a port (registry.c). */

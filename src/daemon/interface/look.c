@@ -83,24 +83,40 @@ static bool has_own_mac(const struct interface_view *view, const struct netlink_
 	return true;
 }
 
+/* NULL: it is elsewhere, or there is none. */
+static const struct netlink_link *by_index(const struct interface_view *view, unsigned index)
+{
+	for (unsigned i = 0; i < view->links->len; i++) {
+		if (at(view, i)->index == index)
+			return at(view, i);
+	}
+	return NULL;
+}
+
 struct conf_interface *interface_describe(const struct interface_view *view, const struct netlink_link *link)
 {
 	struct conf_interface *conf = conf_interface_new(link->name);
-	bool bridge = !strcmp(link->kind, "bridge");
+	bool bridge = !strcmp(link->kind, "bridge"), bond = !strcmp(link->kind, "bond");
+	const struct netlink_link *lower = strcmp(link->kind, "vlan") ? NULL : by_index(view, link->lower);
 	char mac[MAC_TEXT_SIZE];
-	conf->type = bridge ? CONF_INTERFACE_BRIDGE : CONF_INTERFACE_ETHERNET;
+	conf->type = bridge ? CONF_INTERFACE_BRIDGE : bond ? CONF_INTERFACE_BOND
+		: lower ? CONF_INTERFACE_VLAN : CONF_INTERFACE_ETHERNET;
+	conf->tag = link->tag;
+	conf->lower = lower ? g_strdup(lower->name) : NULL;
+	conf->bond = link->bond;
 	conf->start = link->flags & IFF_UP ? CONF_START_ONBOOT : CONF_START_NONE;
 	if (link->mtu != INTERFACE_USUAL_MTU && link->mtu >= CONF_INTERFACE_MIN_MTU &&
 	    link->mtu <= CONF_INTERFACE_MAX_MTU)
 		conf->mtu = link->mtu;
-	if (!bridge || has_own_mac(view, link))
+	if (lower ? memcmp(lower->mac, link->mac, sizeof(link->mac)) != 0 : !(bridge || bond) || has_own_mac(view, link))
 		conf->mac = g_strdup(mac_format(link->mac, mac));
 	conf->stp = link->stp;
 	conf->delay_cs = link->delay_cs;
-	for (unsigned i = 0; bridge && i < view->links->len; i++) {
+	for (unsigned i = 0; (bridge || bond) && i < view->links->len; i++) {
 		const struct netlink_link *port = at(view, i);
+		/* A bond's port has the bond's address. */
 		if (port->master == link->index && !interface_is_tap(port))
-			conf_interface_add_port(conf, port->name, mac_format(port->mac, mac));
+			conf_interface_add_port(conf, port->name, bond ? NULL : mac_format(port->mac, mac));
 	}
 	describe_addresses(conf, view, link->index);
 	return conf;

@@ -79,6 +79,21 @@ static void return_to_point(struct interfaces *interfaces)
 	log_warning("definitions of interfaces are not as at the restore point: %s", error->message);
 }
 
+/* What it is on top of comes first; what is up already stays as it is. */
+static void bring_up_one(struct interfaces *interfaces, const struct conf_interface *conf, unsigned depth)
+{
+	enum { DEEPEST = 8 };
+	g_autoptr(GError) error = NULL;
+	if (conf->start != CONF_START_ONBOOT)
+		return;
+	const struct conf_interface *lower =
+		conf->lower ? g_hash_table_lookup(interfaces->defined, conf->lower) : NULL;
+	if (lower && depth < DEEPEST)
+		bring_up_one(interfaces, lower, depth + 1);
+	if (!interface_start(interfaces, conf, &error))
+		log_warning("interface '%s' is not brought up: %s", conf->name, error->message);
+}
+
 static void bring_up(struct interfaces *interfaces)
 {
 	g_autoptr(GError) error = NULL;
@@ -89,13 +104,8 @@ static void bring_up(struct interfaces *interfaces)
 	if (g_file_get_contents(path, &last, NULL, NULL) && !strcmp(last, boot))
 		return;
 	g_hash_table_iter_init(&iter, interfaces->defined);
-	while (g_hash_table_iter_next(&iter, NULL, &conf)) {
-		if (((const struct conf_interface *)conf)->start == CONF_START_ONBOOT &&
-		    !interface_start(interfaces, conf, &error))
-			log_warning("interface '%s' is not brought up: %s",
-				    ((const struct conf_interface *)conf)->name, error->message);
-		g_clear_error(&error);
-	}
+	while (g_hash_table_iter_next(&iter, NULL, &conf))
+		bring_up_one(interfaces, conf, 0);
 	if (!store_write_now(path, boot, &error))
 		log_warning("%s", error->message);
 }

@@ -264,10 +264,8 @@ static void write_link(struct xml_writer *w, const struct netlink_link *link)
 	xml_empty(w, "mac", "address", mac_format(link->mac, mac), NULL);
 }
 
-static void write_bridge(struct xml_writer *w, const GArray *links, const struct netlink_link *bridge)
+static void write_ports(struct xml_writer *w, const GArray *links, const struct netlink_link *bridge)
 {
-	g_autofree char *delay = g_strdup_printf("%u", bridge->delay_cs);
-	xml_open(w, "bridge", "stp", bridge->stp ? "on" : "off", "delay", delay, NULL);
 	for (unsigned i = 0; i < links->len; i++) {
 		if (at(links, i)->master != bridge->index)
 			continue;
@@ -275,7 +273,32 @@ static void write_bridge(struct xml_writer *w, const GArray *links, const struct
 		write_link(w, at(links, i));
 		xml_close(w, "interface");
 	}
+}
+
+static void write_bridge(struct xml_writer *w, const GArray *links, const struct netlink_link *bridge)
+{
+	g_autofree char *delay = g_strdup_printf("%u", bridge->delay_cs);
+	xml_open(w, "bridge", "stp", bridge->stp ? "on" : "off", "delay", delay, NULL);
+	write_ports(w, links, bridge);
 	xml_close(w, "bridge");
+}
+
+static void write_bond(struct xml_writer *w, const GArray *links, const struct netlink_link *bond)
+{
+	conf_bond_write(w, &bond->bond);
+	write_ports(w, links, bond);
+	xml_close(w, "bond");
+}
+
+static void write_vlan(struct xml_writer *w, const GArray *links, const struct netlink_link *vlan)
+{
+	g_autofree char *tag = g_strdup_printf("%u", vlan->tag);
+	xml_open(w, "vlan", "tag", tag, NULL);
+	for (unsigned i = 0; i < links->len; i++) {
+		if (at(links, i)->index && at(links, i)->index == vlan->lower)
+			xml_empty(w, "interface", "name", at(links, i)->name, NULL);
+	}
+	xml_close(w, "vlan");
 }
 
 /* The definition, or what one of the interface as it is would be. NULL with *error set. */
@@ -296,20 +319,22 @@ static char *inactive_xml(const struct conf_interface *defined, const char *name
 	return conf_interface_format(conf);
 }
 
-static char *active_xml(const GArray *links, const struct netlink_link *link, GError **error)
+static char *active_xml(const GArray *links, const struct netlink_link *link)
 {
-	bool bridge = !strcmp(link->kind, "bridge");
-	if (!strcmp(link->kind, "bond") || !strcmp(link->kind, "vlan")) {
-		virt_error(error, VIRT_FROM_INTERFACE, VIRT_CONFIG_UNSUPPORTED,
-			   "interface '%s' is a %s, which Berth cannot describe", link->name, link->kind);
-		return NULL;
-	}
+	static const struct {
+		const char *kind;
+		void (*write)(struct xml_writer *w, const GArray *links, const struct netlink_link *link);
+	} kinds[] = {{"bridge", write_bridge}, {"bond", write_bond}, {"vlan", write_vlan}};
+	unsigned kind = 0;
+	while (kind < G_N_ELEMENTS(kinds) && strcmp(kinds[kind].kind, link->kind) != 0)
+		kind++;
+	bool made = kind < G_N_ELEMENTS(kinds);
 	struct xml_writer w = xml_writer_new();
 	g_autofree char *mtu = g_strdup_printf("%u", link->mtu);
-	xml_open(&w, "interface", "type", bridge ? "bridge" : "ethernet", "name", link->name, NULL);
+	xml_open(&w, "interface", "type", made ? link->kind : "ethernet", "name", link->name, NULL);
 	xml_empty(&w, "mtu", "size", mtu, NULL);
-	if (bridge)
-		write_bridge(&w, links, link);
+	if (made)
+		kinds[kind].write(&w, links, link);
 	else
 		write_link(&w, link);
 	xml_close(&w, "interface");
@@ -327,7 +352,7 @@ void serve_interface_get_xml_desc(struct rpc_call *call,
 	if (!link)
 		return;
 	bool active = link->index && !(args->flags & XML_INACTIVE);
-	g_autofree char *xml = active ? active_xml(links, link, &error)
+	g_autofree char *xml = active ? active_xml(links, link)
 		: inactive_xml(g_hash_table_lookup(rpc_call_daemon(call)->interfaces->defined, link->name),
 			       link->name, &error);
 	if (xml)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/ip.h"
+#include "conf/interface.h"
 
 #include <linux/netlink.h>
 #include <net/if.h>
@@ -62,6 +63,8 @@ struct netlink_link {
 	char alias[64];       /* cut if it is longer */
 	bool stp;             /* of a bridge, as are those below */
 	unsigned delay_cs;    /* forward delay: hundredths of a second */
+	unsigned tag;         /* of a VLAN (802.1Q) */
+	struct conf_bond bond;
 };
 
 /* All of them (struct netlink_link), in the kernel's order; NULL with *error set. */
@@ -79,12 +82,17 @@ struct netlink_bridge {
 bool netlink_bridge_add(const struct netlink_bridge *bridge, GError **error);
 /* The same of a bridge that is there. */
 bool netlink_bridge_set(const struct netlink_bridge *bridge, GError **error);
+/* netlink_bond.c. Fails if there is an interface of that name already, or the kernel has no such devices. */
+bool netlink_vlan_add(const char *name, const char *lower, unsigned tag, const uint8_t *mac, GError **error);
+bool netlink_bond_add(const char *name, const struct conf_bond *bond, const uint8_t *mac, GError **error);
+/* What an answer's IFLA_INFO_DATA says of a bond. */
+void netlink_take_bond(const struct nlattr *data, struct conf_bond *bond);
 /* None of that name is fine. */
 bool netlink_link_delete(const char *name, GError **error);
 bool netlink_link_set_up(const char *name, bool up, GError **error);
 bool netlink_link_set_mtu(const char *name, unsigned mtu, GError **error);
 bool netlink_link_set_mac(const char *name, const uint8_t mac[6], GError **error);
-/* Into a bridge, or out of it: NULL. */
+/* Into a bridge or bond, or out of it: NULL. */
 bool netlink_link_set_master(const char *name, const char *master, GError **error);
 /* Of a bridge's port: it reaches only ports that are not isolated. */
 bool netlink_port_set_isolated(const char *name, bool isolated, GError **error);

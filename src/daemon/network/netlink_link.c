@@ -48,9 +48,18 @@ static void take_kind(const struct nlattr *info, struct netlink_link *link)
 		return;
 	g_strlcpy(link->kind, netlink_data(kind[IFLA_INFO_KIND]),
 		  MIN(sizeof(link->kind), netlink_length(kind[IFLA_INFO_KIND]) + 1));
-	if (strcmp(link->kind, "bridge") != 0 || !kind[IFLA_INFO_DATA])
+	const struct nlattr *data = kind[IFLA_INFO_DATA];
+	if (!strcmp(link->kind, "bond") && data)
+		netlink_take_bond(data, &link->bond);
+	if (!strcmp(link->kind, "vlan") && data) {
+		const struct nlattr *vlan[IFLA_VLAN_MAX + 1];
+		netlink_parse_nested(data, vlan, G_N_ELEMENTS(vlan));
+		if (vlan[IFLA_VLAN_ID] && netlink_length(vlan[IFLA_VLAN_ID]) == sizeof(uint16_t))
+			link->tag = *(const uint16_t *)netlink_data(vlan[IFLA_VLAN_ID]);
+	}
+	if (strcmp(link->kind, "bridge") != 0 || !data)
 		return;
-	netlink_parse_nested(kind[IFLA_INFO_DATA], bridge, G_N_ELEMENTS(bridge));
+	netlink_parse_nested(data, bridge, G_N_ELEMENTS(bridge));
 	link->stp = netlink_u32(bridge[IFLA_BR_STP_STATE]) != 0;
 	link->delay_cs = netlink_u32(bridge[IFLA_BR_FORWARD_DELAY]);
 }

@@ -146,7 +146,25 @@ def check_life(tool):
 
 def check_refusals(tool):
     tool.define(PLAIN.format(name="lo", mode="none"), "belongs to the kernel")
-    tool.define("<interface type='bond' name='bond0'><bond/></interface>", "host's own tools")
+    bond = "<interface type='bond' name='bond0'><bond mode='{}'>{}" + PORT.format("spare") + "</bond></interface>"
+    vlan = "<interface type='vlan' name='eth7.5'><vlan tag='{}'><interface name='{}'/></vlan></interface>"
+    tool.define("<interface type='bond' name='bond0'><bond/></interface>", "bond has no interfaces")
+    tool.define(bond.format("fast", ""), "unknown mode 'fast'")
+    tool.define(bond.format("802.3ad", "<arpmon interval='10' target='10.9.0.2'/>"), "needs <miimon>")
+    tool.define(bond.format("active-backup", "<arpmon interval='10' target='::1'/>"), "target")
+    tool.define(vlan.format("0", "eth7"), "tag")
+    tool.define(vlan.format("4095", "eth7"), "tag")
+    tool.define(vlan.format("5", "eth7.5"), "a VLAN cannot be its own")
+    for document, part in ((vlan.format("5", "eth7"), "<vlan tag='5'>"),
+                           (bond.format("active-backup", "<arpmon interval='10' target='10.9.0.2' validate='all'/>"),
+                            "<arpmon interval='10' target='10.9.0.2' validate='all'/>"),
+                           (bond.format("balance-alb", "<miimon freq='100' updelay='200' carrier='ioctl'/>"),
+                            "<miimon freq='100' updelay='200' carrier='ioctl'/>")):
+        name = document.split("name='")[1].split("'")[0]
+        tool.define(document)
+        said = tool.said("iface-dumpxml", name)
+        assert part in said and f"name='{name}'" in said, said
+        tool.said("iface-undefine", name)
     tool.define("<interface type='ethernet' name='eth7'><protocol family='ipv4'><dhcp/></protocol></interface>",
                 "for which Berth has no client")
     tool.define("<interface type='bridge' name='br7'/>", "bridge interface misses the bridge element")
