@@ -269,6 +269,8 @@ static void install_rom(struct machine *m, struct device *dev, GBytes *named)
 		pci_install_rom(pci, named, false);
 		return;
 	}
+	if (is_pci(dev->class) && pci->rom_own && !pci->rom_file && pci->rom_bar)
+		pci_install_rom(pci, g_steal_pointer(&pci->rom_own), false);
 	if (!is_pci(dev->class) || pci->rom_file || !pci->rom_bar || !pci->rom_default || !m->fw_cfg ||
 	    machine_is_direct(m))
 		return;

@@ -277,6 +277,8 @@ int ram_discard(struct ram_block *ram, uint64_t offset, uint64_t length)
 	offset = align_up(offset, PAGE_SIZE);
 	if (offset >= end)
 		return 0;
+	if (atomic_load(&ram->pinned))
+		return -EBUSY;
 	/* Shared memory must go from its file; a private mapping has only its own pages. */
 	if (ram->fd >= 0 && fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
 				      end - offset) < 0)

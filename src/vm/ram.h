@@ -39,6 +39,7 @@ struct ram_block {
 	uint64_t area_size;
 	bool discard;
 	bool shared;   /* other processes may have it mapped too */
+	_Atomic unsigned pinned; /* how many IOMMU mappings of host devices hold its pages */
 };
 
 /* Where the host takes the pages from: mbind(2). */
@@ -70,7 +71,8 @@ void ram_block_free(struct ram_block *block);
 void ram_block_retire(struct ram_block *block);
 /*
  * Give whole pages back to the host; they read as zero afterwards. Parts of a page are left alone. 0 or
- * -errno: huge pages cannot go piecemeal. Any thread.
+ * -errno: huge pages cannot go piecemeal, and of a block that is pinned none can (-EBUSY): a host's
+ * device would go on with the old page, the guest with a new one. Any thread.
  */
 int ram_discard(struct ram_block *block, uint64_t offset, uint64_t length);
 

@@ -23,6 +23,7 @@ struct space *space_new(const char *name, uint64_t limit)
 	space->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
 	space->flat = g_array_new(FALSE, FALSE, sizeof(struct space_range));
 	space->bells = g_array_new(FALSE, FALSE, sizeof(struct space_doorbell));
+	space->observers = g_array_new(FALSE, FALSE, sizeof(struct space_listener));
 	space_view_init(space);
 	return space;
 }
@@ -35,6 +36,7 @@ void space_free(struct space *space)
 	g_array_unref(space->mappings);
 	g_array_unref(space->flat);
 	g_array_unref(space->bells);
+	g_array_unref(space->observers);
 	pthread_mutex_destroy(&space->bell_lock);
 	pthread_mutex_destroy(&space->lock);
 	g_free(space->name);
@@ -136,12 +138,11 @@ void space_begin(struct space *space)
 	space->depth++;
 }
 
-static void tell_listener(struct space *space)
+static void tell(struct space *space, const struct space_listener *listener)
 {
-	if (space->listener.changed)
-		space->listener.changed(space->listener.opaque,
-					(const struct space_range *)space->flat->data,
-					space->flat->len);
+	if (listener->changed)
+		listener->changed(listener->opaque, (const struct space_range *)space->flat->data,
+				  space->flat->len);
 }
 
 void space_commit(struct space *space)
@@ -150,7 +151,9 @@ void space_commit(struct space *space)
 	if (space->depth == 1 && space->changed) {
 		space->changed = false;
 		recompute(space);
-		tell_listener(space);
+		tell(space, &space->listener);
+		for (unsigned i = 0; i < space->observers->len; i++)
+			tell(space, &g_array_index(space->observers, struct space_listener, i));
 	}
 	space->depth--;
 	pthread_mutex_unlock(&space->lock);
@@ -269,9 +272,25 @@ void space_set_listener(struct space *space, const struct space_listener *listen
 {
 	LOCK_SCOPE(&space->lock);
 	space->listener = listener ? *listener : (struct space_listener){0};
-	tell_listener(space);
+	tell(space, &space->listener);
 	for (unsigned i = 0; space->listener.doorbell && i < space->bells->len; i++)
 		space->listener.doorbell(space->listener.opaque,
 					 &g_array_index(space->bells, struct space_doorbell, i),
 					 true);
+}
+
+void space_add_observer(struct space *space, const struct space_listener *observer)
+{
+	LOCK_SCOPE(&space->lock);
+	g_array_append_val(space->observers, *observer);
+	tell(space, observer);
+}
+
+void space_remove_observer(struct space *space, const void *opaque)
+{
+	LOCK_SCOPE(&space->lock);
+	for (unsigned i = space->observers->len; i-- > 0;) {
+		if (g_array_index(space->observers, struct space_listener, i).opaque == opaque)
+			g_array_remove_index(space->observers, i);
+	}
 }

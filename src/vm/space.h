@@ -38,6 +38,12 @@ struct io_region {
 	void *opaque;
 	uint64_t size;
 	pthread_mutex_t *lock; /* held round ops->read and ops->write if not NULL */
+	/*
+	 * Or NULL: `size` bytes of a host device's registers, page-aligned, that an engine may give the
+	 * guest instead of calling ops. Nobody else touches them: the kernel sends SIGBUS to who does so
+	 * while the device is off. They must stay mapped until the region is in no space.
+	 */
+	uint8_t *direct;
 };
 
 struct space;
@@ -140,3 +146,10 @@ struct space_listener {
  * doorbell.
  */
 void space_set_listener(struct space *space, const struct space_listener *listener);
+
+/*
+ * Others that must know what is mapped: IOMMUs of host devices. Their `changed` is called after the
+ * listener's, and at once; `doorbell` is not. Told apart by opaque.
+ */
+void space_add_observer(struct space *space, const struct space_listener *observer);
+void space_remove_observer(struct space *space, const void *opaque);

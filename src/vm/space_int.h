@@ -59,6 +59,7 @@ struct space {
 	GArray *mappings; /* struct mapping, in the order of adding */
 	GArray *flat;     /* struct space_range: the view as the writer knows it */
 	struct space_listener listener;
+	GArray *observers; /* struct space_listener */
 
 	_Atomic uint32_t sequence;
 	_Atomic(struct view_table *) view;

@@ -18,6 +18,7 @@
 
 struct aio_loop;
 struct cpu_model;
+struct vfio;
 
 /* Names and meaning are QMP's RunState. */
 enum vm_state {
@@ -127,6 +128,7 @@ struct vm {
 	int64_t epoch_ns; /* CLOCK_MONOTONIC at power-on */
 	struct vm_clock clock;
 	bool takes_fences; /* vm_take_fences(). Before there is any thread but the main one */
+	struct vfio *vfio; /* dev/vfio: what host devices of this VM share, or NULL. Main thread */
 
 	/*
 	 * Set by machine/, called on the main thread with all vCPUs parked. reset_devices comes after

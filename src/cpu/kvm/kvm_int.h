@@ -26,7 +26,8 @@ enum {
 
 struct kvm_slot {
 	uint64_t base, size, ram_offset;
-	struct ram_block *ram;
+	struct ram_block *ram; /* NULL: a device's own memory */
+	uint8_t *host;
 	uint32_t id, flags;
 };
 

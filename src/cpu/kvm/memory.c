@@ -20,8 +20,7 @@
 
 static bool same_slot(const struct kvm_slot *a, const struct kvm_slot *b)
 {
-	return a->base == b->base && a->size == b->size && a->ram == b->ram &&
-	       a->ram_offset == b->ram_offset && a->flags == b->flags;
+	return a->base == b->base && a->size == b->size && a->host == b->host && a->flags == b->flags;
 }
 
 static int set_slot(struct kvm_vm *kvm, const struct kvm_slot *s, bool present)
@@ -31,15 +30,25 @@ static int set_slot(struct kvm_vm *kvm, const struct kvm_slot *s, bool present)
 		.flags = present ? s->flags : 0,
 		.guest_phys_addr = s->base,
 		.memory_size = present ? s->size : 0,
-		.userspace_addr = (uintptr_t)s->ram->host + s->ram_offset,
+		.userspace_addr = (uintptr_t)s->host,
 	};
 	return kvm_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 static uint32_t flags_of(const struct kvm_vm *kvm, const struct space_range *r)
 {
+	if (!r->ram)
+		return 0;
 	return (r->readonly ? KVM_MEM_READONLY : 0) |
 	       (kvm->dirty_log && !r->readonly ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+}
+
+/* Where the host has the range's first byte; NULL: every access to it must come to us. */
+static uint8_t *host_of(const struct space_range *r)
+{
+	if (r->ram)
+		return r->ram->host + r->ram_offset;
+	return r->region->direct ? r->region->direct + r->region_offset : NULL;
 }
 
 /* The slots that the view asks for, by base. */
@@ -50,14 +59,16 @@ static GArray *wanted_slots(struct kvm_vm *kvm, const struct space_range *ranges
 		const struct space_range *r = &ranges[i];
 		uint64_t start = align_up(r->base, PAGE_SIZE);
 		uint64_t end = align_down(r->base + r->size, PAGE_SIZE);
+		uint8_t *host = host_of(r);
 		/* A host page must back a guest page: not so if the offsets within it differ. */
-		if (!r->ram || start >= end || ((r->base ^ r->ram_offset) & PAGE_MASK))
+		if (!host || start >= end || ((r->base ^ (uintptr_t)host) & PAGE_MASK))
 			continue;
 		struct kvm_slot slot = {
 			.base = start,
 			.size = end - start,
 			.ram = r->ram,
 			.ram_offset = r->ram_offset + (start - r->base),
+			.host = host + (start - r->base),
 			.flags = flags_of(kvm, r),
 		};
 		g_array_append_val(wanted, slot);
@@ -223,7 +234,7 @@ static bool set_logging(struct kvm_vm *kvm, bool on, GError **error)
 	kvm->dirty_log = on;
 	for (unsigned i = 0; i < kvm->slots->len; i++) {
 		struct kvm_slot *s = &g_array_index(kvm->slots, struct kvm_slot, i);
-		if (s->flags & KVM_MEM_READONLY)
+		if (!s->ram || s->flags & KVM_MEM_READONLY)
 			continue;
 		s->flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0;
 		if (set_slot(kvm, s, true) < 0)
@@ -238,7 +249,7 @@ static void each_ram(struct kvm_vm *kvm, void (*fn)(struct ram_block *ram))
 	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
 	for (unsigned i = 0; i < kvm->slots->len; i++) {
 		struct kvm_slot *s = &g_array_index(kvm->slots, struct kvm_slot, i);
-		if (!(s->flags & KVM_MEM_READONLY) && g_hash_table_add(seen, s->ram))
+		if (s->ram && !(s->flags & KVM_MEM_READONLY) && g_hash_table_add(seen, s->ram))
 			fn(s->ram);
 	}
 }

@@ -102,20 +102,46 @@ void pci_add_express(struct pci_device *pci, enum pci_express_type type)
 	le16_store(w + 0x28, 1 << 4);
 }
 
-static void set_mapping(struct pci_device *pci, struct io_region *region, bool io, uint64_t *at,
-			uint64_t want)
+void pci_set_windows(struct pci_device *pci, unsigned bar, struct pci_window *windows, unsigned count)
 {
-	if (want == *at || !region)
+	pci->bars[bar].windows = windows;
+	pci->bars[bar].window_count = count;
+}
+
+/* Windows first: of equals the space takes the one that was added first. */
+static void map_bar(struct pci_device *pci, struct pci_bar *b, uint64_t want, unsigned windows)
+{
+	if (!b->region || (want == b->mapped_at && windows == b->windows_mapped))
 		return;
 	struct vm *vm = pci->bus->vm;
-	struct space *space = io ? vm->ports : vm->memory;
+	struct space *space = b->io ? vm->ports : vm->memory;
 	space_begin(space);
-	if (*at != PCI_UNMAPPED)
-		space_remove_io(space, region);
+	for (unsigned i = 0; i < b->windows_mapped; i++)
+		space_remove_io(space, &b->windows[i].region);
+	if (b->mapped_at != PCI_UNMAPPED)
+		space_remove_io(space, b->region);
+	for (unsigned i = 0; i < windows; i++)
+		space_add_io(space, want + b->windows[i].offset, &b->windows[i].region,
+			     SPACE_PRIORITY_NORMAL);
 	if (want != PCI_UNMAPPED)
-		space_add_io(space, want, region, SPACE_PRIORITY_NORMAL);
+		space_add_io(space, want, b->region, SPACE_PRIORITY_NORMAL);
 	space_commit(space);
-	*at = want;
+	b->mapped_at = want;
+	b->windows_mapped = windows;
+}
+
+static void map_rom(struct pci_device *pci, uint64_t want)
+{
+	if (want == pci->rom_mapped_at || !pci->rom)
+		return;
+	struct space *space = pci->bus->vm->memory;
+	space_begin(space);
+	if (pci->rom_mapped_at != PCI_UNMAPPED)
+		space_remove_io(space, pci->rom);
+	if (want != PCI_UNMAPPED)
+		space_add_io(space, want, pci->rom, SPACE_PRIORITY_NORMAL);
+	space_commit(space);
+	pci->rom_mapped_at = want;
 }
 
 /* Where the register's value puts the BAR, or PCI_UNMAPPED if that is no usable place. */
@@ -148,23 +174,28 @@ void pci_update_mappings(struct pci_device *pci)
 		if (!b->region)
 			continue;
 		bool on = command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
-		set_mapping(pci, b->region, b->io, &b->mapped_at,
-			    on ? bar_address(pci, i) : PCI_UNMAPPED);
+		uint64_t at = on ? bar_address(pci, i) : PCI_UNMAPPED;
+		bool open = at != PCI_UNMAPPED && (!pci->windows_open || pci->windows_open(pci));
+		map_bar(pci, b, at, open ? b->window_count : 0);
 	}
 	uint32_t rom = le32_load(pci->config + PCI_ROM_BAR);
 	uint32_t mask = le32_load(pci->writable + PCI_ROM_BAR) & ~1u;
 	uint64_t base = rom & mask;
 	bool on = (command & PCI_COMMAND_MEMORY) && (rom & 1) && base &&
 		  base + ~mask + 1 < UINT64_C(1) << 32;
-	set_mapping(pci, pci->rom, false, &pci->rom_mapped_at, on ? base : PCI_UNMAPPED);
+	map_rom(pci, on ? base : PCI_UNMAPPED);
 }
 
 void pci_unmap_all(struct pci_device *pci)
 {
 	for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
-		set_mapping(pci, pci->bars[i].region, pci->bars[i].io, &pci->bars[i].mapped_at,
-			    PCI_UNMAPPED);
-	set_mapping(pci, pci->rom, false, &pci->rom_mapped_at, PCI_UNMAPPED);
+		map_bar(pci, &pci->bars[i], PCI_UNMAPPED, 0);
+	map_rom(pci, PCI_UNMAPPED);
+}
+
+void pci_windows_changed(struct pci_device *pci)
+{
+	pci_update_mappings(pci);
 }
 
 /* A conventional function has 256 bytes; what lies beyond answers like an absent register. */
@@ -243,6 +274,7 @@ void pci_device_cleanup(struct pci_device *pci)
 	g_clear_pointer(&pci->msix.table, g_free);
 	g_clear_pointer(&pci->msix.pba, g_free);
 	g_clear_pointer(&pci->rom_bytes, g_free);
+	g_clear_pointer(&pci->rom_own, g_bytes_unref);
 }
 
 bool pci_dma_enabled(const struct pci_device *pci)

@@ -41,18 +41,26 @@ enum pci_command {
 
 struct pci_bus;
 
+/* A part of a BAR whose region has memory behind it that the guest may be given (io_region.direct). */
+struct pci_window {
+	struct io_region region;
+	uint64_t offset; /* in the BAR */
+};
+
 struct pci_bar {
 	struct io_region *region; /* or NULL: unused */
 	uint64_t size;            /* a power of two, >= 16 */
 	bool io, wide, prefetch;  /* port space; 64 bits; prefetchable */
 	uint64_t mapped_at;       /* UINT64_MAX: not mapped */
+	struct pci_window *windows; /* before `region` in its parts, or NULL; borrowed */
+	unsigned window_count, windows_mapped; /* windows_mapped: all of them, or 0 */
 };
 
 struct pci_msix {
 	uint8_t cap;             /* offset, or 0 */
 	unsigned vectors;
 	uint8_t *table, *pba;    /* under irq_lock */
-	struct io_region table_region;
+	struct io_region table_region; /* pci_add_msix()'s */
 };
 
 struct pci_device {
@@ -70,6 +78,7 @@ struct pci_device {
 	char *rom_file;           /* property "romfile"; NULL: `rom_default` */
 	bool rom_bar;
 	const char *rom_default;  /* set by the class's create: may be NULL, and need not be installed */
+	GBytes *rom_own;          /* set by the class's create, or NULL: what the card itself has as its ROM */
 	uint8_t *rom_bytes;       /* pci_install_rom() */
 	struct io_region rom_region;
 	struct io_region *rom;    /* pci_set_rom() */
@@ -82,6 +91,8 @@ struct pci_device {
 	void (*config_written)(struct pci_device *pci, unsigned offset, unsigned size);
 	/* Reads that must be computed (virtio's PCI_CFG window). NULL: plain bytes. */
 	bool (*config_read)(struct pci_device *pci, unsigned offset, unsigned size, uint32_t *value);
+	/* Which parts of its BARs are windows now; NULL: all of them. Called with the bus lock held. */
+	bool (*windows_open)(struct pci_device *pci);
 	/* A vector was masked or unmasked (irqfd users). May be NULL. */
 	void (*vector_changed)(struct pci_device *pci, unsigned vector);
 };
@@ -128,6 +139,10 @@ void pci_set_identity(struct pci_device *pci, uint16_t vendor, uint16_t device, 
 void pci_set_subsystem(struct pci_device *pci, uint16_t vendor, uint16_t device);
 void pci_add_bar(struct pci_device *pci, unsigned bar, struct io_region *region, bool io, bool wide,
 		 bool prefetch);
+/* Parts of a BAR that an engine may map. They do not overlap, and live as long as the function. */
+void pci_set_windows(struct pci_device *pci, unsigned bar, struct pci_window *windows, unsigned count);
+/* What `windows_open` says has changed. With the bus lock held. */
+void pci_windows_changed(struct pci_device *pci);
 /* An expansion ROM; region->size is rounded up to a power of two. */
 void pci_set_rom(struct pci_device *pci, struct io_region *rom);
 /*
@@ -141,6 +156,20 @@ uint8_t pci_add_capability(struct pci_device *pci, uint8_t id, uint8_t size);
 void pci_add_msi(struct pci_device *pci, unsigned vectors);
 /* Table at `offset` of an own BAR `bar` that this call registers. */
 void pci_add_msix(struct pci_device *pci, unsigned vectors, unsigned bar);
+/*
+ * The same for a function that has its capability at `offset` already, with ID and link: `wide` with 64
+ * bits of address, `maskable` with a mask bit for each vector. Returns the capability's size.
+ */
+unsigned pci_place_msi(struct pci_device *pci, uint8_t offset, unsigned vectors, bool wide, bool maskable);
+/* `table` and `pba` are the registers with BAR and offset; the caller's BARs call pci_msix_*(). */
+void pci_place_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, uint32_t table, uint32_t pba);
+/* Bytes of the table and of the pending bits. */
+unsigned pci_msix_table_size(const struct pci_device *pci);
+unsigned pci_msix_pba_size(const struct pci_device *pci);
+/* Accesses that lie in them as a whole. Any thread. */
+uint64_t pci_msix_table_read(struct pci_device *pci, uint64_t offset, unsigned size);
+void pci_msix_table_write(struct pci_device *pci, uint64_t offset, uint64_t value, unsigned size);
+uint64_t pci_msix_pba_read(struct pci_device *pci, uint64_t offset, unsigned size);
 /* PCIe capability, so that extended configuration space is looked at. */
 enum pci_express_type { PCI_EXPRESS_ENDPOINT = 0, PCI_EXPRESS_ROOT_PORT = 4,
 			PCI_EXPRESS_INTEGRATED = 9 };

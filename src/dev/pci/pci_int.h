@@ -52,7 +52,8 @@ void pci_intx_update_locked(struct pci_device *pci);
 /* msi.c: MSI or MSI-X registers may have changed; takes irq_lock. */
 struct pci_irq_before {
 	uint16_t msi_control, msix_control;
-	uint32_t msi_mask;
+	uint32_t msi_mask, msi_data;
+	uint64_t msi_address;
 };
 void pci_irq_config_before(struct pci_device *pci, struct pci_irq_before *before);
 void pci_irq_config_written(struct pci_device *pci, const struct pci_irq_before *before);

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "vm/vm.h"
 
+#include <errno.h>
+
 enum { F_MUST_TELL_HOST = 0, F_STATS_VQ = 1, F_DEFLATE_ON_OOM = 2, F_PAGE_POISON = 4, F_REPORTING = 5 };
 enum { CONFIG_NUM_PAGES = 0, CONFIG_ACTUAL = 4, CONFIG_POISON = 12, CONFIG_SIZE = 16 };
 
@@ -21,12 +23,15 @@ enum { CONFIG_NUM_PAGES = 0, CONFIG_ACTUAL = 4, CONFIG_POISON = 12, CONFIG_SIZE 
 
 /* ---- Giving memory back ---- */
 
-/* Huge pages cannot go piecemeal. The guest loses nothing then, the host gains nothing. */
+/*
+ * Huge pages cannot go piecemeal, and pinned ones stay (-EBUSY). The guest loses nothing then, the host
+ * gains nothing.
+ */
 static void discard(struct ram_block *ram, uint64_t offset, uint64_t length)
 {
 	static struct log_limit limit;
 	int result = ram_discard(ram, offset, length);
-	if (result < 0 && log_limit_allows(&limit, 1))
+	if (result < 0 && result != -EBUSY && log_limit_allows(&limit, 1))
 		log_warning("virtio-balloon: cannot give back guest memory: %s", g_strerror(-result));
 }
 

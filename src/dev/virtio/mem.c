@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "vm/vm.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { F_ACPI_PXM = 0, F_UNPLUGGED_INACCESSIBLE = 1 };
@@ -97,7 +98,7 @@ static bool give_back(struct virtio_mem *mem, uint64_t offset, uint64_t length)
 {
 	static struct log_limit limit;
 	int result = ram_discard(mem->ram, offset, length);
-	if (result < 0 && log_limit_allows(&limit, 1))
+	if (result < 0 && result != -EBUSY && log_limit_allows(&limit, 1))
 		log_warning("virtio-mem: cannot give back guest memory: %s", g_strerror(-result));
 	return result == 0;
 }
