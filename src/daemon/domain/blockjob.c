@@ -2,6 +2,7 @@
 #include "daemon/domain/blockjob.h"
 
 #include "daemon/domain/backup.h"
+#include "daemon/domain/blockjob_delete.h"
 #include "daemon/domain/disk_args.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/notify.h"
@@ -53,6 +54,8 @@ struct ended {
 static void tell(void *opaque)
 {
 	struct ended *ended = opaque;
+	if (ended->status != BLOCK_JOB_IS_READY)
+		block_delete_finish(ended->dom, ended->alias);
 	notify_block_job(ended->dom, ended->target, ended->file, ended->type, ended->status);
 	ended->dom->ended_jobs = g_slist_remove(ended->dom->ended_jobs, ended);
 	domain_unpin(ended->dom);

@@ -94,7 +94,8 @@ static json_t *find_file(const json_t *files, const char *path)
  * The images below an image. A raw one has none, whatever its guest has written into it; and what a header
  * says counts only if it is of the format that the image is said to have.
  */
-static void add_backing(json_t *files, const struct conf_domain_disk *disk)
+static void each_backing(const struct conf_domain_disk *disk, void (*found)(void *opaque, const char *path),
+			 void *opaque)
 {
 	enum { DEEPEST = 200 };
 	g_autofree char *path = g_strdup(disk->file), *format = g_strdup(disk->format);
@@ -108,9 +109,30 @@ static void add_backing(json_t *files, const struct conf_domain_disk *disk)
 		g_free(format);
 		path = below;
 		format = g_strdup(volume->backing.format);
-		add_file(files, path, false, READ);
-		json_object_set_new(find_file(files, path), "below", json_true());
+		found(opaque, path);
 	}
+}
+
+static void add_below(void *opaque, const char *path)
+{
+	json_t *files = opaque;
+	add_file(files, path, false, READ);
+	json_object_set_new(find_file(files, path), "below", json_true());
+}
+
+static void append_path(void *opaque, const char *path)
+{
+	g_ptr_array_add(opaque, g_strdup(path));
+}
+
+GPtrArray *images_chain(const struct conf_domain_disk *disk)
+{
+	GPtrArray *chain = g_ptr_array_new_with_free_func(g_free);
+	if (disk->file) {
+		append_path(chain, disk->file);
+		each_backing(disk, append_path, chain);
+	}
+	return chain;
 }
 
 static void allow_sockets(json_t *files, const struct conf_domain_disk *disk)
@@ -147,7 +169,7 @@ static json_t *files_of(const struct conf_domain *conf)
 		const struct conf_domain_disk *disk = conf->disks->pdata[i];
 		add_file(files, disk->file, !disk->readonly && !disk->shareable, disk->readonly ? READ : WRITE);
 		if (disk->file)
-			add_backing(files, disk);
+			each_backing(disk, add_below, files);
 		allow_sockets(files, disk);
 	}
 	for (unsigned i = 0; i < conf->chars->len; i++) {

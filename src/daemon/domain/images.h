@@ -20,6 +20,12 @@
 char *images_other_user(const struct domain *dom);
 
 /*
+ * Paths (char *) of the disk's image and those below it, as their headers on this host say: no VMM is asked. Empty if
+ * the disk has no file.
+ */
+GPtrArray *images_chain(const struct conf_domain_disk *disk);
+
+/*
  * The domain's run folder is new: from now on what it may open is written down, if its VMM gets a profile that
  * says so, and files of it are given to `user`, whom its VMM runs as; NULL: they stay whose they are.
  */

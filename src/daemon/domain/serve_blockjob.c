@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Jobs on the disks of a running domain: pull, commit, copy; looking at them and ending them. */
-#include "daemon/domain/blockjob.h"
+/* Jobs on the disks of a running domain are begun: pull, commit, copy. serve_blockjob_end.c has what follows. */
+#include "daemon/domain/blockjob_int.h"
+#include "daemon/domain/blockjob_delete.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/vmm.h"
@@ -10,18 +11,6 @@
 
 #include <string.h>
 
-#define MIB UINT64_C(1048576)
-#define POLL_NS (INT64_C(20) * 1000000)
-
-struct block_op {
-	char *alias, *target;
-	enum block_job_type type;
-	const char *command;
-	json_t *args;
-	bool pivot, async;
-	bool shallow; /* commit: into the next image below `top` */
-	char *job; /* the one found, to be ended */
-};
 
 static void op_free(void *opaque)
 {
@@ -33,9 +22,7 @@ static void op_free(void *opaque)
 	g_free(op);
 }
 
-static void fail_with(struct rpc_call *call, enum virt_code code, const char *format, ...)
-	G_GNUC_PRINTF(3, 4);
-static void fail_with(struct rpc_call *call, enum virt_code code, const char *format, ...)
+void block_op_fail(struct rpc_call *call, enum virt_code code, const char *format, ...)
 {
 	va_list values;
 	va_start(values, format);
@@ -46,8 +33,16 @@ static void fail_with(struct rpc_call *call, enum virt_code code, const char *fo
 	rpc_call_fail(call, error);
 }
 
-/* The disk of a running domain by its target or path, or NULL with the call failed. */
-static const struct conf_domain_disk *find(struct rpc_call *call, const struct remote_domain *wire,
+void block_op_refused(struct domain_job *job, const GError *error)
+{
+	const struct block_op *op = job->data;
+	GError *failure = NULL;
+	virt_error(&failure, VIRT_FROM_QEMU, VIRT_INTERNAL, "unable to execute QEMU command '%s': %s",
+		   op->command, error->message);
+	job_fail(job, failure);
+}
+
+const struct conf_domain_disk *block_op_disk(struct rpc_call *call, const struct remote_domain *wire,
 					   const char *path, uint32_t flags, uint32_t allowed,
 					   struct domain **dom)
 {
@@ -56,22 +51,21 @@ static const struct conf_domain_disk *find(struct rpc_call *call, const struct r
 		return NULL;
 	const struct conf_domain_disk *disk = conf_domain_find_disk((*dom)->live, path);
 	if (disk && !disk->cdrom && disk->source.encryption.given) {
-		fail_with(call, VIRT_OPERATION_UNSUPPORTED,
+		block_op_fail(call, VIRT_OPERATION_UNSUPPORTED,
 			  "block jobs of disk '%s' are not supported, as it is encrypted", disk->target);
 		return NULL;
 	}
 	if (disk && !disk->cdrom && conf_domain_disk_has_medium(disk))
 		return disk;
-	fail_with(call, VIRT_INVALID_ARG, "disk '%s' not found in domain", path);
+	block_op_fail(call, VIRT_INVALID_ARG, "disk '%s' not found in domain", path);
 	return NULL;
 }
 
-/* Bytes a second, or false with the call failed. */
-static bool read_bandwidth(struct rpc_call *call, uint64_t bandwidth, bool bytes, json_t *args)
+bool block_op_bandwidth(struct rpc_call *call, uint64_t bandwidth, bool bytes, json_t *args)
 {
 	uint64_t unit = bytes ? 1 : MIB;
 	if (bandwidth > G_MAXINT64 / unit) {
-		fail_with(call, VIRT_INVALID_ARG, "bandwidth must be less than %" G_GINT64_FORMAT,
+		block_op_fail(call, VIRT_INVALID_ARG, "bandwidth must be less than %" G_GINT64_FORMAT,
 			  (gint64)(G_MAXINT64 / unit));
 		return false;
 	}
@@ -106,7 +100,6 @@ static void on_begun(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
 	const struct block_op *op = job->data;
-	GError *failure = NULL;
 	if (!error && op->type == BLOCK_JOB_ACTIVE_COMMIT) {
 		block_job_carry_bitmaps(job->dom, op->alias, op->type,
 					json_string_value(json_object_get(op->args, "base")),
@@ -119,9 +112,9 @@ static void on_begun(void *opaque, json_t *result, const GError *error)
 	}
 	if (target_of(op))
 		images_drop(job->dom, target_of(op), makes_target(op));
-	virt_error(&failure, VIRT_FROM_QEMU, VIRT_INTERNAL, "unable to execute QEMU command '%s': %s",
-		   op->command, error->message);
-	job_fail(job, failure);
+	if (op->deletes)
+		block_delete_forget(job->dom, op->alias);
+	block_op_refused(job, error);
 }
 
 /* The image below the top of what is committed, as the base. */
@@ -140,13 +133,70 @@ static bool choose_base(const struct block_op *op, const struct disk_now *now, G
 	return true;
 }
 
+/*
+ * How the image `above` may name `base` without an absolute path: as the headers in between name each other. NULL if
+ * one of them has an absolute path. `above` is an ImageInfo. Free with g_free().
+ */
+static char *relative_name(const json_t *above, const char *base)
+{
+	g_autofree char *path = NULL;
+	for (const json_t *image = above; image; image = json_object_get(image, "backing-image")) {
+		const char *name = json_string_value(json_object_get(image, "backing-filename"));
+		const json_t *below = json_object_get(image, "backing-image");
+		if (!name || *name == '/' || !below || strchr(name, ':'))
+			return NULL;
+		g_autofree char *folder = path ? g_path_get_dirname(path) : NULL;
+		char *next = folder && strcmp(folder, ".") != 0 ? g_build_filename(folder, name, NULL)
+								  : g_strdup(name);
+		g_free(path);
+		path = next;
+		if (g_strcmp0(json_string_value(json_object_get(below, "filename")), base) == 0 ||
+		    (!base && !json_object_get(below, "backing-image")))
+			return g_steal_pointer(&path);
+	}
+	return NULL;
+}
+
+/* Of a pull the disk's image will name the base; of a commit, the image above the one that is committed. */
+static bool keep_relative(const struct block_op *op, const struct disk_now *now, GError **error)
+{
+	const char *top = json_string_value(json_object_get(op->args, "top"));
+	const char *base = json_string_value(json_object_get(op->args, "base"));
+	const json_t *above = now->image;
+	while (top && above &&
+	       g_strcmp0(json_string_value(json_object_get(json_object_get(above, "backing-image"), "filename")),
+			 top) != 0)
+		above = json_object_get(above, "backing-image");
+	g_autofree char *name = relative_name(above, base);
+	if (!name)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
+				  "can't keep relative backing relationship");
+	json_object_set_new(op->args, "backing-file", json_string(name));
+	return true;
+}
+
+/* What has to be known of the chain before the command. */
+static bool prepare_chain(struct domain *dom, const struct block_op *op, const struct disk_now *now,
+			  GError **error)
+{
+	if (op->shallow && !choose_base(op, now, error))
+		return false;
+	if (op->relative && !keep_relative(op, now, error))
+		return false;
+	if (!op->deletes)
+		return true;
+	const struct conf_domain_disk *disk = conf_domain_find_disk(dom->live, op->target);
+	return disk && block_delete_plan(dom, disk, json_string_value(json_object_get(op->args, "top")),
+					 json_string_value(json_object_get(op->args, "base")), error);
+}
+
 static void on_disk(void *opaque, const struct disk_now *now, const GError *error)
 {
 	struct domain_job *job = opaque;
 	const struct block_op *op = job->data;
 	GError *failure = error ? g_error_copy(error) : NULL;
-	if (!failure && op->shallow)
-		choose_base(op, now, &failure);
+	if (!failure)
+		prepare_chain(job->dom, op, now, &failure);
 	if (failure) {
 		job_fail(job, failure);
 		return;
@@ -175,7 +225,7 @@ static void run_begin(struct domain_job *job)
 		disk_now_query(job->dom, op->alias, on_disk, job);
 }
 
-static void submit(struct rpc_call *call, struct domain *dom, struct block_op *op,
+void block_op_submit(struct rpc_call *call, struct domain *dom, struct block_op *op,
 		   void (*run)(struct domain_job *job))
 {
 	struct domain_job *job = domain_submit(dom, call, run);
@@ -202,7 +252,7 @@ static struct block_op *beginning(const struct conf_domain_disk *disk, enum bloc
 static void begin(struct rpc_call *call, struct domain *dom, const struct conf_domain_disk *disk,
 		  enum block_job_type type, const char *command, json_t *args)
 {
-	submit(call, dom, beginning(disk, type, command, args), run_begin);
+	block_op_submit(call, dom, beginning(disk, type, command, args), run_begin);
 }
 
 /* --- Pull and commit -------------------------------------------------------------------------- */
@@ -212,7 +262,7 @@ static bool is_path(struct rpc_call *call, const char *image)
 {
 	if (!image || *image == '/')
 		return true;
-	fail_with(call, VIRT_CONFIG_UNSUPPORTED, "'%s': name an image of the chain by its absolute path",
+	block_op_fail(call, VIRT_CONFIG_UNSUPPORTED, "'%s': name an image of the chain by its absolute path",
 		  image);
 	return false;
 }
@@ -222,21 +272,24 @@ static void pull(struct rpc_call *call, const struct remote_domain *wire, const 
 {
 	enum { RELATIVE = 16, BYTES = 64 };
 	struct domain *dom;
-	const struct conf_domain_disk *disk = find(call, wire, path, flags, RELATIVE | BYTES, &dom);
+	const struct conf_domain_disk *disk = block_op_disk(call, wire, path, flags, RELATIVE | BYTES, &dom);
 	if (!disk || !is_path(call, base))
 		return;
-	if (flags & RELATIVE) {
-		fail_with(call, VIRT_CONFIG_UNSUPPORTED, "pull of '%s': a relative name of the image below cannot "
-			  "be kept: the disk's image will have its absolute path", disk->target);
+	if (flags & RELATIVE && !base) {
+		block_op_fail(call, VIRT_INVALID_ARG,
+			      "flag VIR_DOMAIN_BLOCK_REBASE_RELATIVE is valid only with non-null base");
 		return;
 	}
 	json_t *args = json_object();
 	if (base)
 		json_object_set_new(args, "base", json_string(base));
-	if (read_bandwidth(call, bandwidth, flags & BYTES, args))
-		begin(call, dom, disk, BLOCK_JOB_PULL, "block-stream", args);
-	else
+	if (!block_op_bandwidth(call, bandwidth, flags & BYTES, args)) {
 		json_decref(args);
+		return;
+	}
+	struct block_op *op = beginning(disk, BLOCK_JOB_PULL, "block-stream", args);
+	op->relative = flags & RELATIVE;
+	block_op_submit(call, dom, op, run_begin);
 }
 
 void serve_domain_block_pull(struct rpc_call *call, const struct remote_domain_block_pull_args *args)
@@ -246,27 +299,22 @@ void serve_domain_block_pull(struct rpc_call *call, const struct remote_domain_b
 
 void serve_domain_block_commit(struct rpc_call *call, const struct remote_domain_block_commit_args *args)
 {
-	enum { SHALLOW = 1, ACTIVE = 4, RELATIVE = 8, BYTES = 16 };
+	enum { SHALLOW = 1, DELETE = 2, ACTIVE = 4, RELATIVE = 8, BYTES = 16 };
 	struct domain *dom;
 	const struct conf_domain_disk *disk =
-		find(call, &args->dom, args->disk, args->flags, SHALLOW | ACTIVE | RELATIVE | BYTES, &dom);
+		block_op_disk(call, &args->dom, args->disk, args->flags, SHALLOW | DELETE | ACTIVE | RELATIVE | BYTES,
+			      &dom);
 	if (!disk || !is_path(call, args->top) || !is_path(call, args->base))
 		return;
 	bool active = !args->top || g_strcmp0(args->top, disk->file) == 0;
 	const char *base = args->base;
 	if (active && !(args->flags & ACTIVE)) {
-		fail_with(call, VIRT_INVALID_ARG, "commit of '%s' active layer requires active flag",
+		block_op_fail(call, VIRT_INVALID_ARG, "commit of '%s' active layer requires active flag",
 			  disk->target);
 		return;
 	}
-	/* Above the active layer there is no image that would name the one below. */
-	if (args->flags & RELATIVE && !active) {
-		fail_with(call, VIRT_CONFIG_UNSUPPORTED, "commit of '%s': a relative name of the image below "
-			  "cannot be kept: the image above will have its absolute path", args->top);
-		return;
-	}
 	if (args->flags & SHALLOW && base) {
-		fail_with(call, VIRT_INVALID_ARG, "a shallow commit has its base already: '%s' cannot be it",
+		block_op_fail(call, VIRT_INVALID_ARG, "a shallow commit has its base already: '%s' cannot be it",
 			  base);
 		return;
 	}
@@ -275,14 +323,17 @@ void serve_domain_block_commit(struct rpc_call *call, const struct remote_domain
 		json_object_set_new(command, "top", json_string(args->top));
 	if (base)
 		json_object_set_new(command, "base", json_string(base));
-	if (!read_bandwidth(call, args->bandwidth, args->flags & BYTES, command)) {
+	if (!block_op_bandwidth(call, args->bandwidth, args->flags & BYTES, command)) {
 		json_decref(command);
 		return;
 	}
 	struct block_op *op = beginning(disk, active ? BLOCK_JOB_ACTIVE_COMMIT : BLOCK_JOB_COMMIT,
 					"block-commit", command);
 	op->shallow = args->flags & SHALLOW;
-	submit(call, dom, op, run_begin);
+	op->deletes = args->flags & DELETE;
+	/* Above the active layer there is no image that would name the one below. */
+	op->relative = args->flags & RELATIVE && !active;
+	block_op_submit(call, dom, op, run_begin);
 }
 
 /* --- Copy ------------------------------------------------------------------------------------- */
@@ -306,12 +357,12 @@ static bool check_target(struct rpc_call *call, const char *file, bool reuse)
 	if (*file == '/' && there == reuse)
 		return true;
 	if (*file != '/')
-		fail_with(call, VIRT_INVALID_ARG, "the destination '%s' must be an absolute path", file);
+		block_op_fail(call, VIRT_INVALID_ARG, "the destination '%s' must be an absolute path", file);
 	else if (there)
-		fail_with(call, VIRT_CONFIG_UNSUPPORTED, "external destination file %s already exists and is "
+		block_op_fail(call, VIRT_CONFIG_UNSUPPORTED, "external destination file %s already exists and is "
 			  "not a block device: use --reuse-external", file);
 	else
-		fail_with(call, VIRT_CONFIG_UNSUPPORTED, "missing destination file: %s", file);
+		block_op_fail(call, VIRT_CONFIG_UNSUPPORTED, "missing destination file: %s", file);
 	return false;
 }
 
@@ -323,7 +374,7 @@ void serve_domain_block_rebase(struct rpc_call *call, const struct remote_domain
 		return;
 	}
 	struct domain *dom;
-	const struct conf_domain_disk *disk = find(call, &args->dom, args->path, args->flags,
+	const struct conf_domain_disk *disk = block_op_disk(call, &args->dom, args->path, args->flags,
 						   SHALLOW | REUSE | RAW | COPY | DEV | BYTES, &dom);
 	if (!disk)
 		return; /* and the call's arguments have gone with it */
@@ -332,7 +383,7 @@ void serve_domain_block_rebase(struct rpc_call *call, const struct remote_domain
 		return;
 	json_t *command = mirror_arguments(args->base, args->flags & RAW ? "raw" : NULL,
 					   (args->flags & SHALLOW) | (reuse ? COPY_REUSE : 0));
-	if (read_bandwidth(call, args->bandwidth, args->flags & BYTES, command))
+	if (block_op_bandwidth(call, args->bandwidth, args->flags & BYTES, command))
 		begin(call, dom, disk, BLOCK_JOB_COPY, "drive-mirror", command);
 	else
 		json_decref(command);
@@ -345,7 +396,7 @@ static bool read_destination(struct rpc_call *call, const char *xml, char **file
 	g_autoptr(xmlDoc) doc = xml_parse(xml, "disk_definition", &cause);
 	const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
 	if (!root || !xml_is(root, "disk")) {
-		fail_with(call, VIRT_XML_ERROR, "%s", cause ? cause->message : "<disk> is expected");
+		block_op_fail(call, VIRT_XML_ERROR, "%s", cause ? cause->message : "<disk> is expected");
 		return false;
 	}
 	g_autofree char *type = xml_attribute(root, "type");
@@ -354,7 +405,7 @@ static bool read_destination(struct rpc_call *call, const char *xml, char **file
 	*format = conf_domain_child_attribute(root, "driver", "type");
 	if (*file && (*block || !type || strcmp(type, "file") == 0))
 		return true;
-	fail_with(call, VIRT_CONFIG_UNSUPPORTED, "the destination must be a file or a block device");
+	block_op_fail(call, VIRT_CONFIG_UNSUPPORTED, "the destination must be a file or a block device");
 	return false;
 }
 
@@ -364,12 +415,12 @@ static bool read_copy_params(struct rpc_call *call, const struct remote_domain_b
 	for (unsigned i = 0; i < args->params.count; i++) {
 		const struct xdr_param *param = &args->params.items[i];
 		if (strcmp(param->name, "bandwidth") == 0 && param->type == XDR_PARAM_ULLONG) {
-			if (!read_bandwidth(call, param->ul, true, command))
+			if (!block_op_bandwidth(call, param->ul, true, command))
 				return false;
 		} else if (strcmp(param->name, "granularity") == 0 && param->type == XDR_PARAM_UINT) {
 			json_object_set_new(command, "granularity", json_integer(param->u));
 		} else {
-			fail_with(call, VIRT_ARGUMENT_UNSUPPORTED, "parameter '%s' not supported",
+			block_op_fail(call, VIRT_ARGUMENT_UNSUPPORTED, "parameter '%s' not supported",
 				  param->name);
 			return false;
 		}
@@ -382,7 +433,7 @@ void serve_domain_block_copy(struct rpc_call *call, const struct remote_domain_b
 	enum { TRANSIENT_JOB = 4, SYNCHRONOUS_WRITES = 8 };
 	struct domain *dom;
 	const struct conf_domain_disk *disk =
-		find(call, &args->dom, args->path, args->flags,
+		block_op_disk(call, &args->dom, args->path, args->flags,
 		     COPY_SHALLOW | COPY_REUSE | TRANSIENT_JOB | SYNCHRONOUS_WRITES, &dom);
 	g_autofree char *file = NULL, *format = NULL;
 	bool block;
@@ -394,219 +445,6 @@ void serve_domain_block_copy(struct rpc_call *call, const struct remote_domain_b
 		json_object_set_new(command, "copy-mode", json_string("write-blocking"));
 	if (read_copy_params(call, args, command))
 		begin(call, dom, disk, BLOCK_JOB_COPY, "drive-mirror", command);
-	else
-		json_decref(command);
-}
-
-/* --- Looking --------------------------------------------------------------------------------- */
-
-struct looking {
-	struct rpc_call *call;
-	struct domain *dom;
-	char *alias;
-	bool bytes;
-	struct aio_timer timer;
-};
-
-static void look(void *opaque);
-
-static uint64_t number(const json_t *entry, const char *key)
-{
-	json_int_t value = json_integer_value(json_object_get(entry, key));
-	return MAX(value, 0);
-}
-
-static void on_look(void *opaque, json_t *result, const GError *error)
-{
-	struct looking *looking = opaque;
-	enum block_job_type type = 0;
-	const json_t *entry = error ? NULL : block_job_find(result, looking->alias, &type);
-	struct remote_domain_get_block_job_info_ret ret = {0};
-	/*
-	 * A client that sees that a job is gone may begin the next one, and must not take the end of the one
-	 * before for the end of that.
-	 */
-	if (!error && !entry && block_job_is_untold(looking->dom, looking->alias)) {
-		aio_timer_arm(&looking->timer, aio_now_ns() + POLL_NS);
-		return;
-	}
-	if (error)
-		fail_with(looking->call, VIRT_OPERATION_FAILED, "%s", error->message);
-	if (entry) {
-		bool unready = (type == BLOCK_JOB_COPY || type == BLOCK_JOB_ACTIVE_COMMIT) &&
-			       !json_is_true(json_object_get(entry, "ready"));
-		ret = (struct remote_domain_get_block_job_info_ret){
-			.found = 1, .type = type, .cur = number(entry, "offset"), .end = number(entry, "len"),
-			.bandwidth = number(entry, "speed") / (looking->bytes ? 1 : MIB)};
-		/* To clients equal numbers say that it can be pivoted; a copy of nothing is 1 of 1. */
-		if (unready && ret.cur >= ret.end)
-			ret.cur = (ret.end = MAX(ret.end, 1)) - 1;
-		else if (!ret.end)
-			ret.cur = ret.end = 1;
-	}
-	if (!error)
-		rpc_call_reply(looking->call, &ret);
-	domain_unpin(looking->dom);
-	g_free(looking->alias);
-	g_free(looking);
-}
-
-static void look(void *opaque)
-{
-	struct looking *looking = opaque;
-	vmm_execute(looking->dom, "query-block-jobs", NULL, on_look, looking);
-}
-
-void serve_domain_get_block_job_info(struct rpc_call *call,
-				     const struct remote_domain_get_block_job_info_args *args)
-{
-	enum { BYTES = 1 };
-	struct domain *dom;
-	const struct conf_domain_disk *disk = find(call, &args->dom, args->path, args->flags, BYTES, &dom);
-	if (!disk)
-		return;
-	struct looking *looking = g_new(struct looking, 1);
-	*looking = (struct looking){call, domain_pin(dom), g_strdup(disk->dev.alias), args->flags & BYTES};
-	aio_timer_init(&looking->timer, dom->all->daemon->loop, look, looking);
-	look(looking);
-}
-
-/* --- Steering and ending ------------------------------------------------------------------------ */
-
-static void no_job(struct domain_job *job)
-{
-	const struct block_op *op = job->data;
-	GError *error = NULL;
-	virt_error(&error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
-		   "disk %s does not have an active block job", op->target);
-	job_fail(job, error);
-}
-
-static void on_gone(void *opaque, json_t *result, const GError *error);
-
-static void poll_gone(void *opaque)
-{
-	struct domain_job *job = opaque;
-	vmm_execute(job->dom, "query-block-jobs", NULL, on_gone, job);
-}
-
-/* The job has been told to end; the call returns when it has, and the document is right. */
-static void on_gone(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	const struct block_op *op = job->data;
-	enum block_job_type type;
-	if (error) {
-		job_fail(job, g_error_copy(error));
-		return;
-	}
-	if (block_job_find(result, op->alias, &type)) {
-		job->timer.fn = poll_gone;
-		aio_timer_arm(&job->timer, aio_now_ns() + POLL_NS);
-		return;
-	}
-	disk_now_refresh(job->dom, op->alias, g_steal_pointer(&job->call), NULL, NULL);
-	job_reply(job, NULL);
-}
-
-static void on_told(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	const struct block_op *op = job->data;
-	if (error)
-		on_begun(opaque, result, error);
-	else if (op->async || !op->job)
-		job_reply(job, NULL);
-	else
-		poll_gone(job);
-}
-
-static void on_copy_carried(void *opaque, const GError *error)
-{
-	struct domain_job *job = opaque;
-	const struct block_op *op = job->data;
-	if (error)
-		job_fail(job, g_error_copy(error));
-	else
-		vmm_execute(job->dom, op->command, json_incref(op->args), on_told, job);
-}
-
-static void on_found(void *opaque, json_t *result, const GError *error)
-{
-	struct domain_job *job = opaque;
-	struct block_op *op = job->data;
-	GError *failure = NULL;
-	const json_t *entry = error ? NULL : block_job_find(result, op->alias, &op->type);
-	if (error) {
-		job_fail(job, g_error_copy(error));
-		return;
-	}
-	if (!entry) {
-		no_job(job);
-		return;
-	}
-	if (op->pivot && op->type != BLOCK_JOB_COPY && op->type != BLOCK_JOB_ACTIVE_COMMIT)
-		virt_error(&failure, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID,
-			   "job type of disk %s does not support pivot", op->target);
-	else if (op->pivot && !json_is_true(json_object_get(entry, "ready")))
-		virt_error(&failure, VIRT_FROM_QEMU, VIRT_BLOCK_COPY_ACTIVE,
-			   "disk '%s' not ready for pivot yet", op->target);
-	if (failure) {
-		job_fail(job, failure);
-		return;
-	}
-	const char *name = json_string_value(json_object_get(entry, "device"));
-	json_object_set_new(op->args, "device", json_string(name));
-	if (strcmp(op->command, "block-job-set-speed") != 0)
-		op->job = g_strdup(name);
-	if (op->pivot && op->type == BLOCK_JOB_COPY)
-		block_job_carry_bitmaps(job->dom, op->alias, op->type, NULL, on_copy_carried, job);
-	else
-		vmm_execute(job->dom, op->command, json_incref(op->args), on_told, job);
-}
-
-static void run_steer(struct domain_job *job)
-{
-	if (job_needs_running(job))
-		vmm_execute(job->dom, "query-block-jobs", NULL, on_found, job);
-}
-
-static struct block_op *steering(const struct conf_domain_disk *disk, const char *command, json_t *args)
-{
-	struct block_op *op = g_new0(struct block_op, 1);
-	op->alias = g_strdup(disk->dev.alias);
-	op->target = g_strdup(disk->target);
-	op->command = command;
-	op->args = args;
-	return op;
-}
-
-void serve_domain_block_job_abort(struct rpc_call *call,
-				  const struct remote_domain_block_job_abort_args *args)
-{
-	enum { ASYNC = 1, PIVOT = 2 };
-	struct domain *dom;
-	const struct conf_domain_disk *disk =
-		find(call, &args->dom, args->path, args->flags, ASYNC | PIVOT, &dom);
-	if (!disk)
-		return;
-	bool pivot = args->flags & PIVOT;
-	struct block_op *op =
-		steering(disk, pivot ? "block-job-complete" : "block-job-cancel", json_object());
-	op->pivot = pivot;
-	op->async = args->flags & ASYNC;
-	submit(call, dom, op, run_steer);
-}
-
-void serve_domain_block_job_set_speed(struct rpc_call *call,
-				      const struct remote_domain_block_job_set_speed_args *args)
-{
-	enum { BYTES = 1 };
-	struct domain *dom;
-	const struct conf_domain_disk *disk = find(call, &args->dom, args->path, args->flags, BYTES, &dom);
-	json_t *command = json_pack("{s:i}", "speed", 0);
-	if (disk && read_bandwidth(call, args->bandwidth, args->flags & BYTES, command))
-		submit(call, dom, steering(disk, "block-job-set-speed", command), run_steer);
 	else
 		json_decref(command);
 }

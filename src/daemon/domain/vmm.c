@@ -13,6 +13,7 @@
 #include "daemon/domain/cgroup.h"
 #include "daemon/domain/confine.h"
 #include "daemon/domain/device_args.h"
+#include "daemon/domain/blockjob_delete.h"
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/dump.h"
@@ -379,6 +380,7 @@ static void catch_up(struct vmm *vmm)
 	struct domain *dom = vmm->dom;
 	qmp_execute(vmm->qmp, "query-status", NULL, COMMAND_TIMEOUT_MS, on_status, vmm);
 	disk_now_refresh_all(dom);
+	block_delete_finish_all(dom);
 	backup_settle(dom);
 	memory_recall(dom);
 }

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 
 import event_loop
@@ -127,6 +128,58 @@ def check_limits(daemon):
     assert "iotune" not in daemon.said("dumpxml", "jobs", "--inactive")
 
 
+def relative_chain(daemon, names):
+    """Images in two folders that name those below relatively; the lowest one is raw."""
+    os.makedirs(os.path.join(daemon.top, "rel", "low"))
+    for index, name in enumerate(names):
+        full = os.path.join(daemon.top, "rel", name)
+        if not index:
+            daemon.run("qemu-img", "create", "-q", "-f", "raw", full, "8M")
+            continue
+        below = os.path.relpath(os.path.join(daemon.top, "rel", names[index - 1]), os.path.dirname(full))
+        daemon.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2" if index > 1 else "raw", full)
+        daemon.run("qemu-io", "-f", "qcow2", "-c", f"write -q -P {index} {index}M 64k", full)
+
+
+def backing(image):
+    return json.loads(subprocess.run(["qemu-img", "info", "-U", "--output=json", image], check=True,
+                                     stdout=subprocess.PIPE).stdout).get("backing-filename")
+
+
+def check_relative(daemon, path):
+    """Names stay relative, and what is committed is removed: at once, by a later daemon, never if it is in use."""
+    names = ("low/a.raw", "low/b.qcow2", "low/c.qcow2", "d.qcow2", "e.qcow2")
+    relative_chain(daemon, names)
+    a, b, c, d, e = (path("rel/" + name) for name in names)
+    daemon.run("qemu-img", "convert", "-O", "raw", e, path("rel-want.raw"))
+    with open(path("rel.xml"), "w") as file:
+        file.write(XML.format(top=daemon.top).replace(">jobs<", ">rel<").replace("5dea22b3", "5dea22b4")
+                   .replace(path("top.qcow2"), e).replace(path("sata.raw"), path("rel-want.raw"))
+                   .split("<disk type='network'>")[0] + "</devices></domain>")
+    daemon.virsh("define", path("rel.xml"))
+    daemon.virsh("start", "rel")
+    daemon.virsh("blockcommit", "rel", "vda", "--top", c, "--base", b, "--keep-relative", "--delete", "--wait")
+    assert backing(d) == "low/b.qcow2", backing(d)
+    daemon.wait(lambda: not os.path.exists(c), "what was committed is removed")
+    daemon.virsh("blockpull", "rel", "vda", "--base", b, "--keep-relative", "--wait")
+    assert backing(e) == "low/b.qcow2", backing(e)
+    os.unlink(d)
+    fails(daemon, "is not an image file below", "blockcommit", "rel", "vda", "--base", d, "--active", "--delete")
+    # Given up: the image stays. Then a daemon is killed between the job's beginning and its end.
+    daemon.virsh("blockcommit", "rel", "vda", "--active", "--shallow", "--delete", "--wait")
+    daemon.virsh("blockjob", "rel", "vda", "--abort")
+    assert os.path.exists(e) and e in daemon.said("domblklist", "rel")
+    daemon.virsh("blockcommit", "rel", "vda", "--active", "--shallow", "--delete", "--wait")
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    daemon.virsh("blockjob", "rel", "vda", "--pivot")
+    daemon.wait(lambda: not os.path.exists(e), "what was committed is removed by the next daemon")
+    assert b in daemon.said("domblklist", "rel") and os.path.exists(a)
+    daemon.virsh("destroy", "rel")
+    daemon.run("qemu-img", "compare", "-q", path("rel-want.raw"), b)
+    daemon.virsh("undefine", "rel")
+
+
 def check_chain(daemon, path):
     """Back to the chain that was; it is made shorter from both ends."""
     daemon.virsh("destroy", "jobs")
@@ -134,8 +187,10 @@ def check_chain(daemon, path):
     daemon.virsh("define", path("jobs.xml"))
     daemon.virsh("start", "jobs")
     fails(daemon, "active layer requires active flag", "blockcommit", "jobs", "vda")
-    fails(daemon, "a relative name of the image below cannot be kept", "blockpull", "jobs", "vda",
-          "--base", path("mid.qcow2"), "--keep-relative")
+    # Its images name each other by absolute paths.
+    fails(daemon, "can't keep relative backing relationship", "blockpull", "jobs", "vda", "--base",
+          path("mid.qcow2"), "--keep-relative")
+    fails(daemon, "valid only with non-null base", "blockpull", "jobs", "vda", "--keep-relative")
     fails(daemon, "has no backing file", "blockcommit", "jobs", "vda", "--top", path("base.raw"), "--shallow")
     daemon.virsh("blockcommit", "jobs", "vda", "--top", path("mid.qcow2"), "--shallow", "--wait")
     assert "backing file: " + path("base.raw") in image_info(path("top.qcow2"))
@@ -190,6 +245,8 @@ def main():
         check_server(daemon, path)
         check_chain(daemon, path)
         check_pull(daemon, events, path)
+        events.conn.close()
+        check_relative(daemon, path)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"
 
