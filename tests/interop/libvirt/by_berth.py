@@ -23,8 +23,11 @@ MASKS = [(re.compile(pattern, re.M), word) for pattern, word in (
     (r"\d{4}-\d\d-\d\d[ -]\d\d:\d\d:\d\d(\.\d+)?( [+-]\d{4})?", "DATE"),
     (r"\b1\d{9}(\.\d+)?\b", "EPOCH"),
     (r"(127\.0\.0\.1[:' ]+port=?[ ']?|127\.0\.0\.1:)\d+", r"\1PORT"),
-    (r"copy-virtio-disk0-[0-9a-f]{16}", "NODE"),
+    (r"(copy-virtio-disk0|overlay-vd[a-z])-[0-9a-f]{13,16}", "NODE"),
     (r"^((?:m\w+_fault|unused|available|usable|disk_caches|last_update|rss) )\d+$", r"\1N"),
+    (r"^(Time elapsed: +)\d+ +", r"\1N "),
+    # The VMM's own words, which are not the client's.
+    (r'\A\{"return":.*\s*\Z', "ANSWER"),
     (r"\bafter \d+ ms\b", "after N ms"),
     # Counters, where a thread runs, and what of the host is free at the moment.
     (r"^(CPU: +)\d+$", r"\1N"),
