@@ -3,6 +3,7 @@
 #include "daemon/interface/change.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "daemon/domain/store.h"
 #include "daemon/network/network.h"
 #include "daemon/rpc/serve.h"
@@ -166,10 +167,10 @@ static bool touch(struct interfaces *interfaces, const struct conf_interface *co
 static bool begin_define(struct interface_job *job, GError **error)
 {
 	const struct conf_interface *bridge = interface_bridge_of(job->all, job->conf->name);
-	if (job->conf->dhcp4 || job->conf->dhcp6)
+	if (job->conf->dhcp6)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "interface '%s' wants DHCP, for which Berth has no client: give its addresses "
-				 "with <ip>, or leave it to the host's own tools", job->conf->name);
+				 "interface '%s' wants DHCP for IPv6, for which Berth has no client: give its "
+				 "addresses with <ip>, or write <autoconf/>", job->conf->name);
 	if (bridge)
 		return error_set(error, BERTH_ERR_BUSY, "interface '%s' is a port of the %s '%s'",
 				 job->conf->name, conf_interface_type(bridge), bridge->name);
@@ -285,18 +286,45 @@ static bool check_ports(const struct conf_interface *conf, const struct interfac
 	return true;
 }
 
+/* On a way back, on which one goes on. */
+static void start_client(const struct interfaces *interfaces, const char *name)
+{
+	g_autoptr(GError) error = NULL;
+	if (!interface_dhcp_start(interfaces, name, &error))
+		log_warning("interface '%s' has no DHCP client again: %s", name, error->message);
+}
+
+/* Ports have no addresses, nor has their own client. Names (char *) of those that had one. */
+static GPtrArray *stop_clients(const struct interfaces *interfaces, const struct conf_interface *conf)
+{
+	GPtrArray *stopped = g_ptr_array_new_with_free_func(g_free);
+	for (unsigned i = 0; i <= conf->ports->len; i++) {
+		const struct conf_interface_port *port = i < conf->ports->len ? conf->ports->pdata[i] : NULL;
+		const char *name = port ? port->name : conf->name;
+		if ((!port && conf->dhcp4) || !interface_dhcp_runs(interfaces, name))
+			continue;
+		interface_dhcp_stop(interfaces, name);
+		g_ptr_array_add(stopped, g_strdup(name));
+	}
+	return stopped;
+}
+
 bool interface_start(struct interfaces *interfaces, const struct conf_interface *conf, GError **error)
 {
 	auto_interface_view view;
 	if (!interface_look(&view, error) || !check_each(interfaces, conf, check_owner, error) ||
 	    !check_ports(conf, &view, error) || !touch(interfaces, conf, error))
 		return false;
-	if (interface_apply(conf, false, error))
+	g_autoptr(GPtrArray) clients = stop_clients(interfaces, conf);
+	if (interface_apply(conf, false, error) &&
+	    (!conf->dhcp4 || interface_dhcp_start(interfaces, conf->name, error)))
 		return true;
 	g_autoptr(GPtrArray) before = interface_describe_all(&view);
 	g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	add_names(names, conf);
 	interface_put_back(before, names);
+	for (unsigned i = 0; i < clients->len; i++)
+		start_client(interfaces, clients->pdata[i]);
 	return false;
 }
 
@@ -339,8 +367,11 @@ static bool work_destroy(struct interface_job *job, GError **error)
 	if (!link || !(link->flags & IFF_UP))
 		return virt_error(error, VIRT_FROM_INTERFACE, VIRT_OPERATION_INVALID,
 				  "interface is not running");
-	return check_no_guests(&view, link, error) && check_each(job->all, conf, check_owner, error) &&
-	       touch(job->all, conf, error) && interface_take_down(conf, error);
+	if (!check_no_guests(&view, link, error) || !check_each(job->all, conf, check_owner, error) ||
+	    !touch(job->all, conf, error))
+		return false;
+	interface_dhcp_stop(job->all, conf->name);
+	return interface_take_down(conf, error);
 }
 
 void serve_interface_destroy(struct rpc_call *call, const struct remote_interface_destroy_args *args)
@@ -390,13 +421,37 @@ void serve_interface_change_commit(struct rpc_call *call,
 		submit(call, &ops, NULL, NULL);
 }
 
-static bool is_in(const GPtrArray *list, const char *name)
+static const struct conf_interface *find(const GPtrArray *list, const char *name)
 {
 	for (unsigned i = 0; i < list->len; i++) {
-		if (!strcmp(((const struct conf_interface *)list->pdata[i])->name, name))
-			return true;
+		const struct conf_interface *conf = list->pdata[i];
+		if (!strcmp(conf->name, name))
+			return conf;
 	}
-	return false;
+	return NULL;
+}
+
+/* Was it up, with a client of ours? */
+static bool had_client(const struct interface_point *point, const char *name)
+{
+	const struct conf_interface *conf = find(point->defined, name), *state = find(point->state, name);
+	return conf && conf->dhcp4 && state && state->start == CONF_START_ONBOOT;
+}
+
+/* `start`: those that had one have it again; else those that had none lose it. */
+static void put_clients_back(const struct interfaces *interfaces, bool start)
+{
+	const struct interface_point *point = interfaces->point;
+	GHashTableIter iter;
+	void *name;
+	g_hash_table_iter_init(&iter, point->touched);
+	while (g_hash_table_iter_next(&iter, &name, NULL)) {
+		bool had = had_client(point, name);
+		if (had && start)
+			start_client(interfaces, name);
+		else if (!had && !start)
+			interface_dhcp_stop(interfaces, name);
+	}
 }
 
 bool interface_restore_definitions(struct interfaces *interfaces, GError **error)
@@ -414,7 +469,7 @@ bool interface_restore_definitions(struct interfaces *interfaces, GError **error
 	g_hash_table_iter_init(&iter, interfaces->defined);
 	while (g_hash_table_iter_next(&iter, &name, NULL)) {
 		g_autofree char *path = interface_file(interfaces, name);
-		if (!is_in(wanted, name) && !store_write_now(path, NULL, error))
+		if (!find(wanted, name) && !store_write_now(path, NULL, error))
 			return false;
 	}
 	return true;
@@ -438,7 +493,9 @@ static bool work_rollback(struct interface_job *job, GError **error)
 				  "no transaction running, nothing to rollback.");
 	if (!interface_restore_definitions(job->all, error))
 		return false;
+	put_clients_back(job->all, false);
 	interface_put_back(job->all->point->state, job->all->point->touched);
+	put_clients_back(job->all, true);
 	return interface_point_save(job->all, NULL, error);
 }
 

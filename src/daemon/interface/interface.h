@@ -68,6 +68,17 @@ bool interface_take_down(const struct conf_interface *conf, GError **error);
  */
 void interface_put_back(const GPtrArray *state, GHashTable *touched);
 
+/* --- DHCP (dhcp.c); any thread ---------------------------------------------------------------- */
+
+bool interface_dhcp_runs(const struct interfaces *interfaces, const char *name);
+/*
+ * A client that asks for an IPv4 address, unless one runs. It does not wait for a lease. False: there is no such
+ * program, or it cannot be started.
+ */
+bool interface_dhcp_start(const struct interfaces *interfaces, const char *name, GError **error);
+/* The lease is given back. It waits for the client's end; none is fine. */
+void interface_dhcp_stop(const struct interfaces *interfaces, const char *name);
+
 /* --- Whose they are (owner.c) ----------------------------------------------------------------- */
 
 /* False with *error: one of the host's own tools looks after it. */

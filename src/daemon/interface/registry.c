@@ -110,6 +110,22 @@ static void bring_up(struct interfaces *interfaces)
 		log_warning("%s", error->message);
 }
 
+/* A client that has died while there was no daemon. */
+static void bring_clients_back(struct interfaces *interfaces)
+{
+	GHashTableIter iter;
+	void *value;
+	g_hash_table_iter_init(&iter, interfaces->defined);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct conf_interface *conf = value;
+		struct netlink_link link;
+		g_autoptr(GError) error = NULL;
+		if (conf->dhcp4 && netlink_link_get(conf->name, &link, NULL) && link.flags & IFF_UP &&
+		    !interface_dhcp_start(interfaces, conf->name, &error))
+			log_warning("interface '%s': %s", conf->name, error->message);
+	}
+}
+
 struct interfaces *interfaces_new(struct daemon *daemon, GError **error)
 {
 	static const char *const folders[] = {FOLDER, NULL};
@@ -126,6 +142,7 @@ struct interfaces *interfaces_new(struct daemon *daemon, GError **error)
 	drop_ports(interfaces);
 	return_to_point(interfaces);
 	bring_up(interfaces);
+	bring_clients_back(interfaces);
 	return interfaces;
 }
 

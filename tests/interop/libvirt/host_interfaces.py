@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Interfaces of the host, defined, brought up and down, and taken back, by virsh and by berth: a veth
 pair leads to a neighbour, who must reach the host whatever the interface is."""
+import glob
 import os
 import re
 import signal
@@ -165,7 +166,7 @@ def check_refusals(tool):
         said = tool.said("iface-dumpxml", name)
         assert part in said and f"name='{name}'" in said, said
         tool.said("iface-undefine", name)
-    tool.define("<interface type='ethernet' name='eth7'><protocol family='ipv4'><dhcp/></protocol></interface>",
+    tool.define("<interface type='ethernet' name='eth7'><protocol family='ipv6'><dhcp/></protocol></interface>",
                 "for which Berth has no client")
     tool.define("<interface type='bridge' name='br7'/>", "bridge interface misses the bridge element")
     tool.define("<interface type='bridge' name='eth7'><bridge/></interface>", "is no bridge")
@@ -241,6 +242,107 @@ def check_rollback(tool, daemon):
     assert master("eth7") == "br7"
 
 
+# --- DHCP ------------------------------------------------------------------------------------------
+
+DHCP = "<protocol family='ipv4'><dhcp/></protocol>"
+
+
+def serve_dhcp(neighbour, top):
+    """dnsmasq at the other end of dh7; returns the file that it logs to."""
+    neighbour.cable("dh7", "server", "10.30.0.1/24")
+    log = os.path.join(top, "dnsmasq.log")
+    neighbour.servers.append(subprocess.Popen(neighbour.command(
+        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=server",
+        "--bind-interfaces", "--dhcp-range=10.30.0.50,10.30.0.99,1h", "--dhcp-authoritative",
+        f"--dhcp-leasefile={top}/leases", "--pid-file=", f"--log-facility={log}", "--user=root"),
+        stdout=subprocess.PIPE, text=True))
+    return log
+
+
+def leased(device):
+    """The address by DHCP, which has an end, or None; and the default route that came with it."""
+    address = re.search(r"inet (10\.30\.0\.\d+)/24 .* dynamic [^\n]*\n *valid_lft \d+sec",
+                        netspace.run("ip", "addr", "show", "dev", device))
+    route = "default via 10.30.0.1" in netspace.run("ip", "route", "show", "proto", "dhcp", "dev", device)
+    return address and route and address.group(1)
+
+
+def client(daemon, name):
+    with open(os.path.join(daemon.top, "state", "dhcp", f"{name}.pid")) as file:
+        return int(file.read())
+
+
+def runs(pid):
+    """One that has ended and that nobody has asked for has no command line."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read() != b""
+    except FileNotFoundError:
+        return False
+
+
+def released(log, address):
+    with open(log) as file:
+        return f"DHCPRELEASE(server) {address} " in file.read()
+
+
+def check_dhcp(tool, daemon, log):
+    tool.define(f"<interface type='ethernet' name='dh7'><start mode='onboot'/>{DHCP}</interface>")
+    assert "<dhcp/>" in tool.said("iface-dumpxml", "dh7", "--inactive")
+    netspace.run("ip", "link", "set", "dh7", "down")
+    tool.said("iface-start", "dh7")
+    daemon.wait(lambda: leased("dh7"), "dh7 has a lease")
+    address, pid = leased("dh7"), client(daemon, "dh7")
+    # The client outlives the daemon, and one that does not is started again.
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert client(daemon, "dh7") == pid and leased("dh7") == address
+    daemon.stop(signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    daemon.start()
+    assert client(daemon, "dh7") != pid
+    # There and back.
+    tool.said("iface-begin")
+    daemon.wait(lambda: leased("dh7"), "the lease is renewed")
+    tool.said("iface-destroy", "dh7")
+    assert not leased("dh7") and released(log, address), "the lease is given back"
+    tool.said("iface-rollback")
+    daemon.wait(lambda: leased("dh7"), "dh7 has a lease again")
+    # The port of a bridge has none, the bridge has.
+    pid = client(daemon, "dh7")
+    tool.define(BRIDGE.format(name="br9", mode="none", parts=DHCP, ports=PORT.format("dh7")))
+    tool.said("iface-start", "br9")
+    daemon.wait(lambda: leased("br9"), "the bridge has a lease")
+    assert not leased("dh7") and not runs(pid)
+    pid = client(daemon, "br9")
+    tool.said("iface-destroy", "br9")
+    assert "br9" not in links() and not runs(pid)
+    tool.said("iface-undefine", "br9")
+    netspace.run("ip", "link", "set", "dh7", "up")
+
+
+def end_clients(daemon):
+    """Of a test that has failed half-way."""
+    for path in glob.glob(os.path.join(daemon.top, "state", "dhcp", "*.pid")):
+        pid = client(daemon, os.path.basename(path)[:-len(".pid")])
+        if runs(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def check_no_client(folder):
+    """Without the program the error names its package."""
+    programs = os.path.join(folder, "programs")
+    os.mkdir(programs)
+    for name, package in ((None, "iproute2"), ("ip", "udhcpc")):
+        if name:
+            os.symlink(f"/usr/sbin/{name}", os.path.join(programs, name))
+        with Daemon(prefix=("env", f"PATH={programs}")) as daemon:
+            tool = Tool(daemon, "virsh")
+            tool.define(f"<interface type='ethernet' name='spare'>{DHCP}</interface>")
+            netspace.run("ip", "link", "set", "spare", "down")
+            tool.refuses(f"install the package {package}", "iface-start", "spare")
+
+
 def start_anew(daemon):
     """What the start of the machine is for a daemon: another boot id, and none of the devices."""
     daemon.stop(signal.SIGKILL)
@@ -305,17 +407,23 @@ def main():
     with netspace.Host() as neighbour, Daemon() as daemon:
         make_host(neighbour)
         reaches()
+        log = serve_dhcp(neighbour, daemon.top)
+        check_no_client(daemon.top)
         outputs = []
-        for name in ("virsh", "berth"):
-            tool = Tool(daemon, name)
-            check_bridge(tool)
-            check_life(tool)
-            check_refusals(tool)
-            check_networks(tool, daemon)
-            check_rollback(tool, daemon)
-            check_boot(tool, daemon)
-            daemon.wait(lambda: re.search("eth7 +active", tool.said("iface-list")), "eth7 has its carrier")
-            outputs.append(tool.said("iface-list", "--all") + tool.said("iface-dumpxml", "--inactive", "eth7"))
+        try:
+            for name in ("virsh", "berth"):
+                tool = Tool(daemon, name)
+                check_bridge(tool)
+                check_life(tool)
+                check_refusals(tool)
+                check_networks(tool, daemon)
+                check_rollback(tool, daemon)
+                check_boot(tool, daemon)
+                check_dhcp(tool, daemon, log)
+                daemon.wait(lambda: re.search("eth7 +active", tool.said("iface-list")), "eth7 has its carrier")
+                outputs.append(tool.said("iface-list", "--all") + tool.said("iface-dumpxml", "--inactive", "eth7"))
+        finally:
+            end_clients(daemon)
         assert outputs[0] == outputs[1], outputs
         connection = libvirt.open(daemon.uri())
         try:
