@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Debian's virsh and python3-libvirt drive domains of a private berthd from birth to death."""
+import json
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ DOMAIN_HAS_MANAGED_SAVE_IMAGE DOMAIN_SNAPSHOT_NUM DOMAIN_GET_SECURITY_LABEL DOMA
 CONNECT_LIST_ALL_DOMAINS CONNECT_NUM_OF_DOMAINS CONNECT_NUM_OF_DEFINED_DOMAINS
 CONNECT_LIST_DOMAINS CONNECT_LIST_DEFINED_DOMAINS CONNECT_GET_ALL_DOMAIN_STATS
 CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY
+DOMAIN_GET_IOTHREAD_INFO
 """
 
 XML = """<domain type='qemu'>
@@ -46,6 +48,21 @@ def define(daemon, name, devices=""):
 
 def state(daemon, name):
     return daemon.said("domstate", name)
+
+
+def check_iothreads(daemon):
+    """A domain that runs has none, says so, and gets none."""
+    for flags in ([], ["--live"], ["--config"]):
+        assert daemon.said("iothreadinfo", "life", *flags) == "No IOThreads found for the domain"
+    threads = json.loads(daemon.said("qemu-monitor-command", "life", '{"execute": "query-iothreads"}'))
+    assert threads["return"] == []
+    assert daemon.said("domstats", "life", "--iothread", "--enforce") == "Domain: 'life'"
+    for command in (["iothreadadd", "life", "1"], ["iothreaddel", "life", "1"], ["iothreadpin", "life", "1", "0"],
+                    ["iothreadset", "life", "1", "--poll-max-ns", "1"]):
+        refused = daemon.virsh(*command, check=False)
+        assert refused.returncode == 1 and "not supported" in refused.stdout, refused.stdout
+    bad = daemon.virsh("iothreadinfo", "nosuch", check=False)
+    assert bad.returncode == 1 and "failed to get domain 'nosuch'" in bad.stdout
 
 
 def check_life(daemon):
@@ -73,6 +90,7 @@ def check_life(daemon):
     for command in ("reset", "shutdown", "inject-nmi", "domcontrol", "domid", "domstats"):
         daemon.virsh(command, "life")
     assert "vcpu.current=2" in daemon.said("domstats", "life")
+    check_iothreads(daemon)
     daemon.virsh("destroy", "life")
     assert daemon.said("domstate", "life", "--reason") == "shut off (destroyed)"
     refused = daemon.virsh("destroy", "life", check=False).stdout
