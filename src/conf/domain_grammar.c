@@ -220,7 +220,9 @@ static const struct conf_only_value only_values[] = {
 	{ "domain/devices/filesystem/driver", "wrpolicy", "immediate" },
 };
 
-/* Installers write these without being asked: how to ask them not to. */
+#define NO_IOTHREADS "one thread of the VMM serves all disks; leave it out"
+
+/* Installers write these without being asked, or people from habit: how to do without. */
 static const struct conf_advice advice[] = {
 	{"domain/devices/graphics", "there is no screen yet; use virt-install --graphics none, and the "
 				    "serial console"},
@@ -228,8 +230,12 @@ static const struct conf_advice advice[] = {
 	{"domain/devices/sound", "use virt-install --sound none"},
 	{"domain/devices/tpm", "use virt-install --tpm none"},
 	{"domain/devices/redirdev", "there is no USB yet; use virt-install --redirdev none"},
-	{"domain/iothreads", "one thread of the VMM serves all disks; leave it out"},
-	{"domain/iothreadids", "one thread of the VMM serves all disks; leave it out"},
+	{"domain/iothreads", NO_IOTHREADS},
+	{"domain/iothreadids", NO_IOTHREADS},
+	{"domain/defaultiothread", NO_IOTHREADS},
+	{"domain/cputune/iothreadpin", NO_IOTHREADS},
+	{"domain/cputune/iothreadsched", NO_IOTHREADS},
+	{"domain/devices/disk/driver/@iothread", NO_IOTHREADS},
 	{"domain/features/hyperv", "Windows runs without it; use virt-install "
 				   "--xml xpath.delete=./features/hyperv "
 				   "--xml \"xpath.delete=./clock/timer[@name='hypervclock']\""},

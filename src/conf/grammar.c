@@ -120,7 +120,7 @@ static bool check_values(const struct conf_grammar *grammar, const xmlNode *node
 	return true;
 }
 
-/* ": use ..." for an element that is refused, or "". */
+/* ": use ..." for an element or attribute that is refused, or "". */
 static char *advice_for(const struct conf_grammar *grammar, const char *path)
 {
 	for (const struct conf_advice *advice = grammar->advice; advice && advice->path; advice++) {
@@ -146,9 +146,12 @@ static bool check(const struct conf_grammar *grammar, const xmlNode *node, const
 	if (has_word(words, "*"))
 		return true;
 	for (const xmlAttr *attribute = node->properties; attribute; attribute = attribute->next) {
-		if (!has_word(words, (const char *)attribute->name))
-			return refuse(error, node, "Berth does not support the attribute '%s'",
-				      attribute->name);
+		if (has_word(words, (const char *)attribute->name))
+			continue;
+		g_autofree char *which = g_strconcat(path, "/@", attribute->name, NULL);
+		g_autofree char *advice = advice_for(grammar, which);
+		return refuse(error, node, "Berth does not support the attribute '%s'%s", attribute->name,
+			      advice);
 	}
 	if (!check_values(grammar, node, path, error))
 		return false;

@@ -9,7 +9,7 @@ struct conf_only_value {
 	const char *path, *attribute, *value;
 };
 
-/* What a person can do about an element that is refused. */
+/* What a person can do about an element, or "path/@attribute", that is refused. */
 struct conf_advice {
 	const char *path, *text;
 };

@@ -205,6 +205,12 @@ static void test_refusals(void)
 	} cases[] = {
 		{"<pm><suspend-to-mem enabled='on'/></pm>", "", "must be 'yes' or 'no'"},
 		{"<iothreads>2</iothreads>", "", "one thread of the VMM serves all disks"},
+		{"<defaultiothread/>", "", "one thread of the VMM serves all disks"},
+		{"<cputune><iothreadpin iothread='1' cpuset='0'/></cputune>", "",
+		 "does not support <iothreadpin> in <cputune>: one thread of the VMM serves all disks"},
+		{"<cputune><iothreadsched iothreads='1'/></cputune>", "", "one thread of the VMM serves all disks"},
+		{"", "<disk type='file'><driver iothread='1'/><target dev='vda'/></disk>",
+		 "does not support the attribute 'iothread': one thread of the VMM serves all disks"},
 		{"<cputune><cachetune/></cputune>", "", "does not support <cachetune> in <cputune>"},
 		{"<cputune><vcpupin vcpu='1' cpuset='0'/></cputune>", "", "from 0 to 0"},
 		{"<cputune><vcpupin vcpu='0' cpuset='3-1'/></cputune>", "", "'3-1' is no list of CPUs"},
