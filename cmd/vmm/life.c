@@ -175,6 +175,14 @@ static void on_reset(void *opaque, bool by_guest)
 		       by_guest ? "guest-reset" : "host-qmp-system-reset"));
 }
 
+/* As device_del does; the kernel asks again if it has to wait. */
+static void ask_back(struct vmm *vmm, const char *id)
+{
+	g_autoptr(GError) error = NULL;
+	if (!machine_remove_device(vmm->machine, id, &error))
+		log_warning("the host wants a device back, but it cannot be unplugged: %s", error->message);
+}
+
 static void on_notice(void *opaque, const struct vm_notice *notice)
 {
 	switch (notice->kind) {
@@ -182,6 +190,9 @@ static void on_notice(void *opaque, const struct vm_notice *notice)
 		emit(opaque, "RTC_CHANGE",
 		     json_pack("{s:I, s:s}", "offset", (json_int_t)notice->offset, "qom-path",
 			       "/machine/rtc"));
+		break;
+	case VM_NOTICE_DEVICE_WANTED:
+		ask_back(opaque, notice->device);
 		break;
 	case VM_NOTICE_SUSPEND_DISK:
 		emit(opaque, "SUSPEND_DISK", NULL);

@@ -9,6 +9,7 @@
 #include "dev/net/cards.h"
 #include "dev/pci/bridge.h"
 #include "dev/storage/ahci.h"
+#include "dev/vfio/vfio.h"
 #include "dev/virtio/devices.h"
 #include "machine/machine_int.h"
 
@@ -26,6 +27,7 @@ static const struct device_class *const classes[] = {
 	&pc_dimm_class,
 	&pcie_root_port_class,
 	&rtl8139_class,
+	&vfio_pci_class,
 	&virtconsole,
 	&virtio_9p_device,
 	&virtio_9p_pci,

@@ -50,6 +50,7 @@ enum vm_request {
 enum vm_notice_kind {
 	VM_NOTICE_CLOCK_SET, VM_NOTICE_TRAY_MOVED, VM_NOTICE_IO_ERROR,
 	VM_NOTICE_SUSPEND_DISK, /* the power-off that follows is ACPI S4 */
+	VM_NOTICE_DEVICE_WANTED, /* the host wants it back: the guest is to be asked for it */
 };
 struct vm_notice {
 	enum vm_notice_kind kind;

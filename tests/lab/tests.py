@@ -360,4 +360,35 @@ TESTS = [
         for name in """ + COVERS + """; do grep -q "debug: $name serial .*: done" /tmp/log || fail "no $name"; done
         killall berthd
     """, "iommu"),
+    # The guest's own driver of a card of the lab's, by KVM: packets both ways, by messages and by the pin.
+    Test("vfio", [VMM, "kernel:generic"] + SEABIOS, 300, f"""
+        card=/sys/bus/pci/devices/0000:00:05.0
+        give() {{ vmm -accel kvm -M q35 -nic none -device pcie-root-port,id=port,slot=1 \\
+            -device vfio-pci,host=0000:00:05.0,id=card,bus=port -kernel $LAB/kernels/generic/vmlinuz \\
+            -initrd $LAB/kernels/generic/initramfs.cpio.gz \\
+            -append "{KERNEL_ARGUMENTS} berth.run=$(echo $run | tr ' ' ,)"; }}
+        modprobe e1000e
+        modprobe vfio-pci
+        modprobe vfio_iommu_type1
+        run=true
+        give
+        [ $code != 0 ] && grep -q 'bound to e1000e, not to vfio-pci: virsh nodedev-detach pci_0000_00_05_0' \\
+            /tmp/out || fail "a card in use was not refused with the reason"
+        echo vfio-pci >$card/driver_override
+        echo 0000:00:05.0 >$card/driver/unbind
+        echo 0000:00:05.0 >/sys/bus/pci/drivers_probe
+        run='use() {{ ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 &&
+             nc 10.0.2.100 7 </f >/g && cmp /f /g; }};
+             dd if=/dev/urandom of=/f bs=64k count=16 && modprobe e1000e && sleep 1 && use &&
+             cat /proc/interrupts && rmmod e1000e && modprobe e1000e IntMode=0 && sleep 1 && use &&
+             cat /proc/interrupts && echo card: both ways'
+        give
+        grep -q 'card: both ways' /tmp/out || fail "the guest could not use the card"
+        grep -q 'MSI.*eth0-rx' /tmp/out && grep -q 'IO-APIC.*eth0' /tmp/out || fail "not both kinds of interrupts"
+        [ $code = 0 ] || fail "the VMM did not end well"
+        echo >$card/driver_override
+        echo 0000:00:05.0 >$card/driver/unbind
+        echo 0000:00:05.0 >/sys/bus/pci/drivers_probe
+        [ $(basename $(readlink $card/driver)) = e1000e ] || fail "the host did not get it back"
+    """, "iommu"),
 ]
