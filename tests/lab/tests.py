@@ -360,10 +360,11 @@ TESTS = [
         for name in """ + COVERS + """; do grep -q "debug: $name serial .*: done" /tmp/log || fail "no $name"; done
         killall berthd
     """, "iommu"),
-    # The guest's own driver of a card of the lab's, by KVM: packets both ways, by messages and by the pin.
+    # The guest's own driver of a card of the lab's, by KVM: packets both ways, by messages, again after it
+    # was taken out and put in, and by the pin.
     Test("vfio", [VMM, "kernel:generic"] + SEABIOS, 300, f"""
         card=/sys/bus/pci/devices/0000:00:05.0
-        give() {{ vmm -accel kvm -M q35 -nic none -device pcie-root-port,id=port,slot=1 \\
+        give() {{ vmm -accel kvm -M q35 -nic none -qmp tcp:127.0.0.1:4444,server=on,wait=off -device pcie-root-port,id=port,slot=1 \\
             -device vfio-pci,host=0000:00:05.0,id=card,bus=port -kernel $LAB/kernels/generic/vmlinuz \\
             -initrd $LAB/kernels/generic/initramfs.cpio.gz \\
             -append "{KERNEL_ARGUMENTS} berth.run=$(echo $run | tr ' ' ,)"; }}
@@ -379,9 +380,20 @@ TESTS = [
         echo 0000:00:05.0 >/sys/bus/pci/drivers_probe
         run='use() {{ ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 &&
              nc 10.0.2.100 7 </f >/g && cmp /f /g; }};
+             eth0=/sys/class/net/eth0;
              dd if=/dev/urandom of=/f bs=64k count=16 && modprobe e1000e && sleep 1 && use &&
-             cat /proc/interrupts && rmmod e1000e && modprobe e1000e IntMode=0 && sleep 1 && use &&
+             cat /proc/interrupts && echo card: by messages && while [ -e $eth0 ]; do sleep 1; done &&
+             echo card: gone && while [ ! -e $eth0 ]; do sleep 1; done && sleep 1 && use &&
+             rmmod e1000e && modprobe e1000e IntMode=0 && sleep 1 && use &&
              cat /proc/interrupts && echo card: both ways'
+        until_said() {{ while ! grep -qs "$2" $1; do sleep 1; done; }}
+        (until_said /tmp/out '^card: by messages'
+         (echo '{{"execute":"qmp_capabilities"}}'
+          echo '{{"execute":"device_del","arguments":{{"id":"card"}}}}'; until_said /tmp/qmp DEVICE_DELETED
+          until_said /tmp/out '^card: gone'
+          echo '{{"execute":"device_add","arguments":{{"driver":"vfio-pci","host":"0000:00:05.0","id":"again","bus":"port"}}}}'
+          until_said /tmp/out '^card: both ways') | nc 127.0.0.1 4444 >/tmp/qmp) &
+        trap "kill $! 2>/dev/null" EXIT
         give
         grep -q 'card: both ways' /tmp/out || fail "the guest could not use the card"
         grep -q 'MSI.*eth0-rx' /tmp/out && grep -q 'IO-APIC.*eth0' /tmp/out || fail "not both kinds of interrupts"
