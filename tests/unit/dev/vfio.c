@@ -256,6 +256,62 @@ static void test_pin(void)
 	bench_close(&b);
 }
 
+/* A driver that does what it likes: identity stays, the list of capabilities ends, one kind of interrupts. */
+static void test_hostile(void)
+{
+	struct bench b;
+	bench_open(&b);
+	static const uint16_t likely[] = {PCI_COMMAND, PCI_BAR0, PCI_ROM_BAR, 0x44, 0x50, 0x52, 0x53, 0x60, 0x100};
+	const unsigned sizes[] = {1, 2, 4};
+	for (unsigned i = 0; i < 50000; i++) {
+		uint32_t what = g_test_rand_int(), value = g_test_rand_int();
+		unsigned size = sizes[what % 3], at = what >> 4 & 1 ? likely[what >> 8 & 7] : what >> 8 & 0xfff;
+		switch (what >> 28) {
+		case 0: case 1: case 2: case 3:
+			set(&b, at, value, size);
+			break;
+		case 4:
+			get(&b, at, size);
+			break;
+		case 5:
+			set(&b, PCI_BAR0, 0xe0000000 | (value & 0xffff), 4);
+			set(&b, PCI_COMMAND, value >> 16 & 7, 2);
+			break;
+		case 6:
+			set(&b, 0x52, value & 0xc000, 2);
+			break;
+		case 7:
+			vfio_pci_class.reset(&b.v->pci.dev);
+			break;
+		case 8: case 9:
+			for (unsigned n = 0; n < VECTORS; n++) {
+				uint64_t one = 1;
+				if (n < b.v->vector_active && b.v->vectors[n].fd >= 0)
+					g_assert_cmpint(write(b.v->vectors[n].fd, &one, 8), ==, 8);
+			}
+			aio_loop_iterate(b.f.loop, 0);
+			break;
+		case 10: case 11:
+			space_read(b.f.vm->memory, 0xe0000000 + (value & 0x3fff), 1u << (what & 3));
+			break;
+		default:
+			space_write(b.f.vm->memory, 0xe0000000 + TABLE - 8 + (value & 0x7f), value, 1u << (what & 3));
+		}
+		g_assert_cmphex(get(&b, 0, 4), ==, 0x56781234);
+		unsigned kinds = 0;
+		for (unsigned k = 0; k <= VFIO_PCI_MSIX_IRQ_INDEX; k++)
+			kinds += b.fake.enabled[k] != 0;
+		g_assert_cmpuint(kinds, <=, 1);
+		for (unsigned k = TABLE; k < TABLE + VECTORS * 16; k++)
+			g_assert_cmpuint(b.fake.bar[k], ==, 0);
+	}
+	unsigned cap = get(&b, PCI_CAPABILITIES, 1), count = 0;
+	for (; cap && count < 48; count++)
+		cap = get(&b, cap + 1, 1);
+	g_assert_cmpuint(count, ==, 3);
+	bench_close(&b);
+}
+
 /* --- memory ------------------------------------------------------------------------------------------------ */
 
 static GString *calls;
@@ -319,6 +375,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/vfio/config", test_config);
 	g_test_add_func("/vfio/messages", test_messages);
 	g_test_add_func("/vfio/pin", test_pin);
+	g_test_add_func("/vfio/hostile", test_hostile);
 	g_test_add_func("/vfio/dma", test_dma);
 	return g_test_run();
 }
