@@ -232,6 +232,15 @@ static void filesystem_free(void *opaque)
 	g_free(fs);
 }
 
+static void hostdev_free(void *opaque)
+{
+	struct conf_domain_hostdev *hostdev = opaque;
+	g_free(hostdev->dev.alias);
+	g_free(hostdev->host);
+	g_free(hostdev->rom_file);
+	g_free(hostdev);
+}
+
 static void memory_free(void *opaque)
 {
 	struct conf_domain_memory *memory = opaque;
@@ -266,6 +275,7 @@ struct conf_domain *conf_domain_parse(const char *text, bool live, GError **erro
 	conf->chars = g_ptr_array_new_with_free_func(char_free);
 	conf->controllers = g_ptr_array_new_with_free_func(device_free);
 	conf->filesystems = g_ptr_array_new_with_free_func(filesystem_free);
+	conf->hostdevs = g_ptr_array_new_with_free_func(hostdev_free);
 	conf->memories = g_ptr_array_new_with_free_func(memory_free);
 	conf->smbios = g_ptr_array_new_with_free_func(g_free);
 	conf->cells = g_array_new(FALSE, FALSE, sizeof(struct conf_domain_cell));
@@ -290,7 +300,7 @@ void conf_domain_free(struct conf_domain *conf)
 	if (conf->doc)
 		xmlFreeDoc(conf->doc);
 	GPtrArray *const lists[] = {conf->disks, conf->nics, conf->chars, conf->controllers,
-				    conf->filesystems, conf->memories, conf->smbios};
+				    conf->filesystems, conf->hostdevs, conf->memories, conf->smbios};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		g_ptr_array_unref(lists[i]);
 	g_array_unref(conf->cells);

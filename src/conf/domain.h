@@ -114,6 +114,16 @@ struct conf_domain_filesystem {
 	bool readonly;
 };
 
+/* A PCI device of the host. */
+struct conf_domain_hostdev {
+	struct conf_domain_device dev;
+	char *host;   /* "0000:01:00.0" */
+	bool managed; /* taken from its driver for the guest, and given back afterwards */
+	unsigned boot_order;
+	int rom_bar;  /* CONF_NIC_ROM_ */
+	char *rom_file; /* NULL: the device's own */
+};
+
 /* Memory that is plugged in: a module (dimm), or a virtio-mem device. */
 #define CONF_DOMAIN_NO_SLOT UINT_MAX
 struct conf_domain_memory {
@@ -214,7 +224,7 @@ struct conf_domain {
 	bool acpi, localtime, no_hpet, rtc_catchup;
 	enum conf_domain_action on_poweroff, on_reboot, on_crash;
 	/* struct conf_domain_disk, _nic, _char, _controller, _filesystem, _memory */
-	GPtrArray *disks, *nics, *chars, *controllers, *filesystems, *memories;
+	GPtrArray *disks, *nics, *chars, *controllers, *filesystems, *memories, *hostdevs;
 	GPtrArray *smbios;         /* char *: values of -smbios */
 	bool panic;                /* the guest can tell of its panic */
 	struct conf_domain_device *balloon, *rng, *watchdog; /* or NULL */
@@ -330,6 +340,8 @@ bool conf_domain_read_backing(struct conf_domain *conf, const xmlNode *root, GEr
 bool conf_domain_read_passt(struct conf_domain_nic *nic, const xmlNode *node, GError **error);
 /* domain_filesystem.c */
 bool conf_domain_read_filesystem(struct conf_domain *conf, xmlNode *node, GError **error);
+/* domain_hostdev.c */
+bool conf_domain_read_hostdev(struct conf_domain *conf, xmlNode *node, GError **error);
 /* domain_memory.c: nodes, before the devices; a device; and what all of it comes to, after them. */
 bool conf_domain_read_numa(struct conf_domain *conf, xmlNode *root, GError **error);
 bool conf_domain_read_memory(struct conf_domain *conf, xmlNode *node, GError **error);

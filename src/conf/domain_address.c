@@ -21,7 +21,7 @@ bool conf_domain_for_each_device(const struct conf_domain *conf, conf_domain_dev
 				 void *opaque)
 {
 	GPtrArray *const lists[] = {conf->controllers, conf->disks, conf->nics, conf->chars,
-				    conf->filesystems, conf->memories};
+				    conf->filesystems, conf->hostdevs, conf->memories};
 	for (unsigned l = 0; l < G_N_ELEMENTS(lists); l++) {
 		for (unsigned i = 0; i < lists[l]->len; i++) {
 			if (!fn(lists[l]->pdata[i], opaque))
@@ -168,6 +168,8 @@ static void name_all(struct conf_domain *conf)
 	}
 	for (unsigned i = 0; i < conf->filesystems->len; i++)
 		name_device(conf, conf->filesystems->pdata[i], free_alias(conf, "fs"));
+	for (unsigned i = 0; i < conf->hostdevs->len; i++)
+		name_device(conf, conf->hostdevs->pdata[i], free_alias(conf, "hostdev"));
 	for (unsigned i = 0; i < conf->memories->len; i++) {
 		struct conf_domain_memory *memory = conf->memories->pdata[i];
 		name_device(conf, &memory->dev, free_alias(conf, memory->virtio ? "virtiomem" : "dimm"));

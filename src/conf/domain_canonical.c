@@ -188,6 +188,7 @@ static const struct order device_orders[] = {
 			    "downscript", "target", "guest", "model", "driver", "backend", "filterref", "tune",
 			    "link", "mtu", "coalesce", "*", "boot", "alias", "rom", "address")},
 	{"filesystem", ORDER("driver", "binary", "source", "target", "readonly", "*", "alias", "address")},
+	{"hostdev", ORDER("driver", "source", "*", "boot", "alias", "rom", "address")},
 	{"serial", ORDER("source", "protocol", "log", "target", "*", "alias", "address")},
 	{"console", ORDER("source", "protocol", "log", "target", "*", "alias", "address")},
 	{"channel", ORDER("source", "protocol", "log", "target", "*", "alias", "address")},

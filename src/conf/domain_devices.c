@@ -427,6 +427,8 @@ static bool read_device(struct conf_domain *conf, xmlNode *node, GError **error)
 		return conf_domain_read_memory(conf, node, error);
 	if (xml_is(node, "panic"))
 		return read_panic(conf, node, error);
+	if (xml_is(node, "hostdev"))
+		return conf_domain_read_hostdev(conf, node, error);
 	if (xml_is(node, "watchdog"))
 		return read_watchdog(conf, node, error);
 	if (xml_is(node, "emulator"))

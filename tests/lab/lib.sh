@@ -17,6 +17,17 @@ watched() {
 	[ $code != 137 ] || fail "it was still running after $LIMIT seconds"
 }
 
+# A berthd whose socket is /tmp/d/libvirt-sock and whose log is /tmp/log.
+daemon() {
+	rm -f /tmp/d/libvirt-sock
+	berthd --debug --socket-dir /tmp/d --state-dir /tmp/d/state >>/tmp/log 2>&1 &
+	for second in $(seq 60); do
+		[ -S /tmp/d/libvirt-sock ] && return
+		sleep 1
+	done
+	fail "no daemon: $(cat /tmp/log)"
+}
+
 vmm() {
 	watched berth-vmm -m 256 -nographic -no-reboot "$@"
 }

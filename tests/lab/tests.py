@@ -337,9 +337,7 @@ TESTS = [
         modprobe e1000e
         card=/sys/bus/pci/devices/0000:00:05.0
         driver() { basename "$(readlink $card/driver)"; }
-        berthd --debug --socket-dir /tmp/d --state-dir /tmp/d/state >/tmp/log 2>&1 &
-        for second in $(seq 60); do [ -S /tmp/d/libvirt-sock ] && break; sleep 1; done
-        [ -S /tmp/d/libvirt-sock ] || fail "no daemon: $(cat /tmp/log)"
+        daemon
         nodedev() { command=$1; shift; berth -c 'qemu:///system?socket=/tmp/d/libvirt-sock' nodedev-$command "$@"; }
         [ $(driver) = e1000e ] || fail "the card has no driver to begin with"
         nodedev detach pci_0000_00_05_0
@@ -358,6 +356,54 @@ TESTS = [
         grep -q 'is not a PCI device' /tmp/said
         ip link show | grep -q eth || fail "the card does not work again"
         for name in """ + COVERS + """; do grep -q "debug: $name serial .*: done" /tmp/log || fail "no $name"; done
+        killall berthd
+    """, "iommu"),
+    # The same card as a domain's: with its start, plugged in, across a daemon's death, and never two domains'.
+    Test("hostdev", ["program:cmd/daemon/berthd", "program:cmd/berth/berth", VMM] + SEABIOS, 240, """
+        modprobe e1000e
+        modprobe kvm-amd
+        card=/sys/bus/pci/devices/0000:00:05.0
+        driver() { basename "$(readlink $card/driver)"; }
+        becomes() { for i in $(seq 100); do [ "$(driver)" = $1 ] && return; usleep 100000; done; fail "the card has $(driver), not $1"; }
+        berth() { /lab/bin/berth -c 'qemu:///system?socket=/tmp/d/libvirt-sock' "$@"; }
+        refused() { words=$1; shift; ! berth "$@" >/tmp/said 2>&1 || fail "$* went well"
+            grep -q "$words" /tmp/said || fail "$*: $(cat /tmp/said)"; }
+        device() { echo "<hostdev mode='subsystem' type='pci' managed='$1'><source><address domain='0' bus='0' slot='5'
+            function='0'/></source></hostdev>"; }
+        document() { echo "<domain type='kvm'><name>$1</name><memory unit='MiB'>64</memory><os><type machine='q35'>hvm</type></os>
+            <features><acpi/></features><devices>$2<memballoon model='none'/></devices></domain>" >/tmp/$1.xml; }
+        device yes >/tmp/device.xml
+        document one "$(cat /tmp/device.xml)"
+        document two "$(device no)"
+        document three
+        daemon
+        for name in one two three; do berth define /tmp/$name.xml; done
+        berth dumpxml one | grep -q "<hostdev mode='subsystem' type='pci' managed='yes'>" || fail "$(berth dumpxml one)"
+        refused 'Unmanaged PCI device 0000:00:05.0 must be manually detached' start two
+        [ $(driver) = e1000e ] || fail "what was refused has taken it"
+        berth start one
+        [ $(driver) = vfio-pci ] || fail "it is not vfio's"
+        berth dumpxml one | grep -q "<alias name='hostdev0'/>" || fail "$(berth dumpxml one)"
+        said=$(berth qemu-monitor-command one '{"execute":"qom-list","arguments":{"path":"/machine/peripheral"}}')
+        echo "$said" | grep -q '"hostdev0"' || fail "the guest has no card: $said"
+        refused 'in use by driver QEMU, domain one' nodedev-reattach pci_0000_00_05_0
+        refused 'in use by driver QEMU, domain one' start two
+        refused 'in use by driver QEMU, domain one' nodedev-detach pci_0000_00_05_0
+        killall -9 berthd
+        daemon
+        refused 'in use by driver QEMU, domain one' start two
+        berth destroy one
+        becomes e1000e
+        berth start three
+        sed "s/slot='5'/slot='27'/" /tmp/device.xml >/tmp/absent.xml
+        refused 'there is no PCI device 0000:00:1b.0' attach-device three /tmp/absent.xml --live
+        berth attach-device three /tmp/device.xml --live
+        [ $(driver) = vfio-pci ] || fail "what is plugged in is not vfio's"
+        refused 'in use by driver QEMU, domain three' attach-device three /tmp/device.xml --live
+        [ $(driver) = vfio-pci ] || fail "a second one has taken it away"
+        refused 'in use by driver QEMU, domain three' start one
+        killall berth-vmm
+        becomes e1000e
         killall berthd
     """, "iommu"),
     # The guest's own driver of a card of the lab's, by KVM: packets both ways, by messages, again after it

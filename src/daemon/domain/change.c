@@ -30,7 +30,7 @@ struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void
 	return change;
 }
 
-static void change_free(void *opaque)
+void change_free(void *opaque)
 {
 	struct domain_change *change = opaque;
 	if (change->free_opaque)

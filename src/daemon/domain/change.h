@@ -41,6 +41,8 @@ struct domain_change {
 void change_submit(struct domain *dom, struct rpc_call *call, struct domain_change *change);
 struct domain_change *change_new(uint32_t flags, conf_domain_edit_fn *edit, void *opaque,
 				 GDestroyNotify free_opaque);
+/* Of one that was not submitted. */
+void change_free(void *change);
 /* The arguments are taken; `undo` may be NULL. */
 void change_add_step(struct domain_change *change, const char *command, json_t *args,
 		     const char *undo, json_t *undo_args);

@@ -220,6 +220,8 @@ static bool add_devices(GPtrArray *args, const struct daemon *daemon, const stru
 		add_char(args, conf, conf->chars->pdata[i], run_dir);
 	for (unsigned i = 0; i < conf->filesystems->len; i++)
 		vmm_add_json(args, "-device", filesystem_device(conf, conf->filesystems->pdata[i]));
+	for (unsigned i = 0; i < conf->hostdevs->len; i++)
+		vmm_add_json(args, "-device", hostdev_device(conf->hostdevs->pdata[i]));
 	for (unsigned i = 0; i < conf->memories->len; i++) {
 		vmm_add_json(args, "-object", memory_object(conf, conf->memories->pdata[i]));
 		vmm_add_json(args, "-device", memory_device(conf, conf->memories->pdata[i]));

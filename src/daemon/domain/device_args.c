@@ -253,6 +253,18 @@ json_t *balloon_device(const struct conf_domain *conf)
 	return virtio_device(conf, "virtio-balloon", conf->balloon);
 }
 
+json_t *hostdev_device(const struct conf_domain_hostdev *hostdev)
+{
+	json_t *device = placed_device("vfio-pci", &hostdev->dev);
+	set(device, "host", hostdev->host);
+	if (hostdev->boot_order)
+		json_object_set_new(device, "bootindex", json_integer(hostdev->boot_order));
+	if (hostdev->rom_bar != CONF_NIC_ROM_DEFAULT)
+		json_object_set_new(device, "rombar", json_integer(hostdev->rom_bar == CONF_NIC_ROM_ON));
+	set(device, "romfile", hostdev->rom_file);
+	return device;
+}
+
 json_t *watchdog_device(const struct conf_domain *conf)
 {
 	return placed_device("i6300esb", conf->watchdog);

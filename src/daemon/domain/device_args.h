@@ -31,4 +31,5 @@ json_t *filesystem_device(const struct conf_domain *conf, const struct conf_doma
 json_t *rng_object(const struct conf_domain *conf);
 json_t *rng_device(const struct conf_domain *conf);
 json_t *balloon_device(const struct conf_domain *conf);
+json_t *hostdev_device(const struct conf_domain_hostdev *hostdev);
 json_t *watchdog_device(const struct conf_domain *conf);

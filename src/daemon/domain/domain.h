@@ -64,6 +64,7 @@ struct domain {
 	struct core_dump *dump;         /* under way: serve_dump.c */
 	struct backup *backup;          /* under way, or NULL: backup.h */
 	struct backup_result *backup_result; /* of the last one, or NULL */
+	unsigned claiming;              /* host devices on their way to it: hostdev.c */
 	GSList *ended_jobs;             /* block jobs whose end clients have not heard of: blockjob.c */
 	GSList *consoles;               /* struct console: console.c */
 	struct confine_load *confining; /* its profile is on the way into the kernel; or NULL: confine.c */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/domain/hotplug.h"
+#include "daemon/domain/hotplug_int.h"
 
 #include "base/fd.h"
 #include "daemon/domain/blockjob.h"
@@ -7,29 +7,26 @@
 #include "daemon/domain/device_args.h"
 #include "daemon/domain/disk_args.h"
 #include "daemon/domain/disk_source.h"
+#include "daemon/domain/hostdev.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/memory.h"
 #include "daemon/domain/notify.h"
 #include "daemon/domain/vcpus.h"
-#include "daemon/domain/vmm.h"
+#include "daemon/domain/vmm_int.h"
 #include "daemon/rpc/serve.h"
 
 #include <string.h>
-
-/* What a client gave, and what it stands for in the documents. */
-struct device_edit {
-	xmlDoc *doc;  /* the client's element, or NULL: by alias */
-	char *alias;  /* of the device that changes, once it is known */
-	char *before; /* the medium that was in the drive */
-	char *target; /* of a disk that goes */
-	uint64_t module_kib; /* of a memory module that goes */
-};
 
 static void device_edit_free(void *opaque)
 {
 	struct device_edit *edit = opaque;
 	if (edit->doc)
 		xmlFreeDoc(edit->doc);
+	if (edit->claimer) {
+		edit->claimer->claiming--;
+		hostdevs_settle(edit->claimer);
+		domain_unpin(edit->claimer);
+	}
 	g_free(edit->alias);
 	g_free(edit->before);
 	g_free(edit->target);
@@ -46,11 +43,12 @@ static const struct {
 	{"rng", NULL, NULL}, {"memballoon", NULL, NULL},
 };
 
-/* The node in `devices` that the client means, or NULL. */
-static xmlNode *find_device(const xmlNode *devices, const xmlNode *wanted)
+xmlNode *hotplug_find(const xmlNode *devices, const xmlNode *wanted)
 {
 	if (xml_is(wanted, "memory"))
 		return memory_find(devices, wanted);
+	if (hostdev_is_one(wanted))
+		return hostdev_find(devices, wanted);
 	for (unsigned k = 0; k < G_N_ELEMENTS(keys); k++) {
 		if (!xml_is(wanted, keys[k].element))
 			continue;
@@ -77,7 +75,7 @@ static xmlNode *find_by_alias(const xmlNode *devices, const char *alias)
 	return NULL;
 }
 
-static bool no_device(GError **error, const struct device_edit *edit)
+bool hotplug_no_device(GError **error, const struct device_edit *edit)
 {
 	if (edit->doc)
 		return virt_error(error, VIRT_FROM_DOMAIN, VIRT_DEVICE_MISSING,
@@ -102,7 +100,7 @@ static bool edit_attach(xmlNode *root, void *opaque, GError **error)
 {
 	const struct device_edit *edit = opaque;
 	xmlNode *devices = xml_child(root, "devices"), *device = xmlDocGetRootElement(edit->doc);
-	if (xml_is(device, "disk") && find_device(devices, device)) {
+	if (xml_is(device, "disk") && hotplug_find(devices, device)) {
 		g_autofree char *target = conf_domain_child_attribute(device, "target", "dev");
 		if (target)
 			return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_FAILED,
@@ -205,8 +203,7 @@ static bool add_rng(struct domain_change *change, const struct conf_domain *conf
 	return true;
 }
 
-/* The typed device of a node, by its list; NULL: it is of another kind. */
-static void *in_list(const GPtrArray *list, const struct conf_domain_device *dev)
+void *hotplug_in_list(const GPtrArray *list, const struct conf_domain_device *dev)
 {
 	for (unsigned i = 0; i < list->len; i++) {
 		if (list->pdata[i] == dev)
@@ -227,15 +224,19 @@ static bool plan_attach(struct domain_change *change, const struct conf_domain *
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "live attach of device '%s' is not supported", device->name);
 	edit->alias = g_strdup(dev->alias);
-	if ((found = in_list(next->disks, dev)))
+	if ((found = hotplug_in_list(next->disks, dev)))
 		return add_disk(change, next, found, error);
-	if ((found = in_list(next->nics, dev)))
+	if ((found = hotplug_in_list(next->nics, dev)))
 		return add_nic(change, next, found, error);
-	if ((found = in_list(next->chars, dev)) && xml_is(device, "channel"))
+	if ((found = hotplug_in_list(next->chars, dev)) && xml_is(device, "channel"))
 		return add_channel(change, next, found, error);
 	if (dev == next->rng)
 		return add_rng(change, next);
-	if ((found = in_list(next->memories, dev))) {
+	if ((found = hotplug_in_list(next->hostdevs, dev))) {
+		change_add_step(change, "device_add", hostdev_device(found), NULL, NULL);
+		return vmm_limits_let_lock(change->dom, error);
+	}
+	if ((found = hotplug_in_list(next->memories, dev))) {
 		memory_plan_attach(change, next, found);
 		return true;
 	}
@@ -249,8 +250,8 @@ static void attached(struct domain *dom, const struct domain_change *change)
 	if (!edit->alias || !dom->live)
 		return;
 	struct conf_domain_device *dev = conf_domain_find_alias(dom->live, edit->alias);
-	if (dev && in_list(dom->live->memories, dev))
-		memory_changed(dom, memory_module_kib(in_list(dom->live->memories, dev)), true);
+	if (dev && hotplug_in_list(dom->live->memories, dev))
+		memory_changed(dom, memory_module_kib(hotplug_in_list(dom->live->memories, dev)), true);
 	notify_device_added(dom, edit->alias);
 }
 
@@ -260,10 +261,10 @@ static bool edit_detach(xmlNode *root, void *opaque, GError **error)
 {
 	const struct device_edit *edit = opaque;
 	const xmlNode *devices = xml_child(root, "devices");
-	xmlNode *node = edit->doc ? find_device(devices, xmlDocGetRootElement(edit->doc))
+	xmlNode *node = edit->doc ? hotplug_find(devices, xmlDocGetRootElement(edit->doc))
 				  : find_by_alias(devices, edit->alias);
 	if (!node)
-		return no_device(error, edit);
+		return hotplug_no_device(error, edit);
 	if (xml_is(node, "memory"))
 		memory_count(root, node, false);
 	xmlUnlinkNode(node);
@@ -292,27 +293,27 @@ static bool plan_cleanup(struct domain_change *change, const struct conf_domain 
 			 const struct conf_domain_device *dev, GError **error)
 {
 	struct device_edit *edit = change->opaque;
-	const struct conf_domain_disk *disk = in_list(conf->disks, dev);
+	const struct conf_domain_disk *disk = hotplug_in_list(conf->disks, dev);
 	g_autofree char *id = NULL;
 	if (disk && conf_domain_disk_has_medium(disk)) {
 		id = disk_node_name(disk);
 		change_add_cleanup(change, "blockdev-del", json_pack("{s:s}", "node-name", id));
 		clean_up_disk_objects(change, disk);
-	} else if (in_list(conf->nics, dev)) {
+	} else if (hotplug_in_list(conf->nics, dev)) {
 		id = g_strdup_printf("host%s", dev->alias);
 		change_add_cleanup(change, "netdev_del", json_pack("{s:s}", "id", id));
-		clean_up_socket(change, in_list(conf->nics, dev));
-	} else if (in_list(conf->chars, dev)) {
+		clean_up_socket(change, hotplug_in_list(conf->nics, dev));
+	} else if (hotplug_in_list(conf->chars, dev)) {
 		id = g_strdup_printf("char%s", dev->alias);
 		change_add_cleanup(change, "chardev-remove", json_pack("{s:s}", "id", id));
-	} else if (in_list(conf->memories, dev)) {
+	} else if (hotplug_in_list(conf->memories, dev)) {
 		id = g_strdup_printf("mem%s", dev->alias);
 		change_add_cleanup(change, "object-del", json_pack("{s:s}", "id", id));
-		edit->module_kib = memory_module_kib(in_list(conf->memories, dev));
+		edit->module_kib = memory_module_kib(hotplug_in_list(conf->memories, dev));
 	} else if (dev == conf->rng) {
 		id = g_strdup_printf("obj%s", dev->alias);
 		change_add_cleanup(change, "object-del", json_pack("{s:s}", "id", id));
-	} else if (!disk) {
+	} else if (!disk && !hotplug_in_list(conf->hostdevs, dev)) {
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
 				  "live detach of device '%s' is not supported", dev->node->name);
 	}
@@ -333,7 +334,7 @@ static bool plan_detach(struct domain_change *change, const struct conf_domain *
 {
 	struct device_edit *edit = change->opaque;
 	const xmlNode *devices = xml_child(xmlDocGetRootElement(old->doc), "devices");
-	const xmlNode *node = edit->doc ? find_device(devices, xmlDocGetRootElement(edit->doc))
+	const xmlNode *node = edit->doc ? hotplug_find(devices, xmlDocGetRootElement(edit->doc))
 					: find_by_alias(devices, edit->alias);
 	const struct conf_domain_device *dev = conf_domain_find_node(old, node);
 	if (!dev)
@@ -344,7 +345,7 @@ static bool plan_detach(struct domain_change *change, const struct conf_domain *
 	g_ptr_array_add(change->await, g_strdup(dev->alias));
 	if (!plan_cleanup(change, old, dev, error))
 		return false;
-	const struct conf_domain_disk *disk = in_list(old->disks, dev);
+	const struct conf_domain_disk *disk = hotplug_in_list(old->disks, dev);
 	if (disk) {
 		edit->target = g_strdup(disk->target);
 		steps_add_query(change->steps, "query-block-jobs", check_no_job, edit);
@@ -359,6 +360,7 @@ static void detached(struct domain *dom, const struct domain_change *change)
 	if (!change->live || !edit->alias)
 		return;
 	memory_changed(dom, edit->module_kib, false);
+	hostdevs_settle(dom);
 	notify_device_removed(dom, edit->alias);
 }
 
@@ -383,142 +385,6 @@ void hotplug_device_gone(struct domain *dom, const char *alias)
 	change->plan = plan_gone;
 	change->applied = detached;
 	change_submit(dom, NULL, change);
-}
-
-/* --- Update --------------------------------------------------------------------------------- */
-
-/* What a running card's source has besides what the client knows of. */
-static void keep_port(const xmlNode *old, xmlNode *next)
-{
-	static const char *const names[] = {"portid", "bridge"};
-	xmlNode *from = xml_child(old, "source"), *to = xml_child(next, "source");
-	for (unsigned i = 0; from && to && xmlHasProp(from, (const xmlChar *)"portid") &&
-			     i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *value = xml_attribute(from, names[i]);
-		if (value && !xmlHasProp(to, (const xmlChar *)names[i]))
-			xmlSetProp(to, (const xmlChar *)names[i], (const xmlChar *)value);
-	}
-}
-
-/* A card that the client describes without an interfaceid is the one that it was. */
-static void keep_interfaceid(const xmlNode *old, xmlNode *next)
-{
-	const xmlNode *old_port = xml_child(old, "virtualport");
-	xmlNode *port = xml_child(next, "virtualport");
-	const xmlNode *from = old_port ? xml_child(old_port, "parameters") : NULL;
-	xmlNode *to = port ? xml_child(port, "parameters") : NULL;
-	g_autofree char *id = from ? xml_attribute(from, "interfaceid") : NULL;
-	if (!id || !port || (to && xmlHasProp(to, (const xmlChar *)"interfaceid")))
-		return;
-	if (!to)
-		to = xmlNewChild(port, NULL, (const xmlChar *)"parameters", NULL);
-	xmlSetProp(to, (const xmlChar *)"interfaceid", (const xmlChar *)id);
-}
-
-/* The client's device takes the old one's place, and what it leaves out stays. */
-static bool edit_update(xmlNode *root, void *opaque, GError **error)
-{
-	static const char *const kept[] = {"address", "alias", "mac", "model", "target"};
-	const struct device_edit *edit = opaque;
-	const xmlNode *devices = xml_child(root, "devices");
-	xmlNode *old = find_device(devices, xmlDocGetRootElement(edit->doc));
-	if (!old)
-		return no_device(error, edit);
-	xmlNode *copy = xmlDocCopyNode(xmlDocGetRootElement(edit->doc), root->doc, 1);
-	for (unsigned i = 0; i < G_N_ELEMENTS(kept); i++) {
-		xmlNode *child = xml_child(old, kept[i]);
-		if (child && !xml_child(copy, kept[i]))
-			xmlAddChild(copy, xmlDocCopyNode(child, root->doc, 1));
-	}
-	keep_port(old, copy);
-	keep_interfaceid(old, copy);
-	xmlReplaceNode(old, copy);
-	xmlFreeNode(old);
-	return true;
-}
-
-static bool same(const char *a, const char *b)
-{
-	return g_strcmp0(a, b) == 0;
-}
-
-static bool update_disk(struct domain_change *change, const struct conf_domain_disk *old,
-			const struct conf_domain_disk *next, GError **error)
-{
-	struct device_edit *edit = change->opaque;
-	if (!old->cdrom || !next->cdrom)
-		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-				  "a disk's medium can be changed in a CD-ROM drive only");
-	edit->before = g_strdup(old->file);
-	if (same(old->source.key, next->source.key))
-		return true;
-	if (next->source.kind == CONF_SOURCE_NETWORK || next->source.encryption.given)
-		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-				  "drive '%s': a running domain takes a medium that is a file, a block device or "
-				  "a volume, and not encrypted", next->target);
-	json_t *args = json_pack("{s:s, s:b}", "id", old->dev.alias, "force",
-				 (int)(change->flags >> 2 & 1));
-	if (!next->file) {
-		change_add_step(change, "eject", args, NULL, NULL);
-		return true;
-	}
-	json_object_set_new(args, "filename", json_string(next->file));
-	json_object_set_new(args, "format", json_string(next->format));
-	change_add_step(change, "blockdev-change-medium", args, NULL, NULL);
-	return true;
-}
-
-static bool update_nic(struct domain_change *change, const struct conf_domain_nic *old,
-		       const struct conf_domain_nic *next, GError **error)
-{
-	if (!same(old->type, next->type) || !conf_domain_nic_same_card(old, next) ||
-	    !same(old->source, next->source) ||
-	    !same(old->network, next->network) || !same(old->port, next->port) || old->mtu != next->mtu ||
-	    old->isolated != next->isolated || !same(old->mac, next->mac) ||
-	    !same(old->target, next->target))
-		return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-				  "of a running domain's interface only the link state, the filter, the "
-				  "bandwidth, the VLAN tags and the portgroup can be changed");
-	if (!interface_update(change->dom, old, next, error))
-		return false;
-	if (old->link_down != next->link_down)
-		change_add_step(change, "set_link",
-				json_pack("{s:s, s:b}", "name", old->dev.alias, "up",
-					  (int)!next->link_down), NULL, NULL);
-	return true;
-}
-
-static bool plan_update(struct domain_change *change, const struct conf_domain *old,
-			const struct conf_domain *next, GError **error)
-{
-	struct device_edit *edit = change->opaque;
-	const xmlNode *wanted = xmlDocGetRootElement(edit->doc);
-	const xmlNode *devices = xml_child(xmlDocGetRootElement(old->doc), "devices");
-	const struct conf_domain_device *dev =
-		conf_domain_find_node(old, find_device(devices, wanted));
-	const struct conf_domain_device *then = dev ? conf_domain_find_alias(next, dev->alias) : NULL;
-	void *disk = in_list(old->disks, dev), *nic = in_list(old->nics, dev);
-	if (then && disk && in_list(next->disks, then)) {
-		edit->alias = g_strdup(dev->alias);
-		return update_disk(change, disk, in_list(next->disks, then), error);
-	}
-	if (then && nic && in_list(next->nics, then))
-		return update_nic(change, nic, in_list(next->nics, then), error);
-	if (then && in_list(old->memories, dev) && in_list(next->memories, then))
-		return memory_plan_update(change, in_list(old->memories, dev), in_list(next->memories, then),
-					  error);
-	return virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_UNSUPPORTED,
-			  "live update of device '%s' is not supported", wanted->name);
-}
-
-static void updated(struct domain *dom, const struct domain_change *change)
-{
-	const struct device_edit *edit = change->opaque;
-	if (!edit->alias || !change->live)
-		return;
-	const struct conf_domain_disk *disk =
-		in_list(dom->live->disks, conf_domain_find_alias(dom->live, edit->alias));
-	notify_media(dom, edit->alias, edit->before, disk ? disk->file : NULL);
 }
 
 /* --- Calls ---------------------------------------------------------------------------------- */
@@ -555,17 +421,58 @@ static void serve(struct rpc_call *call, const struct remote_domain *wire, const
 	change_submit(dom, call, change);
 }
 
+struct plugging {
+	struct domain *dom;
+	struct rpc_call *call;
+	struct domain_change *change;
+};
+
+static void on_claimed(void *opaque, const GError *error)
+{
+	struct plugging *plugging = opaque;
+	if (error) {
+		rpc_call_fail(plugging->call, g_error_copy(error));
+		change_free(plugging->change);
+	} else {
+		change_submit(plugging->dom, plugging->call, plugging->change);
+	}
+	g_free(plugging);
+}
+
+/* A device of the host is taken from its driver before the VMM hears of it. */
+static void attach(struct rpc_call *call, const struct remote_domain *wire, const char *xml, uint32_t flags)
+{
+	struct domain *dom = domain_find(call, wire);
+	struct domain_change *change = dom ? new_change(call, xml, flags, edit_attach) : NULL;
+	bool live, config;
+	if (!change)
+		return;
+	struct device_edit *edit = change->opaque;
+	change->plan = plan_attach;
+	change->applied = attached;
+	if (!hostdev_is_one(xmlDocGetRootElement(edit->doc)) || !change_resolve(dom, flags, &live, &config, NULL) ||
+	    !live) {
+		change_submit(dom, call, change);
+		return;
+	}
+	edit->claimer = domain_pin(dom);
+	dom->claiming++;
+	struct plugging *plugging = g_new(struct plugging, 1);
+	*plugging = (struct plugging){dom, call, change};
+	hostdev_claim(dom, xmlDocGetRootElement(edit->doc), on_claimed, plugging);
+}
+
 void serve_domain_attach_device(struct rpc_call *call,
 				const struct remote_domain_attach_device_args *args)
 {
-	serve(call, &args->dom, args->xml, CHANGE_LIVE, edit_attach, plan_attach, attached);
+	attach(call, &args->dom, args->xml, CHANGE_LIVE);
 }
 
 void serve_domain_attach_device_flags(struct rpc_call *call,
 				      const struct remote_domain_attach_device_flags_args *args)
 {
 	if (rpc_call_check_flags(call, args->flags, MODIFY_FLAGS))
-		serve(call, &args->dom, args->xml, args->flags, edit_attach, plan_attach, attached);
+		attach(call, &args->dom, args->xml, args->flags);
 }
 
 void serve_domain_detach_device(struct rpc_call *call,
@@ -585,7 +492,7 @@ void serve_domain_update_device_flags(struct rpc_call *call,
 				      const struct remote_domain_update_device_flags_args *args)
 {
 	if (rpc_call_check_flags(call, args->flags, MODIFY_FLAGS | FORCE))
-		serve(call, &args->dom, args->xml, args->flags, edit_update, plan_update, updated);
+		serve(call, &args->dom, args->xml, args->flags, hotplug_edit_update, hotplug_plan_update, hotplug_updated);
 }
 
 void serve_domain_detach_device_alias(struct rpc_call *call,

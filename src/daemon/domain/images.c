@@ -142,6 +142,16 @@ static void allow_sockets(json_t *files, const struct conf_domain_disk *disk)
 			   "rw");
 }
 
+/* The file by which VFIO gives the device's group to a process: Documentation/driver-api/vfio.rst. */
+static void add_group(json_t *files, const struct conf_domain_hostdev *hostdev)
+{
+	g_autofree char *link = g_strdup_printf("/sys/bus/pci/devices/%s/iommu_group", hostdev->host);
+	g_autofree char *target = g_file_read_link(link, NULL);
+	g_autofree char *number = target ? g_path_get_basename(target) : NULL;
+	g_autofree char *path = number ? g_build_filename("/dev/vfio", number, NULL) : NULL;
+	add_file(files, path, true, "rw");
+}
+
 /* What is nobody's image, and stays whose it is. */
 static void allow_others(json_t *files, const struct conf_domain *conf)
 {
@@ -178,6 +188,8 @@ static json_t *files_of(const struct conf_domain *conf)
 		if (strcmp(chr->type, "file") == 0 && chr->path && access(chr->path, F_OK) == 0)
 			add_file(files, chr->path, true, "rw");
 	}
+	for (unsigned i = 0; i < conf->hostdevs->len; i++)
+		add_group(files, conf->hostdevs->pdata[i]);
 	add_file(files, conf->kernel, true, "r");
 	add_file(files, conf->initrd, true, "r");
 	if (conf->flash && !conf->loader_writable)

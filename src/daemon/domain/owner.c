@@ -218,13 +218,20 @@ static bool change_unless_used(const struct file *file, unsigned others, uid_t u
 	return change(file, uid, gid, error);
 }
 
+/* Images do, and the groups of VFIO; of other devices and sockets the host says who may use them. */
+static bool changes_hands(const struct file *file)
+{
+	return S_ISREG(file->st.st_mode) || S_ISBLK(file->st.st_mode) ||
+	       (S_ISCHR(file->st.st_mode) && g_str_has_prefix(file->path, "/dev/vfio/"));
+}
+
 bool owner_give(const char *path, uid_t uid, gid_t gid, bool remember, GError **error)
 {
 	auto_file file = {.fd = -1};
 	unsigned count = 0;
 	if (!open_file(&file, path))
 		return error_set_errno(error, errno, "cannot look at '%s'", path);
-	if (!S_ISREG(file.st.st_mode) && !S_ISBLK(file.st.st_mode))
+	if (!changes_hands(&file))
 		return true;
 	/* Also what is not counted must not take away what others use. */
 	if (remember ? !count_up(&file, &count, error) : get_count(&file, &count, error) == FAILED)
@@ -245,7 +252,7 @@ bool owner_take_back(const char *path, uid_t uid, gid_t gid, GError **error)
 	gid_t group = 0;
 	if (!open_file(&file, path))
 		return errno == ENOENT || error_set_errno(error, errno, "cannot look at '%s'", path);
-	if (!S_ISREG(file.st.st_mode) && !S_ISBLK(file.st.st_mode))
+	if (!changes_hands(&file))
 		return true;
 	if (!count_down(&file, &used, &owner, &group, error))
 		return false;

@@ -17,6 +17,7 @@
 #include "daemon/domain/disk_now.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/dump.h"
+#include "daemon/domain/hostdev.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
 #include "daemon/domain/memory.h"
@@ -107,6 +108,16 @@ static void fail_start(struct vmm *vmm, const char *rival)
 	job_fail(job, error);
 }
 
+/* What a domain that does not run any more had of the host. */
+static void release_all(const struct vmm *vmm)
+{
+	interface_release(vmm->dom);
+	images_release(vmm->dom);
+	hostdevs_settle(vmm->dom);
+	confine_end(vmm->dom);
+	vmm_user_remove_folders(vmm->run_dir);
+}
+
 /* The process is gone. */
 static void ended(struct vmm *vmm)
 {
@@ -129,10 +140,7 @@ static void ended(struct vmm *vmm)
 	dom->stop_reason = 0;
 	dom->rebooting = false;
 	g_clear_pointer(&dom->live, conf_domain_free);
-	interface_release(dom);
-	images_release(dom);
-	confine_end(dom);
-	vmm_user_remove_folders(vmm->run_dir);
+	release_all(vmm);
 	domain_emit(dom, EVENT_STOPPED, detail);
 	for (unsigned i = 0; i < vmm->destroyers->len; i++)
 		rpc_call_reply(vmm->destroyers->pdata[i], NULL);
@@ -424,10 +432,7 @@ static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *e
 	struct domain *dom = vmm->dom;
 	passt_give_up(dom);
 	g_clear_pointer(&dom->live, conf_domain_free);
-	interface_release(dom);
-	images_release(dom);
-	confine_end(dom);
-	vmm_user_remove_folders(vmm->run_dir);
+	release_all(vmm);
 	dom->id = -1;
 	vmm_free(vmm);
 	if (!dom->definition)
@@ -435,14 +440,11 @@ static void fail_before_start(struct vmm *vmm, struct domain_job *job, GError *e
 	job_fail(job, error);
 }
 
-/* The live document, whose devices have names, is a copy of what the domain is started from. */
-static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **error)
+static bool prepare(struct vmm *vmm, GError **error)
 {
 	struct domain *dom = vmm->dom;
-	g_autofree char *xml = conf_domain_format(conf, -1);
-	dom->live = conf_domain_parse(xml, true, error);
 	dom->id = dom->all->next_id;
-	if (!dom->live || !disk_sources_resolve(dom->all->daemon, dom->live, NULL, error) ||
+	if (!disk_sources_resolve(dom->all->daemon, dom->live, NULL, error) ||
 	    !nvram_prepare(dom->all->daemon, dom->live, error) || !memory_check_host_nodes(dom->live, error))
 		return false;
 	if (!vmm_user_choose(vmm, error) || !confine_choose(dom, error) || !vmm_user_make_folders(vmm, error))
@@ -459,12 +461,18 @@ static bool prepare(struct vmm *vmm, const struct conf_domain *conf, GError **er
 	       (!confine_makes_profile(dom) || confine_write(dom, error)) && vmm_spawn(vmm, args, fds, error);
 }
 
-void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused)
+struct starting {
+	struct domain_job *job;
+	struct conf_domain *live; /* the document to be */
+	bool paused;
+};
+
+static void start(struct domain_job *job, bool paused, const GError *cause)
 {
 	struct domain *dom = job->dom;
 	struct vmm *vmm = vmm_new(dom);
-	GError *error = NULL;
-	if (!prepare(vmm, conf, &error)) {
+	GError *error = cause ? g_error_copy(cause) : NULL;
+	if (error || !prepare(vmm, &error)) {
 		fail_before_start(vmm, job, error);
 		return;
 	}
@@ -477,6 +485,34 @@ void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paus
 	vmm->deadline_ns = aio_now_ns() + START_TIMEOUT_MS * INT64_C(1000000);
 	watch_process(vmm);
 	try_connect(vmm);
+}
+
+static void on_hostdevs(void *opaque, const GError *error)
+{
+	struct starting *starting = opaque;
+	struct domain_job *job = starting->job;
+	bool paused = starting->paused;
+	job->dom->live = starting->live;
+	g_free(starting);
+	start(job, paused, error);
+}
+
+/* The live document, whose devices have names, is a copy of what the domain is started from. */
+void vmm_start(struct domain_job *job, const struct conf_domain *conf, bool paused)
+{
+	GError *error = NULL;
+	g_autofree char *xml = conf_domain_format(conf, -1);
+	struct conf_domain *live = conf_domain_parse(xml, true, &error);
+	if (!live || !live->hostdevs->len) {
+		job->dom->live = live;
+		start(job, paused, error);
+		g_clear_error(&error);
+		return;
+	}
+	/* Nobody must take the domain for one that runs while its devices come. */
+	struct starting *starting = g_new(struct starting, 1);
+	*starting = (struct starting){job, live, paused};
+	hostdevs_claim(job->dom, live, on_hostdevs, starting);
 }
 
 /* --- For others ---------------------------------------------------------------------------- */
@@ -538,10 +574,9 @@ bool vmm_attach(struct domain *dom)
 	if (vmm->pid > 1)
 		vmm->pidfd = syscall(SYS_pidfd_open, vmm->pid, 0);
 	if (vmm->pidfd < 0 || !is_ours(vmm)) {
+		hostdevs_recall(dom);
 		g_clear_pointer(&dom->live, conf_domain_free);
-		images_release(dom);
-		confine_end(dom);
-		vmm_user_remove_folders(vmm->run_dir);
+		release_all(vmm);
 		vmm_free(vmm);
 		return false;
 	}
@@ -552,6 +587,7 @@ bool vmm_attach(struct domain *dom)
 	agent_update(dom);
 	watch_process(vmm);
 	confine_update(dom);
+	hostdevs_recall(dom);
 	if (connect_qmp(vmm)) {
 		qmp_execute(vmm->qmp, "query-chardev", NULL, COMMAND_TIMEOUT_MS, on_streams, vmm);
 		dump_recall(dom);

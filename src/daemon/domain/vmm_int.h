@@ -49,6 +49,8 @@ struct vmm_limits {
 };
 
 /* By the live document and the daemon's configuration; fails if the daemon may not give so much. */
+/* A running VMM is about to get its first device of the host. */
+bool vmm_limits_let_lock(const struct domain *dom, GError **error);
 bool vmm_limits_choose(const struct vmm *vmm, struct vmm_limits *limits, GError **error);
 /* In the child, between fork and exec: system calls only. */
 bool vmm_limits_apply(const struct vmm_limits *limits);

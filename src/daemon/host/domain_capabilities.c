@@ -77,7 +77,13 @@ static void write_devices(struct xml_writer *w)
 	xml_close(w, "disk");
 	xml_empty(w, "graphics", "supported", "no", NULL);
 	xml_empty(w, "video", "supported", "no", NULL);
-	xml_empty(w, "hostdev", "supported", "no", NULL);
+	xml_open(w, "hostdev", "supported", "yes", NULL);
+	WRITE_ENUM(w, "mode", "subsystem");
+	xml_empty(w, "enum", "name", "startupPolicy", NULL);
+	WRITE_ENUM(w, "subsysType", "pci");
+	xml_empty(w, "enum", "name", "capsType", NULL);
+	WRITE_ENUM(w, "pciBackend", "vfio");
+	xml_close(w, "hostdev");
 	xml_open(w, "rng", "supported", "yes", NULL);
 	WRITE_ENUM(w, "model", "virtio");
 	WRITE_ENUM(w, "backendModel", "random");

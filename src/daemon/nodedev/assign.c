@@ -9,17 +9,20 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "daemon/rpc/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define VFIO_DRIVER "vfio-pci"
 
 struct assignment {
-	struct rpc_call *call;
+	nodedev_done_fn *done;
+	void *opaque;
 	bool (*run)(const struct assignment *a, GError **error);
 	char *sysfs, *path, *address; /* of the device; the address is "0000:01:00.0" */
 	GError *error;
@@ -61,15 +64,24 @@ static bool rebind(const struct assignment *a, const char *override, GError **er
 
 /* --- The work, on the thread ------------------------------------------------------------------- */
 
+/* Whether it helped is seen from what is there afterwards. */
+static void load_module(const char *name)
+{
+	const char *const modprobe[] = {"modprobe", name, NULL};
+	g_spawn_sync(NULL, (char **)modprobe, NULL,
+		     G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL,
+		     NULL, NULL, NULL);
+}
+
 static void load_vfio(const struct assignment *a)
 {
-	static const char *const modprobe[] = {"modprobe", VFIO_DRIVER, NULL};
 	g_autofree char *driver = g_build_filename(a->sysfs, "bus/pci/drivers", VFIO_DRIVER, NULL);
-	/* Whether it helped is seen from what is there afterwards. */
+	g_autofree char *iommu = g_build_filename(a->sysfs, "module/vfio_iommu_type1", NULL);
 	if (!g_file_test(driver, G_FILE_TEST_EXISTS))
-		g_spawn_sync(NULL, (char **)modprobe, NULL,
-			     G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_STDERR_TO_DEV_NULL,
-			     NULL, NULL, NULL, NULL, NULL, NULL);
+		load_module(VFIO_DRIVER);
+	/* Not every modprobe loads it with the other. */
+	if (!g_file_test(iommu, G_FILE_TEST_EXISTS))
+		load_module("vfio_iommu_type1");
 }
 
 static bool detach(const struct assignment *a, GError **error)
@@ -121,7 +133,7 @@ static bool reset(const struct assignment *a, GError **error)
 			  cause->message);
 }
 
-/* --- The calls ---------------------------------------------------------------------------------- */
+/* --- Who does it ------------------------------------------------------------------------------------ */
 
 static void work(void *opaque)
 {
@@ -132,35 +144,138 @@ static void work(void *opaque)
 static void done(void *opaque)
 {
 	struct assignment *a = opaque;
-	if (a->error)
-		rpc_call_fail(a->call, a->error);
-	else
-		rpc_call_reply(a->call, NULL);
+	a->done(a->opaque, a->error);
+	g_clear_error(&a->error);
 	g_free(a->sysfs);
 	g_free(a->path);
 	g_free(a->address);
 	g_free(a);
 }
 
-static void submit(struct rpc_call *call, const char *name, bool (*run)(const struct assignment *, GError **))
+static void submit(struct nodedevs *devs, const char *path, bool (*run)(const struct assignment *, GError **),
+		   nodedev_done_fn *then, void *opaque)
 {
-	const struct daemon *daemon = rpc_call_daemon(call);
-	GError *error = NULL;
-	const struct nodedev *dev = nodedev_find(daemon->nodedevs, name, &error);
-	if (dev && dev->kind->cap != NODEDEV_PCI)
-		virt_error(&error, VIRT_FROM_NODEDEV, VIRT_INVALID_ARG, "device %s is not a PCI device", name);
-	if (error) {
-		rpc_call_fail(call, error);
-		return;
-	}
 	struct assignment *a = g_new0(struct assignment, 1);
 	*a = (struct assignment){
-		.call = call, .run = run,
-		.sysfs = g_strdup(daemon->nodedevs->sysfs), .path = g_strdup(dev->path),
-		.address = g_path_get_basename(dev->path),
-		.job = {.work = work, .done = done, .opaque = a, .loop = daemon->loop},
+		.done = then, .opaque = opaque, .run = run, .sysfs = g_strdup(devs->sysfs), .path = g_strdup(path),
+		.address = g_path_get_basename(path),
+		.job = {.work = work, .done = done, .opaque = a, .loop = devs->daemon->loop},
 	};
-	aio_pool_submit(daemon->nodedevs->worker, &a->job);
+	aio_pool_submit(devs->worker, &a->job);
+}
+
+/* --- Domains' devices ------------------------------------------------------------------------------- */
+
+/* Whose it is. */
+struct claim {
+	char *owner;
+	bool managed;
+};
+
+static void claim_free(void *opaque)
+{
+	struct claim *claim = opaque;
+	g_free(claim->owner);
+	g_free(claim);
+}
+
+static bool is_free(struct nodedevs *devs, const char *address, GError **error)
+{
+	const struct claim *claim = devs->claims ? g_hash_table_lookup(devs->claims, address) : NULL;
+	return !claim || virt_error(error, VIRT_FROM_NODEDEV, VIRT_OPERATION_INVALID,
+				    "PCI device %s is in use by driver QEMU, domain %s", address, claim->owner);
+}
+
+void nodedev_remember(struct nodedevs *devs, const char *address, const char *owner, bool managed)
+{
+	struct claim *claim = g_new(struct claim, 1);
+	*claim = (struct claim){g_strdup(owner), managed};
+	if (!devs->claims)
+		devs->claims = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, claim_free);
+	g_hash_table_replace(devs->claims, g_strdup(address), claim);
+}
+
+/* One that is not managed was to be given to vfio before. */
+static bool check_detached(const struct assignment *a, GError **error)
+{
+	return driver_is(a, VFIO_DRIVER) ||
+	       virt_error(error, VIRT_FROM_NODEDEV, VIRT_OPERATION_INVALID,
+			  "Unmanaged PCI device %s must be manually detached from the host: virsh nodedev-detach, or "
+			  "managed='yes'", a->address);
+}
+
+static char *path_of(const struct nodedevs *devs, const char *address, GError **error)
+{
+	g_autofree char *link = g_build_filename(devs->sysfs, "bus/pci/devices", address, NULL);
+	char *path = realpath(link, NULL);
+	if (!path)
+		virt_error(error, VIRT_FROM_NODEDEV, VIRT_CONFIG_UNSUPPORTED,
+			   "host doesn't support passthrough of host PCI devices: there is no PCI device %s", address);
+	return path;
+}
+
+void nodedev_claim(struct nodedevs *devs, const char *address, const char *owner, bool managed,
+		   nodedev_done_fn *then, void *opaque)
+{
+	g_autoptr(GError) error = NULL;
+	char *path = is_free(devs, address, &error) ? path_of(devs, address, &error) : NULL;
+	if (!path) {
+		then(opaque, error);
+		return;
+	}
+	nodedev_remember(devs, address, owner, managed);
+	submit(devs, path, managed ? detach : check_detached, then, opaque);
+	free(path);
+}
+
+static void on_returned(void *opaque, const GError *error)
+{
+	if (error)
+		log_warning("%s", error->message);
+}
+
+void nodedev_release(struct nodedevs *devs, const char *owner, const char *const *kept)
+{
+	GHashTableIter iter;
+	void *address, *value;
+	if (!devs || !devs->claims)
+		return;
+	g_hash_table_iter_init(&iter, devs->claims);
+	while (g_hash_table_iter_next(&iter, &address, &value)) {
+		const struct claim *claim = value;
+		if (strcmp(claim->owner, owner) != 0 || g_strv_contains(kept, address))
+			continue;
+		char *path = claim->managed ? path_of(devs, address, NULL) : NULL;
+		if (path)
+			submit(devs, path, attach, on_returned, NULL);
+		free(path);
+		g_hash_table_iter_remove(&iter);
+	}
+}
+
+/* --- The calls ---------------------------------------------------------------------------------- */
+
+static void answer(void *opaque, const GError *error)
+{
+	struct rpc_call *call = opaque;
+	if (error)
+		rpc_call_fail(call, g_error_copy(error));
+	else
+		rpc_call_reply(call, NULL);
+}
+
+static void serve(struct rpc_call *call, const char *name, bool (*run)(const struct assignment *, GError **))
+{
+	struct nodedevs *devs = rpc_call_daemon(call)->nodedevs;
+	GError *error = NULL;
+	const struct nodedev *dev = nodedev_find(devs, name, &error);
+	g_autofree char *address = dev && dev->path ? g_path_get_basename(dev->path) : NULL;
+	if (dev && dev->kind->cap != NODEDEV_PCI)
+		virt_error(&error, VIRT_FROM_NODEDEV, VIRT_INVALID_ARG, "device %s is not a PCI device", name);
+	if (!error && is_free(devs, address, &error))
+		submit(devs, dev->path, run, answer, call);
+	else
+		rpc_call_fail(call, error);
 }
 
 /* Xen's and old KVM's ways of doing this are gone. */
@@ -180,22 +295,22 @@ static bool driver_is_known(struct rpc_call *call, const char *driver)
 
 void serve_node_device_dettach(struct rpc_call *call, const struct remote_node_device_dettach_args *args)
 {
-	submit(call, args->name, detach);
+	serve(call, args->name, detach);
 }
 
 void serve_node_device_detach_flags(struct rpc_call *call,
 				    const struct remote_node_device_detach_flags_args *args)
 {
 	if (rpc_call_check_flags(call, args->flags, 0) && driver_is_known(call, args->driver_name))
-		submit(call, args->name, detach);
+		serve(call, args->name, detach);
 }
 
 void serve_node_device_re_attach(struct rpc_call *call, const struct remote_node_device_re_attach_args *args)
 {
-	submit(call, args->name, attach);
+	serve(call, args->name, attach);
 }
 
 void serve_node_device_reset(struct rpc_call *call, const struct remote_node_device_reset_args *args)
 {
-	submit(call, args->name, reset);
+	serve(call, args->name, reset);
 }

@@ -46,6 +46,7 @@ struct nodedevs {
 	int uevents;         /* -1: the kernel tells nothing */
 	struct aio_watch *watch;
 	struct aio_pool *worker; /* one thread: gives PCI devices to guests and back */
+	GHashTable *claims;      /* a PCI device's address to whose it is (assign.c); NULL: nobody's */
 };
 
 /*
@@ -67,6 +68,25 @@ struct nodedev *nodedev_find_wwn(struct nodedevs *devs, const char *wwnn, const 
 void nodedev_key(const char *name, uint8_t key[16]);
 /* Free with g_free(). */
 char *nodedev_format(const struct nodedev *dev, const struct host *host);
+
+/* --- Domains' devices (assign.c) ------------------------------------------------------------- */
+
+/* `error` is borrowed; NULL: it is done. */
+typedef void nodedev_done_fn(void *opaque, const GError *error);
+/*
+ * The PCI device ("0000:01:00.0") is to be the domain's: from now on nobody else gets it. A managed one is taken
+ * from its driver and given to vfio-pci, others must have been. `done` is called when that is over, perhaps at once;
+ * after an error the claim, if it was not another's, stands until nodedev_release().
+ */
+void nodedev_claim(struct nodedevs *devs, const char *address, const char *owner, bool managed,
+		   nodedev_done_fn *done, void *opaque);
+/* A running domain of a former daemon's has it. */
+void nodedev_remember(struct nodedevs *devs, const char *address, const char *owner, bool managed);
+/*
+ * The domain has no devices but `kept` (NULL-ended addresses) any more: the others are free, and managed ones go back
+ * to their drivers. What fails is in the log. `devs` may be NULL.
+ */
+void nodedev_release(struct nodedevs *devs, const char *owner, const char *const *kept);
 
 /* --- Inside (scan.c, sysfs.c, uevent.c) ------------------------------------------------------- */
 

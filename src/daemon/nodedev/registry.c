@@ -209,6 +209,7 @@ void nodedevs_free(struct nodedevs *devs)
 		aio_watch_remove(devs->watch);
 	if (devs->uevents >= 0)
 		close(devs->uevents);
+	g_clear_pointer(&devs->claims, g_hash_table_unref);
 	g_hash_table_unref(devs->by_name);
 	g_free(devs->sysfs);
 	g_free(devs);

@@ -34,7 +34,8 @@ DOCUMENTS = {
 <iotune><total_iops_sec>100</total_iops_sec></iotune><source file='/images/a.qcow2'/>
 <driver name='qemu' type='qcow2' cache='none' discard='unmap'/></disk>
 <disk type='file' device='cdrom'><readonly/><target dev='sdb' bus='sata'/><source file='/images/x.iso'/></disk>
-<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+<hostdev mode='subsystem' type='pci' managed='yes'><rom bar='off'/><source><address bus='0x1f' function='2'
+domain='0' slot='31'/></source><driver name='vfio'/></hostdev><channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
 <serial type='file'><target port='0'/><source path='/tmp/serial'/></serial><serial type='pty'/>
 <panic model='isa'/><filesystem type='mount' accessmode='mapped'><target dir='t'/><source dir='/tmp'/></filesystem>
 </devices></domain>""",
