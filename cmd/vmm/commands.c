@@ -9,10 +9,12 @@ static const struct qmp_table *const tables[] = {
 	&qmp_key_table, &qmp_memory_table, &qmp_dump_table, &qmp_probe_table, &qmp_fd_table, &qmp_block_table,
 	&qmp_job_table, &qmp_chain_table, &qmp_copy_table, &qmp_bitmap_table, &qmp_transaction_table,
 	&qmp_export_table, &qmp_limits_table, &qmp_image_table, &qmp_internal_table, &qmp_module_table,
-	&qmp_dirty_rate_table,
+	&qmp_dirty_rate_table, &qmp_screen_table,
 };
-static const struct hmp_command *const human[] = {hmp_vm_commands, hmp_device_commands, hmp_key_commands,
-						  hmp_dump_commands, hmp_dirty_rate_commands};
+static const struct hmp_command *const human[] = {
+	hmp_vm_commands, hmp_device_commands, hmp_key_commands, hmp_dump_commands, hmp_dirty_rate_commands,
+	hmp_screen_commands,
+};
 
 static void on_balloon(void *opaque, uint64_t actual)
 {

@@ -115,9 +115,9 @@ extern const struct qmp_table qmp_vm_table, qmp_cpu_table, qmp_device_table,
 	qmp_chain_table, qmp_copy_table, qmp_bitmap_table, qmp_transaction_table, qmp_export_table,
 	qmp_limits_table, qmp_image_table, qmp_internal_table, qmp_module_table,
 	qmp_key_table, qmp_memory_table, qmp_dump_table, qmp_probe_table, qmp_fd_table,
-	qmp_dirty_rate_table;
+	qmp_dirty_rate_table, qmp_screen_table;
 extern const struct hmp_command hmp_vm_commands[], hmp_device_commands[], hmp_key_commands[],
-	hmp_dump_commands[], hmp_dirty_rate_commands[];
+	hmp_dump_commands[], hmp_dirty_rate_commands[], hmp_screen_commands[];
 /* The state of vCPU `index`, to be freed with free(). */
 struct x86_state *memory_take_state(struct vmm *vmm, unsigned index, GError **error);
 void commands_register(struct vmm *vmm);

@@ -6,6 +6,7 @@
 #include "dev/chips/dimm.h"
 #include "dev/chips/i6300esb.h"
 #include "dev/chips/isa.h"
+#include "dev/display/displays.h"
 #include "dev/net/cards.h"
 #include "dev/pci/bridge.h"
 #include "dev/storage/ahci.h"
@@ -15,6 +16,7 @@
 
 static const struct device_class *const classes[] = {
 	&ahci_class,
+	&bochs_display_class,
 	&e1000_class,
 	&e1000e_class,
 	&i6300esb_class,

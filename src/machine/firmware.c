@@ -14,9 +14,9 @@ static const char *const firmware_dirs[] = {
 	"/usr/local/share/qemu", NULL,
 };
 
-/* And iPXE's ROMs for network cards. */
-static const char *const rom_dirs[] = {"/usr/share/qemu", "/usr/lib/ipxe/qemu", "/usr/local/share/qemu",
-				       NULL};
+/* And iPXE's ROMs for network cards, and SeaBIOS' for display adapters. */
+static const char *const rom_dirs[] = {"/usr/share/qemu", "/usr/lib/ipxe/qemu", "/usr/share/seabios",
+				       "/usr/local/share/qemu", NULL};
 
 /* `name` itself, or the file of that name in -L's folder or one of `folders`; NULL if there is none. */
 static char *find_file(const struct machine_config *config, const char *name,

@@ -220,6 +220,16 @@ void space_remove_ram(struct space *space, uint64_t base)
 	remove_if(space, is_ram_at, &base);
 }
 
+static bool is_ram_of(const struct mapping *m, const void *ram)
+{
+	return m->range.ram == ram;
+}
+
+void space_remove_ram_block(struct space *space, const struct ram_block *ram)
+{
+	remove_if(space, is_ram_of, ram);
+}
+
 void space_for_each(struct space *space, void (*fn)(void *opaque, const struct space_range *range),
 		    void *opaque)
 {

@@ -80,6 +80,8 @@ void space_add_ram(struct space *space, uint64_t base, struct ram_block *ram, ui
 		   uint64_t size, bool readonly, struct io_region *region, int priority);
 /* Remove the mapping of RAM that starts at `base`. */
 void space_remove_ram(struct space *space, uint64_t base);
+/* Remove every mapping of the block: where others may begin at the same address. */
+void space_remove_ram_block(struct space *space, const struct ram_block *ram);
 
 /* Group several changes into one update of the view and one call of the listeners. May nest. */
 void space_begin(struct space *space);

@@ -121,6 +121,7 @@ void vm_free(struct vm *vm)
 		vm->engine->vcpu_destroy(&vm->vcpus[i]);
 	if (vm->engine)
 		vm->engine->vm_destroy(vm);
+	g_clear_pointer(&vm->kept, g_ptr_array_unref);
 	space_free(vm->memory);
 	space_free(vm->ports);
 	pthread_cond_destroy(&vm->vcpus_changed);
@@ -129,6 +130,19 @@ void vm_free(struct vm *vm)
 	vm_clock_destroy(vm);
 	g_free(vm->vcpus);
 	g_free(vm);
+}
+
+static void free_kept(gpointer block)
+{
+	ram_block_free(block);
+}
+
+void vm_keep_ram(struct vm *vm, struct ram_block *block)
+{
+	if (!vm->kept)
+		vm->kept = g_ptr_array_new_with_free_func(free_kept);
+	ram_block_retire(block);
+	g_ptr_array_add(vm->kept, block);
 }
 
 /* --- Run and pause -------------------------------------------------------------------------- */

@@ -123,6 +123,7 @@ struct vm {
 	struct space *memory, *ports;
 	struct aio_loop *loop; /* the main loop: device timers, back ends, monitor */
 	struct vm_irq_hooks irq_hooks;
+	GPtrArray *kept; /* vm_keep_ram() */
 	struct vm_events events;
 	struct vcpu *vcpus;
 	unsigned vcpu_count;
@@ -164,6 +165,11 @@ bool vm_create_vcpus(struct vm *vm, GError **error);
 /* Stops and joins the vCPU threads. Devices must be freed after this and before vm_free(). */
 void vm_stop_vcpus(struct vm *vm);
 void vm_free(struct vm *vm);
+/*
+ * Take a block whose device goes, and which is in no space any more: its contents go now, its addresses with
+ * the VM, for who still has a pointer from space_dma_map(). Main thread.
+ */
+void vm_keep_ram(struct vm *vm, struct ram_block *block);
 
 /* Start or continue. Main thread. */
 void vm_resume(struct vm *vm);

@@ -59,6 +59,13 @@ void pci_add_bar(struct pci_device *pci, unsigned bar, struct io_region *region,
 		le32_store(w + 4, ~(size - 1) >> 32);
 }
 
+void pci_set_bar_ram(struct pci_device *pci, unsigned bar, struct ram_block *ram)
+{
+	struct pci_bar *b = &pci->bars[bar];
+	g_assert(b->region && !b->io && b->size == ram->size);
+	b->ram = ram;
+}
+
 void pci_set_rom(struct pci_device *pci, struct io_region *rom)
 {
 	uint64_t size = 2048;
@@ -118,12 +125,16 @@ static void map_bar(struct pci_device *pci, struct pci_bar *b, uint64_t want, un
 	space_begin(space);
 	for (unsigned i = 0; i < b->windows_mapped; i++)
 		space_remove_io(space, &b->windows[i].region);
-	if (b->mapped_at != PCI_UNMAPPED)
+	if (b->mapped_at != PCI_UNMAPPED && b->ram)
+		space_remove_ram_block(space, b->ram);
+	else if (b->mapped_at != PCI_UNMAPPED)
 		space_remove_io(space, b->region);
 	for (unsigned i = 0; i < windows; i++)
 		space_add_io(space, want + b->windows[i].offset, &b->windows[i].region,
 			     SPACE_PRIORITY_NORMAL);
-	if (want != PCI_UNMAPPED)
+	if (want != PCI_UNMAPPED && b->ram)
+		space_add_ram(space, want, b->ram, 0, b->ram->size, false, NULL, SPACE_PRIORITY_NORMAL);
+	else if (want != PCI_UNMAPPED)
 		space_add_io(space, want, b->region, SPACE_PRIORITY_NORMAL);
 	space_commit(space);
 	b->mapped_at = want;

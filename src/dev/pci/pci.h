@@ -49,6 +49,7 @@ struct pci_window {
 
 struct pci_bar {
 	struct io_region *region; /* or NULL: unused */
+	struct ram_block *ram;    /* what the guest finds there if not NULL: no access calls the region */
 	uint64_t size;            /* a power of two, >= 16 */
 	bool io, wide, prefetch;  /* port space; 64 bits; prefetchable */
 	uint64_t mapped_at;       /* UINT64_MAX: not mapped */
@@ -143,6 +144,8 @@ void pci_add_bar(struct pci_device *pci, unsigned bar, struct io_region *region,
 void pci_set_windows(struct pci_device *pci, unsigned bar, struct pci_window *windows, unsigned count);
 /* What `windows_open` says has changed. With the bus lock held. */
 void pci_windows_changed(struct pci_device *pci);
+/* The BAR, added already, is that memory, of its size and at least a page; the caller's. */
+void pci_set_bar_ram(struct pci_device *pci, unsigned bar, struct ram_block *ram);
 /* An expansion ROM; region->size is rounded up to a power of two. */
 void pci_set_rom(struct pci_device *pci, struct io_region *rom);
 /*
