@@ -105,7 +105,8 @@ static bool apply_vga(struct options *o, const char *value, GError **error)
 	if (strcmp(value, "none") == 0)
 		return true;
 	return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-			 "-vga %s is not supported yet: use -vga none and the serial console", value);
+			 "-vga %s is not supported yet: use -vga none, with -device bochs-display if the guest "
+			 "needs a screen, or the serial console", value);
 }
 
 const struct option options_display[] = {
