@@ -38,14 +38,14 @@ fuzz: ## ten million random instructions against the host's CPU; every fuzz targ
 	@$(BUILD)/tests/guest/diff/guest-diff --count 230000
 	@tests/fuzz/run $(SECONDS)
 
-tsan: ## loops, block nodes, virtio, the software engine with 4 vCPUs and a loaded berthd under ThreadSanitizer
+tsan: ## loops, block nodes, virtio, I/O threads, the software engine with 4 vCPUs and a loaded berthd under ThreadSanitizer
 	@tools/setup test
 	@$(MAKE) --no-print-directory all
 	@[ -e build-tsan/build.ninja ] || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false \
 		-Dc_args=-Wno-error=tsan >/dev/null
 	@ninja -C build-tsan cmd/bin.stamp >/dev/null
 	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp meson test -C build-tsan -t 5 --print-errorlogs \
-		soft-smp-code linux-boot-cloud-4-q35 aio-loop aio-pool block-file virtio-core virtio-devices \
+		soft-smp-code linux-boot-cloud-4-q35 linux-iothreads aio-loop aio-pool block-file virtio-core virtio-devices \
 		virtio-hostile virtio-net virtio-p9 virtio-vsock
 	@G_SLICE=always-malloc BERTH_BUILD=$(abspath $(BUILD)) BERTHD=$(abspath build-tsan/cmd/daemon/berthd) \
 		/usr/bin/python3 tests/interop/libvirt/load.py 5 1000

@@ -31,6 +31,7 @@ void backends_init(struct backends *b, struct aio_loop *loop)
 {
 	b->loop = loop;
 	disks_init(b);
+	iothreads_init(b);
 	b->nets = g_ptr_array_new_with_free_func(net_free);
 	b->chardevs = g_ptr_array_new_with_free_func(stream_free);
 	b->objects = g_ptr_array_new_with_free_func(object_free);
@@ -49,6 +50,7 @@ void backends_clear(struct backends *b)
 	if (!b->disks)
 		return;
 	g_ptr_array_unref(b->nets);
+	g_ptr_array_unref(b->iothreads);
 	disks_clear(b);
 	g_ptr_array_unref(b->chardevs);
 	g_ptr_array_unref(b->objects);
@@ -242,6 +244,7 @@ static const char *const object_help[] = {
 	"secret", "a password: data= or file=, format=raw or base64",
 	"tls-creds-x509", "certificates for NBD: dir=, endpoint=client or server, verify-peer=",
 	"tls-creds-psk", "pre-shared keys for NBD: dir=, endpoint=, username=",
+	"iothread", "a thread that serves disks: iothread= of virtio-blk",
 	"throttle-group", "limits for -blockdev throttle: limits.bps-total=, limits.iops-read=...",
 	"memory-backend-file", "the same in a file or hugetlbfs folder: mem-path=",
 	NULL,
@@ -274,10 +277,6 @@ bool backends_add_object(struct backends *b, const struct conf_item *item, GErro
 		g_ptr_array_add(names, (void *)object_help[i]);
 	g_ptr_array_add(names, NULL);
 	const char *const *types = (const char *const *)names->pdata;
-	if (strcmp(item->type, "iothread") == 0)
-		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
-				 "-object iothread: one thread serves all disks, and vCPUs that lend it a hand: "
-				 "leave it out, and iothread= of the devices");
 	if (!g_strv_contains(types, item->type)) {
 		const char *near = nearest_name(item->type, types);
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
@@ -293,6 +292,8 @@ bool backends_add_object(struct backends *b, const struct conf_item *item, GErro
 	if (block_object_type_known(item->type) && !disks_add_object(b, item, error))
 		return false;
 	if (strcmp(item->type, "throttle-group") == 0 && !disks_add_throttle(b, item, error))
+		return false;
+	if (strcmp(item->type, "iothread") == 0 && !iothreads_add(b, item, error))
 		return false;
 	struct conf_item *copy = conf_item_new(item->type, item->id);
 	keyval_free(copy->props);

@@ -22,6 +22,8 @@ struct backend_disk {
 	char *tray;              /* without medium: the id of the CD drive that it is for, or NULL */
 };
 
+struct iothread;
+
 struct backends {
 	struct aio_loop *loop;
 	struct block_graph *graph;
@@ -32,6 +34,7 @@ struct backends {
 	GPtrArray *disks;    /* struct backend_disk */
 	GPtrArray *nets;     /* struct net_backend */
 	GPtrArray *chardevs; /* struct chardev */
+	GPtrArray *iothreads; /* struct iothread: -object iothread */
 	GPtrArray *objects;  /* struct conf_item: checked, without state of their own */
 	/* What devices have plugged in: struct ram_block with the object's id as its name, and those
 	 * whose object is gone; a guest may have left pointers to them in its queues. */
@@ -71,6 +74,12 @@ struct block_node *disks_find_node(struct backends *b, const char *name, GError 
 char *disks_make_name(struct backends *b);
 /* How an image of the disk was opened, for another in the same place; graph and nothing else set. */
 struct block_open_options disks_options_like(struct backends *b, const struct block_node *node);
+
+/* --- iothreads.c: see vmm.h ---------------------------------------------------------------------- */
+void iothreads_init(struct backends *b);
+bool iothreads_add(struct backends *b, const struct conf_item *item, GError **error);
+/* No device uses it. An id that is of none is fine. */
+void iothreads_remove(struct backends *b, const char *id);
 
 /* For struct machine_config; the resolver's opaque is `b`. */
 struct device_resolver backends_resolver(struct backends *b);

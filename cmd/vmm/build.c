@@ -210,7 +210,7 @@ static bool describe_device(struct vmm *vmm, const struct conf_item *item,
 		return false;
 	auto_keyval props = keyval_copy(item->props);
 	drop_empty_drive(vmm, item, props);
-	bool good = check_objects(vmm, props, error);
+	bool good = check_objects(vmm, props, error) && iothreads_check(vmm, props, error);
 	if (good && keyval_get(props, "memdev"))
 		good = memory_open(vmm, keyval_get(props, "memdev"), error);
 	if (good && keyval_get(props, "fsdev"))
@@ -374,6 +374,7 @@ bool vmm_build(struct vmm *vmm, GError **error)
 	vmm->monitor = monitor_server_new(vmm->loop, "Berth " BERTH_VERSION);
 	commands_register(vmm);
 	device_events_connect(vmm);
+	iothreads_connect(vmm);
 	modules_connect(vmm);
 	return attach_monitors(vmm, error);
 }
@@ -391,6 +392,7 @@ void vmm_destroy(struct vmm *vmm)
 			vm_pause(vmm->vm, VM_STATE_SHUTDOWN);
 		vm_stop_vcpus(vmm->vm);
 	}
+	iothreads_disconnect(vmm);
 	machine_free(vmm->machine);
 	backends_free_memory(&vmm->backends);
 	vm_free(vmm->vm);

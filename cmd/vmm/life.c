@@ -57,6 +57,7 @@ static void on_state_changed(void *opaque, enum vm_state state)
 	if (running != vmm->was_running)
 		emit(vmm, running ? "RESUME" : "STOP", NULL);
 	vmm->was_running = running;
+	iothreads_reconsider(vmm);
 }
 
 static void on_shutdown(struct vmm *vmm, bool by_guest, const char *reason, int code)
@@ -170,6 +171,7 @@ void life_reset(struct vmm *vmm)
 
 static void on_reset(void *opaque, bool by_guest)
 {
+	iothreads_reconsider(opaque);
 	emit(opaque, "RESET",
 	     json_pack("{s:b, s:s}", "guest", (int)by_guest, "reason",
 		       by_guest ? "guest-reset" : "host-qmp-system-reset"));

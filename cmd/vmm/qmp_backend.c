@@ -205,10 +205,11 @@ static json_t *run_object_del(void *opaque, const json_t *args, GError **error)
 	struct conf_item *object = backends_find_object(&vmm->backends, id);
 	if (!object)
 		return qmp_error(error, QMP_ERROR_GENERIC, "object '%s' not found", id);
-	if (has_random_user(vmm, id) || memory_in_use(vmm, id) ||
+	if (has_random_user(vmm, id) || memory_in_use(vmm, id) || iothreads_in_use(vmm, id) ||
 	    !disks_remove_throttle(&vmm->backends, id))
 		return qmp_error(error, QMP_ERROR_GENERIC, "object '%s' is in use", id);
 	memory_close(vmm, id);
+	iothreads_remove(&vmm->backends, id);
 	block_object_remove(vmm->backends.graph, id); /* if it is of that kind */
 	g_ptr_array_remove(vmm->backends.objects, object);
 	return NULL;

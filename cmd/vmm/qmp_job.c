@@ -20,6 +20,7 @@ static void on_event(void *opaque, const struct block_job *job, enum block_job_e
 	/* At the very end jobs are cancelled, and there is nobody left to be told. */
 	if (!vmm->monitor)
 		return;
+	iothreads_reconsider(vmm);
 	switch (event) {
 	case JOB_EVENT_STATUS:
 		monitor_emit(vmm->monitor, "JOB_STATUS_CHANGE",

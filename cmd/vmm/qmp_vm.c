@@ -183,7 +183,7 @@ static json_t *run_memory_summary(void *opaque, const json_t *args, GError **err
 
 static json_t *run_iothreads(void *opaque, const json_t *args, GError **error)
 {
-	return json_array();
+	return iothreads_list(opaque, error);
 }
 
 static struct device *find_balloon(struct vmm *vmm)
@@ -250,7 +250,7 @@ static const struct qmp_command commands[] = {
 	{"set-action", "reboot?:RebootAction shutdown?:ShutdownAction panic?:PanicAction "
 		       "watchdog?:WatchdogAction", NULL, run_set_action},
 	{"query-memory-size-summary", NULL, "MemoryInfo", run_memory_summary},
-	{"query-iothreads", NULL, "[any]", run_iothreads},
+	{"query-iothreads", NULL, "[IOThreadInfo]", run_iothreads},
 	{"balloon", "value:size", NULL, run_balloon},
 	{"query-balloon", NULL, "BalloonInfo", run_query_balloon},
 	{NULL},
@@ -272,6 +272,7 @@ static const struct qmp_type types[] = {
 	{"CurrentMachineParams", "wakeup-suspend-support:bool"},
 	{"MemoryInfo", "base-memory:size plugged-memory?:size"},
 	{"BalloonInfo", "actual:size"},
+	{"IOThreadInfo", "id:str thread-id:int poll-max-ns:int poll-grow:int poll-shrink:int aio-max-batch:int"},
 	{"RebootAction", "=reset shutdown"},
 	{"ShutdownAction", "=poweroff pause"},
 	{"PanicAction", "=pause shutdown exit-failure none"},

@@ -37,6 +37,8 @@ struct vmm {
 	struct vmm_dump *dump; /* qmp_dump.c: under way, or the last one; or NULL */
 	struct vmm_dirty_rate *dirty_rate; /* qmp_dirty_rate.c: the same */
 	GHashTable *fds;  /* getfd: name to descriptor + 1; NULL until there is one */
+	unsigned commands;        /* of monitors, that run: images are at home (iothreads.c) */
+	struct aio_timer iothread_timer;
 	bool was_running; /* for the STOP and RESUME events */
 };
 
@@ -74,6 +76,25 @@ bool memory_in_use(const struct vmm *vmm, const char *id);
 uint64_t modules_memory(const struct vmm *vmm);
 void modules_watch_device(struct vmm *vmm, struct device *dev);
 void modules_connect(struct vmm *vmm);
+
+/* --- iothreads.c: disks that have a thread of their own -------------------------------------------- */
+/*
+ * -object iothread is a loop with a thread. A disk with iothread= is there while the guest runs, no command of a
+ * monitor does, and its image is nobody else's (block/core/move.h); for all else it comes home to the main loop.
+ * So the graph of images stays one thread's business: jobs, exports and snapshots find every disk at home, and it
+ * stays there as long as one of them needs it.
+ */
+/* Bring disks home round every command. After the monitors are there. */
+void iothreads_connect(struct vmm *vmm);
+/* The VM ends: disks come home with their devices, and stay. */
+void iothreads_disconnect(struct vmm *vmm);
+/* Something has changed that kept disks at home. */
+void iothreads_reconsider(struct vmm *vmm);
+/* Can a device with these properties have the I/O thread that they name? */
+bool iothreads_check(struct vmm *vmm, const struct keyval *props, GError **error);
+bool iothreads_in_use(const struct vmm *vmm, const char *id);
+/* As query-iothreads says; NULL: *error. */
+json_t *iothreads_list(struct vmm *vmm, GError **error);
 
 /* --- accel.c ------------------------------------------------------------------------------------ */
 /* NULL-ended. */

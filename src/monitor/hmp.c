@@ -123,6 +123,13 @@ static void print_help(struct hmp_call *call, const char *topic)
 		hmp_printf(call, "there is no command '%s'\n", topic);
 }
 
+static void run_guarded(struct hmp_call *call, const struct hmp_command *command, void *opaque)
+{
+	monitor_before(call->server);
+	command->run(opaque, call);
+	monitor_after(call->server);
+}
+
 static void run_words(struct hmp_call *call, char **words, const char *line)
 {
 	unsigned used;
@@ -155,7 +162,7 @@ static void run_words(struct hmp_call *call, char **words, const char *line)
 		hmp_printf(call, "%s: wrong number of arguments\nusage: %s %s\n", command->name,
 			   command->name, command->params ? command->params : "");
 	else
-		command->run(opaque, call);
+		run_guarded(call, command, opaque);
 }
 
 char *monitor_execute_human(struct monitor_server *server, const char *line)

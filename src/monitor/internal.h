@@ -27,8 +27,12 @@ struct monitor_server {
 	GArray *hmp;         /* struct hmp_set */
 	GPtrArray *sessions; /* struct session */
 	GPtrArray *limited;  /* struct limited_event */
+	struct monitor_guard guard;
 	struct session *executing; /* whose command runs, or NULL: it comes from inside */
 };
+
+void monitor_before(struct monitor_server *server);
+void monitor_after(struct monitor_server *server);
 
 /* One monitor on one stream; QMP and HMP embed it. */
 struct session {

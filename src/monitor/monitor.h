@@ -102,6 +102,14 @@ void monitor_add_qmp(struct monitor_server *server, const struct qmp_table *tabl
 void monitor_add_hmp(struct monitor_server *server, const struct hmp_command *commands,
 		     void *opaque);
 
+/* Around every command, be it QMP or human; they nest. */
+struct monitor_guard {
+	void (*before)(void *opaque);
+	void (*after)(void *opaque);
+	void *opaque;
+};
+void monitor_set_guard(struct monitor_server *server, const struct monitor_guard *guard);
+
 /* Put a monitor on a stream: QMP if `control`, else the human one. */
 bool monitor_attach(struct monitor_server *server, struct chardev *chr, bool control, bool pretty,
 		    GError **error);

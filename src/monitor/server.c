@@ -109,6 +109,23 @@ static const struct qmp_command *find_command(const struct monitor_server *serve
 	return NULL;
 }
 
+void monitor_set_guard(struct monitor_server *server, const struct monitor_guard *guard)
+{
+	server->guard = *guard;
+}
+
+void monitor_before(struct monitor_server *server)
+{
+	if (server->guard.before)
+		server->guard.before(server->guard.opaque);
+}
+
+void monitor_after(struct monitor_server *server)
+{
+	if (server->guard.after)
+		server->guard.after(server->guard.opaque);
+}
+
 json_t *monitor_execute(struct monitor_server *server, const char *name, const json_t *args,
 			GError **error)
 {
@@ -122,7 +139,9 @@ json_t *monitor_execute(struct monitor_server *server, const char *name, const j
 	json_t *result = NULL;
 	if (qmp_check_members(server, command->args, given, command->open_args, error)) {
 		GError *failure = NULL;
+		monitor_before(server);
 		result = command->run(opaque, given, &failure);
+		monitor_after(server);
 		if (failure) {
 			json_decref(result);
 			result = NULL;

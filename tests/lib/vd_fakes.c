@@ -89,6 +89,21 @@ void block_drain(struct block_node *node)
 	fake_block_finish(node);
 }
 
+bool block_is_idle(struct block_node *node)
+{
+	return !node->waiting;
+}
+
+void block_leave_loop(struct block_node *root)
+{
+	g_assert(block_is_idle(root));
+}
+
+void block_enter_loop(struct block_node *root, struct aio_loop *loop)
+{
+	root->loop = loop;
+}
+
 uint64_t block_size(const struct block_node *node)
 {
 	return node->size;

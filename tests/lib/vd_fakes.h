@@ -17,6 +17,7 @@ struct block_node {
 	unsigned requests, flushes, fua;
 	struct block_request *waiting;
 	struct block_limits limits;
+	struct aio_loop *loop; /* where it has been moved to; or NULL */
 };
 void fake_block_init(struct block_node *node, uint64_t size);
 void fake_block_free(struct block_node *node);

@@ -90,6 +90,16 @@ void block_unplug(struct block_node *node);
 /* Wait until no request of the node is in flight, running its loop's completions. */
 void block_drain(struct block_node *node);
 
+/* Are no requests under way in `root` nor below? On its loop. */
+bool block_is_idle(struct block_node *root);
+/*
+ * A root and all that is below it change their loop, where block_can_move() (block/core/move.h) says that they
+ * may: first leave, on the thread of the loop that serves it, and idle; then enter, on the thread of `loop`. Between
+ * the two the caller sees to it that nobody submits a request.
+ */
+void block_leave_loop(struct block_node *root);
+void block_enter_loop(struct block_node *root, struct aio_loop *loop);
+
 uint64_t block_size(const struct block_node *node);
 /* Does its format store it encrypted? */
 bool block_is_encrypted(const struct block_node *node);

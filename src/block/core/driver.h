@@ -73,6 +73,14 @@ struct block_driver {
 	void (*unplug)(struct block_node *node); /* may be NULL */
 	/* Somebody waits for requests in flight to end (block_drain()): do not hold them back. */
 	void (*hurry)(struct block_node *node, bool on); /* may be NULL */
+	/*
+	 * The node may be served by another loop from time to time (block/core/move.h): what it keeps between
+	 * requests is of no loop, or leave_loop() takes it off the loop, whose thread calls it, and
+	 * enter_loop() puts it on the new node->loop, on that one's thread. No requests are in flight.
+	 */
+	bool moves;
+	void (*leave_loop)(struct block_node *node); /* may be NULL */
+	void (*enter_loop)(struct block_node *node); /* may be NULL */
 
 	/* All below may be NULL: not supported, and the core says so. */
 
@@ -166,6 +174,8 @@ bool block_graph_add(struct block_node *node, GError **error);
 /* Every node is in its graph from block_node_init() until it is freed. `graph` may be NULL. */
 void block_graph_enter(struct block_graph *graph, struct block_node *node);
 void block_graph_leave(struct block_graph *graph, struct block_node *node);
+/* Every node there is. */
+const GPtrArray *block_graph_all(const struct block_graph *graph);
 
 /*
  * Open what `dict` says under `key` (a dictionary, a node's name, or "KEY.filename" given as a
@@ -180,6 +190,9 @@ void block_complete(struct block_request *request, int result);
  * bytes further on; its result becomes the result.
  */
 void block_forward(struct block_node *child, struct block_request *request, uint64_t shift);
+
+/* The places where a node keeps its children, one after the other; NULL: no more. */
+struct block_node **block_child_place(struct block_node *node, unsigned index);
 
 /* The objects (block/core/object.c) and throttle groups (block/core/throttle.c) of a graph. */
 GPtrArray *block_graph_objects(struct block_graph *graph);

@@ -109,6 +109,11 @@ void block_graph_leave(struct block_graph *graph, struct block_node *node)
 	g_ptr_array_remove_fast(graph->all, node);
 }
 
+const GPtrArray *block_graph_all(const struct block_graph *graph)
+{
+	return graph->all;
+}
+
 static bool any_busy(const struct block_graph *graph)
 {
 	for (unsigned i = 0; i < graph->all->len; i++) {
@@ -153,8 +158,7 @@ void block_graph_release(struct block_graph *graph)
 		block_close(roots->pdata[i]);
 }
 
-/* The places where a node keeps its children, one after the other; NULL: no more. */
-static struct block_node **child_place(struct block_node *node, unsigned index)
+struct block_node **block_child_place(struct block_node *node, unsigned index)
 {
 	struct block_node **const places[] = {&node->file, &node->backing, &node->data_file};
 	if (index < G_N_ELEMENTS(places))
@@ -172,7 +176,7 @@ void block_graph_replace(struct block_graph *graph, struct block_node *from, str
 		struct block_node *parent = graph->all->pdata[i], **place;
 		if (parent == to || parent == except)
 			continue;
-		for (unsigned c = 0; (place = child_place(parent, c)); c++) {
+		for (unsigned c = 0; (place = block_child_place(parent, c)); c++) {
 			if (*place == from) {
 				*place = block_ref(to);
 				moved++;
@@ -197,7 +201,7 @@ bool block_is_below(const struct block_node *top, const struct block_node *node)
 	if (top == node)
 		return true;
 	struct block_node **place;
-	for (unsigned c = 0; (place = child_place((struct block_node *)top, c)); c++) {
+	for (unsigned c = 0; (place = block_child_place((struct block_node *)top, c)); c++) {
 		if (*place && block_is_below(*place, node))
 			return true;
 	}

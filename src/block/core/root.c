@@ -105,6 +105,7 @@ const struct block_driver block_root_driver = {
 	.name = "root",
 	.kind = BLOCK_FILTER,
 	.transparent = true,
+	.moves = true,
 	.node_size = sizeof(struct root_node),
 	.submit = root_submit,
 	.plug = root_plug,

@@ -144,6 +144,7 @@ struct block_node *block_raw_below(struct block_node *node, uint64_t *offset)
 const struct block_driver block_raw_driver = {
 	.name = "raw",
 	.kind = BLOCK_FORMAT,
+	.moves = true,
 	.node_size = sizeof(struct raw_node),
 	.open = raw_open,
 	.close = raw_close,

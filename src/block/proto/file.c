@@ -516,9 +516,21 @@ static const struct block_option file_options[] = {
 	{NULL},
 };
 
+/* The pool's threads answer to the loop that a request came on. */
+static void file_leave_loop(struct block_node *node)
+{
+	file_uring_leave((struct file_node *)node);
+}
+
+static void file_enter_loop(struct block_node *node)
+{
+	file_uring_enter((struct file_node *)node);
+}
+
 #define FILE_OPERATIONS                                                                            \
 	.kind = BLOCK_PROTOCOL, .node_size = sizeof(struct file_node), .open = file_open,          \
 	.close = file_close, .submit = file_submit, .plug = file_plug, .unplug = file_unplug,      \
+	.moves = true, .leave_loop = file_leave_loop, .enter_loop = file_enter_loop,               \
 	.status = file_status, .resize = file_resize, .set_readonly = file_set_readonly,           \
 	.create_bare = true, .create = file_create,                                                \
 	.create_options = file_options

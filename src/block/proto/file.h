@@ -36,6 +36,9 @@ int file_allocate_result(struct file_node *file, const struct block_request *req
 /* Leaves file->uring NULL if the kernel or a sandbox refuses. */
 void file_uring_create(struct file_node *file);
 void file_uring_destroy(struct file_node *file);
+/* Take the ring off its loop, and put it on node.loop. With nothing in it. */
+void file_uring_leave(struct file_node *file);
+void file_uring_enter(struct file_node *file);
 void file_uring_submit(struct file_node *file, struct block_request *request);
 void file_uring_flush(struct file_node *file);
 

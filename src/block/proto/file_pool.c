@@ -38,7 +38,7 @@ static struct file_job *take_job(struct file_node *file)
 		return job;
 	}
 	job = g_new0(struct file_job, 1);
-	job->job = (struct aio_job){job_work, job_done, job, file->node.loop, NULL};
+	job->job = (struct aio_job){job_work, job_done, job, NULL, NULL};
 	job->file = file;
 	return job;
 }
@@ -49,6 +49,7 @@ void file_pool_submit(struct file_node *file, struct block_request *request)
 		file->pool = aio_pool_new(POOL_THREADS);
 	struct file_job *job = take_job(file);
 	job->request = request;
+	job->job.loop = file->node.loop; /* which may be another one than last time */
 	aio_pool_submit(file->pool, &job->job);
 }
 

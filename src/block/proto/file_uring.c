@@ -181,16 +181,31 @@ void file_uring_create(struct file_node *file)
 	}
 	uring->waiting_end = &uring->waiting;
 	uring->flush = (struct aio_deferred){.fn = flush, .opaque = file};
-	uring->watch = aio_watch_add(file->node.loop, uring->ring.ring_fd, POLLIN, ring_ready, file);
 	file->uring = uring;
+	file_uring_enter(file);
+}
+
+void file_uring_leave(struct file_node *file)
+{
+	if (!file->uring)
+		return;
+	g_assert(!file->uring->in_kernel && !file->uring->waiting);
+	aio_defer_cancel(file->node.loop, &file->uring->flush);
+	aio_watch_remove(g_steal_pointer(&file->uring->watch));
+}
+
+void file_uring_enter(struct file_node *file)
+{
+	if (file->uring)
+		file->uring->watch = aio_watch_add(file->node.loop, file->uring->ring.ring_fd, POLLIN, ring_ready,
+						   file);
 }
 
 void file_uring_destroy(struct file_node *file)
 {
 	if (!file->uring)
 		return;
-	aio_defer_cancel(file->node.loop, &file->uring->flush);
-	aio_watch_remove(file->uring->watch);
+	file_uring_leave(file);
 	io_uring_queue_exit(&file->uring->ring);
 	g_free(file->uring);
 	file->uring = NULL;

@@ -322,6 +322,8 @@ static void blk_kick(struct virtio_device *vdev, struct virtqueue *vq)
 	struct blk_queue *queue = &blk->queues[virtq_index(vq)];
 	/* Requests can complete at once (page cache, errors): others on this loop want a turn. */
 	unsigned budget = 2 * virtq_size(vq);
+	if (blk->held_back)
+		return; /* virtio_blk_hold_back() kicks again */
 	queue->in_kick = true;
 	block_plug(blk->node);
 	if (queue->retry)
@@ -502,6 +504,7 @@ static bool blk_create(struct virtio_device *vdev, GError **error)
 			queue->free = &queue->requests[r];
 		}
 	}
+	blk->loop = vdev->vm->loop;
 	blk_reset(vdev);
 	if (policy(blk, BLOCK_READ, -ENOSPC) == VIRTIO_BLK_ERROR_STOP ||
 	    policy(blk, BLOCK_WRITE, -ENOSPC) == VIRTIO_BLK_ERROR_STOP)
@@ -512,12 +515,18 @@ static bool blk_create(struct virtio_device *vdev, GError **error)
 
 static void blk_drain(struct virtio_device *vdev)
 {
-	block_drain(((struct virtio_blk *)vdev)->node);
+	struct virtio_blk *blk = (struct virtio_blk *)vdev;
+	blk->pinned++;
+	virtio_blk_go_home(blk);
+	block_drain(blk->node);
+	blk->pinned--;
 }
 
 static void blk_destroy(struct virtio_device *vdev)
 {
 	struct virtio_blk *blk = (struct virtio_blk *)vdev;
+	blk->pinned++;
+	virtio_blk_go_home(blk);
 	if (blk->node)
 		block_drain(blk->node);
 	if (blk->pause.loop)

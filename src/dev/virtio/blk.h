@@ -18,6 +18,7 @@ struct virtio_blk {
 	struct virtio_device vdev;
 	/* Properties. */
 	struct block_node *node;
+	char *iothread; /* the id of the object; who made it moves the disk (devices.h); or NULL */
 	char *serial;
 	uint16_t num_queues, queue_size; /* num_queues UINT16_MAX: one for each vCPU */
 	uint32_t logical_block, physical_block, min_io, opt_io, discard_granularity;
@@ -31,11 +32,24 @@ struct virtio_blk {
 	_Atomic bool write_fua;  /* each write must be on stable storage: decided at DRIVER_OK */
 	struct aio_timer pause;
 	struct blk_queue *queues;
+
+	/* All queues and the node are on one loop, the VM's or another; the main thread moves them. */
+	struct aio_loop *loop;
+	unsigned pinned; /* must stay at the VM's loop; main thread */
+	bool held_back;  /* takes no more requests, to become idle; on the VM's loop */
 };
+
+/*
+ * Back to the VM's loop if the disk is elsewhere, after what is under way has ended. Main thread. On that loop
+ * it waits for nobody; elsewhere that loop's thread must be there.
+ */
+void virtio_blk_go_home(struct virtio_blk *blk);
 
 #define VIRTIO_BLK_PROPERTIES(struct_, field_)                                                     \
 	VIRTIO_PROPERTIES(struct_, field_.vdev),                                                   \
 	PROPERTY(struct_, field_.node, "drive", PROPERTY_DRIVE, NULL, "disk image to show"),       \
+	PROPERTY(struct_, field_.iothread, "iothread", PROPERTY_STRING, NULL,                      \
+		 "the -object iothread that serves the disk"),                                     \
 	PROPERTY(struct_, field_.serial, "serial", PROPERTY_STRING, NULL,                          \
 		 "serial number, at most 20 characters"),                                          \
 	PROPERTY(struct_, field_.num_queues, "num-queues", PROPERTY_U16, "65535",                  \
@@ -72,3 +86,6 @@ struct virtio_blk {
 	 .initial = "auto", .names = virtio_blk_on_error_names, .help = "when a write fails"}
 
 extern const struct virtio_type virtio_blk_type;
+
+/* NULL: another kind of device. */
+struct virtio_blk *virtio_blk_of(struct device *dev);

@@ -110,6 +110,11 @@ bool virtio_net_takes_memory(struct device *dev, const struct ram_block *ram, un
 	return !net || !net->vhost_rings || net_vhost_takes_memory(net, ram, more, error);
 }
 
+struct virtio_blk *virtio_blk_of(struct device *dev)
+{
+	return INNER_OF(virtio_blk, dev);
+}
+
 struct block_node *virtio_blk_node(struct device *dev)
 {
 	struct virtio_blk *blk = INNER_OF(virtio_blk, dev);

@@ -228,7 +228,8 @@ static void service_own(struct virtio_device *vdev)
 {
 	for (unsigned i = 0; i < vdev->queue_count; i++) {
 		struct virtqueue *vq = vdev->queues[i];
-		if (atomic_load(&vq->state) != VIRTQ_STOPPING || !aio_loop_is_current(vq->loop))
+		struct aio_loop *loop = vq->loop;
+		if (atomic_load(&vq->state) != VIRTQ_STOPPING || !loop || !aio_loop_is_current(loop))
 			continue;
 		pthread_mutex_unlock(&vdev->lock);
 		virtq_service(vq);
@@ -526,12 +527,17 @@ bool virtio_queue_resetting(struct virtio_device *vdev, unsigned n)
 static void queue_rung(void *opaque)
 {
 	struct virtqueue *vq = opaque;
-	if (!aio_loop_borrow(vq->loop)) {
+	struct aio_loop *loop = vq->loop;
+	if (!loop || !aio_loop_borrow(loop)) {
 		virtq_kick_later(vq);
 		return;
 	}
-	virtq_service(vq);
-	aio_loop_return(vq->loop);
+	/* A queue leaves a loop while the loop's thread is awake: now it stays where it is. */
+	if (vq->loop == loop)
+		virtq_service(vq);
+	else
+		virtq_kick_later(vq);
+	aio_loop_return(loop);
 }
 
 void virtio_queue_doorbell(struct virtio_device *vdev, unsigned n, struct space_doorbell *doorbell)

@@ -5,6 +5,7 @@
 #include "dev/core/device.h"
 
 struct chardev;
+struct aio_loop;
 struct ram_block;
 
 /* On "PCI": dev->bus is a struct pci_bus. */
@@ -25,6 +26,20 @@ bool virtio_blk_resized(struct device *dev);
 bool virtio_net_takes_memory(struct device *dev, const struct ram_block *ram, unsigned more, GError **error);
 /* The block node that a virtio block device shows, or NULL. */
 struct block_node *virtio_blk_node(struct device *dev);
+
+/*
+ * A virtio block device that another loop serves, whose thread runs it. The owner of that loop sends the disk
+ * away while the VM runs, if block_can_move() (block/core/move.h), and brings it home before the main thread
+ * touches an image below it. A stop, reset or end of the device brings it home by itself.
+ */
+/* What iothread= says; NULL: nothing, or no such device. Borrowed. */
+const char *virtio_blk_iothread(struct device *dev);
+bool virtio_blk_is_away(struct device *dev);
+/* False: requests are under way, or the device does not run. Holding it back makes it idle in a while. */
+bool virtio_blk_send_away(struct device *dev, struct aio_loop *loop);
+void virtio_blk_hold_back(struct device *dev, bool on);
+/* Waits for the requests that are under way. Other kinds of devices are not touched. */
+void virtio_blk_bring_home(struct device *dev);
 
 /*
  * All that follows is for the main thread; devices of another kind are not touched.

@@ -59,6 +59,20 @@ static void call_watch_add(void *opaque)
 	vq->call_watch = aio_watch_add(vq->loop, vq->server_call, POLLIN, call_ready, vq);
 }
 
+void virtq_leave_loop(struct virtqueue *vq)
+{
+	g_assert(!virtq_is_elsewhere(vq));
+	aio_watch_remove(g_steal_pointer(&vq->watch));
+	vq->loop = NULL;
+}
+
+void virtq_enter_loop(struct virtqueue *vq, struct aio_loop *loop)
+{
+	vq->loop = loop;
+	watch_add(vq);
+	virtq_kick_later(vq);
+}
+
 static void watch_remove(void *opaque)
 {
 	struct virtqueue *vq = opaque;

@@ -170,6 +170,12 @@ unsigned virtq_index(const struct virtqueue *vq);
 /* The size that the driver chose. */
 unsigned virtq_size(const struct virtqueue *vq);
 struct aio_loop *virtq_loop(const struct virtqueue *vq);
+/*
+ * A live queue moves to another loop: leave on the thread of the loop that serves it, while the device holds no
+ * chain that could come back, then enter on the thread of `loop`. Doorbells between the two are kept.
+ */
+void virtq_leave_loop(struct virtqueue *vq);
+void virtq_enter_loop(struct virtqueue *vq, struct aio_loop *loop);
 /* May chains be popped now? False while the VM is paused. */
 bool virtq_ready(const struct virtqueue *vq);
 /* Has the driver made a chain available? */

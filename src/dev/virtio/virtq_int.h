@@ -52,7 +52,7 @@ extern const struct virtq_ring_ops virtq_split_ops, virtq_packed_ops;
 struct virtqueue {
 	struct virtio_device *vdev;
 	unsigned index, max_size;
-	struct aio_loop *loop;
+	_Atomic(struct aio_loop *) loop; /* NULL for a moment while it moves */
 	struct aio_watch *watch;
 	int doorbell;
 	int server_kick, server_call;     /* of a server elsewhere; or -1 */

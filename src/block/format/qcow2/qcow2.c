@@ -292,6 +292,7 @@ static bool qcow2_open(struct block_node *node, json_t *dict, GError **error)
 const struct block_driver block_qcow2_driver = {
 	.name = "qcow2",
 	.kind = BLOCK_FORMAT,
+	.moves = true,
 	.node_size = sizeof(struct qcow2_node),
 	.probe = qcow2_probe,
 	.open = qcow2_open,
