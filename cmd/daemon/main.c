@@ -350,6 +350,8 @@ static bool run(const struct options *options, const struct settings *settings, 
 			   .nbd_tls_dir = settings->nbd_tls_x509_cert_dir,
 			   .ovs_socket = settings->ovs_socket,
 			   .max_files = settings->max_files,
+			   .console_log = settings->console_log, .log_size = settings->vm_log_size,
+			   .log_backups = settings->vm_log_backups,
 			   .uri = options->session ? "qemu:///session" : "qemu:///system",
 			   .read_command = native_read},
 	};

@@ -61,6 +61,10 @@ static const struct key keys[] = {
 	NUMBER(keepalive_count, 1, 1000, 5),
 	TEXT(log_output, KEY_LOG, NULL),
 	NUMBER(log_level, 1, 4, 2),
+	/* Those of virtlogd.conf's max_size and max_backups. */
+	NUMBER(vm_log_size, 0, G_MAXINT64, 2 * 1024 * 1024),
+	NUMBER(vm_log_backups, 0, 1000, 3),
+	NUMBER(console_log, 0, 1, 1),
 };
 
 static char **text_at(struct settings *settings, const struct key *key)

@@ -35,6 +35,8 @@ struct settings {
 	char *log_output;
 	/* What is said. 1: each call; 2: the usual; 3: warnings; 4: errors. */
 	gint64 log_level;
+	/* Of VMMs and consoles: how large each may grow, how many older ones stay, and whether consoles have one. */
+	gint64 vm_log_size, vm_log_backups, console_log;
 };
 
 void settings_init(struct settings *settings);

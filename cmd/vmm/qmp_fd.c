@@ -3,7 +3,9 @@
 #include "vmm.h"
 
 #include "base/error.h"
+#include "base/fd.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -81,6 +83,35 @@ bool fds_resolve(struct vmm *vmm, struct keyval *props, const char *key, GArray 
 	return true;
 }
 
+/* Standard error is the process's log, and standard output goes where it goes. */
+static bool switch_process_log(int fd, GError **error)
+{
+	return (dup2(fd, STDERR_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0) ||
+	       error_set_errno(error, errno, "cannot switch the log");
+}
+
+/*
+ * A log is rotated by whoever owns it: he renames the file, and passes a new one with this command. What is
+ * written before the answer may be in the old one. QEMU has nothing like it, but is given a pipe's end whose
+ * other end is another program's (virtlogd).
+ */
+static json_t *run_switch_log(void *opaque, const json_t *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	const char *id = json_string_value(json_object_get(args, "chardev"));
+	auto_fd fd = monitor_take_fd(vmm->monitor);
+	if (fd < 0)
+		return qmp_error(error, QMP_ERROR_GENERIC, "No file descriptor supplied via SCM_RIGHTS");
+	struct chardev *chr = id ? backends_find_chardev(&vmm->backends, id) : NULL;
+	if (id && !chr)
+		return qmp_error(error, QMP_ERROR_GENERIC, "Chardev '%s' not found", id);
+	if (chr)
+		chardev_switch_log(chr, fd, error);
+	else
+		switch_process_log(fd, error);
+	return NULL;
+}
+
 void fds_clear(struct vmm *vmm)
 {
 	if (vmm->fds)
@@ -91,6 +122,7 @@ void fds_clear(struct vmm *vmm)
 static const struct qmp_command commands[] = {
 	{"getfd", "fdname:str", NULL, run_getfd},
 	{"closefd", "fdname:str", NULL, run_closefd},
+	{"x-switch-log", "chardev?:str", NULL, run_switch_log},
 	{NULL},
 };
 

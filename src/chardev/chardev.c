@@ -8,12 +8,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct chardev_ops *const kinds[] = {
 	&chardev_null,   &chardev_stdio,  &chardev_pty, &chardev_socket,
 	&chardev_file,   &chardev_pipe,   &chardev_ringbuf,
 };
+
+#define HANDED_OVER "/dev/fd/"
 
 static const char *const common_options[] = {"mux", "logfile", "logappend"};
 
@@ -83,7 +87,13 @@ static bool open_log(struct chardev *chr, const struct args *args, GError **erro
 		return false;
 	if (!path)
 		return true;
-	chr->log_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0600);
+	/* A descriptor that was handed over is used as it is: opening its path again needs rights of our own. */
+	guint64 number;
+	if (g_str_has_prefix(path, HANDED_OVER) &&
+	    g_ascii_string_to_unsigned(path + strlen(HANDED_OVER), 10, 0, INT_MAX, &number, NULL))
+		chr->log_fd = fcntl(number, F_DUPFD_CLOEXEC, 0);
+	else
+		chr->log_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0600);
 	if (chr->log_fd < 0)
 		return error_set_errno(error, errno, "cannot write the log file '%s'", path);
 	return true;
@@ -260,13 +270,36 @@ void chardev_accept_input(struct chardev *chr)
 		aio_loop_post(chr->loop, update_input_on_loop, chr);
 }
 
+/* A full disk must not stop the guest's console: what does not fit is lost. */
+static void write_log(struct chardev *chr, const char *data, size_t length)
+{
+	while (length) {
+		ssize_t n = write(chr->log_fd, data, length);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		data += n;
+		length -= n;
+	}
+}
+
 size_t chardev_write(struct chardev *chr, const void *data, size_t length)
 {
 	size_t taken = chr->ops->write(chr, data, length);
-	/* A log is best effort: a full disk must not stop the guest's console. */
-	if (chr->log_fd >= 0 && taken && write(chr->log_fd, data, taken) < 0)
-		errno = 0;
+	if (chr->log_fd >= 0)
+		write_log(chr, data, taken);
 	return taken;
+}
+
+bool chardev_switch_log(struct chardev *chr, int fd, GError **error)
+{
+	if (chr->log_fd < 0)
+		return error_set(error, BERTH_ERR_INVALID,
+				 "character device '%s' has no log: start it with logfile=", chr->id);
+	if (dup3(fd, chr->log_fd, O_CLOEXEC) < 0)
+		return error_set_errno(error, errno, "cannot switch the log of '%s'", chr->id);
+	return true;
 }
 
 bool chardev_send(struct chardev *chr, const void *data, size_t length, const int *fds, unsigned count)

@@ -68,6 +68,11 @@ bool chardev_send(struct chardev *chr, const void *data, size_t length, const in
 bool chardev_wait(struct chardev *chr, int timeout_ms);
 void chardev_hang_up(struct chardev *chr);
 #define CHARDEV_SEND_FDS 16
+/*
+ * From now on the log goes to a copy of `fd`. No byte is lost or written twice: each write() goes to the old
+ * or to the new one, in their order. Any thread. Fails if there is no log.
+ */
+bool chardev_switch_log(struct chardev *chr, int fd, GError **error);
 bool chardev_is_mux(const struct chardev *chr);
 
 /* Ctrl-a x on a mux: what the program does then. The default is nothing. Main thread. */

@@ -220,6 +220,7 @@ static void char_free(void *opaque)
 	g_free(chr->type);
 	g_free(chr->path);
 	g_free(chr->name);
+	g_free(chr->log);
 	g_free(chr);
 }
 

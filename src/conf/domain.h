@@ -104,6 +104,9 @@ struct conf_domain_char {
 	char *path;   /* unix: socket (NULL: we choose); file */
 	char *name;   /* channel: what the guest sees */
 	bool listens; /* unix: mode='bind' */
+	char *log;    /* a file for what the guest says, or NULL */
+	bool log_append; /* and what was in it before stays */
+	int log_fd;   /* while it starts: the number of its log in the VMM; 0: none */
 };
 
 /* A folder of the host, by 9p. */

@@ -153,6 +153,20 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 
 /* --- Serial ports, consoles, channels -------------------------------------------------------- */
 
+static bool read_log(struct conf_domain_char *chr, xmlNode *node, GError **error)
+{
+	xmlNode *log = xml_child(node, "log");
+	if (!log)
+		return true;
+	chr->log = xml_attribute(log, "file");
+	g_autofree char *append = xml_attribute(log, "append");
+	chr->log_append = g_strcmp0(append, "on") == 0;
+	if (!chr->log)
+		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<log file=...> is missing");
+	return conf_domain_is_absolute(node, chr->log, error) &&
+	       CONF_DOMAIN_ONE_OF(log, "append", append, error, "on", "off");
+}
+
 static bool read_char(struct conf_domain *conf, xmlNode *node, enum conf_domain_char_kind kind,
 		      GError **error)
 {
@@ -174,7 +188,7 @@ static bool read_char(struct conf_domain *conf, xmlNode *node, enum conf_domain_
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source path=...> is missing");
 	if (strcmp(chr->type, "unix") == 0 && !chr->path && !chr->listens)
 		return conf_domain_error(error, BERTH_ERR_INVALID, node, "<source path=...> is missing");
-	return conf_domain_is_absolute(node, chr->path, error) &&
+	return conf_domain_is_absolute(node, chr->path, error) && read_log(chr, node, error) &&
 	       CONF_DOMAIN_ONE_OF(node, "type", chr->type, error, "pty", "unix", "file", "null");
 }
 

@@ -49,6 +49,9 @@ struct daemon {
 	const struct confinement *confinement;
 	const char *first_networks; /* a folder with what a new state folder begins with; or NULL */
 	unsigned max_files;    /* that a VMM may have open; 0: as many as the daemon */
+	bool console_log;      /* what consoles say is kept, if the document does not say where */
+	uint64_t log_size;     /* of VMMs and consoles, before it is rotated; 0: any */
+	unsigned log_backups;  /* so many older ones are kept */
 	const char *nbd_tls_dir; /* a folder with the certificates that NBD disks with tls='yes' show */
 	const char *ovs_socket; /* of Open vSwitch's database, which need not be there */
 	const char *uri;       /* what clients are told: qemu:///system */

@@ -10,7 +10,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { STATE_SHUTOFF = 5, PIECE = 1024, CONSOLE_FORCE = 1, CONSOLE_SAFE = 2 };
+enum { STATE_SHUTOFF = 5, PIECE = 1024 };
+/* The last one is berthd's own: any number of clients may watch, and have no part in it. */
+enum { CONSOLE_FORCE = 1, CONSOLE_SAFE = 2, CONSOLE_WATCH = 1 << 16 };
 
 static char escape_byte(const char *text)
 {
@@ -47,10 +49,11 @@ static bool send_input(struct shell *sh, struct client_stream *stream, bool *fai
 	return !*failed && !escape;
 }
 
-static bool exchange(struct shell *sh, struct client_stream *stream)
+/* `input` is -1 if nothing is to be sent. */
+static bool exchange(struct shell *sh, struct client_stream *stream, int input)
 {
 	bool failed = false;
-	struct pollfd fds[] = {{STDIN_FILENO, POLLIN, 0}, {client_fd(sh->client), POLLIN, 0}};
+	struct pollfd fds[] = {{input, POLLIN, 0}, {client_fd(sh->client), POLLIN, 0}};
 	for (;;) {
 		if (!show_output(sh, stream, &failed))
 			return !failed;
@@ -62,6 +65,17 @@ static bool exchange(struct shell *sh, struct client_stream *stream)
 	}
 }
 
+/* Needs no terminal: what comes may go to a file, and an interrupt ends it. */
+static bool watch(struct shell *sh, struct remote_domain dom, const char *device)
+{
+	if (!CALL(sh, domain_open_console, dom, (char *)device, CONSOLE_WATCH))
+		return false;
+	struct client_stream *stream = client_stream_new(sh->client, REMOTE_DOMAIN_OPEN_CONSOLE);
+	bool good = exchange(sh, stream, -1);
+	client_stream_free(stream);
+	return good;
+}
+
 bool run_console(struct shell *sh, struct remote_domain dom, const char *device, uint32_t flags)
 {
 	struct termios before, raw;
@@ -70,6 +84,8 @@ bool run_console(struct shell *sh, struct remote_domain dom, const char *device,
 		return shell_fail(sh, "Unable to get domain status");
 	if (state == STATE_SHUTOFF)
 		return shell_fail(sh, "The domain is not running");
+	if (flags & CONSOLE_WATCH)
+		return watch(sh, dom, device);
 	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) < 0)
 		return shell_fail(sh, "Cannot run interactive console without a controlling TTY");
 	shell_extra(sh, "Connected to domain '%s'\nEscape character is %s", dom.name, sh->escape);
@@ -82,7 +98,7 @@ bool run_console(struct shell *sh, struct remote_domain dom, const char *device,
 	raw = before;
 	cfmakeraw(&raw);
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-	bool good = exchange(sh, stream);
+	bool good = exchange(sh, stream, STDIN_FILENO);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	client_stream_free(stream);
 	return good;
@@ -90,9 +106,14 @@ bool run_console(struct shell *sh, struct remote_domain dom, const char *device,
 
 bool cmd_console(struct shell *sh, const struct cmd *cmd)
 {
-	static const struct option_flag table[] = {{"force", CONSOLE_FORCE}, {"safe", CONSOLE_SAFE}, {NULL}};
+	static const struct option_flag table[] = {
+		{"force", CONSOLE_FORCE}, {"safe", CONSOLE_SAFE}, {"watch", CONSOLE_WATCH}, {NULL},
+	};
 	struct remote_domain dom;
 	const char *device;
+	if (opt_bool(cmd, "watch") && (opt_bool(cmd, "force") || opt_bool(cmd, "safe")))
+		return shell_fail(sh, "Options --watch and %s are mutually exclusive",
+				  opt_bool(cmd, "force") ? "--force" : "--safe");
 	return shell_domain(sh, cmd, NULL, &dom) && opt_string(sh, cmd, "devname", &device) &&
 	       run_console(sh, dom, device, opt_flags(cmd, table));
 }

@@ -142,7 +142,7 @@ char *apparmor_profile_text(const struct apparmor_profile *profile)
 	json_t *file;
 	g_string_append_printf(text, "profile %s flags=(attach_disconnected) {\n%s", name, common);
 	add_rule(text, profile->program, "", "mr");
-	add_rule(text, profile->log, "", "w");
+	add_rule(text, profile->logs, ".*", "w");
 	add_tree(text, profile->folder, "rwk");
 	if (profile->certificates)
 		add_tree(text, profile->certificates, "r");

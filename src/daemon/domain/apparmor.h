@@ -13,7 +13,7 @@
 struct apparmor_profile {
 	const char *name;
 	const char *program;      /* berth-vmm */
-	const char *folder, *log; /* of its sockets; what it says */
+	const char *folder, *logs; /* of its sockets; how the names of its logs begin, before a dot */
 	const char *certificates; /* a folder */
 	/*
 	 * [{"path": P, "allow": "rwk", "tree": B}]: what only this VM opens. AppArmor looks at where a path leads

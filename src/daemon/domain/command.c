@@ -103,6 +103,17 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf, const c
 		add(args, "-boot", "order=%s", conf->boot);
 }
 
+/* The file itself where no VMM is started, but a command line shown. */
+static char *log_option(const struct conf_domain_char *chr)
+{
+	if (chr->log_fd)
+		return g_strdup_printf(",logfile=/dev/fd/%d,logappend=on", chr->log_fd);
+	if (!chr->log)
+		return g_strdup("");
+	g_autofree char *path = vmm_quote(chr->log);
+	return g_strdup_printf(",logfile=%s,logappend=%s", path, chr->log_append ? "on" : "off");
+}
+
 static void add_char(GPtrArray *args, const struct conf_domain *conf,
 		     const struct conf_domain_char *chr, const char *run_dir)
 {
@@ -113,13 +124,14 @@ static void add_char(GPtrArray *args, const struct conf_domain *conf,
 		g_autofree char *ours = g_strdup_printf("%s/%s.sock", run_dir, chr->dev.alias);
 		path = vmm_quote(ours);
 	}
+	g_autofree char *log = log_option(chr);
 	if (strcmp(chr->type, "unix") == 0)
-		add(args, "-chardev", "socket,id=char%s,path=%s%s", chr->dev.alias, path,
-		    chr->listens ? ",server=on,wait=off" : "");
+		add(args, "-chardev", "socket,id=char%s,path=%s%s%s", chr->dev.alias, path,
+		    chr->listens ? ",server=on,wait=off" : "", log);
 	else if (strcmp(chr->type, "file") == 0)
-		add(args, "-chardev", "file,id=char%s,path=%s", chr->dev.alias, path);
+		add(args, "-chardev", "file,id=char%s,path=%s%s", chr->dev.alias, path, log);
 	else
-		add(args, "-chardev", "%s,id=char%s", chr->type, chr->dev.alias);
+		add(args, "-chardev", "%s,id=char%s%s", chr->type, chr->dev.alias, log);
 	vmm_add_json(args, "-device", char_device(conf, chr));
 }
 

@@ -103,10 +103,10 @@ static char *text_of(const struct domain *dom)
 	const struct daemon *daemon = dom->all->daemon;
 	g_autofree char *run_dir = store_path(daemon, "run", dom->uuid_text, ""), *name = name_of(dom);
 	g_autofree char *folder = vmm_user_folder(run_dir);
-	g_autofree char *log = store_path(daemon, "log", dom->uuid_text, ".log");
+	g_autofree char *logs = store_path(daemon, "log", dom->uuid_text, "");
 	json_t *files = images_allowed(dom);
 	const struct apparmor_profile profile = {.name = name, .program = daemon->vmm, .folder = folder,
-						 .log = log, .certificates = daemon->nbd_tls_dir, .files = files};
+						 .logs = logs, .certificates = daemon->nbd_tls_dir, .files = files};
 	char *text = apparmor_profile_text(&profile);
 	json_decref(files);
 	return text;

@@ -3,8 +3,9 @@
  * A guest's serial line or channel as a stream: the VMM's pseudo-terminal or socket on one side, a client on
  * the other.
  */
+#include "daemon/domain/console.h"
+
 #include "daemon/domain/agent.h"
-#include "daemon/domain/domain.h"
 #include "daemon/domain/vmm.h"
 
 #include "aio/net.h"
@@ -119,24 +120,30 @@ static bool is_running(const struct domain *dom, GError **error)
 	       virt_error(error, VIRT_FROM_QEMU, VIRT_OPERATION_INVALID, "domain is not running");
 }
 
-/* By alias, or the first serial port or console. NULL with an error. */
-static const struct conf_domain_char *find(const struct domain *dom, const char *device,
-					   GError **error)
+const struct conf_domain_char *console_find(const struct domain *dom, const char *device, GError **error)
 {
 	for (unsigned i = 0; i < dom->live->chars->len; i++) {
 		const struct conf_domain_char *chr = dom->live->chars->pdata[i];
 		bool first = !device && chr->kind != CONF_DOMAIN_CHANNEL;
-		if (!first && g_strcmp0(device, chr->dev.alias) != 0)
-			continue;
-		if (chr->path && strcmp(chr->type, "pty") == 0)
+		if (first || g_strcmp0(device, chr->dev.alias) == 0)
 			return chr;
-		virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL,
-			   "character device %s is not using a PTY", chr->dev.alias);
-		return NULL;
 	}
 	virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL, "cannot find console device '%s'",
 		   device ? device : "default");
 	return NULL;
+}
+
+static int open_terminal(const struct conf_domain_char *chr, GError **error)
+{
+	if (!chr->path || strcmp(chr->type, "pty") != 0) {
+		virt_error(error, VIRT_FROM_QEMU, VIRT_INTERNAL, "character device %s is not using a PTY",
+			   chr->dev.alias);
+		return -1;
+	}
+	int fd = open(chr->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		error_set_errno(error, errno, "cannot open '%s'", chr->path);
+	return fd;
 }
 
 /* By alias or the guest's name for it, or the first one. NULL with an error. */
@@ -193,19 +200,22 @@ static void attach(struct rpc_call *call, struct domain *dom, const char *alias,
 	dom->consoles = g_slist_prepend(dom->consoles, console);
 }
 
-/* SAFE asks for no more than is done anyway. */
+/* SAFE asks for no more than is done anyway. WATCH is ours: libvirt's library passes flags on unseen. */
 void serve_domain_open_console(struct rpc_call *call,
 			       const struct remote_domain_open_console_args *args)
 {
-	enum { FORCE = 1, SAFE = 2 };
+	enum { FORCE = 1, SAFE = 2, WATCH = 1 << 16 };
 	struct domain *dom = domain_find(call, &args->dom);
-	if (!dom || !rpc_call_check_flags(call, args->flags, FORCE | SAFE))
+	if (!dom || !rpc_call_check_flags(call, args->flags, args->flags & WATCH ? WATCH : FORCE | SAFE))
 		return;
 	GError *error = NULL;
-	const struct conf_domain_char *chr = is_running(dom, &error) ? find(dom, args->device, &error) : NULL;
-	auto_fd fd = chr ? open(chr->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
-	if (chr && fd < 0)
-		error_set_errno(&error, errno, "cannot open '%s'", chr->path);
+	const struct conf_domain_char *chr =
+		is_running(dom, &error) ? console_find(dom, args->device, &error) : NULL;
+	if (chr && args->flags & WATCH) {
+		console_watch(call, dom, chr);
+		return;
+	}
+	auto_fd fd = chr ? open_terminal(chr, &error) : -1;
 	if (fd < 0 || !take_over(dom, chr->dev.alias, "console session", args->flags & FORCE, &error)) {
 		rpc_call_fail(call, error);
 		return;

@@ -37,6 +37,7 @@ struct domains {
 	struct daemon *daemon;
 	GHashTable *by_uuid; /* text of 36 characters to struct domain, which it owns */
 	GHashTable *by_name;
+	struct log_watcher *log_watcher;
 	int next_id;
 	/* While definitions are loaded, "snapshots/UUID" and so on of what is in the state's folders: a look
 	 * at each place for each of a thousand domains would take longer than reading them. Else NULL. */
@@ -68,6 +69,7 @@ struct domain {
 	GSList *ended_jobs;             /* block jobs whose end clients have not heard of: blockjob.c */
 	GSList *consoles;               /* struct console: console.c */
 	struct confine_load *confining; /* its profile is on the way into the kernel; or NULL: confine.c */
+	struct domain_logs *logs;       /* while it runs: log.h */
 	struct passts *passts;          /* that are not ready yet, or NULL: passt.c */
 	void (*links_done)(void *opaque, const GError *error); /* who waits: interface_await() */
 	void *links_opaque;

@@ -186,6 +186,9 @@ static bool add_nic(struct domain_change *change, const struct conf_domain *conf
 static bool add_channel(struct domain_change *change, const struct conf_domain *conf,
 			const struct conf_domain_char *chr, GError **error)
 {
+	if (chr->log)
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "a channel with <log> cannot be plugged in while the domain runs: use --config");
 	g_autofree char *folder = vmm_user_folder(vmm_run_dir(change->dom));
 	json_t *backend = char_backend(chr, folder);
 	json_t *id = json_pack("{s:O}", "id", json_object_get(backend, "id"));

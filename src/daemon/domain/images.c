@@ -163,8 +163,14 @@ static void allow_others(json_t *files, const struct conf_domain *conf)
 		allow_file(files, nic->socket, false, "rw");
 		allow_file(files, nic->rom_file, false, "r");
 	}
-	for (unsigned i = 0; i < conf->chars->len; i++)
-		allow_file(files, ((const struct conf_domain_char *)conf->chars->pdata[i])->path, false, "rw");
+	for (unsigned i = 0; i < conf->chars->len; i++) {
+		const struct conf_domain_char *chr = conf->chars->pdata[i];
+		allow_file(files, chr->path, false, "rw");
+		/* While it is rotated it has another name. */
+		g_autofree char *renamed = chr->log ? g_strconcat(chr->log, ".0", NULL) : NULL;
+		allow_file(files, chr->log, false, "w");
+		allow_file(files, renamed, false, "w");
+	}
 	for (unsigned i = 0; i < conf->filesystems->len; i++) {
 		const struct conf_domain_filesystem *shared = conf->filesystems->pdata[i];
 		allow_file(files, shared->path, true, shared->readonly ? "r" : "rwlk");

@@ -7,6 +7,7 @@
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/domain.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/log.h"
 #include "daemon/domain/snapshot.h"
 #include "daemon/domain/vmm.h"
 
@@ -299,6 +300,11 @@ struct domains *domains_new(struct daemon *daemon, GError **error)
 	domains->by_uuid = g_hash_table_new(g_str_hash, g_str_equal);
 	domains->by_name = g_hash_table_new(g_str_hash, g_str_equal);
 	domains->next_id = 1;
+	domains->log_watcher = log_watcher_new(domains, error);
+	if (!domains->log_watcher) {
+		domains_free(domains);
+		return NULL;
+	}
 	domains->stored = list_stored(daemon);
 	g_autoptr(GPtrArray) definitions = store_list(daemon, "domains", ".xml");
 	for (unsigned i = 0; i < definitions->len; i++)
@@ -322,5 +328,6 @@ void domains_free(struct domains *domains)
 		domain_free(dom);
 	g_hash_table_unref(domains->by_uuid);
 	g_hash_table_unref(domains->by_name);
+	log_watcher_free(domains->log_watcher);
 	g_free(domains);
 }

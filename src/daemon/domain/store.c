@@ -138,15 +138,6 @@ void store_remove_folder(const char *path)
 		log_warning("cannot remove the folder '%s': %s", path, g_strerror(errno));
 }
 
-void store_rotate(const char *path)
-{
-	enum { LARGE = 1 << 20 };
-	struct stat st;
-	g_autofree char *old = g_strconcat(path, ".1", NULL);
-	if (stat(path, &st) == 0 && st.st_size > LARGE && rename(path, old) < 0)
-		log_warning("cannot rename '%s': %s", path, g_strerror(errno));
-}
-
 static int compare_names(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -11,8 +11,6 @@ char *store_path(const struct daemon *daemon, const char *folder, const char *na
 		 const char *suffix);
 /* Remove a folder and the files in it; what cannot be removed is in the log. */
 void store_remove_folder(const char *path);
-/* A log that has become large gets ".1" for its name's end, in place of an older one. */
-void store_rotate(const char *path);
 /* Paths (char *) of what is in a folder, in order of their names. `suffix` "" takes all. */
 GPtrArray *store_list(const struct daemon *daemon, const char *folder, const char *suffix);
 

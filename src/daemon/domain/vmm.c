@@ -20,6 +20,7 @@
 #include "daemon/domain/hostdev.h"
 #include "daemon/domain/images.h"
 #include "daemon/domain/interface.h"
+#include "daemon/domain/log.h"
 #include "daemon/domain/memory.h"
 #include "daemon/domain/moment.h"
 #include "daemon/domain/notify.h"
@@ -66,8 +67,7 @@ static bool write_live(const struct vmm *vmm, GError **error)
 /* The last line that the VMM has said, which tells why it ended. */
 static char *last_words(const struct vmm *vmm)
 {
-	g_autofree char *path =
-		store_path(vmm->dom->all->daemon, "log", vmm->dom->uuid_text, ".log");
+	g_autofree char *path = store_path(vmm->dom->all->daemon, "log", vmm->dom->uuid_text, ".log");
 	g_autofree char *text = NULL;
 	if (!g_file_get_contents(path, &text, NULL, NULL))
 		return g_strdup("it said nothing");
@@ -114,6 +114,7 @@ static void release_all(const struct vmm *vmm)
 	interface_release(vmm->dom);
 	images_release(vmm->dom);
 	hostdevs_settle(vmm->dom);
+	logs_end(g_steal_pointer(&vmm->dom->logs));
 	confine_end(vmm->dom);
 	vmm_user_remove_folders(vmm->run_dir);
 }
@@ -391,6 +392,7 @@ static void catch_up(struct vmm *vmm)
 	block_delete_finish_all(dom);
 	backup_settle(dom);
 	memory_recall(dom);
+	logs_retry(dom);
 }
 
 static void try_connect(void *opaque)
@@ -451,7 +453,8 @@ static bool prepare(struct vmm *vmm, GError **error)
 		return false;
 	g_autofree char *folder = vmm_user_folder(vmm->run_dir);
 	g_autoptr(GArray) fds = interface_open_all(dom, error);
-	if (!fds || !disk_secrets_open_all(dom->all->daemon, dom->live, vmm->user, fds, error))
+	if (!fds || !disk_secrets_open_all(dom->all->daemon, dom->live, vmm->user, fds, error) ||
+	    !logs_open(dom, fds, error))
 		return false;
 	g_autoptr(GPtrArray) args = vmm_arguments(dom->all->daemon, dom->live, folder,
 						  (const int *)(void *)fds->data, error);
@@ -483,6 +486,7 @@ static void start(struct domain_job *job, bool paused, const GError *cause)
 	vmm->job = job;
 	vmm->start_paused = paused;
 	vmm->deadline_ns = aio_now_ns() + START_TIMEOUT_MS * INT64_C(1000000);
+	logs_begin(dom);
 	watch_process(vmm);
 	try_connect(vmm);
 }
@@ -594,6 +598,7 @@ bool vmm_attach(struct domain *dom)
 		vcpus_settle(dom);
 		vmm_count_events(dom);
 		backup_recall(dom);
+		logs_recall(dom);
 		catch_up(vmm);
 	} else {
 		/* Killed between fork and the VMM's first steps: it has not begun to run. */
@@ -607,5 +612,6 @@ void vmm_detach(struct domain *dom)
 	struct vmm *vmm = g_steal_pointer(&dom->vmm);
 	if (!vmm)
 		return;
+	logs_end(g_steal_pointer(&dom->logs));
 	vmm_free(vmm);
 }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "daemon/domain/confine.h"
+#include "daemon/domain/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -194,14 +195,12 @@ bool vmm_spawn(struct vmm *vmm, GPtrArray *args, const GArray *fds, GError **err
 {
 	const struct daemon *daemon = vmm->dom->all->daemon;
 	g_autofree char *pid_path = g_build_filename(vmm->run_dir, "pid", NULL);
-	g_autofree char *log_path = store_path(daemon, "log", vmm->dom->uuid_text, ".log");
 	g_autofree char *file = confine_file(vmm->dom);
-	store_rotate(log_path);
+	int log_fd = logs_own_fd(vmm->dom);
 	auto_fd pid_fd = open(pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	auto_fd log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	auto_fd null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (pid_fd < 0 || log_fd < 0 || null_fd < 0)
-		return error_set_errno(error, errno, "cannot create '%s'", pid_fd < 0 ? pid_path : log_path);
+	if (pid_fd < 0 || null_fd < 0)
+		return error_set_errno(error, errno, "cannot create '%s'", pid_fd < 0 ? pid_path : "/dev/null");
 	g_autofree char *line = g_strjoinv(" ", (char **)args->pdata);
 	dprintf(log_fd, "%s\n", line);
 	struct child child = {

@@ -27,7 +27,7 @@ static char *text_of(const char *top, json_t *files)
 {
 	g_autofree char *folder = g_build_filename(top, "run", NULL), *log = g_build_filename(top, "log", NULL);
 	const struct apparmor_profile profile = {.name = "libvirt-a", .program = "/bin/sh", .folder = folder,
-						 .log = log, .files = files};
+						 .logs = log, .files = files};
 	char *text = apparmor_profile_text(&profile);
 	json_decref(files);
 	return text;
@@ -48,7 +48,7 @@ static void links(void)
 	g_autofree char *image = g_build_filename(link, "new.img", NULL);
 	g_autofree char *text = text_of(top, json_pack("[o, o]", file(image, "rwk", false), file(link, "r", true)));
 	const char *const rules[] = {"real/new.img\" rwk,", "real/\" r,", "real/**\" r,", "run/\" r,",
-				     "run/**\" rwk,", "log\" w,"};
+				     "run/**\" rwk,", "log.*\" w,"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++) {
 		g_autofree char *rule = g_strdup_printf("\t\"%s/%s\n", top, rules[i]);
 		if (!strstr(text, rule))
