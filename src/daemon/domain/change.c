@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/change.h"
 
+#include "base/log.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/disk_source.h"
 #include "daemon/domain/images.h"
@@ -145,8 +146,8 @@ static bool prepare(struct domain_job *job, struct domain_change *change, GError
 	if (!change->live)
 		return true;
 	change->next = change_edit(dom, true, change->edit, change->opaque, error);
-	return change->next && (!change->plan || change->plan(change, dom->live, change->next, error)) &&
-	       images_give(dom, change->next, error);
+	change->planned = change->next && (!change->plan || change->plan(change, dom->live, change->next, error));
+	return change->planned && images_give(dom, change->next, error);
 }
 
 /* --- Steps ---------------------------------------------------------------------------------- */
@@ -166,6 +167,24 @@ static void finish(struct domain_job *job)
 	if (change->applied)
 		change->applied(job->dom, change);
 	job_reply(job, change->ret);
+}
+
+static void on_taken_back(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	if (error)
+		log_warning("domain '%s': a change cannot be taken back: %s", job->dom->name, error->message);
+	finish(job);
+}
+
+/* With its error. A plan for a card has begun to make it so: the card is again as the live document has it. */
+static void fail(struct domain_job *job)
+{
+	struct domain_change *change = job->data;
+	if (change->planned && job->dom->live && interface_take_back(job->dom, change->next))
+		interface_await(job->dom, on_taken_back, job);
+	else
+		finish(job);
 }
 
 static void on_cleaned(void *opaque, const GError *error)
@@ -205,7 +224,7 @@ static void on_steps(void *opaque, const GError *error)
 	struct domain_change *change = job->data;
 	if (error) {
 		change->error = g_error_copy(error);
-		finish(job);
+		fail(job);
 		return;
 	}
 	if (!change->await->len || !change->live) {
@@ -288,12 +307,12 @@ static void on_networks(void *opaque, const GError *error)
 {
 	struct domain_job *job = opaque;
 	struct domain_change *change = job->data;
-	if (error)
+	if (error) {
 		change->error = g_error_copy(error);
-	if (error)
-		finish(job);
-	else
-		steps_run(change->steps, job->dom, on_steps, job);
+		fail(job);
+		return;
+	}
+	steps_run(change->steps, job->dom, on_steps, job);
 }
 
 static void run_change(struct domain_job *job)
@@ -302,7 +321,7 @@ static void run_change(struct domain_job *job)
 	if (prepare(job, change, &change->error))
 		interface_await(job->dom, on_networks, job);
 	else
-		finish(job);
+		fail(job);
 }
 
 void change_submit(struct domain *dom, struct rpc_call *call, struct domain_change *change)

@@ -31,7 +31,7 @@ struct domain_change {
 
 	/* How far it is. */
 	struct domain *dom;
-	bool live, config, waiting;
+	bool live, config, waiting, planned;
 	struct conf_domain *next;   /* the live document to be */
 	struct steps *steps, *cleanup;
 	GError *error;

@@ -264,6 +264,26 @@ bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 	return false;
 }
 
+bool interface_take_back(struct domain *dom, const struct conf_domain *next)
+{
+	bool begun = false;
+	for (unsigned i = 0; i < dom->live->nics->len; i++) {
+		const struct conf_domain_nic *now = dom->live->nics->pdata[i], *other = NULL;
+		g_autoptr(GError) error = NULL;
+		for (unsigned n = 0; n < next->nics->len; n++) {
+			const struct conf_domain_nic *one = next->nics->pdata[n];
+			if (g_strcmp0(one->dev.alias, now->dev.alias) == 0)
+				other = one;
+		}
+		if (!other || same_settings(other, now))
+			continue;
+		begun = true;
+		if (!interface_update(dom, other, now, &error))
+			log_warning("domain '%s': a change cannot be taken back: %s", dom->name, error->message);
+	}
+	return begun;
+}
+
 /* --- Opening ---------------------------------------------------------------------------------- */
 
 static int open_direct(const struct domain *dom, const struct tap_request *tap, char name[IFNAMSIZ],

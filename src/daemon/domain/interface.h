@@ -28,6 +28,8 @@ void interface_forget(struct domain *dom);
 /* Of a running domain's card: the filter and the limits that `next` says in the place of those of `old`. */
 bool interface_update(struct domain *dom, const struct conf_domain_nic *old,
 		      const struct conf_domain_nic *next, GError **error);
+/* What interface_update() has begun for cards of `next` is undone. False: there is nothing to wait for. */
+bool interface_take_back(struct domain *dom, const struct conf_domain *next);
 /* Of all networks' ports and filters of the domain only those of its live document stay. */
 void interface_release(struct domain *dom);
 /* A domain of a former daemon: its ports are known again, and its taps where they belong. */

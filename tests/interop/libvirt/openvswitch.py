@@ -256,10 +256,23 @@ def check_stopped(daemon, switch):
         assert "Open vSwitch's database does not answer" in said, said
         os.kill(database, signal.SIGCONT)
         daemon.virsh("start", "slow", "--paused")
+        before = tag_of(switch, 1)[0]
         os.kill(database, signal.SIGSTOP)
         limits = begin("domiftune", "slow", "52:54:00:00:00:01", "--inbound", "700")
         said = others_go_on(limits)
         assert limits.returncode == 1 and "does not answer" in said, said
+        # What was refused is not there, though the database has read it: it is taken back when it answers again.
+        path = os.path.join(daemon.top, "late.xml")
+        with open(path, "w") as file:
+            file.write(card(1, more="<vlan><tag id='99'/></vlan>"))
+        late = begin("update-device", "slow", path, "--live")
+        said = others_go_on(late)
+        assert late.returncode == 1 and "does not answer" in said, said
+        os.kill(database, signal.SIGCONT)
+        daemon.wait(lambda: tag_of(switch, 1)[0] == before, "the tag is what it was")
+        assert "<tag id='99'" not in daemon.said("dumpxml", "slow")
+        assert "5600000" not in switch.vsctl("list", "Queue"), "and so are the limits, in bits"
+        os.kill(database, signal.SIGSTOP)
         # It answers late, but it does.
         limits = begin("domiftune", "slow", "52:54:00:00:00:01", "--inbound", "900")
         time.sleep(1)
