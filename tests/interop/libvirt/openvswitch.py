@@ -258,9 +258,6 @@ def check_stopped(daemon, switch):
         daemon.virsh("start", "slow", "--paused")
         before = tag_of(switch, 1)[0]
         os.kill(database, signal.SIGSTOP)
-        limits = begin("domiftune", "slow", "52:54:00:00:00:01", "--inbound", "700")
-        said = others_go_on(limits)
-        assert limits.returncode == 1 and "does not answer" in said, said
         # What was refused is not there, though the database has read it: it is taken back when it answers again.
         path = os.path.join(daemon.top, "late.xml")
         with open(path, "w") as file:
@@ -271,7 +268,6 @@ def check_stopped(daemon, switch):
         os.kill(database, signal.SIGCONT)
         daemon.wait(lambda: tag_of(switch, 1)[0] == before, "the tag is what it was")
         assert "<tag id='99'" not in daemon.said("dumpxml", "slow")
-        assert "5600000" not in switch.vsctl("list", "Queue"), "and so are the limits, in bits"
         os.kill(database, signal.SIGSTOP)
         # It answers late, but it does.
         limits = begin("domiftune", "slow", "52:54:00:00:00:01", "--inbound", "900")
