@@ -337,6 +337,17 @@ def check_after_kill(daemon):
         assert owner(image) == (1001, 1002), f"given back (ended while away: {while_away})"
 
 
+def check_vmm_killed(daemon):
+    """The VMM's death, which nobody has asked for, gives back as well."""
+    image = make_owned(daemon, "dies.img", 1001, 1002)
+    define(daemon, "dies", disk(image))
+    daemon.virsh("start", "dies")
+    assert owner(image) == (USER, USER)
+    os.kill(int(process_status(daemon, "dies")["Pid"]), signal.SIGKILL)
+    daemon.wait(lambda: daemon.said("domstate", "dies") == "shut off", "its death is seen")
+    assert owner(image) == (1001, 1002) and attribute(image, COUNT) is None
+
+
 def check_not_remembered(daemon):
     image = make_owned(daemon, "plain.img", 1001, 1002)
     define(daemon, "plain", disk(image))
@@ -381,7 +392,9 @@ def check_own_user(daemon):
     label = ("<clock offset='utc'><timer name='kvmclock' present='no'/></clock>"
              "<seclabel type='static' model='dac'{}><label>{}</label></seclabel>")
     image, static = make_owned(daemon, "mine.img", 1001, 1002), make_owned(daemon, "static.img", 2002, 2003)
-    define(daemon, "mine", disk(image), label.format(" relabel='yes'", "+2001:+2001"))
+    plugged = make_owned(daemon, "plugged.img", 1003, 1004)
+    define(daemon, "mine", disk(image), "<features><acpi/></features>" +
+           label.format(" relabel='yes'", "+2001:+2001"))
     define(daemon, "theirs", disk(static), label.format("", "+2002:+2003"))
     assert "model='dac' relabel='no'>" in daemon.said("dumpxml", "theirs")
     for name, user, group, path in (("mine", 2001, 2001, image), ("theirs", 2002, 2003, static)):
@@ -390,6 +403,9 @@ def check_own_user(daemon):
         assert status["Uid"].split() == [str(user)] * 4 and status["Gid"].split() == [str(group)] * 4, status
         assert owner(path) == (user, group)
     check_labels(daemon, {"mine": "+2001:+2001", "theirs": "+2002:+2003"})
+    # What is plugged in is its user's too, and given back with the rest.
+    daemon.virsh("attach-disk", "mine", plugged, "vdb", "--live")
+    assert owner(plugged) == (2001, 2001)
     # A file cannot be two users' at a time.
     define(daemon, "rival", disk(image), label.format(" relabel='yes'", "+2004:+2004"))
     assert "already in use" in fails(daemon, "start", "rival") and owner(image) == (2001, 2001)
@@ -403,6 +419,7 @@ def check_own_user(daemon):
         daemon.virsh("destroy", name)
     check_labels(daemon, {"mine": []})
     assert owner(image) == (1001, 1002) and attribute(static, COUNT) is None
+    assert owner(plugged) == (1003, 1004)
     define(daemon, "nobody", "", label.format("", "no-such-user:root"))
     assert "no user 'no-such-user'" in fails(daemon, "start", "nobody")
 
@@ -431,6 +448,7 @@ def check_owners():
         check_new_images(daemon)
         check_commit(daemon)
         check_after_kill(daemon)
+        check_vmm_killed(daemon)
         check_settings(daemon)
     with Daemon(prepare=settings()) as daemon:
         check_own_user(daemon)
