@@ -129,10 +129,11 @@ static const char common[] =
 	"\t/proc/[0-9]*/task/[0-9]*/comm w,\n"
 	"\t/proc/{cpuinfo,meminfo,stat,mounts,version,filesystems,uptime,loadavg} r,\n"
 	"\t/proc/sys/{kernel,vm,fs}/** r,\n"
-	"\t/sys/devices/** r,\n\t/sys/{bus,class,dev,fs/cgroup,firmware,module}/** r,\n\t/sys/kernel/mm/** r,\n"
+	"\t/sys/devices/** r,\n\t/sys/{bus,class,dev,fs/cgroup,firmware,module}/** r,\n\t/sys/kernel/{mm,iommu_groups}/** r,\n"
 	"\t/dev/{null,zero,full} rw,\n\t/dev/{random,urandom} r,\n"
 	"\t/dev/{kvm,ptmx,vhost-net,vhost-vsock,userfaultfd,net/tun} rw,\n\t/dev/tap[0-9]* rw,\n"
-	"\t/dev/pts/[0-9]* rw,\n\t/dev/vfio/{vfio,[0-9]*} rw,\n";
+	/* The files of groups are the domain's, each for itself. */
+	"\t/dev/pts/[0-9]* rw,\n\t/dev/vfio/vfio rw,\n";
 
 char *apparmor_profile_text(const struct apparmor_profile *profile)
 {
