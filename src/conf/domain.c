@@ -173,7 +173,7 @@ static bool read_all(struct conf_domain *conf, xmlNode *root, bool live, GError 
 		return false;
 	conf_domain_add_defaults(conf, root);
 	if (!conf_domain_read_platform(conf, root, error) || !conf_domain_read_seclabels(conf, root, live, error) ||
-	    !conf_domain_read_sysinfo(conf, root, error) ||
+	    !conf_domain_read_sysinfo(conf, root, error) || !conf_domain_read_iothreads(conf, root, error) ||
 	    !conf_domain_read_numa(conf, root, error) || !conf_domain_read_tune(conf, root, error) ||
 	    !conf_blkio_read(&conf->blkio, root, error) || !conf_perf_read(&conf->perf, root, error) ||
 	    !conf_numatune_read(&conf->numatune, root, conf->cells->len, error) ||
@@ -279,6 +279,7 @@ struct conf_domain *conf_domain_parse(const char *text, bool live, GError **erro
 	conf->hostdevs = g_ptr_array_new_with_free_func(hostdev_free);
 	conf->memories = g_ptr_array_new_with_free_func(memory_free);
 	conf->smbios = g_ptr_array_new_with_free_func(g_free);
+	conf->iothreads = g_array_new(FALSE, FALSE, sizeof(unsigned));
 	conf->cells = g_array_new(FALSE, FALSE, sizeof(struct conf_domain_cell));
 	g_array_set_clear_func(conf->cells, cell_clear);
 	conf->distances = g_array_new(FALSE, FALSE, sizeof(struct conf_domain_distance));
@@ -304,6 +305,7 @@ void conf_domain_free(struct conf_domain *conf)
 				    conf->filesystems, conf->hostdevs, conf->memories, conf->smbios};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		g_ptr_array_unref(lists[i]);
+	g_array_unref(conf->iothreads);
 	g_array_unref(conf->cells);
 	g_array_unref(conf->distances);
 	conf_blkio_clear(&conf->blkio);

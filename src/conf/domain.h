@@ -55,6 +55,7 @@ struct conf_domain_disk {
 	char *target; /* vda */
 	char *cache, *discard, *io, *serial; /* or NULL */
 	bool cdrom, block, virtio, readonly, shareable;
+	unsigned iothread;   /* its number; 0: none */
 	unsigned unit;       /* SATA port */
 	unsigned boot_order; /* 0: none */
 	struct conf_iotune iotune;
@@ -237,6 +238,7 @@ struct conf_domain {
 	struct conf_blkio blkio;
 	struct conf_numatune numatune;
 	struct conf_perf perf;
+	GArray *iothreads; /* unsigned: their numbers, from 1 on */
 	int64_t tune[CONF_TUNE_NUMBERS]; /* 0: not said, the host's default; quotas < 0: no limit */
 };
 
@@ -349,6 +351,10 @@ bool conf_domain_read_hostdev(struct conf_domain *conf, xmlNode *node, GError **
 bool conf_domain_read_numa(struct conf_domain *conf, xmlNode *root, GError **error);
 bool conf_domain_read_memory(struct conf_domain *conf, xmlNode *node, GError **error);
 bool conf_domain_complete_memory(struct conf_domain *conf, xmlNode *root, bool live, GError **error);
+/* domain_iothreads.c: before the devices. */
+bool conf_domain_read_iothreads(struct conf_domain *conf, xmlNode *root, GError **error);
+bool conf_domain_parse_iothread(const xmlNode *node, const char *text, unsigned *id, GError **error);
+bool conf_domain_has_iothread(const struct conf_domain *conf, unsigned id);
 /* domain_tune.c */
 bool conf_domain_read_tune(struct conf_domain *conf, const xmlNode *root, GError **error);
 /* domain_address.c: aliases, controllers and addresses. */

@@ -99,14 +99,31 @@ static bool check_disk(const struct conf_domain *conf, const struct conf_domain_
 	if (disk->shareable && !disk->virtio)
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 					 "only a virtio disk can be shareable: use bus='virtio'");
+	if (disk->iothread && !disk->virtio)
+		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
+					 "only a virtio disk can have an I/O thread: use bus='virtio'");
 	if (disk->cdrom && disk->virtio)
 		return conf_domain_error(error, BERTH_ERR_NOT_SUPPORTED, node,
 					 "a CD-ROM cannot be on virtio: use bus='sata'");
 	return true;
 }
 
+static bool read_iothread(const struct conf_domain *conf, struct conf_domain_disk *disk, const xmlNode *node,
+			  GError **error)
+{
+	g_autofree char *text = conf_domain_child_attribute(node, "driver", "iothread");
+	if (!text)
+		return true;
+	if (!conf_domain_parse_iothread(node, text, &disk->iothread, error))
+		return false;
+	return conf_domain_has_iothread(conf, disk->iothread) ||
+	       conf_domain_error(error, BERTH_ERR_INVALID, node, "Disk iothread '%u' not defined in iothreadid",
+				 disk->iothread);
+}
+
 /* <driver>; what it does not say is the VMM's own choice. */
-static bool read_driver(struct conf_domain_disk *disk, const xmlNode *node, GError **error)
+static bool read_driver(const struct conf_domain *conf, struct conf_domain_disk *disk, const xmlNode *node,
+			GError **error)
 {
 	g_autofree char *name = conf_domain_child_attribute(node, "driver", "name");
 	disk->format = conf_domain_child_attribute(node, "driver", "type");
@@ -115,7 +132,7 @@ static bool read_driver(struct conf_domain_disk *disk, const xmlNode *node, GErr
 	disk->cache = conf_domain_child_attribute(node, "driver", "cache");
 	disk->discard = conf_domain_child_attribute(node, "driver", "discard");
 	disk->io = conf_domain_child_attribute(node, "driver", "io");
-	return CONF_DOMAIN_ONE_OF(node, "driver", name, error, "qemu") &&
+	return read_iothread(conf, disk, node, error) && CONF_DOMAIN_ONE_OF(node, "driver", name, error, "qemu") &&
 	       CONF_DOMAIN_ONE_OF(node, "cache", disk->cache, error, "default", "none", "writethrough",
 				  "writeback", "directsync", "unsafe") &&
 	       CONF_DOMAIN_ONE_OF(node, "discard", disk->discard, error, "ignore", "unmap") &&
@@ -131,7 +148,7 @@ static bool read_disk(struct conf_domain *conf, xmlNode *node, GError **error)
 	g_autofree char *bus = conf_domain_child_attribute(node, "target", "bus");
 	if (!CONF_DOMAIN_ONE_OF(node, "device", device, error, "disk", "cdrom") ||
 	    !CONF_DOMAIN_ONE_OF(node, "bus", bus, error, "virtio", "sata") ||
-	    !conf_domain_read_boot_order(node, &disk->boot_order, error) || !read_driver(disk, node, error))
+	    !conf_domain_read_boot_order(node, &disk->boot_order, error) || !read_driver(conf, disk, node, error))
 		return false;
 	disk->block = g_strcmp0(type, "block") == 0;
 	disk->cdrom = g_strcmp0(device, "cdrom") == 0;

@@ -23,6 +23,9 @@ static const char *const rows[] = {
 	"domain/memoryBacking/locked",
 	"domain/memoryBacking/nosharepages",
 	"domain/vcpu placement current cpuset",
+	"domain/iothreads",
+	"domain/iothreadids",
+	"domain/iothreadids/iothread id",
 	"domain/cputune",
 	"domain/cputune/vcpupin vcpu cpuset",
 	"domain/cputune/emulatorpin cpuset",
@@ -98,7 +101,7 @@ static const char *const rows[] = {
 	"domain/devices",
 	"domain/devices/emulator",
 	"domain/devices/disk type device",
-	"domain/devices/disk/driver name type cache discard io",
+	"domain/devices/disk/driver name type cache discard io iothread",
 	"domain/devices/disk/source file dev pool volume protocol name query tls tlsHostname",
 	"domain/devices/disk/source/host name port transport socket",
 	"domain/devices/disk/source/auth username",
@@ -229,7 +232,7 @@ static const struct conf_only_value only_values[] = {
 	{ "domain/devices/filesystem/driver", "wrpolicy", "immediate" },
 };
 
-#define NO_IOTHREADS "one thread of the VMM serves all disks; leave it out"
+#define NO_POOL "an image has its own pool of threads, whose size is not to be chosen; leave it out"
 
 /* Installers write these without being asked, or people from habit: how to do without. */
 static const struct conf_advice advice[] = {
@@ -239,12 +242,12 @@ static const struct conf_advice advice[] = {
 	{"domain/devices/sound", "use virt-install --sound none"},
 	{"domain/devices/tpm", "use virt-install --tpm none"},
 	{"domain/devices/redirdev", "there is no USB yet; use virt-install --redirdev none"},
-	{"domain/iothreads", NO_IOTHREADS},
-	{"domain/iothreadids", NO_IOTHREADS},
-	{"domain/defaultiothread", NO_IOTHREADS},
-	{"domain/cputune/iothreadpin", NO_IOTHREADS},
-	{"domain/cputune/iothreadsched", NO_IOTHREADS},
-	{"domain/devices/disk/driver/@iothread", NO_IOTHREADS},
+	{"domain/defaultiothread", NO_POOL},
+	{"domain/iothreadids/iothread/poll", "an I/O thread does not poll; leave it out"},
+	{"domain/iothreadids/iothread/@thread_pool_min", NO_POOL},
+	{"domain/iothreadids/iothread/@thread_pool_max", NO_POOL},
+	{"domain/cputune/iothreadpin", "I/O threads run where the emulator does: use emulatorpin"},
+	{"domain/cputune/iothreadsched", "I/O threads run as the emulator does; leave it out"},
 	{"domain/features/hyperv", "Windows runs without it; use virt-install "
 				   "--xml xpath.delete=./features/hyperv "
 				   "--xml \"xpath.delete=./clock/timer[@name='hypervclock']\""},

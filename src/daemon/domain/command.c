@@ -78,6 +78,8 @@ static void add_machine(GPtrArray *args, const struct conf_domain *conf, const c
 		add(args, "-overcommit", "mem-lock=on");
 	add_smp(args, conf);
 	memory_add_nodes(args, conf, run_dir);
+	for (unsigned i = 0; i < conf->iothreads->len; i++)
+		add(args, "-object", "iothread,id=iothread%u", g_array_index(conf->iothreads, unsigned, i));
 	if (conf->cpu)
 		add(args, "-cpu", "%s", conf->cpu);
 	add(args, "-rtc", "base=%s%s", conf->localtime ? "localtime" : "utc",

@@ -94,6 +94,8 @@ json_t *disk_device(const struct conf_domain *conf, const struct conf_domain_dis
 		set_format(device, "bus", "ide.%u", disk->unit);
 	}
 	set_format(device, "drive", "drive-%s", disk->dev.alias);
+	if (disk->iothread)
+		set_format(device, "iothread", "iothread%u", disk->iothread);
 	if (disk->virtio && writes_through(disk))
 		set(device, "write-cache", "off");
 	if (disk->virtio && disk->shareable)

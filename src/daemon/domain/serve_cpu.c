@@ -244,15 +244,3 @@ void serve_domain_get_emulator_pin_info(struct rpc_call *call,
 	fill_map(dom, conf, -1, ret.cpumaps.items, length);
 	rpc_call_reply(call, &ret);
 }
-
-/*
- * The I/O threads that a domain has: none, as one with <iothreads> cannot be defined (conf/domain_grammar.c),
- * and the VMM's query-iothreads says the same.
- */
-void serve_domain_get_iothread_info(struct rpc_call *call,
-				    const struct remote_domain_get_iothread_info_args *args)
-{
-	struct domain *dom = domain_find(call, &args->dom);
-	if (dom && choose(call, dom, args->flags))
-		rpc_call_reply(call, &(struct remote_domain_get_iothread_info_ret){.ret = 0});
-}

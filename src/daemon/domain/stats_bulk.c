@@ -18,7 +18,7 @@ enum { BULK_QUERY_MS = 700 };
 
 enum { STATS_STATE = 1, STATS_CPU = 2, STATS_BALLOON = 4, STATS_VCPU = 8, STATS_INTERFACE = 16,
        STATS_BLOCK = 32, STATS_PERF = 64,
-       STATS_IOTHREAD = 128, /* adds nothing for a domain that has none, and none has */
+       STATS_IOTHREAD = 128,
        STATS_DIRTY_RATE = 512,
        STATS_SUPPORTED = STATS_STATE | STATS_CPU | STATS_BALLOON | STATS_VCPU | STATS_INTERFACE |
 			 STATS_BLOCK | STATS_PERF | STATS_IOTHREAD | STATS_DIRTY_RATE };
@@ -54,6 +54,22 @@ static void fill_vcpus(const struct bulk_one *one, struct params *params)
 		params_add_int(params, name, 1);
 		snprintf(name, sizeof(name), "vcpu.%u.time", i);
 		params_add_ullong(params, name, times.user_ns + times.system_ns);
+	}
+}
+
+/* The VMM's I/O threads never poll. */
+static void fill_iothreads(const struct bulk_one *one, struct params *params)
+{
+	static const char *const names[] = {"poll-max-ns", "poll-grow", "poll-shrink"};
+	const GArray *threads = one->dom->live->iothreads;
+	if (threads->len)
+		params_add_uint(params, "iothread.count", threads->len);
+	for (unsigned i = 0; i < threads->len; i++) {
+		for (unsigned n = 0; n < G_N_ELEMENTS(names); n++) {
+			char name[48];
+			snprintf(name, sizeof(name), "iothread.%u.%s", g_array_index(threads, unsigned, i), names[n]);
+			params_add_ullong(params, name, 0);
+		}
 	}
 }
 
@@ -177,6 +193,8 @@ static void fill_known(struct bulk_one *one)
 		fill_interfaces(one, params);
 	if (stats & STATS_PERF && dom->vmm)
 		fill_events(dom, params);
+	if (stats & STATS_IOTHREAD && dom->live)
+		fill_iothreads(one, params);
 }
 
 static void release(struct bulk *bulk)

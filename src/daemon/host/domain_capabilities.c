@@ -149,7 +149,7 @@ char *host_domain_capabilities_xml(struct daemon *daemon, const struct host_want
 	xml_leaf(&w, "machine", canonical_machine(wanted->machine ? wanted->machine : "q35"), NULL);
 	xml_leaf(&w, "arch", "x86_64", NULL);
 	xml_empty(&w, "vcpu", "max", HOST_MAX_VCPUS, NULL);
-	xml_empty(&w, "iothreads", "supported", "no", NULL);
+	xml_empty(&w, "iothreads", "supported", "yes", NULL);
 	write_os(&w);
 	write_cpu(&w, daemon->host, kvm);
 	write_devices(&w);

@@ -15,8 +15,8 @@ from private import Daemon
 
 XML = """<domain type='qemu'><name>jobs</name>
 <uuid>5dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid><memory unit='MiB'>64</memory>
-<os><type arch='x86_64' machine='q35'>hvm</type></os>
-<devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='{top}/top.qcow2'/>
+<iothreads>2</iothreads><os><type arch='x86_64' machine='q35'>hvm</type></os>
+<devices><disk type='file'><driver name='qemu' type='qcow2' iothread='2'/><source file='{top}/top.qcow2'/>
 <target dev='vda' bus='virtio'/></disk>
 <disk type='file'><driver name='qemu' type='raw'/><source file='{top}/sata.raw'/>
 <target dev='sda' bus='sata'/></disk>

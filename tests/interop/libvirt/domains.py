@@ -51,7 +51,7 @@ def state(daemon, name):
 
 
 def check_iothreads(daemon):
-    """A domain that runs has none, says so, and gets none."""
+    """A domain that has none says so; they are not added to a definition or to a domain that runs."""
     for flags in ([], ["--live"], ["--config"]):
         assert daemon.said("iothreadinfo", "life", *flags) == "No IOThreads found for the domain"
     threads = json.loads(daemon.said("qemu-monitor-command", "life", '{"execute": "query-iothreads"}'))

@@ -30,6 +30,7 @@ XML = """<domain type='qemu'>
   <name>live</name>
   <maxMemory slots='4' unit='GiB'>2</maxMemory>
   <memory unit='MiB'>256</memory><currentMemory unit='MiB'>240</currentMemory><vcpu current='2'>4</vcpu>
+  <iothreads>2</iothreads><iothreadids><iothread id='4'/></iothreadids>
   <sysinfo type='smbios'>
     <system><entry name='serial'>ds=nocloud;s=a,b</entry></system>
     <oemStrings><entry>first</entry><entry>second</entry></oemStrings>
@@ -175,12 +176,27 @@ def check_medium(daemon, guest, events):
                 f"events: {events.seen}")
 
 
+def check_iothreads(daemon, dom):
+    """One that is counted and one with a number: as libvirt numbers, shows and counts them."""
+    assert [thread[0] for thread in dom.ioThreadInfo()] == [4, 1], dom.ioThreadInfo()
+    assert re.search(r"^ 4 +0-?", daemon.said("iothreadinfo", "live"), re.M), daemon.said("iothreadinfo", "live")
+    assert len(dom.ioThreadInfo(libvirt.VIR_DOMAIN_AFFECT_CONFIG)) == 2
+    stats = daemon.said("domstats", "live", "--iothread")
+    assert "iothread.count=2" in stats and "iothread.4.poll-max-ns=0" in stats, stats
+    assert re.search("<driver [^>]*iothread='4'", daemon.said("dumpxml", "live"))
+    with open(os.path.join(daemon.top, "none.xml"), "w") as file:
+        file.write("<disk type='file'><driver iothread='9'/><source file='/nowhere'/><target dev='vdc'/></disk>")
+    refused = daemon.virsh("attach-device", "live", file.name, check=False)
+    assert refused.returncode != 0 and "Disk iothread '9' not defined in iothreadid" in refused.stdout, refused.stdout
+
+
 def check_numbers(daemon, guest, events):
     """What the guest did is counted; a disk that grows is seen to."""
     image = os.path.join(daemon.top, "grow.qcow2")
     daemon.run("qemu-img", "create", "-q", "-f", "qcow2", image, "8M")
-    daemon.virsh("attach-disk", "live", image, "vdb", "--subdriver", "qcow2", "--live")
+    daemon.virsh("attach-disk", "live", image, "vdb", "--subdriver", "qcow2", "--iothread", "4", "--live")
     appears(guest, "/dev/vda")
+    check_iothreads(daemon, events.conn.lookupByName("live"))
     daemon.virsh("domblkthreshold", "live", "vdb", "1M")
     guest.run("dd if=/dev/zero of=/dev/vda bs=1M count=4 oflag=direct", 60)
     daemon.wait(lambda: [e for e in events.seen if e[:4] == ("grown", "vdb", image, 1 << 20) and e[4] > 0],

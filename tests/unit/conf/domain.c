@@ -204,13 +204,20 @@ static void test_refusals(void)
 		const char *extra, *devices, *words;
 	} cases[] = {
 		{"<pm><suspend-to-mem enabled='on'/></pm>", "", "must be 'yes' or 'no'"},
-		{"<iothreads>2</iothreads>", "", "one thread of the VMM serves all disks"},
-		{"<defaultiothread/>", "", "one thread of the VMM serves all disks"},
+		{"<iothreads>many</iothreads>", "", "'many' must be a number from 0 to 16384"},
+		{"<iothreadids><iothread id='0'/></iothreadids>", "", "must be from 1 on, not '0'"},
+		{"<iothreadids><iothread id='3'/><iothread id='3'/></iothreadids>", "", "duplicate iothread id '3'"},
+		{"<iothreadids><iothread id='3' thread_pool_min='1'/></iothreadids>", "",
+		 "does not support the attribute 'thread_pool_min': an image has its own pool"},
+		{"<iothreadids><iothread id='3'><poll max='1'/></iothread></iothreadids>", "", "does not poll"},
+		{"<defaultiothread/>", "", "leave it out"},
 		{"<cputune><iothreadpin iothread='1' cpuset='0'/></cputune>", "",
-		 "does not support <iothreadpin> in <cputune>: one thread of the VMM serves all disks"},
-		{"<cputune><iothreadsched iothreads='1'/></cputune>", "", "one thread of the VMM serves all disks"},
-		{"", "<disk type='file'><driver iothread='1'/><target dev='vda'/></disk>",
-		 "does not support the attribute 'iothread': one thread of the VMM serves all disks"},
+		 "does not support <iothreadpin> in <cputune>: I/O threads run where the emulator does"},
+		{"<cputune><iothreadsched iothreads='1'/></cputune>", "", "does not support <iothreadsched>"},
+		{"<iothreads>1</iothreads>", "<disk type='file'><driver iothread='2'/><source file='/a'/>"
+		 "<target dev='vda'/></disk>", "Disk iothread '2' not defined in iothreadid"},
+		{"<iothreads>1</iothreads>", "<disk type='file'><driver iothread='1'/><source file='/a'/>"
+		 "<target dev='sda' bus='sata'/></disk>", "only a virtio disk can have an I/O thread"},
 		{"<cputune><cachetune/></cputune>", "", "does not support <cachetune> in <cputune>"},
 		{"<cputune><vcpupin vcpu='1' cpuset='0'/></cputune>", "", "from 0 to 0"},
 		{"<cputune><vcpupin vcpu='0' cpuset='3-1'/></cputune>", "", "'3-1' is no list of CPUs"},
