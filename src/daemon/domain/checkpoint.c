@@ -2,6 +2,8 @@
 #include "daemon/domain/checkpoint.h"
 
 #include "base/error.h"
+#include "base/log.h"
+#include "daemon/domain/vmm.h"
 
 #include <string.h>
 
@@ -90,6 +92,83 @@ void checkpoint_made(struct domain *dom, struct conf_checkpoint *checkpoint, str
 	moments_add(dom->checkpoints, &checkpoint->moment);
 	moments_set_current(dom->checkpoints, name);
 	moment_work_add_metadata(work, name);
+}
+
+/* --- Taking one back ------------------------------------------------------------------------ */
+
+void checkpoint_add_removals(const struct domain *dom, const struct conf_checkpoint *checkpoint,
+			     const json_t *blocks, json_t *actions)
+{
+	for (unsigned i = 0; i < checkpoint->disks->len; i++) {
+		const struct conf_checkpoint_disk *disk = checkpoint->disks->pdata[i];
+		/* It may have been unplugged, or have an image that knows nothing of the checkpoint. */
+		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
+		struct disk_now now;
+		if (disk->bitmap && its && disk_now_find(blocks, its->dev.alias, &now) &&
+		    checkpoint_find_bitmap(now.bitmaps, disk->bitmap))
+			json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s}}", "type",
+								 "block-dirty-bitmap-remove", "data", "node",
+								 now.node, "name", disk->bitmap));
+	}
+}
+
+struct unmaking {
+	struct domain *dom;
+	char *name;
+	GError *why;
+	moment_done_fn *done;
+	void *opaque;
+};
+
+static void on_files_gone(void *opaque, const GError *error)
+{
+	struct unmaking *unmaking = opaque;
+	if (error)
+		log_warning("domain '%s': the file of the checkpoint '%s', which was not made, may be left: %s",
+			    unmaking->dom->name, unmaking->name, error->message);
+	unmaking->done(unmaking->opaque, unmaking->why);
+	domain_unpin(unmaking->dom);
+	g_error_free(unmaking->why);
+	g_free(unmaking->name);
+	g_free(unmaking);
+}
+
+static void on_bitmaps_gone(void *opaque, json_t *result, const GError *error)
+{
+	struct unmaking *unmaking = opaque;
+	struct moments *all = unmaking->dom->checkpoints;
+	struct conf_moment *moment = moments_find(all, unmaking->name);
+	if (error)
+		log_warning("domain '%s': bitmaps of the checkpoint '%s', which was not made, may be left in its "
+			    "images: %s", unmaking->dom->name, unmaking->name, error->message);
+	if (moment)
+		moments_remove(all, moment);
+	/* A part of its files may have been written before the one that failed. */
+	struct moment_work *work = moment_work_new(unmaking->dom, all, MOMENT_FILES_ONLY, NULL);
+	moment_work_add_metadata(work, unmaking->name);
+	moment_work_run(work, on_files_gone, unmaking);
+}
+
+static void on_unmaking_blocks(void *opaque, json_t *result, const GError *error)
+{
+	struct unmaking *unmaking = opaque;
+	struct domain *dom = unmaking->dom;
+	const struct conf_checkpoint *checkpoint = checkpoint_find(dom, unmaking->name);
+	if (error || !checkpoint || !dom->live) {
+		on_bitmaps_gone(unmaking, NULL, error);
+		return;
+	}
+	json_t *actions = json_array();
+	checkpoint_add_removals(dom, checkpoint, result, actions);
+	vmm_execute(dom, "transaction", json_pack("{s:o}", "actions", actions), on_bitmaps_gone, unmaking);
+}
+
+void checkpoint_unmake(struct domain *dom, const char *name, const GError *why, moment_done_fn *done,
+		       void *opaque)
+{
+	struct unmaking *unmaking = g_new(struct unmaking, 1);
+	*unmaking = (struct unmaking){domain_pin(dom), g_strdup(name), g_error_copy(why), done, opaque};
+	vmm_execute(dom, "query-block", NULL, on_unmaking_blocks, unmaking);
 }
 
 /* --- Bitmaps -------------------------------------------------------------------------------- */

@@ -25,6 +25,19 @@ bool checkpoint_add_actions(const struct domain *dom, const struct conf_checkpoi
 /* The bitmaps are there: it is taken, known, the current one, and `work` will write it. */
 void checkpoint_made(struct domain *dom, struct conf_checkpoint *checkpoint, struct moment_work *work);
 
+/*
+ * It could not be written, for the reason `why`: forget it, and remove its bitmaps and what is there of its
+ * files; what cannot be removed is logged. `done` is called on the loop with `why`, which it borrows.
+ */
+void checkpoint_unmake(struct domain *dom, const char *name, const GError *why, moment_done_fn *done,
+		       void *opaque);
+/*
+ * What a transaction does to remove its bitmaps from the disks that have them. `blocks` is the VMM's answer
+ * to query-block; the domain runs.
+ */
+void checkpoint_add_removals(const struct domain *dom, const struct conf_checkpoint *checkpoint,
+			     const json_t *blocks, json_t *actions);
+
 /* In an array of BlockDirtyInfo, or NULL; NULL: there is none of that name. */
 const json_t *checkpoint_find_bitmap(const json_t *bitmaps, const char *name);
 /*

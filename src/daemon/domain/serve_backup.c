@@ -23,7 +23,8 @@ struct image {
 
 struct beginning {
 	struct conf_backup *conf;           /* NULL: the domain has it */
-	struct conf_checkpoint *checkpoint; /* or NULL */
+	struct conf_checkpoint *checkpoint; /* or NULL, or the registry has it */
+	char *checkpoint_name;              /* or NULL */
 	json_t *blocks;                     /* of query-block */
 	struct steps *steps, *exports;
 	/* What is made on a thread. */
@@ -47,6 +48,7 @@ static void beginning_free(void *opaque)
 	struct beginning *beginning = opaque;
 	conf_backup_free(beginning->conf);
 	conf_checkpoint_free(beginning->checkpoint);
+	g_free(beginning->checkpoint_name);
 	json_decref(beginning->blocks);
 	steps_free(beginning->steps);
 	steps_free(beginning->exports);
@@ -196,14 +198,18 @@ static void on_exported(void *opaque, const GError *error)
 	job_fail(job, g_error_copy(error));
 }
 
-/* `error` is of writing the new checkpoint. */
+/* `error` is of writing the new checkpoint: without it no later backup could be since this one. */
 static void on_written(void *opaque, const GError *error)
 {
 	struct domain_job *job = opaque;
 	struct beginning *beginning = job->data;
 	const struct conf_backup *conf = backup_conf(job->dom);
-	if (error || !conf || !conf->pull) {
-		on_exported(job, error);
+	if (error) {
+		checkpoint_unmake(job->dom, beginning->checkpoint_name, error, on_exported, job);
+		return;
+	}
+	if (!conf || !conf->pull) {
+		on_exported(job, NULL);
 		return;
 	}
 	beginning->exports = steps_new();
@@ -230,6 +236,7 @@ static void on_begun(void *opaque, const GError *error)
 		on_written(job, NULL);
 		return;
 	}
+	beginning->checkpoint_name = g_strdup(beginning->checkpoint->moment.name);
 	struct moment_work *work = moment_work_new(dom, dom->checkpoints, MOMENT_FILES_ONLY, NULL);
 	checkpoint_made(dom, g_steal_pointer(&beginning->checkpoint), work);
 	moment_work_run(work, on_written, job);

@@ -214,6 +214,22 @@ static bool add_actions(struct domain_job *job, const json_t *blocks, json_t *ac
 	return checkpoint_add_actions(job->dom, making->checkpoint, blocks, actions, error);
 }
 
+static void on_unmade(void *opaque, const GError *error)
+{
+	job_fail(opaque, g_error_copy(error));
+}
+
+/* A bitmap that no checkpoint knows of would record for ever, and stand in the way of the next try. */
+static void on_made_written(void *opaque, const GError *error)
+{
+	struct domain_job *job = opaque;
+	const struct making *making = job->data;
+	if (error)
+		checkpoint_unmake(job->dom, making->name, error, on_unmade, job);
+	else
+		on_written(job, NULL);
+}
+
 static void taken(struct domain_job *job, GError *error)
 {
 	struct making *making = job->data;
@@ -223,7 +239,7 @@ static void taken(struct domain_job *job, GError *error)
 	}
 	struct moment_work *work = files_only(job);
 	checkpoint_made(job->dom, g_steal_pointer(&making->checkpoint), work);
-	moment_work_run(work, on_written, job);
+	moment_work_run(work, on_made_written, job);
 }
 
 static const struct moment_taker checkpoint_taker = {add_actions, taken};
@@ -412,22 +428,6 @@ static void on_bitmaps_gone(void *opaque, json_t *result, const GError *error)
 	forget(job, list);
 }
 
-static void add_removals(const struct domain *dom, const struct conf_checkpoint *checkpoint,
-			 const json_t *blocks, json_t *actions)
-{
-	for (unsigned i = 0; i < checkpoint->disks->len; i++) {
-		const struct conf_checkpoint_disk *disk = checkpoint->disks->pdata[i];
-		/* It may have been unplugged, or have an image that knows nothing of the checkpoint. */
-		const struct conf_domain_disk *its = conf_domain_find_disk(dom->live, disk->name);
-		struct disk_now now;
-		if (disk->bitmap && its && disk_now_find(blocks, its->dev.alias, &now) &&
-		    checkpoint_find_bitmap(now.bitmaps, disk->bitmap))
-			json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s}}", "type",
-								 "block-dirty-bitmap-remove", "data", "node",
-								 now.node, "name", disk->bitmap));
-	}
-}
-
 static void on_disks(void *opaque, json_t *result, const GError *error)
 {
 	struct domain_job *job = opaque;
@@ -440,7 +440,7 @@ static void on_disks(void *opaque, json_t *result, const GError *error)
 	g_autoptr(GPtrArray) list = doomed(job, moment);
 	json_t *actions = json_array();
 	for (unsigned i = 0; i < list->len; i++)
-		add_removals(job->dom, list->pdata[i], result, actions);
+		checkpoint_add_removals(job->dom, list->pdata[i], result, actions);
 	vmm_execute(job->dom, "transaction", json_pack("{s:o}", "actions", actions), on_bitmaps_gone, job);
 }
 

@@ -3,6 +3,8 @@
 """
 virsh's checkpoints and backups, as qemu-img and nbdinfo see them, while the disks are written to over NBD.
 """
+import contextlib
+import glob
 import json
 import os
 import signal
@@ -228,6 +230,37 @@ def check_delete(dom):
     dom.daemon.run("qemu-img", "check", "-q", dom.path("one.qcow2"))
 
 
+@contextlib.contextmanager
+def no_file_of_checkpoints(dom):
+    """Where the daemon writes which checkpoint is the current one, the last of its files, is a folder."""
+    name, = glob.glob(os.path.join(dom.daemon.top, "**", "checkpoints", "*", ".current"), recursive=True)
+    os.rename(name, name + ".aside")
+    os.mkdir(name)
+    yield os.path.dirname(name)
+    os.rmdir(name)
+    os.rename(name + ".aside", name)
+
+
+def check_unwritten(dom):
+    """A checkpoint whose files cannot be written is not made, nor a backup that wants it."""
+    target = dom.path("unwritten.qcow2")
+    document = f"<domainbackup><disks><disk name='vda'><target file='{target}'/></disk></disks></domainbackup>"
+    before = dom.virsh("checkpoint-list", "--name")
+    with no_file_of_checkpoints(dom) as folder:
+        dom.fails("cannot ", "checkpoint-create-as", "u1")
+        dom.begin(document, "<domaincheckpoint><name>u2</name></domaincheckpoint>", "cannot ")
+        dom.wait_end()
+        assert not any(name.startswith("u") for name in os.listdir(folder)), os.listdir(folder)
+    assert dom.virsh("checkpoint-list", "--name") == before
+    names = {entry["name"] for block in dom.qmp("query-block")
+             for entry in block.get("inserted", {}).get("dirty-bitmaps", [])}
+    assert "c1" in names and not names & {"u1", "u2"}, names
+    if os.path.exists(target):  # the job may have ended before it was given up
+        os.unlink(target)
+    dom.virsh("checkpoint-create-as", "u1")
+    dom.virsh("checkpoint-delete", "u1")
+
+
 def raw(image, *options):
     """The bytes of an image."""
     with tempfile.NamedTemporaryFile() as file:
@@ -259,6 +292,7 @@ def check_push(dom):
               "exists")
     dom.begin("<domainbackup><server port='1'/></domainbackup>", None, "requires pull mode")
     dom.begin("<domainbackup><disks><disk name='sdb'/></disks></domainbackup>", None, "has no media")
+    check_unwritten(dom)
     # What is written after the checkpoint is in the next backup, and nothing else.
     dom.write(6, 20)
     dom.begin(f"""<domainbackup><incremental>p1</incremental><disks><disk name='vda'><target file='{part}'/>
