@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 
+import event_loop
 import libvirt
 import wire
 from private import Daemon
@@ -191,6 +192,33 @@ def check_files():
         conn.close()
 
 
+BACKED_UP = """<domain type='qemu'><name>backed-up</name><memory unit='MiB'>16</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type></os><devices><disk type='file'><driver name='qemu' type='raw'/>
+<source file='{image}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"""
+
+
+def check_full_backup(daemon):
+    """A push backup whose target gets full fails, says so to who asks and who listens, and leaves nothing."""
+    image, target, ended = f"{daemon.top}/data.img", f"{daemon.top}/state/target.raw", []
+    with open(image, "wb") as file:
+        file.write(b"x" * (4 << 20))
+    conn = libvirt.open(daemon.uri())
+    conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
+                                lambda c, dom, params, o: ended.append(params), None)
+    dom = conn.createXML(BACKED_UP.format(image=image), libvirt.VIR_DOMAIN_START_PAUSED)
+    dom.backupBegin(f"<domainbackup><disks><disk name='vda'><target file='{target}'/><driver type='raw'/>"
+                    "</disk></disks></domainbackup>", None)
+    daemon.wait(lambda: ended, "the event of the failed backup's end")
+    assert not ended[0]["success"] and "No space left" in ended[0]["errmsg"], ended
+    stats = dom.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED)
+    assert stats["type"] == libvirt.VIR_DOMAIN_JOB_FAILED and stats["errmsg"] == ended[0]["errmsg"], stats
+    info = daemon.said("domjobinfo", "backed-up", "--completed").split()
+    assert info == ["Job", "type:", "Failed", "Operation:", "Backup"], info
+    assert not os.path.exists(target) and dom.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE
+    assert dom.isActive()
+    dom.destroy()
+
+
 def mount_small(daemon):
     os.mkdir(f"{daemon.top}/state")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", f"{daemon.top}/state"], check=True)
@@ -203,6 +231,7 @@ def unmount(daemon):
 def main():
     enter_namespace()
     libvirt.registerErrorHandler(lambda *args: None, None)
+    event_loop.begin()
     check_files()
     with Daemon(prepare=mount_small) as daemon:
         conn = libvirt.open(daemon.uri())
@@ -212,6 +241,7 @@ def main():
             check_hung(daemon, conn)
             check_deaf(daemon, conn)
             check_full(daemon, conn)
+            check_full_backup(daemon)
         finally:
             daemon.end_children()
             unmount(daemon)
