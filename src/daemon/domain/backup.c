@@ -21,6 +21,7 @@ struct backup {
 	int64_t began_us;         /* real time */
 	uint64_t total, done;     /* bytes, of disks whose job has ended */
 	char *error;              /* the first, or NULL */
+	bool given_up;            /* by a client, perhaps before its jobs were there */
 	bool recalled;            /* of a former daemon, and the VMM has not told yet how far it is */
 };
 
@@ -217,6 +218,11 @@ void backup_give_back_images(struct domain *dom, const struct conf_backup *conf,
 	}
 	if (dom->vmm)
 		images_release(dom);
+}
+
+bool backup_given_up(const struct domain *dom)
+{
+	return dom->backup && dom->backup->given_up;
 }
 
 struct ending {
@@ -474,6 +480,7 @@ bool backup_abort(struct rpc_call *call, struct domain *dom)
 {
 	if (!dom->backup)
 		return false;
+	dom->backup->given_up = true;
 	backup_cancel(dom);
 	rpc_call_reply(call, NULL);
 	return true;

@@ -26,6 +26,8 @@ void backup_give_back_images(struct domain *dom, const struct conf_backup *conf,
 const struct conf_backup *backup_conf(const struct domain *dom);
 /* Tell its jobs to end; what they leave is cleaned up when they have. */
 void backup_cancel(struct domain *dom);
+/* Has a client given up the one that there is? Jobs that begin only now were not there to be told. */
+bool backup_given_up(const struct domain *dom);
 /* The block job of the disk with that alias has ended; `data` is its event's. */
 void backup_job_ended(struct domain *dom, const char *alias, enum notify_block_job status,
 		      const json_t *data);

@@ -208,7 +208,7 @@ static void on_written(void *opaque, const GError *error)
 		checkpoint_unmake(job->dom, beginning->checkpoint_name, error, on_exported, job);
 		return;
 	}
-	if (!conf || !conf->pull) {
+	if (!conf || !conf->pull || backup_given_up(job->dom)) {
 		on_exported(job, NULL);
 		return;
 	}
@@ -232,6 +232,8 @@ static void on_begun(void *opaque, const GError *error)
 		job_fail(job, g_error_copy(error));
 		return;
 	}
+	if (backup_given_up(dom))
+		backup_cancel(dom);
 	if (!beginning->checkpoint) {
 		on_written(job, NULL);
 		return;

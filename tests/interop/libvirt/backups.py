@@ -7,9 +7,13 @@ import contextlib
 import glob
 import json
 import os
+import select
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
+import uuid
 import xml.etree.ElementTree as ElementTree
 
 import event_loop
@@ -29,6 +33,9 @@ XML = """<domain type='qemu'><name>back</name>
 COVERS = """DOMAIN_CHECKPOINT_CREATE_XML DOMAIN_CHECKPOINT_GET_XML_DESC DOMAIN_LIST_ALL_CHECKPOINTS
 DOMAIN_CHECKPOINT_LIST_ALL_CHILDREN DOMAIN_CHECKPOINT_LOOKUP_BY_NAME DOMAIN_CHECKPOINT_GET_PARENT
 DOMAIN_CHECKPOINT_DELETE DOMAIN_BACKUP_BEGIN DOMAIN_BACKUP_GET_XML_DESC DOMAIN_GET_JOB_STATS DOMAIN_ABORT_JOB"""
+UUID = "7dea22b3-1d52-d8f3-2516-782e98ab3fa0"
+PUSH_BOTH = "<domainbackup><disks><disk name='vda'><target file='{}'/></disk><disk name='sda'><target file='{}'/>" \
+            "</disk></disks></domainbackup>"
 SIZE, BLOCK = 8 << 20, 64 << 10
 NODES = {"one": "drive-virtio-disk0", "two": "drive-sata0-0-0"}
 
@@ -361,12 +368,10 @@ def check_abort(dom):
         dom.daemon.run("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 256M", dom.path(name))
     dom.virsh("start")
     images = [dom.path("given-up.1"), dom.path("given-up.2")]
-    document = "<domainbackup><disks><disk name='vda'><target file='{}'/></disk><disk name='sda'><target file='{}'/>" \
-               "</disk></disks></domainbackup>"
     for command in (["domjobabort"], ["blockjob", "sda", "--abort"]):
         # It may have been faster than we are.
         for _ in range(10):
-            dom.begin(document.format(*images))
+            dom.begin(PUSH_BOTH.format(*images))
             dom.daemon.virsh(command[0], "back", *command[1:], check=False)
             end = dom.wait_end()
             if not end["success"]:
@@ -376,7 +381,41 @@ def check_abort(dom):
         assert not end["success"] and end["errmsg"] == "Operation canceled", end
         assert not any(os.path.exists(image) for image in images)
         assert dom.qmp("query-jobs") == [] and len(dom.qmp("query-named-block-nodes")) == 2
+    check_abort_early(dom)
     dom.virsh("destroy")
+
+
+def check_abort_early(dom):
+    """A push that is given up before its jobs are there is not forgotten to have been."""
+    numbers, images = wire.procedures(), [dom.path("early.1"), dom.path("early.2")]
+    document = PUSH_BOTH.format(*images)
+    known, = glob.glob(os.path.join(dom.daemon.top, "**", "run", UUID), recursive=True)
+    it = wire.domain("back", uuid.UUID(UUID).bytes)
+    early = 0
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(dom.daemon.socket)
+        client.sendall(wire.message(numbers["CONNECT_OPEN"], 0, bytes(8)))
+        assert wire.receive(client)[0][6] == 0
+        for _ in range(20):
+            begin = it + wire.string(document) + struct.pack(">II", 0, 0)
+            client.sendall(wire.message(numbers["DOMAIN_BACKUP_BEGIN"], 1, begin))
+            while not os.path.exists(os.path.join(known, "backup.xml")) and not select.select([client], [], [], 0)[0]:
+                pass
+            client.sendall(wire.message(numbers["DOMAIN_ABORT_JOB"], 2, it))
+            answers = [(words[5], words[6]) for words, _ in (wire.receive(client), wire.receive(client))]
+            assert (1, 0) in answers, answers
+            end = dom.wait_end()
+            if answers[0] == (2, 0):  # it was heard before the backup had begun
+                early += 1
+                assert not end["success"] and end["errmsg"] == "Operation canceled", end
+                assert not any(os.path.exists(image) for image in images)
+            for image in filter(os.path.exists, images):
+                os.unlink(image)
+            if early == 2:
+                break
+    assert early, "no backup was given up before it had begun"
+    assert dom.qmp("query-jobs") == [] and len(dom.qmp("query-named-block-nodes")) == 2
 
 
 def check_media(dom):
