@@ -361,6 +361,57 @@ def check_pull(dom):
     assert not any(os.path.exists(dom.path(name)) for name in made)
 
 
+def check_broken(dom):
+    """A VMM that is killed leaves bitmaps that do not know all: no backup believes them, and they can go."""
+    dom.virsh("start")
+    dom.virsh("checkpoint-create-as", "k1", "--diskspec", "vda")
+    # A later VMM than the one that made it: only then is it in the image.
+    dom.virsh("destroy")
+    dom.virsh("start")
+    path, = glob.glob(os.path.join(dom.daemon.top, "**", "run", UUID, "pid"), recursive=True)
+    with open(path) as file:
+        os.kill(int(file.read()), signal.SIGKILL)
+    dom.daemon.wait(lambda: dom.virsh("domstate") == "shut off", "the VMM's end")
+    dom.virsh("start")
+    assert "in-use" in bitmaps(dom.path("one.qcow2"))["k1"]
+    try:
+        dom.conn.lookupByName("back").backupBegin(
+            "<domainbackup><incremental>k1</incremental><disks><disk name='vda'/></disks></domainbackup>", None)
+        raise AssertionError("a broken bitmap was believed")
+    except libvirt.libvirtError as error:
+        assert error.get_error_code() == libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, error
+        assert "missing or broken bitmap 'k1' for disk 'vda'" in str(error), error
+    dom.virsh("checkpoint-delete", "k1")
+    dom.virsh("destroy")
+    assert "k1" not in bitmaps(dom.path("one.qcow2"))
+
+
+def check_reuse(dom):
+    """--reuse-external writes into images that are there, and leaves them there when it is given up."""
+    dom.virsh("start")
+    target = dom.path("mine.qcow2")
+    document = f"<domainbackup><disks><disk name='vda'><target file='{target}'/></disk></disks></domainbackup>"
+    dom.begin(document, None, "is not there", "--reuse-external")
+    dom.daemon.run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", target, str(SIZE))
+    dom.begin(document, None, "exists")
+    dom.begin(document, None, None, "--reuse-external")
+    assert dom.wait_end()["success"]
+    assert raw(target) == dom.holds["one"]
+    info = json.loads(subprocess.run(["qemu-img", "info", "--output=json", target], check=True,
+                                     stdout=subprocess.PIPE).stdout)
+    assert info["format-specific"]["data"]["compat"] == "0.10", info
+    socket = dom.path("reuse.sock")
+    dom.daemon.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", dom.path("one.qcow2"), "-F", "qcow2",
+                   dom.path("my-scratch.qcow2"))
+    dom.begin(f"""<domainbackup mode='pull'><server transport='unix' socket='{socket}'/><disks><disk name='vda'>
+              <scratch file='{dom.path("my-scratch.qcow2")}'/></disk></disks></domainbackup>""", None, None,
+              "--reuse-external")
+    assert raw(f"nbd+unix:///vda?socket={socket}", "-f", "raw") == dom.holds["one"]
+    dom.virsh("domjobabort")
+    assert dom.wait_end()["success"] and os.path.exists(dom.path("my-scratch.qcow2"))
+    dom.virsh("destroy")
+
+
 def check_abort(dom):
     """A push that is given up, as a whole or by one of its disks, leaves nothing."""
     for name in ("one.qcow2", "two.qcow2"):
@@ -456,6 +507,8 @@ def main():
         check_delete(dom)
         check_push(dom)
         check_pull(dom)
+        check_broken(dom)
+        check_reuse(dom)
         check_abort(dom)
         check_media(dom)
         dom.virsh("undefine", "--checkpoints-metadata")
