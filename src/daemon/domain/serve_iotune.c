@@ -45,24 +45,59 @@ static void merge(struct conf_iotune *now, const struct iotune_change *change)
 	now->group = g_strdup(change->wanted.group);
 }
 
+static xmlNode *find_target(const xmlNode *root, const char *wanted)
+{
+	xml_for_each(disk, xml_child(root, "devices"), "disk") {
+		g_autofree char *target = conf_domain_child_attribute(disk, "target", "dev");
+		if (g_strcmp0(target, wanted) == 0)
+			return disk;
+	}
+	return NULL;
+}
+
+static bool is_in_group(const xmlNode *disk, const char *group)
+{
+	const xmlNode *tune = xml_child(disk, "iotune");
+	g_autofree char *its = tune ? xml_child_text(tune, GROUP) : NULL;
+	return its && strcmp(its, group) == 0;
+}
+
+/* What the limits are before the change: those of its group, which the disk may be about to join. */
+static bool read_before(struct conf_iotune *now, const xmlNode *root, const xmlNode *target,
+			const char *joined, GError **error)
+{
+	const xmlNode *from = target;
+	if (joined && !is_in_group(target, joined)) {
+		xml_for_each(disk, xml_child(root, "devices"), "disk") {
+			if (!is_in_group(disk, joined))
+				continue;
+			from = disk;
+			break;
+		}
+	}
+	return conf_domain_read_iotune(now, from, error);
+}
+
+/* As libvirt: disks of a group have the same limits. */
 static bool edit_iotune(xmlNode *root, void *opaque, GError **error)
 {
 	const struct iotune_change *change = opaque;
-	xml_for_each(disk, xml_child(root, "devices"), "disk") {
-		g_autofree char *target = conf_domain_child_attribute(disk, "target", "dev");
-		struct conf_iotune now = {0};
-		if (g_strcmp0(target, change->target) != 0)
-			continue;
-		bool good = conf_domain_read_iotune(&now, disk, error);
-		if (good) {
-			merge(&now, change);
-			conf_domain_write_iotune(&now, disk);
+	xmlNode *target = find_target(root, change->target);
+	struct conf_iotune now = {0};
+	if (!target)
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "missing persistent configuration for disk "
+				  "'%s'", change->target);
+	bool good = read_before(&now, root, target, change->wanted.group, error);
+	if (good) {
+		merge(&now, change);
+		conf_domain_write_iotune(&now, target);
+		xml_for_each(disk, xml_child(root, "devices"), "disk") {
+			if (now.group && is_in_group(disk, now.group))
+				conf_domain_write_iotune(&now, disk);
 		}
-		g_free(now.group);
-		return good;
 	}
-	return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "missing persistent configuration for disk "
-			  "'%s'", change->target);
+	g_free(now.group);
+	return good;
 }
 
 static bool plan_iotune(struct domain_change *change, const struct conf_domain *old,
@@ -145,15 +180,21 @@ void serve_domain_set_block_io_tune(struct rpc_call *call,
 
 /* --- Getting --------------------------------------------------------------------------------- */
 
-/* In libvirt's order: the group stands between the limits and the lengths of bursts. */
-static void fill(struct params *params, const struct conf_iotune *iotune)
+/*
+ * In libvirt's order: the group stands between the limits and the lengths of bursts. The VMM of a domain that runs
+ * has a length for each burst: a second, unless told.
+ */
+static void fill(struct params *params, const struct conf_iotune *iotune, bool live)
 {
 	for (unsigned i = 0; i < CONF_IOTUNE_BYTES_LENGTH; i++)
 		params_add_ullong(params, conf_iotune_names[i], iotune->numbers[i]);
 	params_add_ullong(params, conf_iotune_names[CONF_IOTUNE_SIZE], iotune->numbers[CONF_IOTUNE_SIZE]);
 	params_add_string(params, GROUP, iotune->group ? iotune->group : "");
-	for (unsigned i = CONF_IOTUNE_BYTES_LENGTH; i < CONF_IOTUNE_SIZE; i++)
-		params_add_ullong(params, conf_iotune_names[i], iotune->numbers[i]);
+	for (unsigned i = CONF_IOTUNE_BYTES_LENGTH; i < CONF_IOTUNE_SIZE; i++) {
+		unsigned burst = i - CONF_IOTUNE_BYTES_LENGTH + CONF_IOTUNE_BYTES_MAX;
+		bool usual = live && iotune->numbers[burst] && !iotune->numbers[i];
+		params_add_ullong(params, conf_iotune_names[i], usual ? 1 : iotune->numbers[i]);
+	}
 }
 
 void serve_domain_get_block_io_tune(struct rpc_call *call,
@@ -180,7 +221,7 @@ void serve_domain_get_block_io_tune(struct rpc_call *call,
 		return;
 	}
 	struct params params = {.arena = rpc_call_arena(call)};
-	fill(&params, &disk->iotune);
+	fill(&params, &disk->iotune, live);
 	rpc_call_reply(call, &(struct remote_domain_get_block_io_tune_ret){
 				     .params = {MIN(params.count, (unsigned)args->nparams), params.items}});
 }

@@ -16,7 +16,8 @@ COVERS = """DOMAIN_EVENT_CALLBACK_TUNABLE"""
 XML = """<domain type='qemu'><name>tunables</name><memory unit='MiB'>64</memory><vcpu>2</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features><devices>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{image}'/>
-<target dev='vda' bus='virtio'/></disk></devices></domain>"""
+<target dev='vda' bus='virtio'/></disk><disk type='file' device='disk'><driver name='qemu' type='raw'/>
+<source file='{image}.2'/><target dev='vdb' bus='virtio'/></disk></devices></domain>"""
 
 
 class Listener:
@@ -53,9 +54,19 @@ def change(dom):
                                "group_name": "few"}, live)
 
 
+def change_group(dom):
+    """Disks of a group have the limits of the group: what each has after each of three changes."""
+    said = []
+    for disk, wanted in (("vdb", {"group_name": "few"}), ("vdb", {"total_iops_sec": 70, "total_iops_sec_max": 210}),
+                         ("vda", {"read_bytes_sec": 1 << 20})):
+        dom.setBlockIoTune(disk, wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        said += [dom.blockIoTune(each, libvirt.VIR_DOMAIN_AFFECT_LIVE) for each in ("vda", "vdb")]
+    return said
+
+
 def check_shares(daemon, listener):
     """The scheduler's, for which the other libvirtd has no control groups here."""
-    before = len(listener.hear(4))
+    before = len(listener.hear(7))
     daemon.virsh("schedinfo", "tunables", "--set", "cpu_shares=512", "--set", "vcpu_quota=20000", "--live")
     said = listener.hear(before + 1)[-1]
     assert said == {"cputune.cpu_shares": 512, "cputune.vcpu_quota": 20000}, said
@@ -70,19 +81,23 @@ def main():
     ether.own_network()
     with Daemon() as daemon, Libvirtd() as libvirtd:
         image = os.path.join(daemon.top, "image")
-        with open(image, "wb") as file:
-            file.truncate(1 << 20)
-        said = []
+        for path in (image, image + ".2"):
+            with open(path, "wb") as file:
+                file.truncate(1 << 20)
+        said, groups = [], []
         # One after the other: the image is locked by who uses it.
         for uri in (libvirtd.uri, daemon.uri()):
             listener = Listener(uri, image)
             try:
                 change(listener.dom)
-                said.append(list(listener.hear(4)))
+                listener.hear(4)
+                groups.append(change_group(listener.dom))
+                said.append(list(listener.hear(7)))
                 if uri == daemon.uri() and os.path.isdir("/sys/fs/cgroup/cpu"):
                     check_shares(daemon, listener)
             finally:
                 listener.close()
+        assert groups[0] == groups[1], f"libvirtd: {groups[0]}\nberthd: {groups[1]}"
         assert said[0] == said[1], f"libvirtd: {said[0]}\nberthd: {said[1]}"
 
 
