@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define GROUP "group_name"
+/* QEMU's, and so libvirt's. */
+#define LIMIT_MAX G_GUINT64_CONSTANT(1000000000000000)
 
 struct iotune_change {
 	char *target;
@@ -78,6 +80,25 @@ static bool read_before(struct conf_iotune *now, const xmlNode *root, const xmlN
 	return conf_domain_read_iotune(now, from, error);
 }
 
+/* In libvirt's words: a burst is more than what it is a burst of. */
+static bool check_bursts(const struct conf_iotune *iotune, GError **error)
+{
+	for (unsigned i = CONF_IOTUNE_BYTES; i < CONF_IOTUNE_BYTES_MAX; i++) {
+		unsigned max = i + CONF_IOTUNE_BYTES_MAX;
+		if (!iotune->numbers[max])
+			continue;
+		if (!iotune->numbers[i])
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+					  "cannot reset '%s' when '%s' is set", conf_iotune_names[i],
+					  conf_iotune_names[max]);
+		if (iotune->numbers[max] < iotune->numbers[i])
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_CONFIG_UNSUPPORTED,
+					  "value '%s' cannot be smaller than '%s'", conf_iotune_names[max],
+					  conf_iotune_names[i]);
+	}
+	return true;
+}
+
 /* As libvirt: disks of a group have the same limits. */
 static bool edit_iotune(xmlNode *root, void *opaque, GError **error)
 {
@@ -88,8 +109,10 @@ static bool edit_iotune(xmlNode *root, void *opaque, GError **error)
 		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "missing persistent configuration for disk "
 				  "'%s'", change->target);
 	bool good = read_before(&now, root, target, change->wanted.group, error);
-	if (good) {
+	if (good)
 		merge(&now, change);
+	good = good && check_bursts(&now, error);
+	if (good) {
 		conf_domain_write_iotune(&now, target);
 		xml_for_each(disk, xml_child(root, "devices"), "disk") {
 			if (now.group && is_in_group(disk, now.group))
@@ -142,10 +165,10 @@ static bool read_param(struct iotune_change *change, const struct xdr_param *par
 			continue;
 		change->wanted.numbers[i] = param->ul;
 		change->given[i] = true;
-		return param->ul <= G_MAXINT64 / 1000 ||
+		return param->ul <= LIMIT_MAX ||
 		       virt_error(error, VIRT_FROM_QEMU, VIRT_ARGUMENT_UNSUPPORTED,
-				  "block I/O throttle limit must be no more than %" G_GINT64_FORMAT,
-				  G_MAXINT64 / 1000);
+				  "block I/O throttle limit value must be no more than %" G_GUINT64_FORMAT,
+				  LIMIT_MAX);
 	}
 	return virt_error(error, VIRT_FROM_QEMU, VIRT_ARGUMENT_UNSUPPORTED,
 			  "parameter '%s' not supported", param->name);
@@ -162,7 +185,7 @@ void serve_domain_set_block_io_tune(struct rpc_call *call,
 	struct iotune_change *wanted = g_new0(struct iotune_change, 1);
 	if (!disk)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-			   "disk '%s' was not found in the domain config", args->disk);
+			   "disk '%s' not found in domain", args->disk);
 	else
 		wanted->target = g_strdup(disk->target);
 	for (unsigned i = 0; !error && i < args->params.count; i++)
@@ -215,7 +238,7 @@ void serve_domain_get_block_io_tune(struct rpc_call *call,
 		disk = conf_domain_find_disk(live ? dom->live : dom->definition, args->disk);
 	if (!error && !disk)
 		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-			   "disk '%s' was not found in the domain config", args->disk ? args->disk : "");
+			   "disk '%s' not found in domain", args->disk ? args->disk : "");
 	if (error) {
 		rpc_call_fail(call, error);
 		return;

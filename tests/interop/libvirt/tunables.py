@@ -64,6 +64,20 @@ def change_group(dom):
     return said
 
 
+def refusals(dom):
+    """Limits that make no sense, and what is said to each."""
+    said = []
+    for disk, wanted in (("vda", {"total_iops_sec_max": 100, "total_iops_sec": 0}),
+                         ("vda", {"total_iops_sec": 200, "total_iops_sec_max": 100}),
+                         ("vdb", {"write_bytes_sec": 1 << 62}), ("vdz", {"total_bytes_sec": 1})):
+        try:
+            dom.setBlockIoTune(disk, wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            said.append(None)
+        except libvirt.libvirtError as error:
+            said.append((error.get_error_code(), str(error)))
+    return said
+
+
 def check_shares(daemon, listener):
     """The scheduler's, for which the other libvirtd has no control groups here."""
     before = len(listener.hear(7))
@@ -91,7 +105,7 @@ def main():
             try:
                 change(listener.dom)
                 listener.hear(4)
-                groups.append(change_group(listener.dom))
+                groups.append((change_group(listener.dom), refusals(listener.dom)))
                 said.append(list(listener.hear(7)))
                 if uri == daemon.uri() and os.path.isdir("/sys/fs/cgroup/cpu"):
                     check_shares(daemon, listener)
