@@ -76,7 +76,9 @@ bool throttle_config_check(const struct throttle_config *config, GError **error)
 			return error_set(error, BERTH_ERR_INVALID,
 					 "%s and limits of reads or writes cannot be used at the same "
 					 "time", throttle_limit_names[i]);
-	return true;
+	bool counts = config->limits[3].rate || config->limits[4].rate || config->limits[5].rate;
+	return !config->iops_size || counts ||
+	       error_set(error, BERTH_ERR_INVALID, "iops size requires an iops value to be set");
 }
 
 bool throttle_config_any(const struct throttle_config *config)

@@ -69,7 +69,8 @@ def refusals(dom):
     said = []
     for disk, wanted in (("vda", {"total_iops_sec_max": 100, "total_iops_sec": 0}),
                          ("vda", {"total_iops_sec": 200, "total_iops_sec_max": 100}),
-                         ("vdb", {"write_bytes_sec": 1 << 62}), ("vdz", {"total_bytes_sec": 1})):
+                         ("vdb", {"write_bytes_sec": 1 << 62}), ("vdz", {"total_bytes_sec": 1}),
+                         ("vda", {"total_iops_sec": 0, "total_iops_sec_max": 0})):
         try:
             dom.setBlockIoTune(disk, wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             said.append(None)
