@@ -26,8 +26,10 @@ xmlDoc *xml_parse(const char *text, const char *what, GError **error)
 		return NULL;
 	}
 	parser->sax->error = parser->sax->warning = be_silent;
+	/* Without the space between elements: it is half of a document's nodes, and no reader wants it. */
 	xmlDoc *doc = xmlCtxtReadMemory(parser, text, length, NULL, NULL,
-					XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+					XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
+						XML_PARSE_NOBLANKS);
 	if (!doc || !xmlDocGetRootElement(doc)) {
 		const xmlError *cause = xmlCtxtGetLastError(parser);
 		g_autofree char *words = g_strchomp(
@@ -67,23 +69,37 @@ xmlNode *xml_next(const xmlNode *node, const char *name)
 	return first_from(node->next, name);
 }
 
+/* libxml2 has no memory for what is empty. */
 static char *take(xmlChar *text)
 {
-	char *copy = g_strdup((const char *)text);
+	char *copy = g_strdup(text ? (const char *)text : "");
 	xmlFree(text);
 	return copy;
 }
 
+/* The text of an attribute or element if it is whole in one place, as nearly every one is; else NULL. */
+static const char *plain_text(const xmlNode *children)
+{
+	if (!children)
+		return "";
+	return !children->next && children->type == XML_TEXT_NODE ? (const char *)children->content : NULL;
+}
+
 char *xml_attribute(const xmlNode *node, const char *name)
 {
-	xmlChar *value = node ? xmlGetNoNsProp(node, (const xmlChar *)name) : NULL;
-	return value ? take(value) : NULL;
+	const xmlAttr *attribute = node ? node->properties : NULL;
+	while (attribute && (attribute->ns || strcmp((const char *)attribute->name, name) != 0))
+		attribute = attribute->next;
+	if (!attribute)
+		return NULL;
+	const char *plain = plain_text(attribute->children);
+	return plain ? g_strdup(plain) : take(xmlNodeListGetString(node->doc, attribute->children, 1));
 }
 
 char *xml_text(const xmlNode *node)
 {
-	xmlChar *text = xmlNodeGetContent(node);
-	return text ? g_strstrip(take(text)) : g_strdup("");
+	const char *plain = node ? plain_text(node->children) : "";
+	return g_strstrip(plain ? g_strdup(plain) : take(xmlNodeGetContent(node)));
 }
 
 char *xml_child_text(const xmlNode *node, const char *name)
@@ -110,11 +126,32 @@ static void indent(struct xml_writer *writer)
 		g_string_append(writer->text, "  ");
 }
 
+static bool stands_for_itself(char c)
+{
+	switch (c) {
+	case '<':
+	case '>':
+	case '&':
+	case '\'':
+	case '"':
+		return false;
+	case '\n':
+	case '\t':
+		return true;
+	default:
+		return (unsigned char)c >= ' ';
+	}
+}
+
 /* As libvirt: attributes stand in single quotes. Control characters are no XML at all. */
 static void escaped(GString *out, const char *text)
 {
-	for (; *text; text++) {
-		switch (*text) {
+	while (*text) {
+		const char *end = text;
+		while (stands_for_itself(*end))
+			end++;
+		g_string_append_len(out, text, end - text);
+		switch (*end) {
 		case '<':
 			g_string_append(out, "&lt;");
 			break;
@@ -130,14 +167,8 @@ static void escaped(GString *out, const char *text)
 		case '"':
 			g_string_append(out, "&quot;");
 			break;
-		case '\n':
-		case '\t':
-			g_string_append_c(out, *text);
-			break;
-		default:
-			if ((unsigned char)*text >= ' ')
-				g_string_append_c(out, *text);
 		}
+		text = *end ? end + 1 : end;
 	}
 }
 
@@ -209,13 +240,14 @@ static void append_attributes(GString *out, const xmlNode *node)
 		g_string_append_c(out, '\'');
 	}
 	for (const xmlAttr *attribute = node->properties; attribute; attribute = attribute->next) {
-		xmlChar *value = xmlNodeListGetString(node->doc, attribute->children, 1);
+		const char *plain = plain_text(attribute->children);
+		g_autofree char *value =
+			plain ? NULL : take(xmlNodeListGetString(node->doc, attribute->children, 1));
 		g_string_append_c(out, ' ');
 		append_name(out, attribute->ns, attribute->name);
 		g_string_append(out, "='");
-		escaped(out, value ? (const char *)value : "");
+		escaped(out, plain ? plain : value);
 		g_string_append_c(out, '\'');
-		xmlFree(value);
 	}
 }
 

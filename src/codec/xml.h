@@ -28,7 +28,7 @@ xmlNode *xml_next(const xmlNode *node, const char *name);
 	for (xmlNode *child = xml_child(parent, name); child; child = xml_next(child, name))
 /* Free with g_free(); NULL if there is no such attribute. */
 char *xml_attribute(const xmlNode *node, const char *name);
-/* The text of the element without white space around it, never NULL. Free with g_free(). */
+/* The text of the element without white space around it, never NULL; "" of none. Free with g_free(). */
 char *xml_text(const xmlNode *node);
 /* The text of the child element, or NULL if there is none. */
 char *xml_child_text(const xmlNode *node, const char *name);

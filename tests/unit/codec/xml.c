@@ -54,11 +54,32 @@ static void test_write(void)
 	g_assert_cmpstr(k, ==, "<'\"&>");
 }
 
+/* Text in several nodes (references, CDATA), white space and namespaces come out as what they say. */
+static void test_tree(void)
+{
+	static const char written[] = "<a xmlns:m='urn:m' x='1&amp;2' y='' z='&apos;&#x9;'>\n  <b>  </b> <c>\n\t</c>"
+				      "<d>p<![CDATA[<q>]]>&amp;r</d>\n<m:e m:f='&lt;'> s\xc3\xa4t </m:e></a>";
+	static const char expected[] = "<a xmlns:m='urn:m' x='1&amp;2' y='' z='&apos;\t'>\n  <b/>\n  <c/>\n"
+				       "  <d>p&lt;q&gt;&amp;r</d>\n  <m:e m:f='&lt;'>s\xc3\xa4t</m:e>\n</a>\n";
+	g_autoptr(xmlDoc) doc = xml_parse(written, "t", NULL);
+	const xmlNode *root = xmlDocGetRootElement(doc);
+	struct xml_writer w = xml_writer_new();
+	xml_tree(&w, root);
+	g_autofree char *text = xml_writer_take(&w), *empty = xml_attribute(root, "y");
+	g_assert_cmpstr(text, ==, expected);
+	g_assert_cmpstr(empty, ==, "");
+	/* An attribute of a namespace is not the plain one of that name. */
+	g_autofree char *foreign = xml_attribute(xml_child(root, "e"), "f"), *none = xml_text(NULL);
+	g_assert_null(foreign);
+	g_assert_cmpstr(none, ==, "");
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/xml/errors", test_errors);
 	g_test_add_func("/xml/read", test_read);
 	g_test_add_func("/xml/write", test_write);
+	g_test_add_func("/xml/tree", test_tree);
 	return g_test_run();
 }
