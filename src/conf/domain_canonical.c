@@ -207,12 +207,26 @@ static unsigned rank(const xmlNode *node, const char *const *order)
 	return others;
 }
 
+static bool is_sorted(xmlNode *parent, const char *const *order)
+{
+	unsigned last = 0;
+	xml_for_each(node, parent, NULL) {
+		unsigned its = rank(node, order);
+		if (its < last)
+			return false;
+		last = its;
+	}
+	return true;
+}
+
 static void sort_children(xmlNode *parent, const char *const *order)
 {
+	/* All that we have written ourselves is. */
+	if (is_sorted(parent, order))
+		return;
 	g_autoptr(GPtrArray) nodes = g_ptr_array_new();
 	xml_for_each(node, parent, NULL)
 		g_ptr_array_add(nodes, node);
-	bool moved = false;
 	/* Insertion keeps those of one rank as they are; documents are short and nearly sorted. */
 	for (unsigned i = 1; i < nodes->len; i++) {
 		xmlNode *node = nodes->pdata[i];
@@ -220,9 +234,8 @@ static void sort_children(xmlNode *parent, const char *const *order)
 		for (; at > 0 && rank(nodes->pdata[at - 1], order) > rank(node, order); at--)
 			nodes->pdata[at] = nodes->pdata[at - 1];
 		nodes->pdata[at] = node;
-		moved |= at != i;
 	}
-	for (unsigned i = 0; moved && i < nodes->len; i++) {
+	for (unsigned i = 0; i < nodes->len; i++) {
 		xmlUnlinkNode(nodes->pdata[i]);
 		xmlAddChild(parent, nodes->pdata[i]);
 	}
