@@ -130,45 +130,52 @@ static char *advice_for(const struct conf_grammar *grammar, const char *path)
 	return g_strdup("");
 }
 
-static bool check(const struct conf_grammar *grammar, const xmlNode *node, const char *parent,
-		  GError **error)
+/* `path` is the way to the node's parent, and unless there is an error the same again afterwards. */
+static bool check(const struct conf_grammar *grammar, const xmlNode *node, GString *path, GError **error)
 {
-	g_autofree char *path = *parent ? g_strconcat(parent, "/", node->name, NULL)
-					: g_strdup((const char *)node->name);
-	const char *words = find(grammar, path);
+	size_t length = path->len;
+	if (length)
+		g_string_append_c(path, '/');
+	g_string_append(path, (const char *)node->name);
+	const char *words = find(grammar, path->str);
 	if (!words) {
-		g_autofree char *advice = advice_for(grammar, path);
+		g_autofree char *advice = advice_for(grammar, path->str);
+		g_string_truncate(path, length);
 		return refuse(error, node, "Berth does not support <%s> in <%s>%s", node->name,
-			      !*parent			? "a document"
-			      : strrchr(parent, '/') ? strrchr(parent, '/') + 1
-						     : parent, advice);
+			      !length			  ? "a document"
+			      : strrchr(path->str, '/') ? strrchr(path->str, '/') + 1
+							  : path->str, advice);
 	}
-	if (has_word(words, "*"))
+	if (has_word(words, "*")) {
+		g_string_truncate(path, length);
 		return true;
+	}
 	for (const xmlAttr *attribute = node->properties; attribute; attribute = attribute->next) {
 		if (has_word(words, (const char *)attribute->name))
 			continue;
-		g_autofree char *which = g_strconcat(path, "/@", attribute->name, NULL);
+		g_autofree char *which = g_strconcat(path->str, "/@", attribute->name, NULL);
 		g_autofree char *advice = advice_for(grammar, which);
 		return refuse(error, node, "Berth does not support the attribute '%s'%s", attribute->name,
 			      advice);
 	}
-	if (!check_values(grammar, node, path, error))
+	if (!check_values(grammar, node, path->str, error))
 		return false;
 	xml_for_each(child, node, NULL) {
 		if (!check(grammar, child, path, error))
 			return false;
 	}
+	g_string_truncate(path, length);
 	return true;
 }
 
 bool conf_grammar_check(const struct conf_grammar *grammar, const xmlNode *root, GError **error)
 {
-	return check(grammar, root, "", error);
+	return conf_grammar_check_part(grammar, root, "", error);
 }
 
 bool conf_grammar_check_part(const struct conf_grammar *grammar, const xmlNode *node, const char *parent,
 			     GError **error)
 {
-	return check(grammar, node, parent, error);
+	g_autoptr(GString) path = g_string_new(parent);
+	return check(grammar, node, path, error);
 }
