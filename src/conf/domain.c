@@ -11,12 +11,15 @@ enum { MAX_VCPUS = 255 };
 
 void conf_uuid_format(const uint8_t uuid[16], char text[37])
 {
+	static const char digits[] = "0123456789abcdef";
 	char *at = text;
 	for (unsigned i = 0; i < 16; i++) {
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			*at++ = '-';
-		at += g_snprintf(at, 3, "%02x", uuid[i]);
+		*at++ = digits[uuid[i] >> 4];
+		*at++ = digits[uuid[i] & 15];
 	}
+	*at = '\0';
 }
 
 /* --- Parts ---------------------------------------------------------------------------------- */
@@ -360,7 +363,9 @@ void conf_domain_compact(struct conf_domain *conf)
 {
 	if (!conf->doc)
 		return;
-	conf->text = conf_domain_format(conf, -1);
+	/* A copy has the length of the text; the writer's buffer grew in powers of two. */
+	g_autofree char *text = conf_domain_format(conf, -1);
+	conf->text = g_strdup(text);
 	conf_domain_for_each_device(conf, forget_node, NULL);
 	xmlFreeDoc(g_steal_pointer(&conf->doc));
 }
