@@ -12,6 +12,7 @@
 #include "daemon/domain/vmm.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -186,23 +187,70 @@ void domain_emit(struct domain *dom, enum domain_event event, int detail)
 
 /* --- Start of the daemon -------------------------------------------------------------------- */
 
-static struct conf_domain *load(const char *path, bool live)
+static struct conf_domain *load(const char *path, bool live, GError **error)
 {
 	g_autofree char *text = NULL;
-	g_autoptr(GError) error = NULL;
-	struct conf_domain *conf = NULL;
-	if (g_file_get_contents(path, &text, NULL, &error))
-		conf = conf_domain_parse(text, live, &error);
-	if (!conf)
-		log_warning("'%s' is left alone: %s", path, error->message);
-	return conf;
+	return g_file_get_contents(path, &text, NULL, error) ? conf_domain_parse(text, live, error) : NULL;
 }
 
-static void load_definition(struct domains *domains, const char *path)
+static void leave_alone(const char *path, const GError *error)
 {
-	struct conf_domain *conf = load(path, false);
-	if (!conf)
+	log_warning("'%s' is left alone: %s", path, error->message);
+}
+
+/* Files that threads read together; each takes the next one. */
+struct reading {
+	const GPtrArray *paths;
+	struct definition {
+		struct conf_domain *conf; /* or NULL and the error */
+		GError *error;
+	} *definitions;
+	unsigned next; /* atomic */
+};
+
+static void read_next(struct reading *reading, unsigned i)
+{
+	struct definition *definition = &reading->definitions[i];
+	definition->conf = load(reading->paths->pdata[i], false, &definition->error);
+	if (definition->conf)
+		conf_domain_compact(definition->conf);
+}
+
+static void *read_rest(void *opaque)
+{
+	struct reading *reading = opaque;
+	unsigned i;
+	while ((i = g_atomic_int_add(&reading->next, 1)) < reading->paths->len)
+		read_next(reading, i);
+	return NULL;
+}
+
+/* Reading takes nearly all of a start with many domains. Where threads cannot be had, one does it all. */
+static void read_definitions(struct reading *reading)
+{
+	enum { MOST = 4, WORTH_ONE = 32 };
+	GThread *helpers[MOST - 1];
+	unsigned count = MIN(MIN(g_get_num_processors(), MOST) - 1, reading->paths->len / WORTH_ONE);
+	/* The first one alone: it makes the tables that all look into. */
+	if (reading->paths->len)
+		read_next(reading, reading->next++);
+	for (unsigned i = 0; i < count; i++)
+		helpers[i] = g_thread_try_new("load-domains", read_rest, reading, NULL);
+	read_rest(reading);
+	for (unsigned i = 0; i < count; i++) {
+		if (helpers[i])
+			g_thread_join(helpers[i]);
+	}
+}
+
+static void add_definition(struct domains *domains, const char *path, struct definition *definition)
+{
+	struct conf_domain *conf = definition->conf;
+	if (!conf) {
+		leave_alone(path, definition->error);
+		g_clear_error(&definition->error);
 		return;
+	}
 	if (domain_by_name(domains, conf->name) || domain_by_uuid(domains, conf->uuid)) {
 		log_warning("'%s' is left alone: there is a domain '%s' already", path, conf->name);
 		conf_domain_free(conf);
@@ -210,8 +258,20 @@ static void load_definition(struct domains *domains, const char *path)
 	}
 	struct domain *dom = domain_add(domains, conf);
 	dom->definition = conf;
-	conf_domain_compact(dom->definition);
 	dom->autostart = domain_may_have(dom, "autostart");
+}
+
+/* In the order of the names, whichever thread was faster. */
+static void load_definitions(struct domains *domains)
+{
+	g_autoptr(GPtrArray) paths = store_list(domains->daemon, "domains", ".xml");
+	g_autofree struct definition *definitions = g_new0(struct definition, paths->len);
+	struct reading reading = {.paths = paths, .definitions = definitions};
+	read_definitions(&reading);
+	for (unsigned i = 0; i < paths->len; i++)
+		add_definition(domains, paths->pdata[i], &definitions[i]);
+	/* What the documents took while they were trees. */
+	malloc_trim(0);
 }
 
 /* The id is an attribute of the live document, which the parser drops. */
@@ -235,9 +295,12 @@ static void load_running(struct domains *domains, const char *folder)
 		vmm_user_remove_folders(folder);
 		return;
 	}
-	struct conf_domain *conf = load(path, true);
-	if (!conf)
+	g_autoptr(GError) error = NULL;
+	struct conf_domain *conf = load(path, true, &error);
+	if (!conf) {
+		leave_alone(path, error);
 		return;
+	}
 	struct domain *dom = domain_by_uuid(domains, conf->uuid);
 	if (!dom)
 		dom = domain_add(domains, conf);
@@ -306,9 +369,7 @@ struct domains *domains_new(struct daemon *daemon, GError **error)
 		return NULL;
 	}
 	domains->stored = list_stored(daemon);
-	g_autoptr(GPtrArray) definitions = store_list(daemon, "domains", ".xml");
-	for (unsigned i = 0; i < definitions->len; i++)
-		load_definition(domains, definitions->pdata[i]);
+	load_definitions(domains);
 	g_autoptr(GPtrArray) running = store_list(daemon, "run", "");
 	for (unsigned i = 0; i < running->len; i++)
 		load_running(domains, running->pdata[i]);

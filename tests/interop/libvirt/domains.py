@@ -242,6 +242,38 @@ def check_restart(daemon):
         daemon.virsh("undefine", name)
 
 
+def check_many(daemon):
+    """Threads share the files at a start: each is there as before, or the log says why it is left alone."""
+    def documents():
+        conn = libvirt.open(daemon.uri())
+        texts = {dom.name(): dom.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) for dom in conn.listAllDomains()}
+        conn.close()
+        return texts
+
+    conn = libvirt.open(daemon.uri())
+    for number in range(200):
+        conn.defineXML(XML.format(name=f"many{number}", devices=""))
+    conn.close()
+    before = documents()
+    daemon.stop()
+    folder = os.path.join(daemon.top, "state", "domains")
+    strangers = {"0-broken.xml": "<domain>\n<name", "1-strange.xml": XML.format(name="strange", devices="<tpm/>"),
+                 "zzz-twin.xml": re.sub("<uuid>..", "<uuid>00", before["many7"])}
+    for name, text in strangers.items():
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(text)
+    daemon.start()
+    assert documents() == before
+    for name, why in zip(strangers, (":2: ", "does not support <tpm>", "there is a domain 'many7' already")):
+        with open(daemon.log) as log:
+            assert re.search(f"/{name}' is left alone: .*{why}", log.read()), name
+        os.unlink(os.path.join(folder, name))
+    conn = libvirt.open(daemon.uri())
+    for dom in conn.listAllDomains():
+        dom.undefine()
+    conn.close()
+
+
 def check_comma(daemon):
     """A comma in the path of the state folder, which the VMM's options double, loses no VM."""
     tempfile.tempdir = os.path.join(daemon.top, "a,b")
@@ -258,6 +290,7 @@ def main():
         check_readonly(daemon)
         check_hung(daemon)
         check_restart(daemon)
+        check_many(daemon)
         check_comma(daemon)
         missing = set(COVERS.split()) - daemon.called()
         assert not missing, f"not called: {missing}"
