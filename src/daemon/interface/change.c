@@ -198,21 +198,43 @@ static bool check_kind(struct interface_job *job, GError **error)
 			 made ? "no" : "a", kind);
 }
 
+/* The file of what is defined under the name, or none, as it was. */
+static void put_back(const struct interface_job *job, const char *name)
+{
+	const struct conf_interface *old = g_hash_table_lookup(job->all->defined, name);
+	g_autofree char *path = interface_file(job->all, name), *text = old ? conf_interface_format(old) : NULL;
+	g_autoptr(GError) error = NULL;
+	if (!store_write_now(path, text, &error))
+		log_warning("after a definition that failed: %s", error->message);
+}
+
+/* The ports have no documents of their own any more. With an error all files are what they were. */
+static bool drop_port_files(const struct interface_job *job, GError **error)
+{
+	for (unsigned i = 0; i < job->conf->ports->len; i++) {
+		const struct conf_interface_port *port = job->conf->ports->pdata[i];
+		g_autofree char *own = interface_file(job->all, port->name);
+		if (!g_hash_table_contains(job->all->defined, port->name) || store_write_now(own, NULL, error))
+			continue;
+		for (unsigned p = 0; p < i; p++) {
+			const struct conf_interface_port *gone = job->conf->ports->pdata[p];
+			if (g_hash_table_contains(job->all->defined, gone->name))
+				put_back(job, gone->name);
+		}
+		put_back(job, job->conf->name);
+		return false;
+	}
+	return true;
+}
+
 /* First the new one: what has two documents after a crash is a port (registry.c). */
 static bool work_define(struct interface_job *job, GError **error)
 {
 	g_autofree char *path = interface_file(job->all, job->conf->name);
 	g_autofree char *text = conf_interface_format(job->conf);
-	if (!check_each(job->all, job->conf, check_owner, error) || !check_kind(job, error) ||
-	    !touch(job->all, job->conf, error) || !store_write_now(path, text, error))
-		return false;
-	for (unsigned i = 0; i < job->conf->ports->len; i++) {
-		const struct conf_interface_port *port = job->conf->ports->pdata[i];
-		g_autofree char *own = interface_file(job->all, port->name);
-		if (g_hash_table_contains(job->all->defined, port->name) && !store_write_now(own, NULL, error))
-			return false;
-	}
-	return true;
+	return check_each(job->all, job->conf, check_owner, error) && check_kind(job, error) &&
+	       touch(job->all, job->conf, error) && store_write_now(path, text, error) &&
+	       drop_port_files(job, error);
 }
 
 static void done_define(struct interface_job *job)

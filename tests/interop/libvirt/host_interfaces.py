@@ -194,6 +194,27 @@ def check_refusals(tool):
     assert state("eth7") == (ADDRESSES, ROUTES)
 
 
+def check_half_defined(tool, daemon):
+    """A port's document that cannot be removed: the bridge is not defined, and every file is what it was."""
+    folder = os.path.join(daemon.top, "state", "interfaces")
+    for name in ("first", "second"):
+        tool.define(PLAIN.format(name=name, mode="none"))
+    path = os.path.join(folder, "second.xml")
+    os.rename(path, path + ".away")
+    os.mkdir(path)
+    bridge = BRIDGE.format(name="both", mode="none", parts="", ports=PORT.format("first") + PORT.format("second"))
+    tool.define(bridge, "second.xml")
+    os.rmdir(path)
+    os.rename(path + ".away", path)
+    assert {"first.xml", "second.xml"} <= set(os.listdir(folder)) and "both.xml" not in os.listdir(folder)
+    daemon.stop()
+    daemon.start()
+    assert {"first", "second"} <= set(re.findall(r"^ (\S+)", tool.said("iface-list", "--all"), re.M))
+    tool.define(bridge)
+    assert not {"first.xml", "second.xml"} & set(os.listdir(folder))
+    tool.said("iface-undefine", "both")
+
+
 def check_networks(tool, daemon):
     path = os.path.join(daemon.top, "net.xml")
     with open(path, "w") as file:
@@ -416,6 +437,7 @@ def main():
                 check_bridge(tool)
                 check_life(tool)
                 check_refusals(tool)
+                check_half_defined(tool, daemon)
                 check_networks(tool, daemon)
                 check_rollback(tool, daemon)
                 check_boot(tool, daemon)
