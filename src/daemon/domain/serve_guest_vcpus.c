@@ -40,43 +40,6 @@ void serve_domain_get_guest_vcpus(struct rpc_call *call,
 		agent_call(call, dom, "guest-get-vcpus", NULL, answer_vcpus);
 }
 
-/* The agent says how many of them it has changed before one failed. */
-static void answer_set_vcpus(struct rpc_call *call, struct domain *dom, const json_t *result)
-{
-	if (json_integer_value(result) > 0)
-		rpc_call_reply(call, NULL);
-	else
-		agent_call_malformed(call, "guest-set-vcpus");
-}
-
-static void set_vcpus(struct rpc_call *call, struct domain *dom, const uint8_t *map, bool online)
-{
-	json_t *list = json_array();
-	for (unsigned id = 0; id < MAP_BITS; id++) {
-		if (map[id / 8] >> id % 8 & 1)
-			json_array_append_new(list, json_pack("{s:i, s:b}", "logical-id", id, "online",
-							      (int)online));
-	}
-	agent_call(call, dom, "guest-set-vcpus", json_pack("{s:o}", "vcpus", list), answer_set_vcpus);
-}
-
-void serve_domain_set_guest_vcpus(struct rpc_call *call,
-				  const struct remote_domain_set_guest_vcpus_args *args)
-{
-	struct domain *dom = domain_find(call, &args->dom);
-	uint8_t map[MAP_BYTES];
-	GError *error = NULL;
-	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
-		return;
-	if (!conf_cpuset_parse(args->cpumap, map, MAP_BYTES) || args->state < 0 || args->state > 1) {
-		virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
-			   "'%s' is no list of CPUs like 0-3,^2, or the state is not 0 or 1", args->cpumap);
-		rpc_call_fail(call, error);
-		return;
-	}
-	set_vcpus(call, dom, map, args->state);
-}
-
 /* --- How many they are -------------------------------------------------------------------------- */
 
 /* What the agent says of its CPUs; counts are of those with a number that can be. */
@@ -127,7 +90,7 @@ void vcpus_ask_guest(struct rpc_call *call, struct domain *dom, bool maximum)
 		agent_call(call, dom, "guest-get-vcpus", NULL, maximum ? answer_maximum : answer_online);
 }
 
-/* A call that changes how many are online. */
+/* A call that changes which are online, or how many. */
 struct guest_count {
 	struct rpc_call *call;
 	struct domain *dom;
@@ -210,4 +173,58 @@ void vcpus_set_guest(struct rpc_call *call, struct domain *dom, unsigned wanted)
 	struct guest_count *count = g_new(struct guest_count, 1);
 	*count = (struct guest_count){call, domain_pin(dom), wanted, 0};
 	agent_execute(dom, &(struct agent_command){.name = "guest-get-vcpus", .done = on_listed, .opaque = count});
+}
+
+/* --- Which are online --------------------------------------------------------------------------- */
+
+/* The answer to the call comes with the agent's. */
+static void set_vcpus(struct rpc_call *call, struct domain *dom, const uint8_t *map, bool online)
+{
+	struct guest_count *count = g_new(struct guest_count, 1);
+	*count = (struct guest_count){.call = call, .dom = domain_pin(dom)};
+	json_t *list = json_array();
+	for (unsigned id = 0; id < MAP_BITS; id++) {
+		if (!(map[id / 8] >> id % 8 & 1))
+			continue;
+		json_array_append_new(list, json_pack("{s:i, s:b}", "logical-id", id, "online", (int)online));
+		count->changes++;
+	}
+	agent_execute(dom, &(struct agent_command){
+		.name = "guest-set-vcpus", .args = json_pack("{s:o}", "vcpus", list), .done = on_changed,
+		.opaque = count});
+}
+
+/* All that such a list can name, to refuse what is above our own numbers. */
+static bool parse_guest_cpus(const char *text, uint8_t *map, GError **error)
+{
+	enum { LIST_BYTES = 65536 / 8 };
+	uint8_t all[LIST_BYTES];
+	if (!conf_cpuset_parse(text, all, LIST_BYTES))
+		return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "'%s' is no list of CPUs like 0-3,^2",
+				  text);
+	for (unsigned i = MAP_BYTES; i < LIST_BYTES; i++) {
+		if (all[i])
+			return virt_error(error, VIRT_FROM_QEMU, VIRT_INVALID_ARG,
+					  "'%s': a guest's CPUs are 0 to %d", text, MAP_BITS - 1);
+	}
+	memcpy(map, all, MAP_BYTES);
+	return true;
+}
+
+void serve_domain_set_guest_vcpus(struct rpc_call *call,
+				  const struct remote_domain_set_guest_vcpus_args *args)
+{
+	struct domain *dom = domain_find(call, &args->dom);
+	uint8_t map[MAP_BYTES];
+	GError *error = NULL;
+	if (!dom || !rpc_call_check_flags(call, args->flags, 0))
+		return;
+	bool good = parse_guest_cpus(args->cpumap, map, &error);
+	if (good && (args->state < 0 || args->state > 1))
+		good = virt_error(&error, VIRT_FROM_QEMU, VIRT_INVALID_ARG, "the state %d is not 0 or 1",
+				  args->state);
+	if (good)
+		set_vcpus(call, dom, map, args->state);
+	else
+		rpc_call_fail(call, error);
 }

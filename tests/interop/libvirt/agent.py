@@ -102,6 +102,9 @@ def check_changes(daemon, guest):
     daemon.virsh("guestvcpus", "agent", "--disable", "--cpulist", "1")
     assert guest.run("cat /sys/devices/system/cpu/online", 60).strip() == "0"
     assert daemon.said("vcpucount", "agent", "--guest") == "1"
+    # The agent does what it can and says how much that was: a part is no success.
+    fails(daemon, "has changed 1 of its vCPUs, not the 2", "guestvcpus", "agent", "--enable", "--cpulist", "1,7")
+    fails(daemon, "a guest's CPUs are 0 to 2047", "guestvcpus", "agent", "--enable", "--cpulist", "1,3000")
     daemon.virsh("guestvcpus", "agent", "--enable", "--cpulist", "1")
     assert daemon.said("vcpucount", "agent", "--guest", "--live") == "2"
     daemon.virsh("setvcpus", "agent", "1", "--guest")
