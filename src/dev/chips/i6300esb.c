@@ -26,6 +26,11 @@ enum { RELOAD_NOW = 1 << 8, RELOAD_FIRED = 1 << 9, UNLOCK_1 = 0x80, UNLOCK_2 = 0
 enum { PRELOAD_MAX = 0xfffff };
 
 #define PCI_CLOCK_HZ UINT64_C(33000000)
+/*
+ * Of a stage that repeats: a guest could ask for one every microsecond, and keep the main loop from
+ * everything else.
+ */
+#define FREE_RUN_MIN_NS INT64_C(10000000)
 
 struct i6300esb {
 	struct pci_device pci;
@@ -45,7 +50,8 @@ struct i6300esb {
 static int64_t stage_ns(const struct i6300esb *s)
 {
 	uint64_t ticks = MAX(s->preload[s->stage], 1);
-	return (int64_t)((ticks << (s->fast ? 5 : 15)) * 1000 / (PCI_CLOCK_HZ / 1000000));
+	int64_t ns = (int64_t)((ticks << (s->fast ? 5 : 15)) * 1000 / (PCI_CLOCK_HZ / 1000000));
+	return s->free_run ? MAX(ns, FREE_RUN_MIN_NS) : ns;
 }
 
 static void begin(struct i6300esb *s, unsigned stage)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PIT, RTC, HPET and the ACPI PM block: counters against the host's clock, interrupts by the loop. */
+/* PIT, RTC, HPET, the ACPI PM block and the watchdog: counters against the host's clock, interrupts by the loop. */
 #include "dev/chips/acpi_pm.h"
 #include "dev/chips/hpet.h"
+#include "dev/chips/i6300esb.h"
 #include "dev/chips/pit.h"
 #include "dev/chips/rtc.h"
+#include "dev/pci/pci.h"
 #include "fixture.h"
 
 #include <time.h>
@@ -264,6 +266,41 @@ static void test_acpi_pm(void)
 	fixture_close(&f);
 }
 
+/* A guest that has it repeat at once gets it again and again, but not more often than the loop bears. */
+static void test_watchdog(void)
+{
+	enum { OUTPUT = 0x60, FAST = 1 << 2, LOCK = 0x68, ENABLE_FREE_RUN = 6, BAR = 0x10000000, RELOAD = 0xc };
+	struct fixture f;
+	fixture_open(&f);
+	struct irq irqs[4];
+	for (unsigned i = 0; i < 4; i++)
+		irqs[i] = fixture_irq(&f, i);
+	struct pci_bus *bus = pci_bus_new(f.vm, irqs);
+	struct device *dev = device_new(&i6300esb_class, "dog", f.vm);
+	g_assert_true(device_realize(dev, NULL));
+	struct pci_device *pci = (struct pci_device *)dev;
+	g_assert_true(pci_bus_attach(bus, pci, NULL));
+	pci_config_write(bus, pci->devfn, 0x10, BAR, 4);
+	pci_config_write(bus, pci->devfn, 0x04, 2, 2);
+	/* Both preloads to 0: each write behind the two that unlock it. */
+	for (unsigned reg = 0; reg < 8; reg += 4) {
+		space_write(f.vm->memory, BAR + RELOAD, 0x80, 2);
+		space_write(f.vm->memory, BAR + RELOAD, 0x86, 2);
+		space_write(f.vm->memory, BAR + reg, 0, 4);
+		g_assert_cmphex(space_read(f.vm->memory, BAR + reg, 4), ==, 0);
+	}
+	int64_t start = aio_now_ns();
+	pci_config_write(bus, pci->devfn, OUTPUT, FAST, 2);
+	pci_config_write(bus, pci->devfn, LOCK, ENABLE_FREE_RUN, 1);
+	g_assert_true(fixture_wait(&f, &f.requests[VM_REQUEST_WATCHDOG], 3));
+	/* Two stages of 10 ms each. */
+	g_assert_cmpint((aio_now_ns() - start) / (20 * MS), >=, f.requests[VM_REQUEST_WATCHDOG]);
+	pci_config_write(bus, pci->devfn, LOCK, 0, 1);
+	device_free(dev);
+	pci_bus_free(bus);
+	fixture_close(&f);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -273,5 +310,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/rtc/vm-clock", test_rtc_vm_clock);
 	g_test_add_func("/hpet", test_hpet);
 	g_test_add_func("/acpi-pm", test_acpi_pm);
+	g_test_add_func("/watchdog", test_watchdog);
 	return g_test_run();
 }
