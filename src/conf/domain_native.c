@@ -453,6 +453,22 @@ static void add_features(struct native *n)
 
 /* --- Memory --------------------------------------------------------------------------------------- */
 
+/* From which of the host's nodes all memory comes. */
+static bool add_numatune(struct native *n, struct keyval *props, const char *what, GError **error)
+{
+	static const char *const modes[][2] = {
+		{"bind", "strict"}, {"preferred", "preferred"}, {"interleave", "interleave"}};
+	g_autofree char *nodes = native_take_host_nodes(props), *policy = keyval_take(props, "policy");
+	if (!nodes && (!policy || !strcmp(policy, "default")))
+		return true;
+	for (unsigned i = 0; nodes && i < G_N_ELEMENTS(modes); i++) {
+		if (g_strcmp0(policy, modes[i][0]) == 0)
+			return native_add(native_add(n->root, "numatune", NULL, NULL), "memory", NULL, "mode",
+					  modes[i][1], "nodeset", nodes, NULL);
+	}
+	return has_no_place(what, nodes && !policy ? "host-nodes" : "policy", error);
+}
+
 /* One object for all of the memory at power-on. */
 static bool add_backend(struct native *n, xmlNode *backing, GError **error)
 {
@@ -473,7 +489,7 @@ static bool add_backend(struct native *n, xmlNode *backing, GError **error)
 	    !native_take_switch(props, "hugetlb", false, &huge, error) ||
 	    !native_take_switch(props, "prealloc", false, &taken, error) ||
 	    !native_take_switch(props, "discard-data", false, &discard, error) ||
-	    !native_all_read(props, what, error) || (size && !units_parse_size(size, 1, &bytes, error)) ||
+	    !add_numatune(n, props, what, error) || !native_all_read(props, what, error) || (size && !units_parse_size(size, 1, &bytes, error)) ||
 	    (page && !units_parse_size(page, 1, &page_bytes, error)))
 		return false;
 	if (bytes != n->vm->memory.size)

@@ -42,6 +42,8 @@ struct conf_item *native_take_item(struct native *n, enum conf_item_kind kind, c
 bool native_all_read(const struct keyval *kv, const char *what, GError **error);
 /* Take a switch out; `fallback` if it is not there. Fails on other words than on and off. */
 bool native_take_switch(struct keyval *kv, const char *key, bool fallback, bool *on, GError **error);
+/* The list host-nodes of a memory backend, as "0,2", or NULL: it has none. Free with g_free(). */
+char *native_take_host_nodes(struct keyval *props);
 /* domain_native_disk.c: virtio-blk, ide-hd, ide-cd. Attributes of the device go to `node`. */
 bool native_disk(struct native *n, struct native_device *dev, xmlNode **node);
 /* domain_native_source.c: <source> of a protocol, whose options are taken out of `options`. */

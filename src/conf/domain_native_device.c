@@ -367,32 +367,38 @@ static bool short_serial(struct native *n, const char *spec, GError **error)
 
 /* --- The rest --------------------------------------------------------------------------------------- */
 
-/* <source> of a memory device: pages and nodes of the host. */
-static bool memory_source(xmlNode *node, struct keyval *props, GError **error)
+char *native_take_host_nodes(struct keyval *props)
 {
-	bool huge;
-	g_autofree char *page = keyval_take(props, "hugetlbsize"), *policy = keyval_take(props, "policy");
-	g_autoptr(GString) nodes = g_string_new(NULL);
-	uint64_t bytes = 0;
-	if (!native_take_switch(props, "hugetlb", false, &huge, error) ||
-	    (page && !units_parse_size(page, 1, &bytes, error)))
-		return false;
+	GString *nodes = g_string_new(NULL);
 	for (unsigned i = 0;; i++) {
 		g_autofree char *key = g_strdup_printf("host-nodes.%u", i), *number = keyval_take(props, key);
 		if (!number)
 			break;
 		g_string_append_printf(nodes, "%s%s", i ? "," : "", number);
 	}
+	return g_string_free(nodes, !nodes->len);
+}
+
+/* <source> of a memory device: pages and nodes of the host. */
+static bool memory_source(xmlNode *node, struct keyval *props, GError **error)
+{
+	bool huge;
+	g_autofree char *page = keyval_take(props, "hugetlbsize"), *policy = keyval_take(props, "policy");
+	g_autofree char *nodes = native_take_host_nodes(props);
+	uint64_t bytes = 0;
+	if (!native_take_switch(props, "hugetlb", false, &huge, error) ||
+	    (page && !units_parse_size(page, 1, &bytes, error)))
+		return false;
 	if (policy && strcmp(policy, "bind") != 0)
 		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
 				 "-object: policy=%s has no place in a domain's XML", policy);
-	if (!bytes && !nodes->len)
+	if (!bytes && !nodes)
 		return true;
 	xmlNode *source = native_add(node, "source", NULL, NULL);
 	if (bytes)
 		add_kib(source, "pagesize", bytes);
-	if (nodes->len)
-		native_add(source, "nodemask", nodes->str, NULL);
+	if (nodes)
+		native_add(source, "nodemask", nodes, NULL);
 	return true;
 }
 

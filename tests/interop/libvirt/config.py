@@ -132,7 +132,16 @@ def check_native(daemon):
         with open(path, "w") as file:
             file.write(text or daemon.said("domxml-from-native", "qemu-argv", line))
     assert daemon.said("domxml-to-native", "qemu-argv", domain) == native
-    for text, words in (("qemu -nodefaults -smb 2", "there is no option -smb: did you mean -smp"),
+    # Where its memory comes from goes both ways, too.
+    bound = "<numatune>\n    <memory mode='interleave' nodeset='0'/>\n  </numatune>"
+    with open(domain, "w") as file:
+        file.write(daemon.said("dumpxml", "plain").replace("<os>", bound + "<os>"))
+    with open(line, "w") as file:
+        file.write(daemon.said("domxml-to-native", "qemu-argv", domain))
+    assert bound in daemon.said("domxml-from-native", "qemu-argv", line)
+    policy = "qemu -m 64 -machine q35,memory-backend=m -object memory-backend-ram,id=m,size=64M,policy=bind"
+    for text, words in ((policy, "memory-backend-ram: 'policy' has no place in a domain's XML"),
+                        ("qemu -nodefaults -smb 2", "there is no option -smb: did you mean -smp"),
                         ("qemu -nodefaults -device vmcoreinfo", "-device vmcoreinfo has no place in a domain's XML"),
                         ("qemu 'x", "Text ended before matching quote"), ("qemu -readconfig /etc/passwd", "-readconfig is not allowed")):
         with open(line, "w") as file:
