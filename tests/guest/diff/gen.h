@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside the generator: between gen.c, which makes instructions, and sequence.c. */
+/* Inside the generator: between gen.c, which makes instructions, operands.c and sequence.c. */
 #pragma once
 
 #include "classes.h"
@@ -39,6 +39,10 @@ void gen_put(struct build *b, uint64_t value, unsigned size);
  * loaded by MOVs before it. False: it did not come out; nothing was appended.
  */
 bool gen_insn(struct build *b);
+/* An address for a memory operand: mostly in the windows that are compared. */
+uint64_t gen_choose_target(struct build *b);
+/* Set registers and memory of the case as its one instruction, which is there, wants them. */
+void gen_set_operands(struct build *b);
 /* Append a MOV of `value` to register n, which leaves the flags alone. */
 void gen_load(struct build *b, unsigned n, uint64_t value);
 /* Append instructions of `class`, which has parts. */
