@@ -297,6 +297,9 @@ struct conf_domain_device *conf_domain_find_alias(const struct conf_domain *conf
 struct conf_domain_device *conf_domain_find_node(const struct conf_domain *conf, const xmlNode *node);
 /* By its target or its path; NULL: none. */
 struct conf_domain_disk *conf_domain_find_disk(const struct conf_domain *conf, const char *path);
+/* By the name that the VMM has for it; NULL: there is none. */
+struct conf_domain_disk *conf_domain_disk_of_alias(const struct conf_domain *conf, const char *alias);
+struct conf_domain_char *conf_domain_char_of_alias(const struct conf_domain *conf, const char *alias);
 /* False: an empty CD-ROM drive. */
 bool conf_domain_disk_has_medium(const struct conf_domain_disk *disk);
 /* A volume's path, as its pool has it. */

@@ -72,6 +72,27 @@ struct conf_domain_disk *conf_domain_find_disk(const struct conf_domain *conf, c
 	return NULL;
 }
 
+/* Of a list, whose elements begin with a device; NULL: none has the alias. */
+static void *find_in(const GPtrArray *list, const char *alias)
+{
+	for (unsigned i = 0; i < list->len; i++) {
+		const struct conf_domain_device *dev = list->pdata[i];
+		if (g_strcmp0(dev->alias, alias) == 0)
+			return list->pdata[i];
+	}
+	return NULL;
+}
+
+struct conf_domain_disk *conf_domain_disk_of_alias(const struct conf_domain *conf, const char *alias)
+{
+	return find_in(conf->disks, alias);
+}
+
+struct conf_domain_char *conf_domain_char_of_alias(const struct conf_domain *conf, const char *alias)
+{
+	return find_in(conf->chars, alias);
+}
+
 /* --- Aliases -------------------------------------------------------------------------------- */
 
 static void remove_child(xmlNode *node, const char *name)

@@ -93,11 +93,8 @@ void block_job_event(struct domain *dom, const char *event, const json_t *data)
 		: failed ? BLOCK_JOB_HAS_FAILED : BLOCK_JOB_IS_COMPLETED;
 	if (type == BLOCK_JOB_BACKUP)
 		backup_job_ended(dom, alias, status, data);
-	for (unsigned i = 0; type && dom->live && i < dom->live->disks->len; i++) {
-		const struct conf_domain_disk *one = dom->live->disks->pdata[i];
-		if (strcmp(one->dev.alias, alias) == 0)
-			disk = one;
-	}
+	if (type && dom->live)
+		disk = conf_domain_disk_of_alias(dom->live, alias);
 	if (!disk)
 		return;
 	struct ended *ended = g_new(struct ended, 1);

@@ -89,20 +89,10 @@ static void on_removed(void *opaque)
 	g_free(removal);
 }
 
-static const struct conf_domain_disk *find_disk(const struct domain *dom, const char *alias)
-{
-	for (unsigned i = 0; dom->live && i < dom->live->disks->len; i++) {
-		const struct conf_domain_disk *disk = dom->live->disks->pdata[i];
-		if (strcmp(disk->dev.alias, alias) == 0)
-			return disk;
-	}
-	return NULL;
-}
-
 void block_delete_finish(struct domain *dom, const char *alias)
 {
 	g_autofree char *path = file_path(dom, alias), *text = NULL;
-	const struct conf_domain_disk *disk = find_disk(dom, alias);
+	const struct conf_domain_disk *disk = dom->live ? conf_domain_disk_of_alias(dom->live, alias) : NULL;
 	if (!disk || !g_file_get_contents(path, &text, NULL, NULL))
 		return;
 	g_autoptr(GPtrArray) chain = images_chain(disk);

@@ -155,12 +155,8 @@ static void on_refreshed(void *opaque, const struct disk_now *now, const GError 
 {
 	struct refresh *refresh = opaque;
 	struct domain *dom = refresh->dom;
-	const struct conf_domain_disk *disk = NULL;
-	for (unsigned i = 0; now && dom->live && i < dom->live->disks->len; i++) {
-		const struct conf_domain_disk *one = dom->live->disks->pdata[i];
-		if (strcmp(one->dev.alias, refresh->alias) == 0)
-			disk = one;
-	}
+	const struct conf_domain_disk *disk =
+		now && dom->live ? conf_domain_disk_of_alias(dom->live, refresh->alias) : NULL;
 	if (error)
 		log_warning("domain '%s': %s", dom->name, error->message);
 	if (!disk || is_as_written(disk, now)) {

@@ -129,16 +129,6 @@ static void add_logs(struct domain *dom)
 	}
 }
 
-static struct conf_domain_char *find_char(const struct domain *dom, const char *alias)
-{
-	for (unsigned i = 0; i < dom->live->chars->len; i++) {
-		struct conf_domain_char *chr = dom->live->chars->pdata[i];
-		if (strcmp(chr->dev.alias, alias) == 0)
-			return chr;
-	}
-	return NULL;
-}
-
 /* A console's log of our own begins anew with each run; one of the document as that says. */
 static bool open_log(struct domain_log *log, struct conf_domain_char *chr, GError **error)
 {
@@ -154,7 +144,8 @@ bool logs_open(struct domain *dom, GArray *fds, GError **error)
 	add_logs(dom);
 	for (unsigned i = 0; i < dom->logs->list->len; i++) {
 		struct domain_log *log = dom->logs->list->pdata[i];
-		struct conf_domain_char *chr = log->alias ? find_char(dom, log->alias) : NULL;
+		struct conf_domain_char *chr =
+			log->alias ? conf_domain_char_of_alias(dom->live, log->alias) : NULL;
 		if (!open_log(log, chr, error))
 			return false;
 		if (!chr)
@@ -350,7 +341,8 @@ void logs_begin(struct domain *dom)
 {
 	for (unsigned i = 0; i < dom->logs->list->len; i++) {
 		struct domain_log *log = dom->logs->list->pdata[i];
-		struct conf_domain_char *chr = log->alias ? find_char(dom, log->alias) : NULL;
+		struct conf_domain_char *chr =
+			log->alias ? conf_domain_char_of_alias(dom->live, log->alias) : NULL;
 		/* Its number is closed with the others that the VMM was given. */
 		if (chr)
 			chr->log_fd = 0;

@@ -5,17 +5,6 @@
 
 #include <string.h>
 
-/* NULL: none is called that. */
-static struct conf_domain_char *find_char(const struct domain *dom, const char *alias)
-{
-	for (unsigned i = 0; i < dom->live->chars->len; i++) {
-		struct conf_domain_char *chr = dom->live->chars->pdata[i];
-		if (strcmp(chr->dev.alias, alias) == 0)
-			return chr;
-	}
-	return NULL;
-}
-
 char *vmm_channel_path(const struct domain *dom, const struct conf_domain_char *chr)
 {
 	g_autofree char *folder = vmm_user_folder(vmm_run_dir(dom));
@@ -24,7 +13,7 @@ char *vmm_channel_path(const struct domain *dom, const struct conf_domain_char *
 
 void vmm_port_changed(struct domain *dom, const char *alias, bool open)
 {
-	const struct conf_domain_char *chr = find_char(dom, alias);
+	const struct conf_domain_char *chr = conf_domain_char_of_alias(dom->live, alias);
 	if (!chr || chr->kind != CONF_DOMAIN_CHANNEL)
 		return;
 	conf_domain_set_channel_state(chr, open);
@@ -41,7 +30,8 @@ void vmm_take_streams(struct domain *dom, const json_t *list)
 		const char *label = json_string_value(json_object_get(entry, "label"));
 		const char *file = json_string_value(json_object_get(entry, "filename"));
 		bool ours = label && file && g_str_has_prefix(label, "char");
-		struct conf_domain_char *chr = ours ? find_char(dom, label + strlen("char")) : NULL;
+		struct conf_domain_char *chr =
+			ours ? conf_domain_char_of_alias(dom->live, label + strlen("char")) : NULL;
 		if (!chr)
 			continue;
 		if (chr->kind == CONF_DOMAIN_CHANNEL)
