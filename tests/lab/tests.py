@@ -424,6 +424,8 @@ TESTS = [
         echo vfio-pci >$card/driver_override
         echo 0000:00:05.0 >$card/driver/unbind
         echo 0000:00:05.0 >/sys/bus/pci/drivers_probe
+        vmm -accel soft -M q35 -nic none -device vfio-pci,host=0000:00:05.0
+        [ $code != 0 ] && grep -q 'a device of the host needs -accel kvm' /tmp/out || fail "the software engine took it"
         run='use() {{ ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 &&
              nc 10.0.2.100 7 </f >/g && cmp /f /g; }};
              eth0=/sys/class/net/eth0;

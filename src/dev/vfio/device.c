@@ -75,12 +75,13 @@ static bool windows_open(struct pci_device *pci)
 static bool vfio_create(struct device *dev, GError **error)
 {
 	struct vfio_pci *v = vfio_of(dev);
-	/* The device sees no fence that a vCPU leaves out. */
-	vm_expose_memory(dev->vm);
 	/* ram_note_write() is nobody's to call when the device writes. */
 	if (dev->vm->engine->emulates)
-		log_warning("vfio-pci: %s: the software engine does not notice code that the device writes over "
-			    "older code; -accel kvm does", v->name);
+		return error_set(error, BERTH_ERR_NOT_SUPPORTED,
+				 "%s: the software engine would not notice code that the device writes over older "
+				 "code: a device of the host needs -accel kvm", v->name);
+	/* The device sees no fence that a vCPU leaves out. */
+	vm_expose_memory(dev->vm);
 	v->pci.windows_open = windows_open;
 	if (!vfio_config_create(v, error) || !vfio_bars_create(v, error) || !vfio_irq_create(v, error))
 		return false;
