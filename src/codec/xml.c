@@ -13,7 +13,7 @@ static void be_silent(void *opaque, const char *format, ...)
 {
 }
 
-xmlDoc *xml_parse(const char *text, const char *what, GError **error)
+static xmlDoc *parse(const char *text, const char *what, int options, GError **error)
 {
 	size_t length = strlen(text);
 	if (length > XML_MAX_DOCUMENT) {
@@ -26,10 +26,8 @@ xmlDoc *xml_parse(const char *text, const char *what, GError **error)
 		return NULL;
 	}
 	parser->sax->error = parser->sax->warning = be_silent;
-	/* Without the space between elements: it is half of a document's nodes, and no reader wants it. */
 	xmlDoc *doc = xmlCtxtReadMemory(parser, text, length, NULL, NULL,
-					XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
-						XML_PARSE_NOBLANKS);
+					XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | options);
 	if (!doc || !xmlDocGetRootElement(doc)) {
 		const xmlError *cause = xmlCtxtGetLastError(parser);
 		g_autofree char *words = g_strchomp(
@@ -45,6 +43,17 @@ xmlDoc *xml_parse(const char *text, const char *what, GError **error)
 	}
 	xmlFreeParserCtxt(parser);
 	return doc;
+}
+
+/* The space between elements is half of a document's nodes, and no reader wants it. */
+xmlDoc *xml_parse(const char *text, const char *what, GError **error)
+{
+	return parse(text, what, XML_PARSE_NOBLANKS, error);
+}
+
+xmlDoc *xml_parse_as_written(const char *text, const char *what, GError **error)
+{
+	return parse(text, what, 0, error);
 }
 
 bool xml_is(const xmlNode *node, const char *name)

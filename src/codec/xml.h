@@ -18,6 +18,8 @@
  * Free with xmlFreeDoc().
  */
 xmlDoc *xml_parse(const char *text, const char *what, GError **error);
+/* The same with the space between elements, for who shows a part of it as it stands there. */
+xmlDoc *xml_parse_as_written(const char *text, const char *what, GError **error);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
 
 bool xml_is(const xmlNode *node, const char *name);

@@ -58,7 +58,7 @@ xmlDoc *shell_domain_doc(struct shell *sh, struct remote_domain dom, uint32_t fl
 {
 	char *xml = shell_domain_xml(sh, dom, flags);
 	g_autoptr(GError) error = NULL;
-	xmlDoc *doc = xml ? xml_parse(xml, "domain_definition", &error) : NULL;
+	xmlDoc *doc = xml ? xml_parse_as_written(xml, "domain_definition", &error) : NULL;
 	if (error)
 		shell_set_error(sh, CLIENT_INTERNAL, "%s", error->message);
 	return doc;
