@@ -169,7 +169,8 @@ def check_file():
     with open(CONF) as file:
         text = re.sub(r"^#(\w+ = )", r"\1", file.read(), flags=re.M)
     assert text.count(" = ") > 25
-    text = text.replace("/etc/berth/access.rules", "/dev/null")
+    # What a host need not have.
+    text = text.replace("/etc/berth/access.rules", "/dev/null").replace('"apparmor"', '"none"')
     with open("/run/all.conf", "w") as file:
         file.write(text)
     good(BERTHD, "--check-config", "--config", "/run/all.conf")
