@@ -112,7 +112,7 @@ def check_log(pid):
         file.write(XML)
     good("virsh", "create", "--paused", "/run/idle.xml")
     good("virsh", "destroy", "idle")
-    assert os.path.getsize(machine + ".1") == 2 << 20 and os.path.getsize(machine) < 1 << 20
+    assert os.path.getsize(machine + ".0") == 2 << 20 and os.path.getsize(machine) < 1 << 20
     with open(machine) as file:
         assert "berth-vmm -name" in file.read().splitlines()[0]
 
