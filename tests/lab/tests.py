@@ -397,9 +397,17 @@ TESTS = [
         berth start three
         sed "s/slot='5'/slot='27'/" /tmp/device.xml >/tmp/absent.xml
         refused 'there is no PCI device 0000:00:1b.0' attach-device three /tmp/absent.xml --live
+        heard=$(dmesg | grep -c 0000:00:05.0)
+        # What it is not must not be taken for a PCI device's address.
+        for edit in "s/type='pci'/type='usb'/" "s/<source>/<driver name='kvm'\\/><source>/" 's/<address.*//; s/.*function=.*/<\\/source><\\/hostdev>/'; do
+            sed "$edit" /tmp/device.xml >/tmp/wrong.xml
+            refused error attach-device three /tmp/wrong.xml --live
+            [ $(driver) = e1000e ] && [ $(dmesg | grep -c 0000:00:05.0) = $heard ] ||
+                fail "the card was taken for $(cat /tmp/wrong.xml)"
+        done
         berth attach-device three /tmp/device.xml --live
         [ $(driver) = vfio-pci ] || fail "what is plugged in is not vfio's"
-        refused 'in use by driver QEMU, domain three' attach-device three /tmp/device.xml --live
+        refused 'is given twice' attach-device three /tmp/device.xml --live
         [ $(driver) = vfio-pci ] || fail "a second one has taken it away"
         refused 'in use by driver QEMU, domain three' start one
         killall berth-vmm

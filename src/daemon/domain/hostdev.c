@@ -74,30 +74,22 @@ void hostdevs_claim(struct domain *dom, const struct conf_domain *conf, hostdevs
 	claim_next(claiming);
 }
 
-static char *host_of(const xmlNode *node, GError **error)
+void hostdev_claim(struct domain *dom, const struct conf_domain_hostdev *hostdev, hostdevs_done_fn *done,
+		   void *opaque)
 {
-	const xmlNode *source = xml_child(node, "source"), *address = source ? xml_child(source, "address") : NULL;
-	if (address)
-		return conf_pci_address_read(address, error);
-	virt_error(error, VIRT_FROM_DOMAIN, VIRT_XML_ERROR, "missing source address of the hostdev device");
-	return NULL;
-}
-
-void hostdev_claim(struct domain *dom, const xmlNode *node, hostdevs_done_fn *done, void *opaque)
-{
-	g_autoptr(GError) error = NULL;
-	g_autofree char *managed = xml_attribute(node, "managed");
-	struct wanted wanted = {host_of(node, &error), g_strcmp0(managed, "yes") == 0};
-	if (error) {
-		done(opaque, error);
-		return;
-	}
 	struct claiming *claiming = claiming_new(dom, done, opaque);
+	struct wanted wanted = {g_strdup(hostdev->host), hostdev->managed};
 	g_array_append_val(claiming->list, wanted);
 	claim_next(claiming);
 }
 
 /* --- Documents ---------------------------------------------------------------------------------- */
+
+static char *host_of(const xmlNode *node)
+{
+	const xmlNode *source = xml_child(node, "source"), *address = source ? xml_child(source, "address") : NULL;
+	return address ? conf_pci_address_read(address, NULL) : NULL;
+}
 
 bool hostdev_is_one(const xmlNode *node)
 {
@@ -106,9 +98,9 @@ bool hostdev_is_one(const xmlNode *node)
 
 xmlNode *hostdev_find(const xmlNode *devices, const xmlNode *wanted)
 {
-	g_autofree char *host = host_of(wanted, NULL);
+	g_autofree char *host = host_of(wanted);
 	xml_for_each(node, devices, "hostdev") {
-		g_autofree char *its = host_of(node, NULL);
+		g_autofree char *its = host_of(node);
 		if (host && g_strcmp0(its, host) == 0)
 			return node;
 	}

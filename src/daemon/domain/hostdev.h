@@ -11,8 +11,9 @@ typedef void hostdevs_done_fn(void *opaque, const GError *error);
  * also if it fails, is given back by hostdevs_settle().
  */
 void hostdevs_claim(struct domain *dom, const struct conf_domain *conf, hostdevs_done_fn *done, void *opaque);
-/* The one of a client's <hostdev>, which is about to be plugged in. */
-void hostdev_claim(struct domain *dom, const xmlNode *node, hostdevs_done_fn *done, void *opaque);
+/* The one that is about to be plugged in. */
+void hostdev_claim(struct domain *dom, const struct conf_domain_hostdev *hostdev, hostdevs_done_fn *done,
+		   void *opaque);
 /* Is this element one? */
 bool hostdev_is_one(const xmlNode *node);
 /* The same device in a document's <devices>; NULL: there is none. */

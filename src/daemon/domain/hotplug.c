@@ -458,11 +458,20 @@ static void attach(struct rpc_call *call, const struct remote_domain *wire, cons
 		change_submit(dom, call, change);
 		return;
 	}
+	/* Nothing is taken from the host for what would be refused afterwards. */
+	GError *error = NULL;
+	struct conf_domain *next = change_edit(dom, true, edit_attach, edit, &error);
+	if (!next) {
+		change_free(change);
+		rpc_call_fail(call, error);
+		return;
+	}
 	edit->claimer = domain_pin(dom);
 	dom->claiming++;
 	struct plugging *plugging = g_new(struct plugging, 1);
 	*plugging = (struct plugging){dom, call, change};
-	hostdev_claim(dom, xmlDocGetRootElement(edit->doc), on_claimed, plugging);
+	hostdev_claim(dom, next->hostdevs->pdata[next->hostdevs->len - 1], on_claimed, plugging);
+	conf_domain_free(next);
 }
 
 void serve_domain_attach_device(struct rpc_call *call,
