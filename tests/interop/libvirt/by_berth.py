@@ -28,6 +28,8 @@ MASKS = [(re.compile(pattern, re.M), word) for pattern, word in (
     (r"^(Time elapsed: +)\d+ +", r"\1N "),
     # The VMM's own words, which are not the client's.
     (r'\A\{"return":.*\s*\Z', "ANSWER"),
+    # Which of the client's steps hears of a disk that has become full.
+    (r"cannot (?:send data to|close) volume stream", "cannot fill the stream"),
     (r"\bafter \d+ ms\b", "after N ms"),
     # Counters, where a thread runs, and what of the host is free at the moment.
     (r"^(CPU: +)\d+$", r"\1N"),
