@@ -67,6 +67,18 @@ static bool make_folder(const char *path, mode_t mode, GError **error)
 	return true;
 }
 
+/* A child of a berthd that was killed may have its files for a moment, until it has ended, too. */
+static bool lock_soon(int fd)
+{
+	enum { TRIES = 20, PAUSE_US = 50000 };
+	for (unsigned i = 0; i < TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		g_usleep(PAUSE_US);
+	}
+	return false;
+}
+
 /* One daemon for a state folder: two would start VMs twice. The lock ends with the process. */
 static int lock_state(const char *folder, GError **error)
 {
@@ -74,7 +86,7 @@ static int lock_state(const char *folder, GError **error)
 	auto_fd fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		error_set_errno(error, errno, "cannot open '%s'", path);
-	else if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	else if (!lock_soon(fd))
 		error_set(error, BERTH_ERR_BUSY,
 			  "another berthd uses '%s': end it or choose another --state-dir", folder);
 	else
